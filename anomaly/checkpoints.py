@@ -1,0 +1,82 @@
+"""Checkpoints that are whole or absent, are checked before use, and run no code when loaded."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from anomaly.errors import RunError
+from anomaly.files import sha256_of, whole, write_whole
+
+KEPT = 2
+
+
+@dataclass
+class Checkpoint:
+    """All that a training needs to go on exactly where it stood.
+
+    `weights` maps names to tensors (network, averages, best so far); `state` holds what optimisers and random
+    generators gave; `facts` is plain JSON: stage, step, stages done.
+    """
+
+    weights: dict[str, Tensor]
+    state: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> None:
+    """Write named tensors as safetensors, whole or not at all; shared storage is written out for each name."""
+    with whole(path) as part:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, dict(facts or {}))
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint as `folder/<number>/`, and drop all but the newest two.
+
+    The folder is filled under another name and renamed when it is complete.
+    """
+    numbers = [int(path.name) for path in _complete(folder)]
+    target = folder / f"{max(numbers, default=0) + 1:06d}"
+    part = folder / f".{target.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_tensors(part / "weights.safetensors", checkpoint.weights)
+    torch.save(checkpoint.state, part / "state.pt")
+    sums = {name: sha256_of(part / name) for name in ("weights.safetensors", "state.pt")}
+    write_whole(part / "checkpoint.json", json.dumps({**checkpoint.facts, "sha256": sums}, indent=1))
+    part.replace(target)
+    for old in _complete(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def newest(folder: Path, device: torch.device | str = "cpu") -> Checkpoint | None:
+    """The newest undamaged checkpoint of a folder, or None where there is none at all.
+
+    Raises:
+        RunError: there are checkpoints and every one is damaged.
+    """
+    damaged = []
+    for path in reversed(_complete(folder)):
+        try:
+            facts = json.loads((path / "checkpoint.json").read_text())
+            for name, expected in facts.pop("sha256").items():
+                if sha256_of(path / name) != expected:
+                    raise RunError(f"{path / name} does not match its checksum")
+            state = torch.load(path / "state.pt", map_location=device, weights_only=True)
+            return Checkpoint(load_file(path / "weights.safetensors", device=str(device)), state, facts)
+        except Exception as error:  # whatever a damaged file makes the readers raise
+            damaged.append(f"{path.name}: {error}")
+    if damaged:
+        raise RunError(f"no checkpoint in {folder} can be used ({'; '.join(damaged)}); train again without --resume")
+    return None
+
+
+def _complete(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir()) if folder.is_dir() else []

@@ -1,0 +1,22 @@
+"""The detectors: one file a method, one line here."""
+
+from anomaly.detectors.autoencoder import Autoencoder
+from anomaly.detectors.base import Detector, Score, TrainedDetector
+from anomaly.detectors.baselines import PCA, Intensity, MeanImage
+from anomaly.detectors.reconstruction import ReconstructionDetector
+from anomaly.detectors.vae import VAE
+
+__all__ = [
+    "DETECTORS",
+    "PCA",
+    "VAE",
+    "Autoencoder",
+    "Detector",
+    "Intensity",
+    "MeanImage",
+    "ReconstructionDetector",
+    "Score",
+    "TrainedDetector",
+]
+
+DETECTORS: dict[str, type[Detector]] = {cls.name: cls for cls in (Intensity, MeanImage, PCA, Autoencoder, VAE)}

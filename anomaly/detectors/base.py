@@ -1,0 +1,266 @@
+"""What every detector is: a dataclass of hyperparameters that fits normal images and scores any others.
+
+A method writes the mathematics (`build`, `loss`, `error`); everything that is the same for all stands here.
+All images are (N, C, *space) in [-1, 1] with two or three spatial axes. Higher is more anomalous.
+"""
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from anomaly.batches import Batches
+from anomaly.checkpoints import save_tensors
+from anomaly.errors import AnomalyError, RunError
+from anomaly.journal import Journal
+from anomaly.machine import Machine
+from anomaly.training import Player, Stage, train_stages
+
+Images = Tensor | np.ndarray
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a detector says of a batch.
+
+    Args:
+        map: how far each pixel departs from normal, (N, 1, *space), >= 0.
+        value: how far each image does, (N,).
+        parts: other values the method offers, each (N,), by name.
+    """
+
+    map: Tensor
+    value: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Detector(ABC):
+    """Learns what normal images look like and says how far any image departs.
+
+    Fields are hyperparameters. After `fit`, `net_` holds everything learned and `shape_` the (C, *space) of one
+    image.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    cite: ClassVar[str]
+    net_: Any = field(init=False, repr=False, compare=False)  # a module; what it holds is the method's own affair
+    shape_: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    @abstractmethod
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """The networks (or buffers) for images of shape (C, *space), untrained."""
+
+    @abstractmethod
+    def error(self, x: Tensor) -> Tensor:
+        """The anomaly map (N, 1, *space) >= 0 of images (N, C, *space)."""
+
+    def value(self, x: Tensor) -> Tensor:
+        """The anomaly value (N,) of images, differentiable in them; by default the mean of the map."""
+        return self.error(x).flatten(1).mean(1)
+
+    def score(self, x: Tensor) -> Score:
+        """Map and value of images (N, C, *space), without gradients.
+
+        Raises:
+            AnomalyError: the detector has not been fitted, or the images have another shape than those it was
+                fitted on.
+        """
+        self.check(x)
+        with torch.no_grad():
+            return self.judge(x)
+
+    def judge(self, x: Tensor) -> Score:
+        """What `score` returns; a method overrides it where map and value share work."""
+        return Score(self.error(x), self.value(x))
+
+    def reconstruct(self, x: Tensor) -> Tensor | None:
+        """The image as the method would draw it if it were normal, or None where it draws none."""
+        return None
+
+    def stages(self) -> Sequence[Stage]:
+        """The games that train the networks; none by default."""
+        return ()
+
+    def settle(self, normals: Images) -> None:
+        """Learn, before any game, what has a closed form (a mean image, principal components)."""
+
+    def tune(self, held_out: Images) -> None:
+        """Learn, after training, what must come from normals not trained on (the scale of each residual)."""
+
+    def fit(
+        self,
+        normals: Images,
+        held_out: Images | None = None,
+        *,
+        machine: Machine | None = None,
+        seed: int = 0,
+        journal: Journal | None = None,
+    ) -> Self:
+        """Learn from normal images.
+
+        Args:
+            normals: (n, C, *space) float32 in [-1, 1]; a memory map is read batch by batch.
+            held_out: further normals of other subjects, to stop by and to scale by; None takes `normals`.
+            machine: device, precision, processes.
+            seed: of weights, batches and noise.
+            journal: where to keep curves and checkpoints, and whether to resume.
+
+        Raises:
+            AnomalyError: the images are not (n, C, *space) with 2 or 3 spatial axes, or there are none.
+        """
+        if normals.ndim not in (4, 5) or not len(normals):
+            raise AnomalyError(
+                f"expected normal images of shape (n, C, *space), 2D or 3D, at least one; got {tuple(normals.shape)}"
+            )
+        held_out = normals if held_out is None else held_out
+        if held_out.shape[1:] != normals.shape[1:] or not len(held_out):
+            raise AnomalyError(
+                f"held-out normals have shape {tuple(held_out.shape)}, expected one or more of the shape of those "
+                f"to train on, {tuple(normals.shape)}"
+            )
+        self.shape_ = tuple(int(side) for side in normals.shape[1:])
+        machine = machine or Machine()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net_ = self.build(self.shape_).to(machine.torch_device)
+        self.settle(normals)
+        self.practise(normals, held_out, machine=machine, seed=seed, journal=journal)
+        self.net_.eval().requires_grad_(False)
+        with torch.no_grad():
+            self.tune(held_out)
+        return self
+
+    def practise(
+        self, normals: Images, held_out: Images, *, machine: Machine, seed: int, journal: Journal | None
+    ) -> None:
+        """Play the stages; nothing to do for a method in closed form."""
+
+    def check(self, x: Tensor) -> None:
+        """Say plainly when the detector is not fitted or the images do not fit it."""
+        if not hasattr(self, "net_"):
+            raise AnomalyError(f"this {self.name} detector has learned nothing yet; call fit(normals) first")
+        if tuple(x.shape[1:]) != self.shape_:
+            raise AnomalyError(
+                f"images have shape {tuple(x.shape[1:])}, the detector was fitted on {self.shape_} (C, *space); "
+                "prepare them in the same way"
+            )
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move what was learned to a device."""
+        self.net_.to(device)
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """The hyperparameters as plain values."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+    def save(self, path: Path) -> None:
+        """Write what was learned, with method, settings and shape, as one safetensors file."""
+        self.check(torch.empty(0, *getattr(self, "shape_", ())))
+        facts = {"method": self.name, "settings": json.dumps(self.settings()), "shape": json.dumps(self.shape_)}
+        save_tensors(path, self.net_.state_dict(), facts)
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> Self:
+        """Read what `save` wrote; runs no code from the file.
+
+        Raises:
+            RunError: the file is damaged or was written by another method.
+        """
+        try:
+            with safe_open(path, framework="pt") as stream:
+                facts = stream.metadata() or {}
+            if facts.get("method") != cls.name:
+                raise RunError(f"{path} holds the method {facts.get('method')!r}, expected {cls.name!r}")
+            detector = cls(**json.loads(facts["settings"]))
+            detector.shape_ = tuple(json.loads(facts["shape"]))
+            with torch.random.fork_rng(devices=[]):
+                detector.net_ = detector.build(detector.shape_)
+            detector.net_.load_state_dict(load_file(path))
+        except RunError:
+            raise
+        except Exception as error:
+            raise RunError(f"{path} cannot be read as a trained {cls.name}: {error}; train it again") from error
+        detector.net_.eval().requires_grad_(False)
+        return detector.to(device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the learned tensors are."""
+        return next(iter(self.net_.state_dict().values())).device
+
+
+@dataclass(kw_only=True)
+class TrainedDetector(Detector):
+    """A detector whose networks are trained by playing games; one player and one loss by default.
+
+    Args:
+        steps: length of the (default) stage.
+        batch: images in a batch.
+        lr: learning rate of Adam.
+        patience: stop after so many looks at held-out normals without a lower loss; 0 never stops early.
+        look_every: steps between two looks.
+    """
+
+    steps: int = 2000
+    batch: int = 64
+    lr: float = 1e-3
+    patience: int = 0
+    look_every: int = 100
+    positive: ClassVar[tuple[str, ...]] = ("steps", "batch", "lr", "look_every")
+    not_negative: ClassVar[tuple[str, ...]] = ("patience",)
+
+    def __post_init__(self) -> None:
+        for setting in self.positive:
+            if not getattr(self, setting) > 0:
+                raise AnomalyError(f"{setting} must be positive, got {getattr(self, setting)}")
+        for setting in self.not_negative:
+            if not getattr(self, setting) >= 0:
+                raise AnomalyError(f"{setting} must be 0 or more, got {getattr(self, setting)}")
+
+    def loss(self, x: Tensor) -> Tensor:
+        """What training lowers: batch (N, C, *space) -> scalar."""
+        raise NotImplementedError(f"{type(self).__name__} writes either loss(x) or stages()")
+
+    def stages(self) -> Sequence[Stage]:
+        """One stage, one player that owns every network, Adam at `lr`."""
+        player = Player(name=self.name, owns=[self.net_], loss=self.loss, optimiser=self.adam)
+        return [Stage(name="train", players=[player], steps=self.steps)]
+
+    def adam(self, parameters: Any) -> torch.optim.Optimizer:
+        """The default optimiser."""
+        return torch.optim.Adam(parameters, lr=self.lr)
+
+    def practise(
+        self, normals: Images, held_out: Images, *, machine: Machine, seed: int, journal: Journal | None
+    ) -> None:
+        """Play the stages on batches of `normals`, watching the loss on `held_out` where there is patience."""
+        stages = list(self.stages())
+        if self.patience > 0:
+            stages[-1].watch = lambda: self._held_out_loss(held_out)
+            stages[-1].patience, stages[-1].look_every = self.patience, self.look_every
+        batches = Batches(normals, size=self.batch, seed=seed, share=machine.share)
+        train_stages(self.net_, stages, batches, machine=machine, seed=seed, journal=journal)
+
+    def _held_out_loss(self, held_out: Images) -> Tensor:
+        losses = [self.loss(x) * len(x) for x in chunks(held_out, self.device)]
+        return torch.stack(losses).sum() / len(held_out)
+
+
+def chunks(images: Images, device: torch.device | str = "cpu", size: int = CHUNK) -> Iterator[Tensor]:
+    """The images in order, a few at a time, as tensors on a device."""
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        yield (part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))).to(device)

@@ -1,0 +1,154 @@
+"""The trivial detectors that every other must beat: mean intensity, distance from the mean image, PCA."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from anomaly.detectors.base import Detector, Images, Score, chunks
+from anomaly.errors import AnomalyError
+
+
+class Buffers(nn.Module):
+    """Named tensors that are learned in closed form."""
+
+    def __init__(self, **tensors: Tensor) -> None:
+        super().__init__()
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor)
+
+
+@dataclass(kw_only=True)
+class Intensity(Detector):
+    """The mean intensity of the image: brighter is more anomalous. Learns nothing."""
+
+    name: ClassVar[str] = "intensity"
+    summary: ClassVar[str] = "floor: how bright the image is"
+    cite: ClassVar[str] = "a floor, no reference"
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """An empty module but for the place it is on."""
+        return Buffers(nothing=torch.zeros(1))
+
+    def error(self, x: Tensor) -> Tensor:
+        """Intensity from 0 (the darkest) to 1."""
+        return ((x.mean(1, keepdim=True) + 1) / 2).clamp_min(0)
+
+
+@dataclass(kw_only=True)
+class MeanImage(Detector):
+    """Absolute distance from the mean normal image."""
+
+    name: ClassVar[str] = "mean-image"
+    summary: ClassVar[str] = "floor: distance from the mean normal image"
+    cite: ClassVar[str] = "a floor, no reference"
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """The mean image, still zero."""
+        return Buffers(mean=torch.zeros(1, *shape))
+
+    def settle(self, normals: Images) -> None:
+        """Average the normals, in one pass."""
+        self.net_.mean.copy_(mean_of(normals))
+
+    def error(self, x: Tensor) -> Tensor:
+        """|x - mean|, averaged over channels."""
+        return (x - self.net_.mean).abs().mean(1, keepdim=True)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean normal image, whatever the image."""
+        return self.net_.mean.expand_as(x)
+
+
+@dataclass(kw_only=True)
+class PCA(Detector):
+    """Principal components of the normals: what they cannot draw, or how unusual the mix of them is.
+
+    Args:
+        components: how many principal axes describe a normal image.
+        value_from: "residual", the mean squared part outside the axes, or "mahalanobis", the squared distance
+            from the mean inside them in units of the normals' spread, per axis.
+    """
+
+    name: ClassVar[str] = "pca"
+    summary: ClassVar[str] = "floor: principal components, residual or Mahalanobis distance"
+    cite: ClassVar[str] = "Jolliffe 2002, Principal Component Analysis"
+    components: int = 32
+    value_from: str = "residual"
+
+    def __post_init__(self) -> None:
+        if self.components < 1:
+            raise AnomalyError(f"components must be 1 or more, got {self.components}")
+        if self.value_from not in ("residual", "mahalanobis"):
+            raise AnomalyError(f"value_from is 'residual' or 'mahalanobis', got {self.value_from!r}")
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """Mean image, axes (components, values of one image) and the variance along each."""
+        axes, variances = torch.zeros(self.components, prod(shape)), torch.ones(self.components)
+        return Buffers(mean=torch.zeros(1, *shape), axes=axes, variances=variances)
+
+    def settle(self, normals: Images) -> None:
+        """Find the axes from the n x n matrix of inner products, which stays small for large images."""
+        if self.components >= len(normals):
+            raise AnomalyError(
+                f"{self.components} components need more than {self.components} normal images, got {len(normals)}; "
+                "lower --set components=..."
+            )
+        mean = mean_of(normals)
+        self.net_.mean.copy_(mean)
+        gram = torch.empty(len(normals), len(normals), dtype=torch.float64)
+        row = 0
+        for part in chunks(normals):
+            flat, column = (part - mean).flatten(1).double(), 0
+            for other in chunks(normals):
+                products = flat @ (other - mean).flatten(1).double().T
+                gram[row : row + len(part), column : column + len(other)] = products
+                column += len(other)
+            row += len(part)
+        values, vectors = torch.linalg.eigh(gram)
+        values, vectors = values.flip(0)[: self.components], vectors.flip(1)[:, : self.components]
+        # Axes along which the normals do not vary are left empty: they draw nothing.
+        spans = values > 1e-9 * values[0]
+        scale = torch.where(spans, values, torch.inf).sqrt()
+        axes, row = torch.zeros(self.net_.axes.shape), 0
+        for part in chunks(normals):
+            weights = (vectors[row : row + len(part)] / scale).float()
+            axes += weights.T @ (part - mean).flatten(1)
+            row += len(part)
+        self.net_.axes.copy_(axes)
+        self.net_.variances.copy_((values / (len(normals) - 1)).clamp_min(1e-12))
+
+    def _code(self, x: Tensor) -> Tensor:
+        return (x - self.net_.mean).flatten(1) @ self.net_.axes.T
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The nearest image that the axes can draw."""
+        return (self._code(x) @ self.net_.axes).view_as(x) + self.net_.mean
+
+    def error(self, x: Tensor) -> Tensor:
+        """Squared residual, averaged over channels."""
+        return (x - self.reconstruct(x)).square().mean(1, keepdim=True)
+
+    def mahalanobis(self, x: Tensor) -> Tensor:
+        """Mean over the axes of code^2 / variance, (N,); about 1 for a normal image."""
+        return (self._code(x).square() / self.net_.variances).mean(1)
+
+    def value(self, x: Tensor) -> Tensor:
+        """The distance chosen by `value_from`."""
+        return self.mahalanobis(x) if self.value_from == "mahalanobis" else super().value(x)
+
+    def judge(self, x: Tensor) -> Score:
+        """Both distances, one of them as the value."""
+        error = self.error(x)
+        parts = {"residual": error.flatten(1).mean(1), "mahalanobis": self.mahalanobis(x)}
+        return Score(error, parts[self.value_from], parts)
+
+
+def mean_of(images: Images) -> Tensor:
+    """The mean image (1, C, *space), summed in double precision, which not every accelerator has."""
+    total = torch.zeros(1, *images.shape[1:], dtype=torch.float64)
+    for part in chunks(images):
+        total += part.double().sum(0, keepdim=True)
+    return (total / len(images)).float()

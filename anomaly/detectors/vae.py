@@ -1,0 +1,75 @@
+"""The variational autoencoder: residual of the posterior mean, evidence lower bound, gradient of the divergence."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
+from anomaly.losses import gaussian_blur, kl_to_standard_normal, l2
+from anomaly.nets.autoencoder import Autoencoder as Network
+
+
+@dataclass(kw_only=True)
+class VAE(ReconstructionDetector):
+    """Autoencoder with a Gaussian code; scored at the posterior mean, so a score never depends on chance.
+
+    Heads beside l1, l2 and ssim: "elbo", the negative evidence lower bound per pixel, and "gradient",
+    |d KL / d x| times the absolute residual, smoothed (Zimmerer et al. 2019, eq. 4).
+
+    Args:
+        latent: length of the code.
+        width: channels after the first halving.
+        hidden: layer between the convolutions and the code.
+        beta: weight of the divergence against the sum of squared residuals.
+    """
+
+    name: ClassVar[str] = "vae"
+    summary: ClassVar[str] = "variational autoencoder; heads l1, l2, ssim, elbo, gradient, combined"
+    cite: ClassVar[str] = "Kingma and Welling 2014; Zimmerer et al. 2019 (gradient head)"
+    heads: ClassVar[tuple[str, ...]] = ("l1", "l2", "ssim", "elbo", "gradient")
+    positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "latent", "width", "hidden")
+    not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "beta")
+    latent: int = 16
+    width: int = 16
+    hidden: int = 1024
+    beta: float = 1.0
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """The network, two codes wide (mean and log variance), and the scales of its heads."""
+        network = Network(shape, latent=self.latent, width=self.width, hidden=self.hidden, codes=2)
+        return nn.ModuleDict({"autoencoder": network, "scales": Scales(len(self.heads), shape[1:])})
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.net_["autoencoder"].encode(x)
+        return mean, log_variance.clamp(-20, 10)
+
+    def draw(self, x: Tensor) -> Drawing:
+        """The image decoded from the posterior mean."""
+        return Drawing(self.net_["autoencoder"].decode(self._posterior(x)[0])[0].clamp(-1, 1))
+
+    def loss(self, x: Tensor) -> Tensor:
+        """(sum of squared residuals + beta KL) / values in an image; the likelihood has variance 1/2."""
+        mean, log_variance = self._posterior(x)
+        code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        drawn = self.net_["autoencoder"].decode(code)[0]
+        divergence = kl_to_standard_normal(mean, log_variance).mean()
+        return l2(x, drawn).mean() + self.beta * divergence / prod(x.shape[1:])
+
+    def residuals(self, x: Tensor) -> dict[str, Tensor]:
+        """The shared heads, with the two that need the posterior."""
+        explained = x.requires_grad and torch.is_grad_enabled()
+        with torch.enable_grad():
+            x_ = x if explained else x.detach().requires_grad_(True)
+            divergence = kl_to_standard_normal(*self._posterior(x_))
+            (slope,) = torch.autograd.grad(divergence.sum(), x_, create_graph=explained)
+        shared = super().residuals(x)
+        elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), x)
+        gradient = slope.abs().mean(1, keepdim=True) * shared["l1"]
+        return {**shared, "elbo": elbo, "gradient": gaussian_blur(gradient, min(x.shape[2:]) / 64)}
+
+    @staticmethod
+    def _per_pixel(value: Tensor, x: Tensor) -> Tensor:
+        return (value / prod(x.shape[1:])).view(-1, *[1] * (x.ndim - 1))

@@ -1,0 +1,46 @@
+"""NumPy arrays saved as .npy or .npz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from anomaly.errors import UnreadableImage
+from anomaly.images.image import MOST_CHANNELS, Image, as_float
+
+
+def read_array(path: Path) -> Image:
+    """Read an array: 2D is one grey picture, 3D one volume (i, j, k), 4D has its channels first.
+
+    Raises UnreadableImage for an .npz of several arrays, for pickled objects (never loaded, since loading
+    them runs code) and for more than 8 channels.
+    """
+    values = _load(path)
+    if values.ndim not in (2, 3, 4) or (values.ndim == 4 and len(values) > MOST_CHANNELS):
+        raise UnreadableImage(
+            f"{path}: has the shape {values.shape}; expected (rows, columns), (i, j, k) or (channels, i, j, k)"
+        )
+    limits = (0.0, 255.0) if values.dtype == np.uint8 else None
+    pixels = as_float(values if values.ndim == 4 else values[None], path)
+    return Image(pixels, np.eye(4), path, "array", limits)
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return content
+        with content:
+            if len(content.files) != 1:
+                names = ", ".join(content.files[:5])
+                raise UnreadableImage(
+                    f"{path}: holds {len(content.files)} arrays ({names}); save each as an .npy of its own"
+                )
+            return np.asarray(content[content.files[0]])
+    except ValueError as error:
+        if "pickle" not in str(error).lower():
+            raise
+        raise UnreadableImage(
+            f"{path}: is no array of plain numbers (objects or text); save it with numpy.save as floats"
+        ) from error

@@ -1,0 +1,80 @@
+"""What a training writes down as it goes: its curves, and when to stop at somebody's request."""
+
+import csv
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CURVE = ("stage", "step", "player", "loss", "learning_rate", "seconds")
+
+
+@dataclass(kw_only=True)
+class Journal:
+    """Where a training keeps what it needs to be resumed, and its curves.
+
+    Args:
+        folder: gets `training.csv` and `checkpoint/`; None keeps nothing.
+        resume: go on from the newest checkpoint instead of starting anew.
+        save_every: steps between two checkpoints.
+        log_every: steps averaged in one row of the curves.
+    """
+
+    folder: Path | None = None
+    resume: bool = False
+    save_every: int = 500
+    log_every: int = 50
+
+
+class Curve:
+    """`training.csv`, cut back to where a resumed training stands."""
+
+    def __init__(self, folder: Path | None, facts: Mapping[str, Any] | None) -> None:
+        self.path = folder / "training.csv" if folder else None
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept: list[dict[str, Any]] = []
+        if facts and self.path.exists():
+            with self.path.open(newline="") as stream:
+                kept = [row for row in csv.DictReader(stream) if _was_before(row, facts)]
+        with self.path.open("w", newline="") as stream:
+            csv.DictWriter(stream, CURVE).writeheader()
+        self.write(kept)
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Append rows."""
+        if self.path is not None and rows:
+            with self.path.open("a", newline="") as stream:
+                csv.DictWriter(stream, CURVE, extrasaction="ignore").writerows(rows)
+
+
+def _was_before(row: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    if row["stage"] != facts["stage"]:
+        return row["stage"] in facts["done"]
+    return int(row["step"]) <= facts["step"]
+
+
+@contextmanager
+def stop_when_asked() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or termination signal into a request, so that the step in hand is finished."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before: dict[int, Any] = {}
+
+    def ask(number: int, frame: object) -> None:
+        asked.set()
+        signal.signal(number, before[number])
+
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        before[number] = signal.signal(number, ask)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

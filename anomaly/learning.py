@@ -1,0 +1,156 @@
+"""From a folder of normal images to a run: read once, split by subject, train, calibrate, write down."""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.caching import CachedImages, cache_images
+from anomaly.calibration import Calibration
+from anomaly.cohort import fingerprint, read_cohort, split
+from anomaly.detectors import Detector
+from anomaly.detectors.base import chunks
+from anomaly.errors import RunError
+from anomaly.files import write_whole
+from anomaly.journal import Journal
+from anomaly.machine import Machine
+from anomaly.methods import create
+from anomaly.moments import Moments
+from anomaly.preprocessing import Preprocessing
+from anomaly.previews import model_card, preview
+from anomaly.run import COHORT, Run, write_run
+
+logger = logging.getLogger(__name__)
+FEWEST_FOR_5_PERCENT = 19
+DRAFT = {"checkpoint", "training.csv", "errors.csv"}
+
+
+def learn(
+    normals: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    method: str = "autoencoder",
+    settings: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+    choose: float = 0.1,
+    calibrate: float = 0.2,
+    seed: int = 0,
+    machine: Machine | None = None,
+    resume: bool = False,
+    save_every: int = 500,
+    workers: int | None = None,
+) -> Run:
+    """Train a detector on normal images and leave a run folder behind; this is `anomaly train`.
+
+    Args:
+        normals: a folder or a table of images of normal people.
+        out: the run folder; must be new, empty, or an unfinished run to resume.
+        method: name of a detector, or FILE.py:CLASS.
+        settings: hyperparameters of the method by name.
+        preprocessing: how images become tensors; stored with the run.
+        subject, subject_pattern, where: see `read_cohort`.
+        choose: share of subjects held out to stop and to scale by.
+        calibrate: share of subjects held out to calibrate by, touched once.
+        seed: of weights, batches and noise. The split depends on the subjects alone, so runs over the same
+            normals share their calibration subjects and can be scored as an ensemble.
+        machine: device, precision, processes.
+        resume: go on exactly where a killed training stood; a finished run is returned as it is.
+        save_every: steps between two checkpoints.
+        workers: threads that read images; None takes one a core.
+
+    Raises:
+        CohortError: no images, or too few subjects to hold some out.
+        RunError: `out` holds something else, or a training with other settings.
+        TrainingError: the loss is no longer a number.
+    """
+    out, machine = Path(out), machine or Machine()
+    preprocessing = preprocessing or Preprocessing()
+    detector = create(method, settings)
+    if resume and (out / "run.json").exists():
+        return Run.open(out, method=method)
+    cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
+    cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
+    plan = {
+        "method": detector.name, "settings": detector.settings(), "preprocessing": repr(preprocessing),
+        "seed": seed, "fingerprint": fingerprint(cohort), "processes": machine.processes * machine.nodes,
+    }  # fmt: skip
+    if machine.leads:
+        _claim(out, plan, resume)
+        cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
+    machine.fabric.barrier()
+    images = CachedImages.open(out / "checkpoint")
+    journal = Journal(folder=out, resume=resume, save_every=save_every)
+    detector.fit(images.part("train"), images.part("choose"), machine=machine, seed=seed, journal=journal)
+    if machine.leads:
+        calibration = calibrated(detector, images)
+        sliced = bool((images.table["slices"] > 1).any())
+        preview(detector, calibration, images.part("choose"), out / "preview.png", slices=sliced)
+        images.table.to_csv(out / COHORT, index=False)
+        counts = images.table["split"].value_counts()
+        data = {
+            "images": len(images.table), "subjects": images.table["subject"].nunique(),
+            "split": {part: int(counts.get(part, 0)) for part in ("train", "choose", "calibrate")},
+            "fingerprint": plan["fingerprint"], "unreadable": len(cohort) - len(images.table),
+        }  # fmt: skip
+        write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, seed))
+        write_run(
+            out, method=method, detector=detector, preprocessing=preprocessing, calibration=calibration,
+            data=data, seed=seed, device=str(machine.torch_device),
+        )  # fmt: skip
+        shutil.rmtree(out / "checkpoint")
+    machine.fabric.barrier()
+    return Run.open(out, method=method)
+
+
+def calibrated(detector: Detector, images: CachedImages) -> Calibration:
+    """Score the normals held out for it, once, and keep what their scores say of variation among normals."""
+    held_out = images.part("calibrate")
+    values, moments = [], Moments()
+    for x in chunks(held_out, detector.device):
+        score = detector.score(x)
+        values.append(score.value.cpu().numpy())
+        moments.add(score.map.cpu().numpy())
+    table = images.table[images.table["split"] == "calibrate"]
+    slices = np.repeat(np.arange(len(table)), table["slices"])
+    of_cases = np.bincount(slices, np.concatenate(values)) / np.bincount(slices)
+    if len(of_cases) < FEWEST_FOR_5_PERCENT:
+        logger.warning(
+            "only %d normal cases are held out to calibrate by, so no p-value can be below %.3f; "
+            "give more normals or a larger --calibrate share",
+            len(of_cases), 1 / (len(of_cases) + 1),
+        )  # fmt: skip
+    mean_image = Moments()
+    for x in chunks(images.part("train")):
+        mean_image.add(x.numpy())
+    subjects = table["subject"].to_numpy(dtype=str)
+    return Calibration(of_cases, subjects, moments.mean(), moments.sd(), mean_image.mean())
+
+
+def _claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
+    """Make the run folder ours, or say why it cannot be."""
+    started = any((out / "checkpoint").glob("[0-9]*"))
+    if (out / "run.json").exists():
+        raise RunError(f"{out} already holds a trained run; choose another --out, or remove it")
+    if started and not resume:
+        raise RunError(f"{out} holds an unfinished training; add --resume to go on, or remove it")
+    if not started and out.exists() and any(path.name not in DRAFT for path in out.iterdir()):
+        raise RunError(f"{out} is not empty and holds no training; choose another --out")
+    path = out / "checkpoint" / "plan.json"
+    if started:
+        before = json.loads(path.read_text())
+        changed = [name for name in plan if plan[name] != before.get(name)]
+        if changed:
+            told = "; ".join(f"{name} was {before.get(name)}, now {plan[name]}" for name in changed)
+            raise RunError(f"{out} was begun with other settings ({told}); resume with the same, or start anew")
+        return
+    shutil.rmtree(path.parent, ignore_errors=True)
+    path.parent.mkdir(parents=True)
+    write_whole(path, json.dumps(plan, indent=1))

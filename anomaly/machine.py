@@ -1,0 +1,135 @@
+"""Where a training or a scoring runs: device, precision and processes, by Lightning Fabric underneath."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from anomaly.errors import AnomalyError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """The hardware a game is played on; the same code on a laptop, several GPUs, torchrun or SLURM.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "32", "bf16" or "16" (both mixed).
+        processes: how many, on this computer; each takes its share of every batch.
+        nodes: how many computers take part.
+    """
+
+    device: str = "auto"
+    precision: str = "32"
+    processes: int = 1
+    nodes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise AnomalyError(f"precision {self.precision!r} is unknown; take one of {', '.join(PRECISIONS)}")
+        if self.processes < 1:
+            raise AnomalyError(f"processes must be 1 or more, got {self.processes}")
+
+    @cached_property
+    def fabric(self) -> "Fabric":
+        """The launched Fabric; made when first needed, since importing it takes seconds."""
+        from lightning_fabric import Fabric
+
+        several = self.processes * self.nodes > 1
+        try:
+            fabric = Fabric(
+                accelerator=self.device,
+                devices=self.processes,
+                num_nodes=self.nodes,
+                strategy="ddp" if several else "auto",
+                precision=PRECISIONS[self.precision],  # type: ignore[arg-type]
+            )
+        except (ValueError, RuntimeError) as error:
+            raise AnomalyError(f"device {self.device!r} cannot be used here: {error}") from error
+        fabric.launch()
+        return fabric
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device this process computes on."""
+        return self.fabric.device
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """(this process, of how many)."""
+        return self.fabric.global_rank, self.fabric.world_size
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.fabric.is_global_zero
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Compute in the chosen precision inside this context."""
+        return self.fabric.autocast()
+
+    def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
+        """Fill the parameters' gradients, averaged over the processes.
+
+        One flat all-reduce after the backward pass instead of a wrapped module, so a loss may call any network
+        in any order.
+        """
+        self.fabric.backward(loss)
+        if self.fabric.world_size > 1:
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            mean = self.average(flat)
+            for parameter, part in zip(parameters, mean.split([g.numel() for g in gradients]), strict=True):
+                parameter.grad = part.view_as(parameter).clone()
+
+    def optimiser(self, optimiser: Optimizer) -> Optimizer:
+        """The optimiser, wrapped so that it works in the chosen precision."""
+        wrapped: Any = self.fabric.setup_optimizers(optimiser)
+        return cast(Optimizer, wrapped)
+
+    def average(self, tensor: Tensor) -> Tensor:
+        """The mean over the processes."""
+        return cast(Tensor, self.fabric.all_reduce(tensor, reduce_op="mean"))
+
+    def align(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the first one's values."""
+        if self.fabric.world_size > 1:
+            for tensor in tensors:
+                tensor.data.copy_(self.fabric.broadcast(tensor.detach()))
+
+    def random_state(self) -> dict[str, Tensor]:
+        """States of torch's generators in every process, first axis the process."""
+        states = {"cpu": torch.get_rng_state()}
+        if self.torch_device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.torch_device)
+        if self.fabric.world_size == 1:
+            return {name: state[None] for name, state in states.items()}
+        return {name: cast(Tensor, self.fabric.all_gather(state)).cpu() for name, state in states.items()}
+
+    def set_random_state(self, states: dict[str, Tensor]) -> None:
+        """Put torch's generators back to what `random_state` gave."""
+        rank = self.fabric.global_rank
+        torch.set_rng_state(states["cpu"][rank].cpu())
+        if "cuda" in states and self.torch_device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"][rank].cpu(), self.torch_device)
+
+    def precision_state(self) -> dict[str, Any]:
+        """State of the gradient scaler, empty but at 16 bit."""
+        scaler = getattr(self.fabric._precision, "scaler", None)
+        return {} if scaler is None else dict(scaler.state_dict())
+
+    def set_precision_state(self, state: dict[str, Any]) -> None:
+        """Put the gradient scaler back."""
+        scaler = getattr(self.fabric._precision, "scaler", None)
+        if scaler is not None and state:
+            scaler.load_state_dict(state)

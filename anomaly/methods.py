@@ -1,0 +1,97 @@
+"""Methods by name: look one up, check its settings, or take a user's own class from a file."""
+
+import ast
+import dataclasses
+import difflib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anomaly.detectors import DETECTORS, Detector
+from anomaly.errors import AnomalyError
+from anomaly.files import sha256_of
+
+
+def find(method: str) -> type[Detector]:
+    """The class of a method: one of `DETECTORS` by name, or a user's own as `FILE.py:CLASS`.
+
+    Raises:
+        AnomalyError: no such method; or the file or the class in it cannot be used.
+    """
+    if ":" in method:
+        return _own(method)
+    if method not in DETECTORS:
+        near = difflib.get_close_matches(method, DETECTORS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise AnomalyError(f"method {method!r} is unknown; {hint}there are {', '.join(DETECTORS)}, or FILE.py:CLASS")
+    return DETECTORS[method]
+
+
+def create(method: str, settings: Mapping[str, Any] | None = None) -> Detector:
+    """A detector by the name of its method, with settings checked against its fields."""
+    cls = find(method)
+    return cls(**_checked(cls, dict(settings or {})))
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["latent=4", "objective=l1"]` -> `{"latent": 4, "objective": "l1"}`; numbers as Python writes them."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise AnomalyError(f"expected name=value, got {pair!r}")
+        try:
+            settings[name.strip()] = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError):
+            settings[name.strip()] = text.strip()
+    return settings
+
+
+def _checked(cls: type[Detector], settings: dict[str, Any]) -> dict[str, Any]:
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    for name, value in settings.items():
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            known = ", ".join(f"{f.name}={f.default!r}" for f in fields.values()) or "none"
+            raise AnomalyError(f"{cls.name} has no setting {name!r}; {hint}it has {known}")
+        expected = type(fields[name].default)
+        if expected is float and type(value) is int:
+            settings[name] = float(value)
+        elif fields[name].default is not dataclasses.MISSING and type(value) is not expected:
+            raise AnomalyError(f"{cls.name} expects {name} as {expected.__name__}, got {value!r}")
+    return settings
+
+
+def _own(method: str) -> type[Detector]:
+    place, _, name = method.rpartition(":")
+    path = Path(place)
+    if not path.is_file():
+        raise AnomalyError(f"no file {path} to take the method {name!r} from; give --method FILE.py:CLASS")
+    spec = importlib.util.spec_from_file_location(f"anomaly_own_{sha256_of(path)[:12]}", path)
+    if spec is None or spec.loader is None:
+        raise AnomalyError(f"{path} is not a Python file; give --method FILE.py:CLASS")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up annotations that are strings
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise AnomalyError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    cls = getattr(module, name, None)
+    if not (inspect.isclass(cls) and issubclass(cls, Detector) and dataclasses.is_dataclass(cls)):
+        raise AnomalyError(f"{path} holds no class {name!r} that is a dataclass and a Detector")
+    if not isinstance(getattr(cls, "name", None), str):
+        cls.name = name
+    return cls
+
+
+def code_of(method: str) -> dict[str, str] | None:
+    """Path and SHA-256 of the file a user's own method comes from; None for the methods that ship."""
+    if ":" not in method:
+        return None
+    path = Path(method.rpartition(":")[0])
+    return {"path": str(path), "sha256": sha256_of(path)}

@@ -1,0 +1,63 @@
+"""The bottleneck autoencoder: strided convolutions to a short code, and back."""
+
+from math import prod
+
+from torch import Tensor, nn
+
+from anomaly.nets.layers import TRANSPOSED, Down, Up, crop, halvings, pad_to_multiple
+
+
+class Autoencoder(nn.Module):
+    """Image -> code of a few numbers -> image, in two or three dimensions.
+
+    Four halvings at 64 pixels with 16-32-64-64 channels, a hidden layer, the code, and the mirror image of it
+    all: 2.35 million parameters with the defaults. Sides that are not 4 * 2^k are padded inside.
+
+    Args:
+        shape: (C, *space) of one image.
+        latent: length of the code.
+        width: channels after the first halving; they double twice, then stay.
+        hidden: size of the layer between the convolutions and the code.
+        codes: how many codes the encoder gives side by side (2 for a mean and a log variance).
+        maps: how many images of C channels the decoder draws (2 for a mean and a log variance).
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], *, latent: int, width: int, hidden: int, codes: int = 1, maps: int = 1
+    ) -> None:
+        super().__init__()
+        channels, *space = shape
+        dims, levels = len(space), halvings(tuple(space))
+        self.space, self.codes, self.maps, self.multiple = tuple(space), codes, maps, 2**levels
+        bottom = [-(-side // self.multiple) for side in space]
+        widths = [min(width * 2**level, 4 * width) for level in range(levels)]
+        flat = widths[-1] * prod(bottom)
+        self.encoder = nn.Sequential(
+            *[Down(dims, a, b) for a, b in zip([channels, *widths], widths, strict=False)],
+            nn.Flatten(),
+            nn.Linear(flat, hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, codes * latent),
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, flat),
+            nn.LeakyReLU(0.2),
+            nn.Unflatten(1, (widths[-1], *bottom)),
+            *[Up(dims, a, b) for a, b in zip(widths[::-1], widths[-2::-1], strict=False)],
+            TRANSPOSED[dims](widths[0], maps * channels, 4, stride=2, padding=1),
+        )
+
+    def encode(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (N, C, *space) -> `codes` tensors (N, latent)."""
+        codes: Tensor = self.encoder(pad_to_multiple(x, self.multiple))
+        return codes.chunk(self.codes, dim=1)
+
+    def decode(self, code: Tensor) -> tuple[Tensor, ...]:
+        """Code (N, latent) -> `maps` tensors (N, C, *space), unbounded."""
+        return crop(self.decoder(code), self.space).chunk(self.maps, dim=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images -> what the decoder draws from the first code."""
+        return self.decode(self.encode(x)[0])

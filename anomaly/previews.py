@@ -1,0 +1,153 @@
+"""What a training leaves for its reader: a page of pictures and a page of plain words."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from anomaly import heatmaps
+from anomaly.calibration import Calibration
+from anomaly.detectors import DETECTORS, Detector
+from anomaly.preprocessing import Preprocessing
+
+SHOWN = 8
+
+
+def preview(
+    detector: Detector,
+    calibration: Calibration,
+    images: np.ndarray,
+    path: Path,
+    *,
+    slices: bool = False,
+) -> None:
+    """Write a contact sheet of normals not trained on: image, reconstruction, map in units of normal variation.
+
+    A good model draws their anatomy again and leaves the last row almost free of colour.
+
+    Args:
+        detector: fitted; where it draws no reconstruction, that row is left out.
+        calibration: what the map's unit comes from.
+        images: (n, C, *space) as prepared for the detector, n >= 1; up to 8, evenly spread over them, are shown.
+            Channels are averaged; of a volume the middle slice of the last axis is shown.
+        path: of the PNG file.
+        slices: the images are slices of volumes, to be turned as a volume's are.
+    """
+    chosen = np.unique(np.linspace(0, len(images) - 1, SHOWN).round().astype(int))
+    shown = np.array(images[chosen], dtype=np.float32)
+    x = torch.from_numpy(shown).to(detector.device)
+    z = calibration.map_z(detector.score(x).map.float().cpu().numpy())
+    with torch.no_grad():
+        drawn = detector.reconstruct(x)
+    turned = slices or shown.ndim == 5
+    originals = _pictures(shown, turned)
+    limits = heatmaps.window(np.stack(originals))
+    grey = [heatmaps.grey(each, limits) for each in originals]
+    rows = {"image": grey}
+    if drawn is not None:
+        redrawn = _pictures(drawn.float().cpu().numpy(), turned)
+        rows["reconstruction"] = [heatmaps.grey(each, limits) for each in redrawn]
+    rows["departure"] = [heatmaps.coloured(*each) for each in zip(grey, _pictures(z, turned), strict=True)]
+    title = f"{detector.name} on normal images it was not trained on"
+    heatmaps.write_png(path, heatmaps.sheet(list(rows.values()), list(rows), title=title))
+
+
+def model_card(detector: Detector, preprocessing: Preprocessing, data: dict[str, Any], seed: int) -> str:
+    """Say in plain words what a run is, what it may be used for and what it cannot know; Markdown.
+
+    Args:
+        detector: fitted.
+        preprocessing: how its images are prepared.
+        data: `images`, `subjects`, `split` (images in train, choose and calibrate), `fingerprint`, `unreadable`.
+        seed: of the training.
+    """
+    facts = {
+        "name": detector.name,
+        "summary": getattr(detector, "summary", "a method of the user's own"),
+        "cite": getattr(detector, "cite", "not given by the author of the method"),
+        "settings": _bullets(detector.settings()) or "none",
+        "preprocessing": _bullets(dataclasses.asdict(preprocessing)),
+        "shape": " x ".join(str(side) for side in detector.shape_),
+        "smallest": f"{1 / (data['split']['calibrate'] + 1):.3g}",
+        "own": "" if detector.name in DETECTORS else " --method FILE.py:CLASS",
+        "seed": seed,
+        **{name: data[name] for name in ("images", "subjects", "fingerprint", "unreadable")},
+        **data["split"],
+    }
+    return CARD.format(**facts)
+
+
+def _pictures(images: np.ndarray, turned: bool) -> list[np.ndarray]:
+    """One picture (rows, columns) for each of (n, C, *space), front or head up where they are `turned`."""
+    flat = images.mean(axis=1)
+    flat = flat[..., flat.shape[-1] // 2] if flat.ndim == 4 else flat
+    return [each.T[::-1, ::-1] if turned else each for each in flat]
+
+
+def _bullets(values: dict[str, Any]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in values.items())
+
+
+CARD = """# Model card: {name}
+
+## What it is
+
+An anomaly detector: it learned from images of normal people only, and says how far and where another image
+departs from them. Method: `{name}`, {summary}.
+
+Settings:
+
+{settings}
+
+## What it was trained on
+
+- {images} images of {subjects} subjects, all taken to be normal ({unreadable} more could not be read and were left out)
+- {train} images to train
+- {choose} images held out to stop training and to scale residuals by
+- {calibrate} images held out to calibrate by, used once, after training
+- no subject is in more than one of these parts; the split depends on the subjects' names alone
+- fingerprint of the data: `{fingerprint}`
+- seed: {seed}
+
+Labels of disease were never used: not for training, not for stopping, not for calibration, not for scoring.
+
+## How images are prepared
+
+The network sees (channels x space) {shape}.
+
+{preprocessing}
+
+## How to score with it
+
+    anomaly score RUN --images FOLDER_OR_CSV --out OUT{own}
+
+`OUT/scores.csv` has one row an image:
+
+- `value`: how abnormal, in the method's own unit; higher is more abnormal
+- `z`: the same on the scale of a standard normal among the held-out normals
+- `p_value`: share of held-out normals at least as abnormal, (1 + number) / ({calibrate} + 1); none can be
+  below {smallest}, and with a limit below that nothing is ever flagged
+- `flagged`: whether the p-value is at or below the rate asked for
+
+Heatmaps are in standard deviations of normal variation at each pixel: no colour below 2, full colour from 8, the
+same for every image. Some pixels of a normal image pass 2 by chance. `preview.png` shows normals not trained on.
+
+## What it is for, and what it is not
+
+- For research. It is not a medical device, was not validated for diagnosis, and must not guide care.
+- Departing from normal is not disease. Another scanner, site, protocol, age group or preparation looks like
+  disease to it: compare cases only with normals acquired in the same way.
+- p-values hold only for images whose normals are exchangeable with the held-out ones: same population, same
+  acquisition, one image a person. Elsewhere, calibrate anew by training on normals from there.
+- If "normal" images above show disease, it learned that disease as normal.
+- A finding that the prepared image no longer shows, for its size or its contrast, cannot be found.
+- How well it tells patients from others is not known from this run: use `anomaly evaluate` on labelled cases that
+  were never trained on.
+
+## How to cite
+
+- the method: {cite}
+- the software: anomaly-explain, see its CITATION.cff
+"""

@@ -1,0 +1,177 @@
+"""Turns a folder of scores, heatmaps and perhaps an evaluation into one HTML file to read or print.
+
+The file stands alone: pictures are inside it, nothing is fetched, and its size does not grow with the
+cohort.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from anomaly.errors import EvaluationError
+from anomaly.files import write_whole
+from anomaly.reporting import figures, gallery, viewer
+from anomaly.reporting.files import read_scores, read_table
+
+_ERRORS_SHOWN = 20
+_CARD_SHOWN = 6000
+_FIGURES = {"roc.png": "ROC curve of each score", "distribution.png": "Distribution of the anomaly score"}
+
+
+def report(folder: Path) -> Path:
+    """Write `report.html` into a folder that scoring or evaluation wrote; returns its path.
+
+    Reads scores.csv (or the one evaluation.json names), the heatmaps it lists, errors.csv, score.json and
+    the runs it names, and the tables and figures of an evaluation; whatever is absent is left out.
+
+    Raises:
+        EvaluationError: no scores there, or a scores.csv that cannot be used.
+    """
+    folder = Path(folder)
+    evaluation = _read_json(folder / "evaluation.json")
+    home = _scores_home(folder, evaluation)
+    scores = read_scores(home / "scores.csv")
+    settings = _read_json(home / "score.json")
+    most, least = gallery.extremes(scores)
+    outcomes = _outcomes(folder)
+    views, advice = viewer.viewers(most, home)
+    page = _template().render(
+        headline=evaluation.get("headline"),
+        notes=evaluation.get("notes", []),
+        outcome=evaluation.get("outcome"),
+        evaluated=evaluation.get("evaluation", []),
+        strata=any(row["stratum"] != "all" for row in evaluation.get("evaluation", [])),
+        compared=evaluation.get("comparison", []),
+        figures=_pictures(folder, scores),
+        total=len(scores),
+        flagged=_flagged(scores),
+        alpha=settings.get("alpha"),
+        groups={
+            "Most abnormal": _cards(most, home, outcomes),
+            "Least abnormal": _cards(least, home, outcomes),
+        },
+        viewers=views,
+        viewer_advice=advice,
+        errors=_errors(home),
+        runs=[_run(home / name) for name in _named_runs(settings)],
+        colour_from=gallery.COLOUR_FROM,
+    )
+    target = folder / "report.html"
+    write_whole(target, page)
+    return target
+
+
+def _template() -> jinja2.Template:
+    places = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=places, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"p": _p_value, "figure": _figure, "percent": _percent}
+    environment.trim_blocks = environment.lstrip_blocks = True
+    return environment.get_template("report.html")
+
+
+def _figure(value: Any, digits: int = 2) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _percent(share: Any) -> str:
+    return "–" if share is None or not np.isfinite(share) else f"{100 * share:.0f} %"
+
+
+def _p_value(value: Any) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """The facts of a JSON file; none where the file is absent."""
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{file} is not valid JSON ({error}); delete it or make it again") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _scores_home(folder: Path, evaluation: dict[str, Any]) -> Path:
+    named = Path(str(evaluation.get("scores", folder / "scores.csv")))
+    for file in (folder / "scores.csv", named):
+        if file.is_file():
+            return file.parent
+    raise EvaluationError(f"{folder} holds no scores.csv; give a folder that scoring or evaluation wrote")
+
+
+def _outcomes(folder: Path) -> dict[str, int]:
+    file = folder / "evaluated.csv"
+    if not file.is_file():
+        return {}
+    table = read_table(file, "evaluation")
+    return dict(zip(table["id"], table["outcome"].astype(int), strict=True))
+
+
+def _pictures(folder: Path, scores: pd.DataFrame) -> list[dict[str, str]]:
+    """The figures of the evaluation; without one, how the values are distributed."""
+    drawn = [(name, folder / name) for name in _FIGURES if (folder / name).is_file()]
+    found = [(_FIGURES[name], file.read_bytes()) for name, file in drawn]
+    if not found and len(scores):
+        everyone = {"all images": np.ones(len(scores), dtype=bool)}
+        found = [(_FIGURES["distribution.png"], figures.distribution(scores["value"].to_numpy(), everyone))]
+    return [{"alt": alt, "uri": gallery.as_uri(content, widest=(820, 820), kind="PNG")} for alt, content in found]
+
+
+def _truth(value: Any) -> bool:
+    return str(value).strip().lower() in ("true", "1", "1.0")
+
+
+def _flagged(scores: pd.DataFrame) -> int | None:
+    return int(scores["flagged"].map(_truth).sum()) if "flagged" in scores else None
+
+
+def _cards(rows: pd.DataFrame, home: Path, outcomes: dict[str, int]) -> list[dict[str, Any]]:
+    """What is said and shown of each image."""
+    return [
+        {
+            "id": row["id"],
+            "value": row["value"],
+            "z": row.get("z"),
+            "p": row.get("p_value"),
+            "flagged": _truth(row.get("flagged")),
+            "outcome": outcomes.get(row["id"]),
+            "picture": gallery.picture(row, home),
+        }
+        for _, row in rows.iterrows()
+    ]
+
+
+def _errors(home: Path) -> dict[str, Any] | None:
+    """The first rows of errors.csv and how many there are; nothing where every image was read."""
+    file = home / "errors.csv"
+    if not file.is_file() or not file.read_bytes().strip():
+        return None
+    table = read_table(file, "errors")
+    shown = table.head(_ERRORS_SHOWN).fillna("").astype(str)
+    return {"total": len(table), "columns": list(shown), "rows": shown.to_numpy().tolist()} if len(table) else None
+
+
+def _named_runs(settings: dict[str, Any]) -> list[str]:
+    runs = settings.get("runs", [])
+    return [str(name) for name in (runs if isinstance(runs, list) else [runs])]
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """Facts of a run folder: the plain entries of run.json, and its model card."""
+    found = _read_json(folder / "run.json")
+    facts = {name: _short(value) for name, value in found.items() if value not in (None, "", {}, [])}
+    card = folder / "MODEL_CARD.md"
+    text = card.read_text(encoding="utf-8", errors="replace")[:_CARD_SHOWN] if card.is_file() else None
+    return {"name": folder.name, "facts": facts, "card": text}
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(f"{name} = {each}" for name, each in value.items()) if isinstance(value, dict) else str(value)
+    return text if len(text) <= 300 else text[:297] + "..."

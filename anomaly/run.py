@@ -1,0 +1,191 @@
+"""The folder a training leaves behind: written last, checked first, and nothing in it is code."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from anomaly.calibration import Calibration
+from anomaly.detectors import Detector, Score
+from anomaly.detectors.base import chunks
+from anomaly.errors import RunError
+from anomaly.files import sha256_of, write_whole
+from anomaly.methods import code_of, find
+from anomaly.preprocessing import Preprocessing
+
+FORMAT = 1
+WEIGHTS, CALIBRATION, COHORT = "weights.safetensors", "calibration.safetensors", "cohort.csv"
+CHECKED = (WEIGHTS, CALIBRATION, COHORT)
+PACKAGES = ("anomaly-explain", "torch", "numpy", "lightning-fabric")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained detector with what it needs to judge an image: preprocessing and calibration.
+
+    Args:
+        folder: where it lies.
+        facts: what `run.json` says: method, settings, preprocessing, data, seed, versions.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    detector: Detector
+    preprocessing: Preprocessing
+    calibration: Calibration
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the weights: the same for a moved or renamed folder."""
+        return str(self.facts["files"][WEIGHTS])
+
+    def judge(self, pixels: np.ndarray) -> Score:
+        """Score prepared images (N, C, *size); the map comes back in units of normal variation, on the CPU.
+
+        The map is (error - mean) / sd of the held-out normals at each pixel, so it may be negative where an
+        image is more normal than most.
+        """
+        scores = [self.detector.score(x) for x in chunks(pixels, self.detector.device)]
+        maps = torch.cat([score.map for score in scores]).float().cpu().numpy()
+        values = torch.cat([score.value for score in scores]).float().cpu()
+        parts = {name: torch.cat([score.parts[name] for score in scores]).float().cpu() for name in scores[0].parts}
+        return Score(torch.from_numpy(self.calibration.map_z(maps)), values, parts)
+
+    @classmethod
+    def open(cls, folder: Path | str, *, device: str = "cpu", method: str | None = None) -> Self:
+        """Load a run after checking every file against what `run.json` recorded.
+
+        Args:
+            folder: what `learn` wrote.
+            device: "auto", "cpu", "cuda", ...
+            method: needed only for a user's own method: FILE.py:CLASS again. A run never loads code by itself;
+                the file must be the one it was trained with.
+
+        Raises:
+            RunError: no run there, an unfinished one, a damaged or edited one, or one of another version.
+        """
+        folder = Path(folder)
+        facts = read_facts(folder)
+        name = _method_of(facts, method, folder)
+        for file, expected in facts["files"].items():
+            path = folder / file
+            if not path.is_file():
+                raise RunError(f"{folder} lacks {file}; copy the whole run folder, or train again")
+            if sha256_of(path) != expected:
+                raise RunError(f"{path} was changed or cut short after training; copy it again, or train again")
+        detector = find(name).load(folder / WEIGHTS, torch_device(device))
+        preprocessing = Preprocessing(**facts["preprocessing"])
+        return cls(folder, facts, detector, preprocessing, Calibration.load(folder / CALIBRATION))
+
+    def describe(self) -> str:
+        """What `anomaly info` prints."""
+        data, method = self.facts["data"], self.facts["method"]
+        settings = ", ".join(f"{k}={v}" for k, v in self.facts["settings"].items())
+        lines = {
+            "run": str(self.folder),
+            "method": f"{method}({settings})",
+            "trained": f"{self.facts['created']} on {self.facts['machine']['device']}, seed {self.facts['seed']}",
+            "normals": f"{data['images']} images of {data['subjects']} subjects: " + ", ".join(
+                f"{count} to {part}" for part, count in data["split"].items()
+            ),
+            "images": ", ".join(f"{k} {v}" for k, v in self.facts["preprocessing"].items() if v is not None),
+            "smallest p": f"{1 / (len(self.calibration.values) + 1):.4g}",
+            "versions": ", ".join(f"{k} {v}" for k, v in self.facts["versions"].items()),
+        }  # fmt: skip
+        return "\n".join(f"{name:<11}{value}" for name, value in lines.items())
+
+
+def write_run(
+    folder: Path,
+    *,
+    method: str,
+    detector: Detector,
+    preprocessing: Preprocessing,
+    calibration: Calibration,
+    data: dict[str, Any],
+    seed: int,
+    device: str,
+) -> None:
+    """Write weights and calibration, then `run.json`, whose presence says that the run is complete."""
+    detector.save(folder / WEIGHTS)
+    calibration.save(folder / CALIBRATION)
+    facts = {
+        "format": FORMAT,
+        "method": detector.name,
+        "code": code_of(method),
+        "settings": detector.settings(),
+        "preprocessing": dataclasses.asdict(preprocessing),
+        "shape": list(detector.shape_),
+        "data": data,
+        "seed": seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"device": device, "system": platform.platform(), "python": platform.python_version()},
+        "versions": {package: _version(package) for package in PACKAGES},
+        "files": {name: sha256_of(folder / name) for name in CHECKED},
+    }
+    write_whole(folder / "run.json", json.dumps({**facts, "checksum": _checksum(facts)}, indent=1) + "\n")
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What `run.json` says, after its own checksum and format were checked."""
+    path = folder / "run.json"
+    if not path.is_file():
+        unfinished = (folder / "checkpoint").is_dir()
+        hint = "its training is unfinished; go on with --resume" if unfinished else "give a folder made by train"
+        raise RunError(f"{folder} holds no run.json: {hint}")
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text())
+        checksum, form = facts.pop("checksum", None), facts.get("format")
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{path} is not readable ({error}); copy the run again, or train again") from error
+    if form != FORMAT:
+        raise RunError(f"{path} has format {form}, this version reads {FORMAT}; use the version that wrote it")
+    if checksum != _checksum(facts):
+        raise RunError(f"{path} was edited after training; restore it, or train again with the settings you want")
+    return facts
+
+
+def torch_device(device: str) -> torch.device:
+    """ "auto" -> the best device here; anything else by its name."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise RunError(f"device {device!r} cannot be used here: {error}") from error
+
+
+def _method_of(facts: dict[str, Any], method: str | None, folder: Path) -> str:
+    code = facts["code"]
+    if code is None:
+        return str(facts["method"])
+    if method is None:
+        raise RunError(
+            f"{folder} was trained with a method of your own, {code['path']}; "
+            "give it again with --method FILE.py:CLASS, since a run never loads code by itself"
+        )
+    given = code_of(method)
+    if given is None or given["sha256"] != code["sha256"]:
+        raise RunError(f"{method} is not the file that {folder} was trained with (sha256 {code['sha256'][:12]}...)")
+    return method
+
+
+def _checksum(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,194 @@
+"""Score any number of images with one run or several: streaming, in the background, and only what is missing."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anomaly.cohort import check_disjoint, read_cohort
+from anomaly.ensemble import Ensemble, Verdict
+from anomaly.errors import AnomalyError, UnreadableImage
+from anomaly.images import Image, read
+from anomaly.maps import write_heatmaps
+from anomaly.preprocessing import Prepared
+from anomaly.progress import progress
+from anomaly.run import COHORT, Run
+from anomaly.streams import ordered
+from anomaly.tables import ScoreTable
+
+logger = logging.getLogger(__name__)
+BATCH = 32
+AHEAD = 4
+BATCH_BYTES = 64 * 2**20
+"""Images are read in smaller batches where they are large, so that memory stays bounded."""
+HEATMAPS = ("auto", "nifti", "png", "none")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a call of `score` did.
+
+    Args:
+        path: the table of scores.
+        new: images scored now.
+        before: images that were scored by an earlier call and are kept.
+        failed: images that cannot be read, named in `errors.csv` beside the table.
+    """
+
+    path: Path
+    new: int
+    before: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An image read and prepared for every run, or the reason why not."""
+
+    row: Mapping[str, Any]
+    image: Image | None
+    prepared: tuple[Prepared, ...]
+    error: str = ""
+
+
+def score(
+    runs: Sequence[Path | str] | Path | str,
+    images: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    alpha: float = 0.05,
+    heatmaps: Sequence[str] = ("auto",),
+    shard: tuple[int, int] = (1, 1),
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+    allow_overlap: bool = False,
+    method: str | None = None,
+    device: str = "auto",
+    batch: int = BATCH,
+    workers: int | None = None,
+) -> Scored:
+    """Say of every image how far it departs from normal, and draw where; this is `anomaly score`.
+
+    Memory does not grow with the number of images. A second call with the same arguments scores only what is
+    missing; images that cannot be read are named in `errors.csv` and do not stop the others.
+
+    Args:
+        runs: folders made by `learn`; several are judged together as a calibrated ensemble.
+        images: a folder or a table.
+        out: gets `scores.csv`, `errors.csv`, heatmaps and `score.json`.
+        alpha: an image is flagged when its p-value is at most this.
+        heatmaps: "nifti" (on the source grid), "png" (image beside overlay), "none", or "auto": both for
+            volumes, PNG for pictures.
+        shard: (i, N) takes every N-th image, from the i-th; shards may run at the same time into one folder,
+            and their tables joined by `cat` in the order of their names are the whole.
+        subject, subject_pattern, where: see `read_cohort`.
+        allow_overlap: score subjects the run was trained on as well; their scores are too low.
+        method: FILE.py:CLASS again, for a user's own method.
+        device: "auto", "cpu", "cuda", ...
+        batch: images scored at once.
+        workers: threads that read, and as many that write; None takes one a core.
+
+    Raises:
+        AnomalyError: settings out of range.
+        CohortError: no images, or subjects the run was trained on.
+        RunError: a run that cannot be used, or an `out` that holds scores of other runs.
+    """
+    out = Path(out)
+    _check(alpha, heatmaps, shard)
+    folders = [runs] if isinstance(runs, str | Path) else list(runs)
+    ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders])
+    cohort = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
+    if not allow_overlap:
+        for run in ensemble.runs:
+            known = pd.read_csv(run.folder / COHORT, dtype={"subject": str}, usecols=["subject"])["subject"]
+            check_disjoint(known, cohort["subject"])
+    settings = {
+        "runs": [os.path.relpath(folder, out) for folder in folders],
+        "weights": ensemble.identities,
+        "alpha": alpha,
+        "heatmaps": list(heatmaps),
+        "shards": shard[1],
+    }
+    table = ScoreTable(out, settings=settings, columns=ensemble.columns, shard=shard)
+    rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")
+    left = [row for row in rows if row["id"] not in table.done]
+    writing = partial(_finish, folder=out, alpha=alpha, heatmaps=heatmaps)
+    workers = workers or os.cpu_count() or 1
+    with (
+        table,
+        ThreadPoolExecutor(workers) as pool,
+        progress("scoring", len(rows), done=len(rows) - len(left), unit="images") as bar,
+    ):
+        judged = _judged(left, ensemble, pool, batch)
+        for finished in ordered(pool, lambda work: writing(*work), judged, ahead=AHEAD * workers):
+            table.add(finished)
+            bar.advance(len(finished))
+    return Scored(table.path, table.added, len(rows) - len(left), table.failed)
+
+
+def _judged(
+    rows: Sequence[Mapping[str, Any]], ensemble: Ensemble, pool: ThreadPoolExecutor, batch: int
+) -> Iterator[tuple[list[Ready], list[Verdict]]]:
+    """Read a batch ahead of the one being scored; one task reads a whole batch, since tasks cost time too."""
+    prepare = partial(_prepare, preprocessings=ensemble.preprocessings)
+    batch = _fitting(batch, rows, prepare)
+    groups = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    for ready in ordered(pool, lambda group: [prepare(row) for row in group], groups, ahead=AHEAD):
+        fine = [one for one in ready if not one.error]
+        yield ready, ensemble.judge([one.prepared for one in fine]) if fine else []
+
+
+def _prepare(row: Mapping[str, Any], *, preprocessings: Sequence[Any]) -> Ready:
+    try:
+        image = read(Path(row["path"]))
+        return Ready(row, image, tuple(preprocessing.apply(image) for preprocessing in preprocessings))
+    except UnreadableImage as error:
+        return Ready(row, None, (), str(error))
+
+
+def _fitting(batch: int, rows: Sequence[Mapping[str, Any]], prepare: Callable[[Mapping[str, Any]], Ready]) -> int:
+    """The batch, or less where the first readable image says that so many would be too large."""
+    for row in rows:
+        ready = prepare(row)
+        if ready.image is not None:
+            size = ready.image.pixels.nbytes + sum(one.pixels.nbytes for one in ready.prepared)
+            return max(1, min(batch, BATCH_BYTES // size))
+    return batch
+
+
+def _finish(
+    ready: Sequence[Ready], verdicts: Sequence[Verdict], *, folder: Path, alpha: float, heatmaps: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Write the heatmaps of a batch, then give its rows: a row never names a heatmap that is not there."""
+    told = iter(verdicts)
+    rows: list[dict[str, Any]] = []
+    for one in ready:
+        about = {"id": one.row["id"], "subject": one.row["subject"], "path": one.row["path"]}
+        if one.image is None:
+            rows.append({**about, "error": one.error})
+            continue
+        verdict = next(told)
+        row = {
+            **about, "value": verdict.value, "z": verdict.z, "p_value": verdict.p_value,
+            "flagged": int(verdict.p_value <= alpha), "heatmap": "", **verdict.parts,
+        }  # fmt: skip
+        row["heatmap"] = ";".join(write_heatmaps(folder, row, one.image, one.prepared, verdict, heatmaps))
+        rows.append(row)
+    return rows
+
+
+def _check(alpha: float, heatmaps: Sequence[str], shard: tuple[int, int]) -> None:
+    if not 0 < alpha < 1:
+        raise AnomalyError(f"alpha must lie between 0 and 1, got {alpha}")
+    unknown = [kind for kind in heatmaps if kind not in HEATMAPS]
+    if unknown or not heatmaps:
+        raise AnomalyError(f"heatmaps are {', '.join(HEATMAPS)}; got {', '.join(unknown) or 'nothing'}")
+    if not 1 <= shard[0] <= shard[1]:
+        raise AnomalyError(f"a shard is i/N with 1 <= i <= N, got {shard[0]}/{shard[1]}")

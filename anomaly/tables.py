@@ -1,0 +1,115 @@
+"""`scores.csv` and `errors.csv`, appended row by row so that a stopped scoring goes on where it was."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from anomaly.errors import RunError
+from anomaly.files import whole, write_whole
+
+FIRST = ("id", "subject", "path", "value", "z", "p_value", "flagged", "heatmap")
+ERRORS = ("id", "path", "error")
+
+
+class ScoreTable:
+    """The tables of one scoring, or of one shard of it, in a folder.
+
+    Opening it reads what an earlier call left: a last line cut short is dropped, and so is a row whose heatmap is
+    gone, to be scored again.
+
+    Args:
+        folder: gets the tables; made if it is not there.
+        settings: what all rows of a table must share (runs, alpha, heatmaps).
+        columns: names of the columns behind the usual ones.
+        shard: (i, N). Only the first shard's table has a header, so `cat` in the order of names joins them.
+
+    Raises:
+        RunError: the folder holds scores made with other settings, or a table that cannot be continued.
+    """
+
+    def __init__(
+        self, folder: Path, *, settings: Mapping[str, Any], columns: Sequence[str], shard: tuple[int, int]
+    ) -> None:
+        self.folder, self.columns = folder, (*FIRST, *columns)
+        which, shards = shard
+        width = len(str(shards))
+        suffix = "" if shards == 1 else f"-{which:0{width}d}-of-{shards}"
+        self.path, self._errors_path = folder / f"scores{suffix}.csv", folder / f"errors{suffix}.csv"
+        self._headed = which == 1
+        self.added, self.failed = 0, 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._agree(settings)
+        kept = self._kept()
+        self.done = {row["id"] for row in kept}
+        self._rewrite(kept)
+        self._scores: TextIO | None = None
+        self._errors: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        self._errors_path.unlink(missing_ok=True)
+        self._scores = self.path.open("a", newline="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stream in (self._scores, self._errors):
+            if stream is not None:
+                stream.close()
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows; those with an `error` go to the other table."""
+        assert self._scores is not None
+        fine = [row for row in rows if "error" not in row]
+        bad = [row for row in rows if "error" in row]
+        csv.DictWriter(self._scores, self.columns).writerows(fine)
+        self._scores.flush()
+        if bad:
+            self._add_errors(bad)
+        self.added += len(fine)
+        self.failed += len(bad)
+
+    def _add_errors(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._errors is None:
+            self._errors = self._errors_path.open("w", newline="")
+            if self._headed:
+                csv.writer(self._errors).writerow(ERRORS)
+        csv.DictWriter(self._errors, ERRORS, extrasaction="ignore").writerows(rows)
+        self._errors.flush()
+
+    def _agree(self, settings: Mapping[str, Any]) -> None:
+        path = self.folder / "score.json"
+        if path.exists():
+            before = json.loads(path.read_text())
+            changed = [name for name in settings if settings[name] != before.get(name)]
+            if changed:
+                raise RunError(
+                    f"{self.folder} holds scores made with another {' and '.join(changed)}; choose another --out"
+                )
+        write_whole(path, json.dumps(dict(settings), indent=1) + "\n")
+
+    def _kept(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        text = self.path.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        reader = csv.DictReader(whole.splitlines(), fieldnames=None if self._headed else self.columns)
+        rows = list(reader)
+        if self._headed and whole and tuple(reader.fieldnames or ()) != self.columns:
+            raise RunError(f"{self.path} has columns {reader.fieldnames}, expected {list(self.columns)}; move it away")
+        return [row for row in rows if self._is_whole(row)]
+
+    def _is_whole(self, row: Mapping[str, str]) -> bool:
+        if any(row.get(name) is None for name in self.columns):
+            return False
+        return all((self.folder / name).exists() for name in row["heatmap"].split(";") if name)
+
+    def _rewrite(self, rows: Sequence[Mapping[str, str]]) -> None:
+        with whole(self.path) as part, part.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, self.columns)
+            if self._headed:
+                writer.writeheader()
+            writer.writerows(rows)

@@ -1,0 +1,263 @@
+"""The command line: each command is a thin wrapper of one public function of the library.
+
+Nothing heavy is imported here; a command imports what it needs when it runs, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+INTERRUPTED = 130
+SOME_UNREADABLE = 3
+
+commands = typer.Typer(
+    name="anomaly",
+    help="Learn what normal images look like; then say of any image how far it departs, where, and what that predicts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for what is made.", metavar="DIR")]
+Subject = Annotated[str | None, typer.Option(help="Column that says whose image it is.", metavar="COLUMN")]
+Pattern = Annotated[
+    str | None, typer.Option(help="Regular expression; its first group, in the path, is the subject.", metavar="REGEX")
+]
+Where = Annotated[list[str] | None, typer.Option(help="Keep only rows of the table where COLUMN=VALUE; repeatable.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Workers = Annotated[int | None, typer.Option(help="Threads that read images; one a core by default.", min=1)]
+
+
+def app() -> None:
+    """Run the program: `anomaly COMMAND ...`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("lightning", "lightning_fabric", "lightning.fabric", "nibabel", "pydicom", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        commands()
+    except KeyboardInterrupt:
+        _say("stopped; what was done is kept, the same command goes on (train: with --resume)")
+        raise SystemExit(INTERRUPTED) from None
+    except OSError as error:
+        _say(f"error: {error}; what was done is kept, free the disk or mend the path and run the same command again")
+        raise SystemExit(1) from None
+    except ValueError as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        _say(f"error: {error}")
+        raise SystemExit(code) from None
+
+
+@commands.command()
+def demo(out: Out = Path("anomaly-demo")) -> None:
+    """Train, score, evaluate and report on real chest X-rays that come with the program; a few minutes."""
+    from anomaly.demonstration import demo as run
+
+    page = run(out)
+    typer.echo(f"report: {page}")
+
+
+@commands.command()
+def methods() -> None:
+    """List every detector and explainer: what it is for, its settings, how to cite it."""
+    import dataclasses
+
+    from anomaly.detectors import DETECTORS
+    from explain import EXPLAINERS
+
+    for title, table in (("detectors", DETECTORS), ("explainers", EXPLAINERS)):
+        typer.echo(f"{title}\n{'-' * len(title)}")
+        for name, cls in table.items():
+            settings = " ".join(
+                f"{f.name}={f.default}" for f in dataclasses.fields(cls) if f.init and _is_plain(f.default)
+            )
+            typer.echo(f"{name}: {cls.summary}\n    settings: {settings or 'none'}\n    cite: {cls.cite}")
+        typer.echo("")
+
+
+@commands.command()
+def train(
+    normals: Annotated[Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV")],
+    out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
+    method: Annotated[str, typer.Option(help="See `anomaly methods`; or FILE.py:CLASS.")] = "autoencoder",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the method; repeatable.", metavar="NAME=VALUE")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)] = None,
+    dims: Annotated[int, typer.Option(help="2 (pictures, or volumes slice by slice) or 3 (volumes).")] = 2,
+    size: Annotated[str, typer.Option(help="Pixels a side, as 64 or 64,96; 0 keeps each image's own.")] = "64",
+    fit: Annotated[str, typer.Option(help="How an image comes to that size: pad, resize or crop.")] = "pad",
+    spacing: Annotated[str | None, typer.Option(help="Millimetres a pixel, as 1 or 1,1,2.")] = None,
+    orientation: Annotated[str, typer.Option(help="Axes of volumes, as RAS; or keep.")] = "RAS",
+    slices: Annotated[str, typer.Option(help="With --dims 2 on volumes: axial, sagittal, coronal.")] = "axial",
+    intensity: Annotated[
+        str, typer.Option(help="What becomes black and white: percentile, range, window, zscore, none.")
+    ] = "percentile",
+    window: Annotated[str | None, typer.Option(help="LOW,HIGH for --intensity window, as -1000,400.")] = None,
+    foreground: Annotated[str, typer.Option(help="none, or otsu to blacken the background.")] = "none",
+    channels: Annotated[int, typer.Option(help="Channels of the images: 1 grey, 3 colour.", min=1)] = 1,
+    subject: Subject = None,
+    subject_pattern: Pattern = None,
+    where: Where = None,
+    choose: Annotated[float, typer.Option(help="Share of subjects held out to stop and scale by.")] = 0.1,
+    calibrate: Annotated[float, typer.Option(help="Share of subjects held out to calibrate by.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and noise.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where a stopped training stood.")] = False,
+    save_every: Annotated[int, typer.Option(help="Steps between two checkpoints.", min=1)] = 500,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="32, bf16 or 16.")] = "32",
+    processes: Annotated[int, typer.Option(help="Processes on this computer, one a GPU.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(help="Computers that take part.", min=1)] = 1,
+    workers: Workers = None,
+) -> None:
+    """Learn what normal looks like from images of normal people."""
+    from anomaly.learning import learn
+    from anomaly.machine import Machine
+    from anomaly.methods import parse_settings
+    from anomaly.preprocessing import Preprocessing
+
+    settings = parse_settings(set_ or []) | ({} if steps is None else {"steps": steps})
+    preprocessing = Preprocessing(
+        dims=dims, size=_numbers("size", size, int) if size != "0" else None, fit=fit,
+        spacing=_numbers("spacing", spacing, float), orientation=orientation, slices=slices,
+        intensity=intensity, window=_numbers("window", window, float), foreground=foreground, channels=channels,
+    )  # fmt: skip
+    run = learn(
+        normals, out, method=method, settings=settings, preprocessing=preprocessing, subject=subject,
+        subject_pattern=subject_pattern, where=_conditions(where), choose=choose, calibrate=calibrate, seed=seed,
+        machine=Machine(device=device, precision=precision, processes=processes, nodes=nodes),
+        resume=resume, save_every=save_every, workers=workers,
+    )  # fmt: skip
+    typer.echo(f"run: {run.folder}")
+    _end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv")
+
+
+@commands.command()
+def score(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders; several are a calibrated ensemble.", metavar="RUN...")
+    ],
+    images: Annotated[Path, typer.Option(help="Folder or CSV of images.", metavar="DIR|CSV")],
+    out: Out,
+    alpha: Annotated[float, typer.Option(help="Flag an image when its p-value is at most this.")] = 0.05,
+    heatmaps: Annotated[str, typer.Option(help="nifti, png, none, auto; several with commas.")] = "auto",
+    shard: Annotated[str, typer.Option(help="i/N: take every N-th image from the i-th.", metavar="i/N")] = "1/1",
+    subject: Subject = None,
+    subject_pattern: Pattern = None,
+    where: Where = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Score subjects the run was trained on as well.")
+    ] = False,
+    method: Annotated[str | None, typer.Option(help="FILE.py:CLASS again, for a method of your own.")] = None,
+    device: Device = "auto",
+    batch: Annotated[int, typer.Option(help="Images scored at once.", min=1)] = 32,
+    workers: Workers = None,
+) -> None:
+    """Say of every image how far it departs from normal, and draw where."""
+    from anomaly.scoring import score as run
+
+    scored = run(
+        runs, images, out, alpha=alpha, heatmaps=heatmaps.split(","), shard=_shard(shard), subject=subject,
+        subject_pattern=subject_pattern, where=_conditions(where), allow_overlap=allow_overlap, method=method,
+        device=device, batch=batch, workers=workers,
+    )  # fmt: skip
+    typer.echo(f"scores: {scored.path} ({scored.new} new, {scored.before} from before, {scored.failed} unreadable)")
+    _end_with(scored.failed, scored.path.with_name(scored.path.name.replace("scores", "errors")))
+
+
+@commands.command()
+def evaluate(
+    scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.")],
+    cohort: Annotated[Path, typer.Option(help="Table with the outcome, joined on id or path.", metavar="CSV")],
+    outcome: Annotated[str, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")],
+    out: Out,
+    positive: Annotated[
+        str | None, typer.Option(help="The value that counts as 1 when the column holds words.")
+    ] = None,
+    subject: Subject = None,
+    compare: Annotated[
+        list[Path] | None, typer.Option(help="Further scores of the same images; repeatable.", metavar="CSV")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Say with honest intervals whether the scores tell cases from controls."""
+    from anomaly.evaluation import evaluate as run
+    from anomaly.reporting import report as draw
+
+    result = run(
+        scores, cohort, outcome=outcome, positive=positive, subject=subject, compare=compare or (), out=out, seed=seed
+    )
+    typer.echo(result.headline)
+    typer.echo(f"evaluation: {out}")
+    if (out / "scores.csv").exists():
+        typer.echo(f"report: {draw(out)}")
+
+
+@commands.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder with scores, and an evaluation if there is one.")],
+) -> None:
+    """Make one HTML page of what a folder holds; it opens anywhere, without a network."""
+    from anomaly.reporting import report as run
+
+    typer.echo(f"report: {run(folder)}")
+
+
+@commands.command()
+def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]) -> None:
+    """Say what a run is: method, settings, data, versions."""
+    from anomaly.run import Run
+
+    typer.echo(Run.open(run).describe())
+
+
+def _end_with(unreadable: int, table: Path) -> None:
+    if unreadable:
+        _say(f"{unreadable} images could not be used; see {table}")
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+def _numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:
+    """`64` -> 64, `64,96` -> (64, 96), None -> None."""
+    if text is None:
+        return None
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers with commas, got {text!r}", param_hint=f"--{name}") from None
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _conditions(pairs: list[str] | None) -> dict[str, str]:
+    for pair in pairs or []:
+        if "=" not in pair:
+            raise typer.BadParameter(f"expected COLUMN=VALUE, got {pair!r}", param_hint="--where")
+    return dict(pair.split("=", 1) for pair in pairs or [])
+
+
+def _shard(text: str) -> tuple[int, int]:
+    which, slash, of = text.partition("/")
+    if not (slash and which.isdigit() and of.isdigit()):
+        raise typer.BadParameter(f"expected i/N, as 1/8, got {text!r}", param_hint="--shard")
+    return int(which), int(of)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool | tuple)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    app()

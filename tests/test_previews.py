@@ -1,0 +1,112 @@
+"""The contact sheet and the model card that a training leaves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anomaly import heatmaps
+from anomaly.calibration import Calibration
+from anomaly.detectors import PCA, Detector, Intensity, MeanImage
+from anomaly.preprocessing import Preprocessing
+from anomaly.previews import model_card, preview
+
+DATA = {
+    "images": 100,
+    "subjects": 90,
+    "split": {"train": 60, "choose": 11, "calibrate": 29},
+    "fingerprint": "f00d",
+    "unreadable": 3,
+}
+
+
+def fitted(detector: Detector, space: tuple[int, ...]) -> tuple[Detector, Calibration, np.ndarray]:
+    images = np.random.default_rng(0).uniform(-1, 1, size=(12, 1, *space)).astype(np.float32)
+    detector.fit(images)
+    maps = detector.score(torch.from_numpy(images)).map.numpy()
+    calibration = Calibration(
+        np.arange(12.0), np.array(list("abcdefghijkl")), maps.mean(0), maps.std(0) + 0.01, images.mean(0)
+    )
+    return detector, calibration, images
+
+
+def drawn(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture).astype(int)
+
+
+@pytest.mark.parametrize("space", [(16, 16), (8, 8, 8)])
+def test_preview_leaves_out_the_row_of_a_method_that_draws_nothing(tmp_path: Path, space: tuple[int, ...]) -> None:
+    for detector in (Intensity(), PCA(components=2)):
+        detector, calibration, images = fitted(detector, space)
+        preview(detector, calibration, images, tmp_path / f"{detector.name}.png")
+    two, three = drawn(tmp_path / "intensity.png"), drawn(tmp_path / "pca.png")
+    assert len(three) - len(two) == 96 + heatmaps.GAP
+
+
+@pytest.mark.parametrize(("given", "shown"), [(1, 1), (5, 5), (8, 8), (12, 8)])
+def test_preview_shows_up_to_eight(tmp_path: Path, given: int, shown: int) -> None:
+    detector, calibration, images = fitted(MeanImage(), (16, 16))
+    preview(detector, calibration, images[:given], tmp_path / "preview.png")
+    preview(detector, calibration, images[:8], tmp_path / "eight.png")
+    narrower = drawn(tmp_path / "eight.png").shape[1] - drawn(tmp_path / "preview.png").shape[1]
+    full = (8 - shown) * (96 + heatmaps.GAP)
+    assert narrower == min(full, drawn(tmp_path / "eight.png").shape[1] - heatmaps.NARROWEST)
+
+
+def test_preview_colours_a_planted_departure(tmp_path: Path) -> None:
+    detector, calibration, _ = fitted(MeanImage(), (16, 16))
+    quiet = np.repeat(calibration.mean_image[None], 4, axis=0)
+    planted = quiet.copy()
+    planted[:, :, 4:8, 4:8] = 3.0
+    preview(detector, calibration, quiet, tmp_path / "quiet.png")
+    preview(detector, calibration, planted, tmp_path / "planted.png")
+
+    def colour(name: str) -> int:
+        """Pixels with a colour, left of the colour bar."""
+        panels = drawn(tmp_path / name)[:, : -heatmaps.BAR - heatmaps.MARGIN - heatmaps.GAP]
+        return int((np.ptp(panels, axis=-1) > 20).sum())
+
+    assert colour("quiet.png") == 0
+    assert 4 * 24**2 <= colour("planted.png") <= 4 * 30**2  # 4 of 16 pixels in 96, with a rim
+
+
+def test_slices_of_volumes_are_turned_front_up(tmp_path: Path) -> None:
+    detector, calibration, images = fitted(Intensity(), (16, 16))
+    turned = np.ascontiguousarray(images.transpose(0, 1, 3, 2)[:, :, ::-1, ::-1])
+    back = Calibration(
+        calibration.values,
+        calibration.subjects,
+        np.ascontiguousarray(calibration.map_mean.transpose(0, 2, 1)[:, ::-1, ::-1]),
+        np.ascontiguousarray(calibration.map_sd.transpose(0, 2, 1)[:, ::-1, ::-1]),
+        calibration.mean_image,
+    )
+    preview(detector, calibration, images, tmp_path / "slices.png", slices=True)
+    preview(detector, back, turned, tmp_path / "pictures.png")
+    preview(detector, calibration, images, tmp_path / "as_stored.png")
+    assert (drawn(tmp_path / "slices.png") == drawn(tmp_path / "pictures.png")).all()
+    assert (drawn(tmp_path / "slices.png") != drawn(tmp_path / "as_stored.png")).any()
+
+
+def test_model_card_says_what_a_user_must_know() -> None:
+    detector, _, _ = fitted(PCA(components=2), (16, 16))
+    card = " ".join(model_card(detector, Preprocessing(size=16), DATA, seed=7).split())
+    expected = (
+        "# Model card: pca", "components: 2", "100 images of 90 subjects", "60 images to train", "(3 more could not",
+        "29 images held out to calibrate", "`f00d`", "seed: 7", "size: (16, 16)", "below 0.0333",
+        "not a medical device", "Another scanner, site", "exchangeable", "Labels of disease were never used",
+        "anomaly score RUN",
+        "Jolliffe 2002", "1 x 16 x 16",
+    )  # fmt: skip
+    assert [words for words in expected if words not in card] == []
+    assert "FILE.py:CLASS" not in card
+
+
+def test_model_card_of_a_users_own_method_tells_how_to_open_it() -> None:
+    class Mine(MeanImage):
+        name = "mine"
+
+    detector, _, _ = fitted(Mine(), (16, 16))
+    assert "--method FILE.py:CLASS" in model_card(detector, Preprocessing(), DATA, seed=0)

@@ -1,0 +1,362 @@
+"""The loop: who moves, who stands still, what is kept, and that a killed training goes on exactly."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from anomaly.batches import Batches
+from anomaly.checkpoints import newest
+from anomaly.errors import RunError, TrainingError
+from anomaly.journal import Journal
+from anomaly.losses import gradient_penalty
+from anomaly.training import Player, Stage, cosine, train, train_stages
+
+SGD = partial(torch.optim.SGD, lr=0.1)
+POINTS = torch.randn(100, 3, generator=torch.Generator().manual_seed(7))
+
+
+def weights_of(game: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in game.parameters()])
+
+
+def small_game() -> tuple[nn.ModuleDict, list[Player]]:
+    """Two players and a regulariser that moves every fourth step; the losses draw random numbers."""
+    torch.manual_seed(1)
+    critic = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1))
+    game = nn.ModuleDict({"generator": nn.Linear(3, 3), "critic": critic})
+
+    def generate(x: torch.Tensor) -> torch.Tensor:
+        return game["generator"](torch.randn_like(x))
+
+    players = [
+        Player(
+            name="critic", owns=[game["critic"]], turns=2,
+            loss=lambda x: (game["critic"](generate(x)) - game["critic"](x)).mean()
+            + 10 * gradient_penalty(game["critic"], x, generate(x)).mean(),
+        ),
+        Player(name="generator", owns=[game["generator"]], loss=lambda x: -game["critic"](generate(x)).mean(), ema=0.9),
+        Player(name="smoothness", owns=[game["generator"]], loss=lambda x: generate(x).square().mean(), every=4),
+    ]  # fmt: skip
+    return game, players
+
+
+def play(folder: Path | None = None, *, steps: int = 40, resume: bool = False) -> torch.Tensor:
+    game, players = small_game()
+    journal = Journal(folder=folder, resume=resume, save_every=7, log_every=5)
+    train(game, players, Batches(POINTS, size=8), steps=steps, journal=journal)
+    return weights_of(game)
+
+
+def counting(owner: nn.Linear, calls: list[str], name: str, **options: int) -> Player:
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        calls.append(name)
+        return owner(x).square().mean()
+
+    return Player(name=name, owns=[owner], loss=loss, optimiser=SGD, **options)
+
+
+def test_players_move_in_turn_as_often_as_they_say():
+    calls: list[str] = []
+    game = nn.ModuleList([nn.Linear(3, 1) for _ in range(3)])
+    players = [
+        counting(game[0], calls, "critic", turns=2), counting(game[1], calls, "generator"),
+        counting(game[2], calls, "lazy", every=3),
+    ]  # fmt: skip
+    train(game, players, Batches(POINTS, size=4), steps=4)
+    one = ["critic", "critic", "generator"]
+    assert calls == [*one, "lazy", *one, *one, *one, "lazy"]
+
+
+def test_every_turn_has_a_batch_of_its_own():
+    class Numbered:
+        def __getitem__(self, k: int) -> torch.Tensor:
+            return torch.full((1, 3), float(k))
+
+    seen: list[float] = []
+    net = nn.Linear(3, 1)
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x[0, 0].item())
+        return net(x).mean()
+
+    train(net, [Player(name="one", owns=[net], loss=loss, turns=2)], Numbered(), steps=3)
+    assert seen == [0, 1, 2, 3, 4, 5]
+
+
+def test_only_what_the_mover_owns_moves_and_the_rest_is_as_at_test_time():
+    mine, other = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    game = nn.ModuleList([mine, other])
+    before, kept = weights_of(mine), [value.clone() for value in other.state_dict().values()]
+    modes = []
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        modes.append((mine.training, other.training, [p.requires_grad for p in other.parameters()]))
+        return other(mine(x)).square().mean()
+
+    train(game, [Player(name="one", owns=[mine], loss=loss)], Batches(POINTS, size=8), steps=3)
+    assert not torch.equal(weights_of(mine), before)
+    assert all(torch.equal(a, b) for a, b in zip(kept, other.state_dict().values(), strict=True))
+    assert modes == [(True, False, [False] * 4)] * 3
+    assert all(p.requires_grad for p in game.parameters()), "the caller's flags come back"
+
+
+def test_a_player_without_parameters_is_told():
+    with pytest.raises(TrainingError, match="'idle' of stage 'train' owns no parameters"):
+        player = Player(name="idle", owns=[nn.ReLU()], loss=lambda x: x.mean())
+        train(nn.Linear(3, 1), [player], Batches(POINTS, size=8), steps=1)
+
+
+def test_descent_by_hand():
+    """Loss w^2 / 2 with rate 0.1 shrinks w by 0.9 a step; the average follows 0.5 a + 0.5 w."""
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(net.weight)
+    player = Player(name="one", owns=[net], loss=lambda x: net.weight.square().sum() / 2, optimiser=SGD, ema=0.5)
+    train(net, [player], Batches(POINTS, size=1), steps=3)
+    w, average = 1.0, 1.0
+    for _ in range(3):
+        w *= 0.9
+        average = 0.5 * average + 0.5 * w
+    assert net.weight.item() == pytest.approx(average, rel=1e-6)
+
+
+def test_a_schedule_scales_the_rate():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(net.weight)
+    player = Player(name="one", owns=[net], loss=lambda x: net.weight.sum(), optimiser=SGD, schedule=cosine)
+    train(net, [player], Batches(POINTS, size=1), steps=2)
+    assert net.weight.item() == pytest.approx(1 - 0.1 * 1.0 - 0.1 * 0.5, rel=1e-6)
+
+
+def test_a_small_wasserstein_gan_learns_where_the_data_lie():
+    torch.manual_seed(0)
+    centre = torch.tensor([2.0, -1.0])
+    data = centre + 0.1 * torch.randn(512, 2)
+    shift, critic = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+    game = nn.ModuleList([shift, critic])
+    adam = partial(torch.optim.Adam, lr=0.01, betas=(0.0, 0.9))
+
+    def fake(x: torch.Tensor) -> torch.Tensor:
+        return shift(0.1 * torch.randn_like(x))
+
+    def criticise(x: torch.Tensor) -> torch.Tensor:
+        y = fake(x)
+        return (critic(y) - critic(x)).mean() + 10 * gradient_penalty(critic, x, y).mean()
+
+    players = [
+        Player(name="critic", owns=[critic], loss=criticise, optimiser=adam, turns=5),
+        Player(name="generator", owns=[shift], loss=lambda x: -critic(fake(x)).mean(), optimiser=adam),
+    ]
+    train(game, players, Batches(data, size=64), steps=300)
+    with torch.no_grad():
+        drawn = shift(0.1 * torch.randn(1000, 2)).mean(0)
+    assert torch.dist(drawn, centre) < 0.2
+
+
+def test_resumed_weights_are_the_same_to_the_bit(tmp_path):
+    whole = play()
+    play(tmp_path, steps=40)
+    (tmp_path / "again").mkdir()
+    game, players = small_game()
+    calls = {"left": 45}
+
+    def dying(x: torch.Tensor, loss=players[0].loss) -> torch.Tensor:
+        calls["left"] -= 1
+        if not calls["left"]:
+            raise MemoryError("killed")
+        return loss(x)
+
+    players[0].loss = dying
+    journal = Journal(folder=tmp_path / "again", save_every=7, log_every=5)
+    with pytest.raises(MemoryError):
+        train(game, players, Batches(POINTS, size=8), steps=40, journal=journal)
+    assert newest(tmp_path / "again" / "checkpoint").facts["step"] == 21
+    resumed = play(tmp_path / "again", resume=True)
+    assert torch.equal(whole, resumed)
+    curves = [(path / "training.csv").read_text() for path in (tmp_path, tmp_path / "again")]
+    rows = [[(r["step"], r["player"], r["loss"]) for r in csv.DictReader(text.splitlines())] for text in curves]
+    assert rows[0] == rows[1]
+
+
+KILLED = """
+import os, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_training import play
+play(Path(sys.argv[1]), steps=4000, resume="resume" in sys.argv)
+"""
+
+
+def test_kill_minus_nine_at_any_moment_loses_nothing(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(KILLED.format(tests=str(Path(__file__).parent)))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, str(script), str(tmp_path / "killed")]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "killed" / "checkpoint"
+    deadline = time.monotonic() + 60
+    while not any(checkpoints.glob("00*/checkpoint.json")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    time.sleep(int.from_bytes(os.urandom(1), "big") / 1000)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    reached = newest(checkpoints).facts["step"]
+    assert 0 < reached < 300, "killed somewhere on the way"
+    assert torch.equal(play(tmp_path / "killed", steps=300, resume=True), play(steps=300))
+
+
+def test_a_request_to_stop_finishes_the_step_and_keeps_it(tmp_path):
+    game, players = small_game()
+    moves = {"count": 0}
+
+    def interrupted(x: torch.Tensor, loss=players[1].loss) -> torch.Tensor:
+        moves["count"] += 1
+        if moves["count"] == 11:
+            signal.raise_signal(signal.SIGINT)
+        return loss(x)
+
+    players[1].loss = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        train(game, players, Batches(POINTS, size=8), steps=40, journal=Journal(folder=tmp_path, save_every=100))
+    assert newest(tmp_path / "checkpoint").facts["step"] == 11
+    assert torch.equal(play(tmp_path, resume=True), play())
+
+
+def test_stages_that_are_done_are_skipped(tmp_path):
+    played: list[str] = []
+
+    def stages(fail: bool) -> tuple[nn.ModuleList, list[Stage]]:
+        torch.manual_seed(0)
+        game = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+
+        def loss_of(i: int):
+            def loss(x: torch.Tensor) -> torch.Tensor:
+                played.append("ab"[i])
+                if fail and i == 1 and played.count("b") == 3:
+                    raise MemoryError
+                return (game[i](x) - x).square().mean()
+
+            return loss
+
+        players = [Player(name=n, owns=[game[i]], loss=loss_of(i)) for i, n in enumerate("ab")]
+        return game, [Stage(name=player.name, players=[player], steps=5) for player in players]
+
+    game, plan = stages(fail=True)
+    with pytest.raises(MemoryError):
+        train_stages(game, plan, Batches(POINTS, size=8), journal=Journal(folder=tmp_path))
+    assert "".join(played) == "aaaaabbb"
+    played.clear()
+    game, plan = stages(fail=False)
+    train_stages(game, plan, Batches(POINTS, size=8), journal=Journal(folder=tmp_path, resume=True))
+    assert "".join(played) == "bbbbb"
+    whole, plan = stages(fail=False)
+    train_stages(whole, plan, Batches(POINTS, size=8))
+    assert torch.equal(weights_of(game), weights_of(whole))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path):
+    play(tmp_path, steps=21)
+    last = sorted((tmp_path / "checkpoint").glob("0*"))[-1]
+    with (last / "weights.safetensors").open("r+b") as stream:
+        stream.truncate(100)
+    assert newest(tmp_path / "checkpoint").facts["step"] == 14
+    for path in (tmp_path / "checkpoint").glob("0*/state.pt"):
+        path.write_bytes(b"no")
+    with pytest.raises(RunError, match=r"no checkpoint .* can be used"):
+        newest(tmp_path / "checkpoint")
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "owned"),))
+
+    play(tmp_path, steps=7)
+    (only,) = (tmp_path / "checkpoint").glob("0*")
+    (only / "state.pt").write_bytes(pickle.dumps(Evil()))
+    import hashlib
+    import json
+
+    facts = json.loads((only / "checkpoint.json").read_text())
+    facts["sha256"]["state.pt"] = hashlib.sha256((only / "state.pt").read_bytes()).hexdigest()
+    (only / "checkpoint.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError):
+        newest(tmp_path / "checkpoint")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_step(tmp_path):
+    net = nn.Linear(3, 1)
+    steps = iter(range(100))
+    player = Player(name="critic", owns=[net], loss=lambda x: net(x).mean() / (0.0 if next(steps) == 12 else 1.0))
+    with pytest.raises(TrainingError, match=r"'critic' became -?(inf|nan) at step 12 .* lower the learning rate"):
+        train(net, [player], Batches(POINTS, size=8), steps=40, journal=Journal(folder=tmp_path, save_every=5))
+    assert newest(tmp_path / "checkpoint").facts["step"] == 10
+
+
+def test_the_best_weights_on_held_out_normals_are_kept():
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    climbing = Player(name="one", owns=[net], loss=lambda x: -net.weight.sum(), optimiser=SGD)
+    stage = Stage(
+        name="train", players=[climbing], steps=1000, look_every=1, patience=3,
+        watch=lambda: (net.weight.detach() - 0.52).abs().sum(),
+    )  # fmt: skip
+    train_stages(net, [stage], Batches(POINTS, size=1))
+    assert net.weight.item() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_callers_random_numbers_go_on_undisturbed():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    game = nn.Linear(3, 1)
+    torch.manual_seed(5)
+    player = Player(name="one", owns=[game], loss=lambda x: game(x + torch.randn_like(x)).square().mean())
+    train(game, [player], Batches(POINTS, size=8), steps=3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+TWO = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+from torch import nn
+from anomaly.batches import Batches
+from anomaly.machine import Machine
+from anomaly.training import Player, train
+from test_training import POINTS, SGD, weights_of
+
+machine = Machine(device="cpu", processes=int(sys.argv[1]))
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3))
+player = Player(name="one", owns=[net], loss=lambda x: (net(x) - x).square().mean(), optimiser=SGD)
+train(net, [player], Batches(POINTS, size=10, share=machine.share), steps=15, machine=machine)
+if machine.leads:
+    torch.save(weights_of(net), sys.argv[2])
+"""
+
+
+def test_two_processes_move_as_one(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(TWO.format(tests=str(Path(__file__).parent)))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    results = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.pt"
+        subprocess.run(
+            [sys.executable, str(script), str(processes), str(out)], env=environment, check=True, timeout=120,
+            capture_output=True,
+        )  # fmt: skip
+        results.append(torch.load(out, weights_only=True))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
