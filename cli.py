@@ -12,11 +12,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 INTERRUPTED = 130
 SOME_UNREADABLE = 3
 
+
+class Commands(TyperGroup):
+    """Ctrl-C ends a command with a word on how to go on; typer alone would end without one."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say("stopped; what was done is kept, the same command goes on (train: with --resume)")
+            raise typer.Exit(INTERRUPTED) from None
+
+
 commands = typer.Typer(
+    cls=Commands,
     name="anomaly",
     help="Learn what normal images look like; then say of any image how far it departs, where, and what that predicts.",
     no_args_is_help=True,
@@ -43,9 +58,6 @@ def app() -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         commands()
-    except KeyboardInterrupt:
-        _say("stopped; what was done is kept, the same command goes on (train: with --resume)")
-        raise SystemExit(INTERRUPTED) from None
     except OSError as error:
         _say(f"error: {error}; what was done is kept, free the disk or mend the path and run the same command again")
         raise SystemExit(1) from None
@@ -179,7 +191,9 @@ def evaluate(
     scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.")],
     cohort: Annotated[Path, typer.Option(help="Table with the outcome, joined on id or path.", metavar="CSV")],
     outcome: Annotated[str, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")],
-    out: Out,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for what is made; where the scores are by default.", metavar="DIR")
+    ] = None,
     positive: Annotated[
         str | None, typer.Option(help="The value that counts as 1 when the column holds words.")
     ] = None,
@@ -193,13 +207,12 @@ def evaluate(
     from anomaly.evaluation import evaluate as run
     from anomaly.reporting import report as draw
 
+    out = out or (scores if scores.is_dir() else scores.parent)
     result = run(
         scores, cohort, outcome=outcome, positive=positive, subject=subject, compare=compare or (), out=out, seed=seed
     )
     typer.echo(result.headline)
-    typer.echo(f"evaluation: {out}")
-    if (out / "scores.csv").exists():
-        typer.echo(f"report: {draw(out)}")
+    typer.echo(f"report: {draw(out)}")
 
 
 @commands.command()

@@ -34,7 +34,8 @@ class CachedImages:
     @classmethod
     def open(cls, folder: Path) -> "CachedImages":
         """Read what `cache_images` wrote."""
-        table = pd.read_csv(folder / "images.csv", dtype={"id": str, "subject": str, "path": str})
+        texts = {"id": str, "subject": str, "path": str}
+        table = pd.read_csv(folder / "images.csv", dtype=texts, keep_default_na=False)  # a subject may be called NA
         shape = tuple(json.loads((folder / "images.json").read_text()))
         return cls(np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=shape), table)
 

@@ -8,6 +8,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from scipy import stats
 
+from anomaly.files import whole
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -47,7 +49,8 @@ class Calibration:
         """Write as safetensors."""
         subjects = np.frombuffer("\n".join(self.subjects).encode(), dtype=np.uint8)
         arrays = {"values": self.values, "subjects": subjects, "map_mean": self.map_mean, "map_sd": self.map_sd}
-        save_file({**arrays, "mean_image": self.mean_image}, path)
+        with whole(path) as part:
+            save_file({**arrays, "mean_image": self.mean_image}, part)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from anomaly.calibration import conformal_p, normal_score
-from anomaly.errors import RunError
+from anomaly.errors import RunError, UnreadableImage
+from anomaly.images import Image
 from anomaly.preprocessing import Prepared, Preprocessing
 from anomaly.run import Run
 
@@ -56,10 +57,24 @@ class Ensemble:
         joint = [normal_score(run.calibration.values, run.calibration.values) for run in runs]
         self._normals = first.values if len(runs) == 1 else np.mean(joint, axis=0)
 
-    @property
-    def preprocessings(self) -> list[Preprocessing]:
-        """The distinct preprocessings, so that an image is prepared once for runs that agree."""
-        return list(dict.fromkeys(run.preprocessing for run in self.runs))
+    def prepare(self, image: Image) -> tuple[Prepared, ...]:
+        """The image as each run takes it; runs that prepare alike share one.
+
+        Raises:
+            UnreadableImage: a run's preprocessing does not suit the image, or leaves it in another shape than
+                those the run was trained on.
+        """
+        made: dict[Preprocessing, Prepared] = {}
+        for run in self.runs:
+            if run.preprocessing not in made:
+                made[run.preprocessing] = run.preprocessing.apply(image)
+            shape, expected = made[run.preprocessing].pixels.shape[1:], run.detector.shape_
+            if shape != expected:
+                raise UnreadableImage(
+                    f"{image.path}: has shape {shape} once prepared; expected {expected} (C, *space), as {run.folder} "
+                    "was trained on: bring it to that size, or train with a --size"
+                )
+        return tuple(made[run.preprocessing] for run in self.runs)
 
     @property
     def columns(self) -> list[str]:
@@ -69,9 +84,8 @@ class Ensemble:
         return [*(f"value_{name}" for name in self._parts()), *BASELINES]
 
     def judge(self, prepared: Sequence[tuple[Prepared, ...]]) -> list[Verdict]:
-        """One verdict for each image, given prepared by each of `preprocessings`."""
-        order = {preprocessing: i for i, preprocessing in enumerate(self.preprocessings)}
-        by_run = [_judge_one(run, [ready[order[run.preprocessing]] for ready in prepared]) for run in self.runs]
+        """One verdict for each image, as given by `prepare`."""
+        by_run = [_judge_one(run, [ready[i] for ready in prepared]) for i, run in enumerate(self.runs)]
         return [self._join(opinions) for opinions in zip(*by_run, strict=True)]
 
     def _join(self, opinions: Sequence[Verdict]) -> Verdict:

@@ -1,5 +1,6 @@
 """From a folder of normal images to a run: read once, split by subject, train, calibrate, write down."""
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -15,11 +16,11 @@ from anomaly.calibration import Calibration
 from anomaly.cohort import fingerprint, read_cohort, split
 from anomaly.detectors import Detector
 from anomaly.detectors.base import chunks
-from anomaly.errors import RunError
+from anomaly.errors import AnomalyError, RunError
 from anomaly.files import write_whole
 from anomaly.journal import Journal
 from anomaly.machine import Machine
-from anomaly.methods import create
+from anomaly.methods import code_of, create
 from anomaly.moments import Moments
 from anomaly.preprocessing import Preprocessing
 from anomaly.previews import model_card, preview
@@ -73,14 +74,23 @@ def learn(
     """
     out, machine = Path(out), machine or Machine()
     preprocessing = preprocessing or Preprocessing()
+    if not (choose > 0 and calibrate > 0):
+        raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
     detector = create(method, settings)
+    plan: dict[str, Any] = {
+        "method": detector.name, "settings": detector.settings(), "preprocessing": dataclasses.asdict(preprocessing),
+        "seed": seed,
+    }  # fmt: skip
     if resume and (out / "run.json").exists():
-        return Run.open(out, method=method)
+        run = Run.open(out, method=method)
+        _refuse_changes(out, run.facts, plan)
+        return run
     cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
     cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
-    plan = {
-        "method": detector.name, "settings": detector.settings(), "preprocessing": repr(preprocessing),
-        "seed": seed, "fingerprint": fingerprint(cohort), "processes": machine.processes * machine.nodes,
+    plan |= {
+        "fingerprint": fingerprint(cohort), "choose": choose, "calibrate": calibrate, "subject": subject,
+        "subject_pattern": subject_pattern, "code": (code_of(method) or {}).get("sha256"),
+        "precision": machine.precision, "processes": machine.processes * machine.nodes,
     }  # fmt: skip
     if machine.leads:
         _claim(out, plan, resume)
@@ -141,16 +151,29 @@ def _claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
         raise RunError(f"{out} already holds a trained run; choose another --out, or remove it")
     if started and not resume:
         raise RunError(f"{out} holds an unfinished training; add --resume to go on, or remove it")
-    if not started and out.exists() and any(path.name not in DRAFT for path in out.iterdir()):
-        raise RunError(f"{out} is not empty and holds no training; choose another --out")
     path = out / "checkpoint" / "plan.json"
+    if not path.exists() and out.exists() and any(each.name not in DRAFT for each in out.iterdir()):
+        raise RunError(f"{out} is not empty and holds no training; choose another --out")
     if started:
-        before = json.loads(path.read_text())
-        changed = [name for name in plan if plan[name] != before.get(name)]
-        if changed:
-            told = "; ".join(f"{name} was {before.get(name)}, now {plan[name]}" for name in changed)
-            raise RunError(f"{out} was begun with other settings ({told}); resume with the same, or start anew")
+        _refuse_changes(out, json.loads(path.read_text()), plan)
         return
     shutil.rmtree(path.parent, ignore_errors=True)
     path.parent.mkdir(parents=True)
     write_whole(path, json.dumps(plan, indent=1))
+
+
+def _refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    changed = _changes(before, json.loads(json.dumps(now)))
+    if changed:
+        raise RunError(f"{out} was begun with other settings ({'; '.join(changed)}); give the same, or another --out")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    changed = []
+    for name, value in now.items():
+        old = before.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            changed += _changes(old, value)
+        elif value != old:
+            changed.append(f"{name} was {old}, now {value}")
+    return changed

@@ -30,8 +30,7 @@ def write_heatmaps(
     wanted = {"png" if kind == "auto" else kind for kind in wanted} - {"none"}
     if not wanted:
         return []
-    ready = prepared if len(prepared) == len(verdict.maps) else [prepared[0]] * len(verdict.maps)
-    z = np.mean([one.restore(map_) for one, map_ in zip(ready, verdict.maps, strict=True)], axis=0)
+    z = np.mean([one.restore(map_) for one, map_ in zip(prepared, verdict.maps, strict=True)], axis=0)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     names = []
     if "nifti" in wanted:

@@ -34,9 +34,10 @@ class Moments:
         """Standard deviation of each pixel, its variance mixed with the mean variance of all pixels.
 
         (S + m v) / (n - 1 + m): S is the pixel's sum of squares, v the pooled variance, m = 10 images. With few
-        normals no pixel gets a spread of nearly zero by chance, with many the prior does not matter.
+        normals no pixel gets a spread of nearly zero by chance, with many the prior does not matter. A single image
+        tells nothing of spread between images, so there v is its variance over pixels.
         """
         freedom = max(self.count - 1, 0)
-        pooled = self._squares.mean() / max(freedom, 1)
+        pooled = self._squares.mean() / freedom if freedom else self._mean.var()
         variance = (self._squares + PRIOR_IMAGES * pooled) / (freedom + PRIOR_IMAGES)
         return np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly.cohort import check_disjoint, read_cohort
 from anomaly.ensemble import Ensemble, Verdict
-from anomaly.errors import AnomalyError, UnreadableImage
+from anomaly.errors import AnomalyError, CohortError, RunError, UnreadableImage
 from anomaly.images import Image, read
 from anomaly.maps import write_heatmaps
 from anomaly.preprocessing import Prepared
@@ -107,8 +107,7 @@ def score(
     cohort = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
     if not allow_overlap:
         for run in ensemble.runs:
-            known = pd.read_csv(run.folder / COHORT, dtype={"subject": str}, usecols=["subject"])["subject"]
-            check_disjoint(known, cohort["subject"])
+            _refuse_overlap(run, cohort)
     settings = {
         "runs": [os.path.relpath(folder, out) for folder in folders],
         "weights": ensemble.identities,
@@ -118,6 +117,12 @@ def score(
     }
     table = ScoreTable(out, settings=settings, columns=ensemble.columns, shard=shard)
     rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")
+    for row in rows:
+        if table.done.get(row["id"], row["path"]) != row["path"]:
+            raise RunError(
+                f"{table.path} holds the score of {table.done[row['id']]} as {row['id']}, which now is {row['path']}; "
+                "choose another --out"
+            )
     left = [row for row in rows if row["id"] not in table.done]
     writing = partial(_finish, folder=out, alpha=alpha, heatmaps=heatmaps)
     workers = workers or os.cpu_count() or 1
@@ -137,7 +142,7 @@ def _judged(
     rows: Sequence[Mapping[str, Any]], ensemble: Ensemble, pool: ThreadPoolExecutor, batch: int
 ) -> Iterator[tuple[list[Ready], list[Verdict]]]:
     """Read a batch ahead of the one being scored; one task reads a whole batch, since tasks cost time too."""
-    prepare = partial(_prepare, preprocessings=ensemble.preprocessings)
+    prepare = partial(_prepare, ensemble=ensemble)
     batch = _fitting(batch, rows, prepare)
     groups = [rows[start : start + batch] for start in range(0, len(rows), batch)]
     for ready in ordered(pool, lambda group: [prepare(row) for row in group], groups, ahead=AHEAD):
@@ -145,10 +150,25 @@ def _judged(
         yield ready, ensemble.judge([one.prepared for one in fine]) if fine else []
 
 
-def _prepare(row: Mapping[str, Any], *, preprocessings: Sequence[Any]) -> Ready:
+def _refuse_overlap(run: Run, cohort: pd.DataFrame) -> None:
+    known = pd.read_csv(run.folder / COHORT, dtype=str, usecols=["subject", "path"], keep_default_na=False)
+    try:
+        check_disjoint(known["subject"], cohort["subject"])
+    except CohortError as error:
+        hint = "where one name means two people, tell them apart by --subject or --subject-pattern"
+        raise CohortError(f"{error}; {hint}; or give --allow-overlap") from None
+    files = sorted(set(known["path"]) & set(cohort["path"]))
+    if files:
+        raise CohortError(
+            f"{len(files)} images to score belong to the normals of {run.folder} ({files[0]}, ...); "
+            "leave them out, or give --allow-overlap"
+        )
+
+
+def _prepare(row: Mapping[str, Any], *, ensemble: Ensemble) -> Ready:
     try:
         image = read(Path(row["path"]))
-        return Ready(row, image, tuple(preprocessing.apply(image) for preprocessing in preprocessings))
+        return Ready(row, image, ensemble.prepare(image))
     except UnreadableImage as error:
         return Ready(row, None, (), str(error))
 
@@ -158,7 +178,8 @@ def _fitting(batch: int, rows: Sequence[Mapping[str, Any]], prepare: Callable[[M
     for row in rows:
         ready = prepare(row)
         if ready.image is not None:
-            size = ready.image.pixels.nbytes + sum(one.pixels.nbytes for one in ready.prepared)
+            shared = {id(one): one.pixels.nbytes for one in ready.prepared}
+            size = ready.image.pixels.nbytes + sum(shared.values())
             return max(1, min(batch, BATCH_BYTES // size))
     return batch
 

@@ -1,6 +1,7 @@
 """`scores.csv` and `errors.csv`, appended row by row so that a stopped scoring goes on where it was."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from anomaly.errors import RunError
-from anomaly.files import whole, write_whole
+from anomaly.files import write_whole
 
 FIRST = ("id", "subject", "path", "value", "z", "p_value", "flagged", "heatmap")
 ERRORS = ("id", "path", "error")
@@ -38,19 +39,21 @@ class ScoreTable:
         width = len(str(shards))
         suffix = "" if shards == 1 else f"-{which:0{width}d}-of-{shards}"
         self.path, self._errors_path = folder / f"scores{suffix}.csv", folder / f"errors{suffix}.csv"
-        self._headed = which == 1
+        self._headed, self._joined = which == 1, shards > 1
         self.added, self.failed = 0, 0
         folder.mkdir(parents=True, exist_ok=True)
         self._agree(settings)
         kept = self._kept()
-        self.done = {row["id"] for row in kept}
+        self.done = {row["id"]: row["path"] for row in kept}
         self._rewrite(kept)
         self._scores: TextIO | None = None
         self._errors: TextIO | None = None
 
     def __enter__(self) -> Self:
         self._errors_path.unlink(missing_ok=True)
-        self._scores = self.path.open("a", newline="")
+        self._scores = self.path.open("a", newline="", encoding="utf-8")
+        if self._headed and self._joined:  # even without errors of its own it heads those of the other shards
+            self._add_errors([])
         return self
 
     def __exit__(
@@ -74,7 +77,7 @@ class ScoreTable:
 
     def _add_errors(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if self._errors is None:
-            self._errors = self._errors_path.open("w", newline="")
+            self._errors = self._errors_path.open("w", newline="", encoding="utf-8")
             if self._headed:
                 csv.writer(self._errors).writerow(ERRORS)
         csv.DictWriter(self._errors, ERRORS, extrasaction="ignore").writerows(rows)
@@ -89,16 +92,17 @@ class ScoreTable:
                 raise RunError(
                     f"{self.folder} holds scores made with another {' and '.join(changed)}; choose another --out"
                 )
-        write_whole(path, json.dumps(dict(settings), indent=1) + "\n")
+        else:
+            write_whole(path, json.dumps(dict(settings), indent=1) + "\n")
 
     def _kept(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        text = self.path.read_text()
-        whole = text[: text.rfind("\n") + 1]
-        reader = csv.DictReader(whole.splitlines(), fieldnames=None if self._headed else self.columns)
+        content = self.path.read_bytes()
+        lines = content[: content.rfind(b"\n") + 1].decode()
+        reader = csv.DictReader(io.StringIO(lines, newline=""), fieldnames=None if self._headed else self.columns)
         rows = list(reader)
-        if self._headed and whole and tuple(reader.fieldnames or ()) != self.columns:
+        if self._headed and lines and tuple(reader.fieldnames or ()) != self.columns:
             raise RunError(f"{self.path} has columns {reader.fieldnames}, expected {list(self.columns)}; move it away")
         return [row for row in rows if self._is_whole(row)]
 
@@ -108,8 +112,11 @@ class ScoreTable:
         return all((self.folder / name).exists() for name in row["heatmap"].split(";") if name)
 
     def _rewrite(self, rows: Sequence[Mapping[str, str]]) -> None:
-        with whole(self.path) as part, part.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, self.columns)
-            if self._headed:
-                writer.writeheader()
-            writer.writerows(rows)
+        stream = io.StringIO(newline="")
+        writer = csv.DictWriter(stream, self.columns)
+        if self._headed:
+            writer.writeheader()
+        writer.writerows(rows)
+        content = stream.getvalue().encode()
+        if not self.path.exists() or self.path.read_bytes() != content:
+            write_whole(self.path, content)

@@ -76,9 +76,7 @@ def one(name: str, method: str, settings: dict[str, Any], seed: int, arguments: 
     )  # fmt: skip
     if fresh:
         (place / "seconds.json").write_text(json.dumps(time.perf_counter() - begun))
-    scored = score(
-        place / "run", cohort, place / arguments.split, where={"split": arguments.split}, heatmaps=("none",)
-    )
+    scored = score(place / "run", cohort, place / arguments.split, where={"split": arguments.split}, heatmaps=("none",))
     truth = pd.read_csv(cohort, dtype={"subject": str})
     truth["path"] = [str((cohort.parent / path).resolve()) for path in truth["path"]]
     table = pd.read_csv(scored.path, dtype={"id": str, "subject": str}).merge(truth[["path", "label"]], on="path")

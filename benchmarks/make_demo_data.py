@@ -49,9 +49,7 @@ def main() -> None:
     public = pd.read_csv(arguments.source / "cohort.csv", dtype={"subject": str})
 
     rng = np.random.default_rng(SEED)
-    cohort = pd.concat(
-        [choose(public[public["split"] == split], most, rng) for split, most in CHOSEN.items()]
-    )
+    cohort = pd.concat([choose(public[public["split"] == split], most, rng) for split, most in CHOSEN.items()])
     ids = cohort["subject"] + "_" + cohort["row"].map("{:04d}".format)
     paths = cohort["split"] + "/" + ids + ".png"
     table = cohort.assign(id=ids, path=paths)[["id", "path", "subject", "label", "finding", "split"]]

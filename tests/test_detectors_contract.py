@@ -64,11 +64,13 @@ def test_a_map_and_a_value_for_each_image(case, shape):
 def test_a_score_does_not_depend_on_its_batch(case, shape):
     detector, x = fitted(case, shape), with_lesion(unseen(shape))
     together = detector.score(x)
+    # A local variance is the difference of two nearly equal averages: single precision leaves it four figures.
+    tolerance = 3e-4 if getattr(detector, "map_from", "") == "ssim" else 1e-5
     alone = [detector.score(image[None]) for image in x]
     for i, score in enumerate(alone):
         torch.testing.assert_close(score.value[0], together.value[i], rtol=1e-5, atol=1e-6)
         size = together.map[i].max().item()
-        torch.testing.assert_close(score.map[0], together.map[i], rtol=1e-5, atol=1e-5 * size)
+        torch.testing.assert_close(score.map[0], together.map[i], rtol=1e-5, atol=tolerance * size)
 
 
 @shapes
@@ -195,18 +197,17 @@ def test_the_value_can_be_differentiated_in_the_image(case, shape):
     torch.testing.assert_close(value.detach(), detector.score(x).value, rtol=1e-5, atol=1e-6)
     (slopes,) = torch.autograd.grad(value.sum(), x)
     assert slopes.shape == x.shape and torch.isfinite(slopes).all() and (slopes != 0).flatten(1).any(1).all()
-    alone = x[:1].detach().requires_grad_(True)
-    (slope,) = torch.autograd.grad(detector.value(alone).sum(), alone)
-    torch.testing.assert_close(slope, slopes[:1], rtol=1e-3, atol=1e-4 * slope.abs().max().item())
 
 
+@shapes
 @cases
-def test_the_slope_of_the_value_is_that_of_finite_differences(case, tmp_path):
-    """In double precision, along a random direction."""
-    fitted(case, "2D").save(tmp_path / "w.safetensors")
-    detector = type(fitted(case, "2D")).load(tmp_path / "w.safetensors")
+def test_the_slope_of_the_value_is_that_of_finite_differences(case, shape, tmp_path):
+    """In double precision, along a random direction; and it does not depend on the batch."""
+    path = tmp_path / "weights.safetensors"
+    fitted(case, shape).save(path)
+    detector = type(fitted(case, shape)).load(path)
     detector.net_.double()
-    x = with_lesion(unseen("2D", 4)).double()
+    x = with_lesion(unseen(shape, 4)).double()
     direction = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     inner = x.clone().requires_grad_(True)
     (slopes,) = torch.autograd.grad(detector.value(inner).sum(), inner)
@@ -214,6 +215,9 @@ def test_the_slope_of_the_value_is_that_of_finite_differences(case, tmp_path):
     rise = detector.value(x + step * direction) - detector.value(x - step * direction)
     expected = (slopes * direction).flatten(1).sum(1)
     torch.testing.assert_close(rise.detach() / (2 * step), expected, rtol=1e-3, atol=1e-5)
+    alone = x[:1].clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(detector.value(alone).sum(), alone)
+    torch.testing.assert_close(slope, slopes[:1], rtol=1e-6, atol=1e-9)
 
 
 @shapes

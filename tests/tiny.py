@@ -14,7 +14,7 @@ from anomaly.losses import gaussian_blur
 from anomaly.machine import Machine
 from anomaly.methods import create
 
-NETWORK: dict[str, Any] = {"latent": 2, "width": 4, "hidden": 16, "steps": 60, "batch": 8, "lr": 3e-3}
+NETWORK: dict[str, Any] = {"latent": 2, "width": 4, "hidden": 16, "steps": 150, "batch": 8, "lr": 3e-3}
 TINY: dict[str, dict[str, Any]] = {
     "intensity": {},
     "mean-image": {},
@@ -24,7 +24,10 @@ TINY: dict[str, dict[str, Any]] = {
 }
 OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "pca, mahalanobis": ("pca", {"value_from": "mahalanobis"}),
-    "autoencoder, plain l1": ("autoencoder", {"objective": "l1", "value_from": "l1", "pixelwise": False}),
+    "autoencoder, plain l1": (
+        "autoencoder",
+        {"objective": "l1", "value_from": "l1", "map_from": "l1", "pixelwise": False},
+    ),
     "autoencoder, all of AE-U": (
         "autoencoder",
         {"objective": "uncertainty", "value_from": "combined", "map_from": "uncertainty", "smooth": 1.0},

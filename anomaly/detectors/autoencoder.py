@@ -58,9 +58,12 @@ class Autoencoder(ReconstructionDetector):
         return nn.ModuleDict({"autoencoder": network, "scales": Scales(len(self.offered()), shape[1:])})
 
     def draw(self, x: Tensor) -> Drawing:
-        """Mean clamped to the image range, and the log variance where there is one."""
+        """Mean clamped to the image range, and the log variance where there is one, clamped to [-20, 10].
+
+        Far from the normals the log variance is anything, and its exponential would overflow.
+        """
         mean, *log_variance = self.net_["autoencoder"](x)
-        return Drawing(mean.clamp(-1, 1), *log_variance)
+        return Drawing(mean.clamp(-1, 1), *(s.clamp(-20, 10) for s in log_variance))
 
     def loss(self, x: Tensor) -> Tensor:
         """The objective, on the reconstruction before it is clamped."""
