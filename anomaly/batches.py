@@ -58,5 +58,5 @@ class Batches:
 
     def _read(self, chosen: np.ndarray) -> Tensor:
         if isinstance(self.images, Tensor):
-            return self.images[torch.from_numpy(chosen)]
-        return torch.from_numpy(self.images[chosen])
+            return self.images[torch.from_numpy(chosen)].float()
+        return torch.from_numpy(self.images[chosen]).float()

@@ -101,6 +101,12 @@ class Machine:
         """The mean over the processes."""
         return cast(Tensor, self.fabric.all_reduce(tensor, reduce_op="mean"))
 
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any of the processes, which must all ask."""
+        if self.fabric.world_size == 1:
+            return here
+        return bool(self.average(torch.tensor(float(here), device=self.torch_device)) > 0)
+
     def align(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the first one's values."""
         if self.fabric.world_size > 1:
@@ -119,9 +125,9 @@ class Machine:
     def set_random_state(self, states: dict[str, Tensor]) -> None:
         """Put torch's generators back to what `random_state` gave."""
         rank = self.fabric.global_rank
-        torch.set_rng_state(states["cpu"][rank].cpu())
+        torch.set_rng_state(states["cpu"][rank].cpu().clone())  # a view into the rest makes torch crash
         if "cuda" in states and self.torch_device.type == "cuda":
-            torch.cuda.set_rng_state(states["cuda"][rank].cpu(), self.torch_device)
+            torch.cuda.set_rng_state(states["cuda"][rank].cpu().clone(), self.torch_device)
 
     def precision_state(self) -> dict[str, Any]:
         """State of the gradient scaler, empty but at 16 bit."""

@@ -82,9 +82,9 @@ def _own(method: str) -> type[Detector]:
         del sys.modules[spec.name]
         raise AnomalyError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     cls = getattr(module, name, None)
-    if not (inspect.isclass(cls) and issubclass(cls, Detector) and dataclasses.is_dataclass(cls)):
+    if not (inspect.isclass(cls) and issubclass(cls, Detector) and "__dataclass_fields__" in vars(cls)):
         raise AnomalyError(f"{path} holds no class {name!r} that is a dataclass and a Detector")
-    if not isinstance(getattr(cls, "name", None), str):
+    if "name" not in vars(cls):  # one inherited would let files of both be mixed up
         cls.name = name
     return cls
 
@@ -94,4 +94,6 @@ def code_of(method: str) -> dict[str, str] | None:
     if ":" not in method:
         return None
     path = Path(method.rpartition(":")[0])
+    if not path.is_file():
+        raise AnomalyError(f"no file {path} to take the method from; give --method FILE.py:CLASS")
     return {"path": str(path), "sha256": sha256_of(path)}

@@ -144,7 +144,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(path.read_text())
         checksum, form = facts.pop("checksum", None), facts.get("format")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise RunError(f"{path} is not readable ({error}); copy the run again, or train again") from error
     if form != FORMAT:
         raise RunError(f"{path} has format {form}, this version reads {FORMAT}; use the version that wrote it")

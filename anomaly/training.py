@@ -120,7 +120,8 @@ def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked
             bar.advance(note=play.note if logs else "")
             if stage.watch is not None and play.step % stage.look_every == 0:
                 play.look()
-            if asked.is_set():
+            # Several processes must stop at one step, or they wait for each other for ever; asking costs time.
+            if (logs or machine.share[1] == 1) and machine.any(asked.is_set()):
                 keep()
                 raise KeyboardInterrupt
             if play.step % journal.save_every == 0 and play.step < stage.steps:

@@ -164,17 +164,17 @@ def test_residuals_by_hand(trained):
     torch.testing.assert_close(detector.reconstruct(x), detector.net_["autoencoder"](x)[0].clamp(-1, 1))
 
 
-def test_pixelwise_values_by_hand(trained):
+def test_excess_values_by_hand(trained):
     detector, held_out, x = trained
     parts, expected = detector.score(x).parts, values_by_hand(detector, held_out, x)
     for name in HEADS:
-        torch.testing.assert_close(parts[name].double(), expected[name], rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(parts[name + "_excess"].double(), expected[name], rtol=1e-3, atol=1e-6)
 
 
-def test_combined_is_the_mean_of_standardised_logs(trained):
+def test_combined_is_the_mean_of_standardised_excesses(trained):
     detector, held_out, x = trained
     normal, new = values_by_hand(detector, held_out, held_out), values_by_hand(detector, held_out, x)
-    z = [(new[name].log() - normal[name].log().mean()) / normal[name].log().std(correction=0) for name in HEADS]
+    z = [(new[name] - normal[name].mean()) / normal[name].std(correction=0) for name in HEADS]
     settings = {**detector.settings(), "value_from": "combined"}
     combined = type(detector)(**settings).fit(normals(20, SHAPE, seed=1), held_out, machine=CPU)
     torch.testing.assert_close(combined.score(x).value.double(), torch.stack(z).mean(0), rtol=2e-3, atol=2e-3)
@@ -188,15 +188,14 @@ def test_every_head_is_read_from_the_same_network(trained):
         other = fitted(normals(20, SHAPE, seed=1), held_out, value_from=name, map_from=name, smooth=0.8)
         score: Score = other.score(x)
         assert torch.equal(score.value, all_heads[name]), "the choice of a head changes nothing of the training"
-        assert all(torch.equal(score.parts[head], all_heads[head]) for head in HEADS)
+        assert all(torch.equal(score.parts[part], all_heads[part]) for part in all_heads)
         torch.testing.assert_close(score.map, gaussian_blur(residuals[name], 0.8))
 
 
-def test_without_pixelwise_a_value_is_the_mean_residual(trained):
-    detector, held_out, x = trained
-    plain = fitted(normals(20, SHAPE, seed=1), held_out, pixelwise=False).score(x)
+def test_the_value_of_a_head_is_its_mean_residual(trained):
+    detector, _, x = trained
     for name, residual in residuals_by_hand(detector, x).items():
-        torch.testing.assert_close(plain.parts[name], residual.flatten(1).mean(1))
+        torch.testing.assert_close(detector.score(x).parts[name], residual.flatten(1).mean(1))
 
 
 def test_the_width_of_the_window_is_a_setting(trained):
@@ -238,7 +237,7 @@ def test_the_objective_is_taken_before_the_drawing_is_clamped(objective, trained
 
 def test_a_head_that_is_not_offered_is_told_with_those_that_are():
     with pytest.raises(
-        AnomalyError, match=r"value_from=uncertainty is not offered .* take one of l1, l2, ssim, combined"
+        AnomalyError, match=r"value_from=uncertainty is not offered .* take one of l1, l2, ssim, l1_excess, .* combined"
     ):
         Autoencoder(value_from="uncertainty")
     with pytest.raises(AnomalyError, match=r"map_from=combined is not offered .* take one of l1, l2, ssim$"):

@@ -148,7 +148,9 @@ def test_colours_and_greys_become_one_kind(tmp_path):
 
 def test_a_subject_may_be_called_na(tmp_path):
     folder = pictures(tmp_path / "normals", 6)
-    rows = [{"path": path, "subject": name} for path, name in zip(folder.iterdir(), ["NA", "None", *"abcd"])]
+    rows = [
+        {"path": path, "subject": name} for path, name in zip(folder.iterdir(), ["NA", "None", *"abcd"], strict=True)
+    ]
     run = trained(pd.DataFrame(rows), tmp_path / "run", choose=0.4, calibrate=0.4)
     kept = pd.read_csv(run.folder / "cohort.csv", keep_default_na=False)
     assert set(kept["subject"]) == {"NA", "None", *"abcd"}
@@ -311,13 +313,19 @@ def test_control_c_says_how_to_go_on_and_that_works(normals, uninterrupted, tmp_
     assert same_weights(out, uninterrupted.folder)
 
 
-def test_two_processes_leave_one_run(normals, tmp_path):
+def test_two_processes_stop_together_go_on_and_leave_one_run(normals, tmp_path):
     out = tmp_path / "run"
-    code, _, errors = call("train", "--normals", normals, "--out", out, *LONG, "--steps", 10, "--processes", 2)
+    words = ("train", "--normals", normals, "--out", out, *LONG, "--processes", 2)
+    process = start(*words, start_new_session=True)
+    until(lambda: any((out / "checkpoint").glob("[0-9]*")), process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors, errors
+    code, _, errors = call(*words, "--resume")
     assert code == 0, errors
     run = Run.open(out)
     assert {path.name for path in out.iterdir()} == FILES
-    assert run.facts["settings"]["steps"] == 10
+    assert pd.read_csv(out / "training.csv")["step"].iloc[-1] == 600
     assert run.facts["data"]["split"] == {"train": 21, "choose": 3, "calibrate": 6}
 
 

@@ -100,11 +100,11 @@ def test_an_unknown_setting_is_told_with_the_nearest_and_all_there_are():
 
 
 def test_values_take_the_type_of_their_field():
-    detector = create("autoencoder", {"lr": 1, "latent": 8, "pixelwise": False})
+    detector = create("autoencoder", {"lr": 1, "latent": 8, "value_from": "l1"})
     assert isinstance(detector, Autoencoder)
-    assert (detector.lr, type(detector.lr), detector.latent, detector.pixelwise) == (1.0, float, 8, False)
+    assert (detector.lr, type(detector.lr), detector.latent, detector.value_from) == (1.0, float, 8, "l1")
     assert create("pca") == PCA()
-    for settings in ({"latent": "four"}, {"latent": 4.5}, {"latent": True}, {"pixelwise": 1}, {"objective": 3}):
+    for settings in ({"latent": "four"}, {"latent": 4.5}, {"latent": True}, {"objective": 3}):
         ((name, value),) = settings.items()
         with pytest.raises(AnomalyError, match=rf"autoencoder expects {name} as \w+, got {value!r}"):
             create("autoencoder", settings)

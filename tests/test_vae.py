@@ -17,7 +17,7 @@ SHAPES = {"2D": (2, 12, 10), "3D": (1, 6, 8, 7)}
 def trained(request) -> tuple[VAE, Tensor]:
     """A detector with weights large enough for every term to show, and images to score."""
     shape = request.param
-    detector = tiny("vae", steps=30, beta=0.3, pixelwise=False).fit(normals(20, shape), machine=CPU)
+    detector = tiny("vae", steps=30, beta=0.3).fit(normals(20, shape), machine=CPU)
     return detector, with_lesion(normals(4, shape, seed=3))
 
 

@@ -26,14 +26,14 @@ OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "pca, mahalanobis": ("pca", {"value_from": "mahalanobis"}),
     "autoencoder, plain l1": (
         "autoencoder",
-        {"objective": "l1", "value_from": "l1", "map_from": "l1", "pixelwise": False},
+        {"objective": "l1", "value_from": "l1", "map_from": "l1"},
     ),
     "autoencoder, all of AE-U": (
         "autoencoder",
         {"objective": "uncertainty", "value_from": "combined", "map_from": "uncertainty", "smooth": 1.0},
     ),
     "vae, combined": ("vae", {"value_from": "combined", "map_from": "elbo"}),
-    "vae, gradient": ("vae", {"value_from": "gradient", "map_from": "l1", "pixelwise": False}),
+    "vae, gradient": ("vae", {"value_from": "gradient", "map_from": "l1"}),
 }
 """Beside the settings of TINY: what takes another way through the code."""
 

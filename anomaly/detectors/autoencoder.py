@@ -17,6 +17,8 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "ssim": dissimilarity,
 }
 UNCERTAINTY = "uncertainty"
+LOG_VARIANCES = (-12.0, 10.0)
+"""No pixel is surer than the rounding of 8-bit images, variance (2 / 255)^2 / 12; none can overflow."""
 
 
 @dataclass(kw_only=True)
@@ -58,16 +60,17 @@ class Autoencoder(ReconstructionDetector):
         return nn.ModuleDict({"autoencoder": network, "scales": Scales(len(self.offered()), shape[1:])})
 
     def draw(self, x: Tensor) -> Drawing:
-        """Mean clamped to the image range, and the log variance where there is one, clamped to [-20, 10].
-
-        Far from the normals the log variance is anything, and its exponential would overflow.
-        """
-        mean, *log_variance = self.net_["autoencoder"](x)
-        return Drawing(mean.clamp(-1, 1), *(s.clamp(-20, 10) for s in log_variance))
+        """Mean clamped to the image range, and the log variance where there is one."""
+        mean, *log_variance = self._drawn(x)
+        return Drawing(mean.clamp(-1, 1), *log_variance)
 
     def loss(self, x: Tensor) -> Tensor:
         """The objective, on the reconstruction before it is clamped."""
-        mean, *log_variance = self.net_["autoencoder"](x)
+        mean, *log_variance = self._drawn(x)
         if log_variance:
             return gaussian_nll(x - mean, log_variance[0]).mean()
         return OBJECTIVES[self.objective](x, mean, self.sigma or wide_sigma(x.shape[2:])).mean()
+
+    def _drawn(self, x: Tensor) -> tuple[Tensor, ...]:
+        mean, *log_variance = self.net_["autoencoder"](x)
+        return mean, *(s.clamp(*LOG_VARIANCES) for s in log_variance)

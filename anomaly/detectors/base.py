@@ -66,9 +66,15 @@ class Detector(ABC):
     def error(self, x: Tensor) -> Tensor:
         """The anomaly map (N, 1, *space) >= 0 of images (N, C, *space)."""
 
+    def judge(self, x: Tensor) -> Score:
+        """Map and value together; a method overrides it where the value is not the mean of the map."""
+        error = self.error(x)
+        return Score(error, error.flatten(1).mean(1))
+
     def value(self, x: Tensor) -> Tensor:
-        """The anomaly value (N,) of images, differentiable in them; by default the mean of the map."""
-        return self.error(x).flatten(1).mean(1)
+        """The anomaly value (N,) of images, differentiable in them: what an explainer explains."""
+        self.check(x)
+        return self.judge(x).value
 
     def score(self, x: Tensor) -> Score:
         """Map and value of images (N, C, *space), without gradients.
@@ -80,10 +86,6 @@ class Detector(ABC):
         self.check(x)
         with torch.no_grad():
             return self.judge(x)
-
-    def judge(self, x: Tensor) -> Score:
-        """What `score` returns; a method overrides it where map and value share work."""
-        return Score(self.error(x), self.value(x))
 
     def reconstruct(self, x: Tensor) -> Tensor | None:
         """The image as the method would draw it if it were normal, or None where it draws none."""
@@ -247,11 +249,14 @@ class TrainedDetector(Detector):
         self, normals: Images, held_out: Images, *, machine: Machine, seed: int, journal: Journal | None
     ) -> None:
         """Play the stages on batches of `normals`, watching the loss on `held_out` where there is patience."""
+        which, processes = machine.share
+        if self.batch % processes:
+            raise AnomalyError(f"batch={self.batch} cannot be shared by {processes} processes alike; take a multiple")
         stages = list(self.stages())
         if self.patience > 0:
             stages[-1].watch = lambda: self._held_out_loss(held_out)
             stages[-1].patience, stages[-1].look_every = self.patience, self.look_every
-        batches = Batches(normals, size=self.batch, seed=seed, share=machine.share)
+        batches = Batches(normals, size=self.batch, seed=seed, share=(which, processes))
         train_stages(self.net_, stages, batches, machine=machine, seed=seed, journal=journal)
 
     def _held_out_loss(self, held_out: Images) -> Tensor:
@@ -263,4 +268,4 @@ def chunks(images: Images, device: torch.device | str = "cpu", size: int = CHUNK
     """The images in order, a few at a time, as tensors on a device."""
     for start in range(0, len(images), size):
         part = images[start : start + size]
-        yield (part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))).to(device)
+        yield (part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))).to(device, torch.float32)

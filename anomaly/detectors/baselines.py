@@ -135,10 +135,6 @@ class PCA(Detector):
         """Mean over the axes of code^2 / variance, (N,); about 1 for a normal image."""
         return (self._code(x).square() / self.net_.variances).mean(1)
 
-    def value(self, x: Tensor) -> Tensor:
-        """The distance chosen by `value_from`."""
-        return self.mahalanobis(x) if self.value_from == "mahalanobis" else super().value(x)
-
     def judge(self, x: Tensor) -> Score:
         """Both distances, one of them as the value."""
         error = self.error(x)

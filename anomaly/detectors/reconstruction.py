@@ -39,11 +39,11 @@ HEADS: dict[str, Head] = {
     "ssim": lambda x, drawing, sigma: dissimilarity(x, drawing.mean, sigma),
     "uncertainty": _uncertainty,
 }
-COMBINED = "combined"
+EXCESS, COMBINED = "_excess", "combined"
 
 
 class Scales(nn.Module):
-    """How each head varies over held-out normals: pixel by pixel, and the log of its value."""
+    """How each head varies over held-out normals: pixel by pixel, and its excess as a whole."""
 
     def __init__(self, heads: int, space: tuple[int, ...]) -> None:
         super().__init__()
@@ -58,18 +58,17 @@ class ReconstructionDetector(TrainedDetector):
     """Base of the methods that draw the image as if it were normal and score what differs.
 
     Args:
-        value_from: the head that ranks images: "l1", "l2", "ssim" (wide structural dissimilarity), whatever a
-            method adds, or "combined", the mean over heads of the log value in units of held-out normals.
+        value_from: what ranks images. A head, "l1", "l2", "ssim" (wide structural dissimilarity) or whatever a
+            method adds, is the mean of its residual. With "_excess" behind, as in "ssim_excess", it is the mean
+            over pixels of max(0, z), z the residual in units of the held-out normals' variation at that pixel.
+            "combined" is the mean over all "_excess" values, each in units of the held-out normals'.
         map_from: the head that draws where.
-        pixelwise: a value is the mean over pixels of max(0, z), z the residual in units of the held-out normals'
-            variation at that pixel; without it the mean of the residual itself.
         sigma: width of the structural window in pixels; 0 takes 3 * H / 64.
         smooth: width in pixels of the Gaussian that the map is smoothed with; 0 leaves it as it is.
     """
 
-    value_from: str = "ssim"
+    value_from: str = "ssim_excess"
     map_from: str = "ssim"
-    pixelwise: bool = True
     sigma: float = 0.0
     smooth: float = 0.0
     heads: ClassVar[tuple[str, ...]] = ("l1", "l2", "ssim")
@@ -77,11 +76,12 @@ class ReconstructionDetector(TrainedDetector):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        offered = self.offered()
-        for setting, also in (("value_from", (COMBINED,)), ("map_from", ())):
-            got, known = getattr(self, setting), (*offered, *also)
+        heads = self.offered()
+        values = (*heads, *(head + EXCESS for head in heads), COMBINED)
+        for setting, known in (("value_from", values), ("map_from", heads)):
+            got = getattr(self, setting)
             if got not in known:
-                raise AnomalyError(f"{setting}={got} is not offered by {self}; take one of {', '.join(known)}")
+                raise AnomalyError(f"{setting}={got} is not offered by {self.name} with these settings; take one of {', '.join(known)}")
 
     def offered(self) -> tuple[str, ...]:
         """The heads that can be read from this detector with its settings."""
@@ -106,15 +106,11 @@ class ReconstructionDetector(TrainedDetector):
         """The residual of the head `map_from`, smoothed."""
         return gaussian_blur(self.residuals(x)[self.map_from], self.smooth)
 
-    def value(self, x: Tensor) -> Tensor:
-        """The mean residual of the head `value_from`, or the combination of all heads."""
-        return self._choose(self._values(self.residuals(x)))
-
     def judge(self, x: Tensor) -> Score:
-        """Map, value and the value of every head, from one reconstruction."""
+        """Map, value and all values that could have been chosen, from one reconstruction."""
         residuals = self.residuals(x)
         values = self._values(residuals)
-        return Score(gaussian_blur(residuals[self.map_from], self.smooth), self._choose(values), values)
+        return Score(gaussian_blur(residuals[self.map_from], self.smooth), values[self.value_from], values)
 
     def tune(self, held_out: Images) -> None:
         """Learn how each head varies over held-out normals, pixel by pixel and as a whole."""
@@ -125,23 +121,16 @@ class ReconstructionDetector(TrainedDetector):
         for i, of_head in enumerate(moments):
             scales.mean[i].copy_(torch.from_numpy(of_head.mean()))
             scales.sd[i].copy_(torch.from_numpy(of_head.sd()))
-        logs = torch.cat([self._logs(self._values(self.residuals(x))) for x in chunks(held_out, self.device)])
-        scales.centre.copy_(logs.mean(0))
-        scales.spread.copy_(logs.std(0, correction=0).clamp_min(1e-6))
+        values = torch.cat([self._excesses(self.residuals(x)) for x in chunks(held_out, self.device)])
+        scales.centre.copy_(values.mean(0))
+        scales.spread.copy_(values.std(0, correction=0).clamp_min(1e-6))
+
+    def _excesses(self, residuals: dict[str, Tensor]) -> Tensor:
+        scales = zip(residuals.values(), self.net_.scales.mean, self.net_.scales.sd, strict=True)
+        return torch.stack([((r - mean) / sd).clamp_min(0).flatten(1).mean(1) for r, mean, sd in scales], dim=1)
 
     def _values(self, residuals: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self.pixelwise:
-            scales = zip(self.net_.scales.mean, self.net_.scales.sd, strict=True)
-            weighed = zip(residuals.items(), scales, strict=True)
-            residuals = {name: ((r - mean) / sd).clamp_min(0) for (name, r), (mean, sd) in weighed}
-        return {name: residual.flatten(1).mean(1) for name, residual in residuals.items()}
-
-    @staticmethod
-    def _logs(values: dict[str, Tensor]) -> Tensor:
-        return torch.stack([value.clamp_min(1e-12).log() for value in values.values()], dim=1)
-
-    def _choose(self, values: dict[str, Tensor]) -> Tensor:
-        if self.value_from != COMBINED:
-            return values[self.value_from]
-        scales = self.net_.scales
-        return ((self._logs(values) - scales.centre) / scales.spread).mean(1)
+        values = {name: residual.flatten(1).mean(1) for name, residual in residuals.items()}
+        excesses, scales = self._excesses(residuals), self.net_.scales
+        values |= {name + EXCESS: column for name, column in zip(residuals, excesses.unbind(1), strict=True)}
+        return {**values, COMBINED: ((excesses - scales.centre) / scales.spread).mean(1)}
