@@ -6,6 +6,7 @@ Nothing heavy is imported here; a command imports what it needs when it runs, so
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 INTERRUPTED = 130
+LEADS = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("SLURM_PROCID", "0") == "0"
+"""Of several processes of one training, only the first talks."""
 SOME_UNREADABLE = 3
 
 
@@ -53,8 +56,9 @@ Workers = Annotated[int | None, typer.Option(help="Threads that read images; one
 
 def app() -> None:
     """Run the program: `anomaly COMMAND ...`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("lightning", "lightning_fabric", "lightning.fabric", "nibabel", "pydicom", "matplotlib"):
+    level = logging.INFO if LEADS else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    for noisy in ("nibabel", "pydicom", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         commands()
@@ -149,7 +153,8 @@ def train(
         machine=Machine(device=device, precision=precision, processes=processes, nodes=nodes),
         resume=resume, save_every=save_every, workers=workers,
     )  # fmt: skip
-    typer.echo(f"run: {run.folder}")
+    if LEADS:
+        typer.echo(f"run: {run.folder}")
     _end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv")
 
 
@@ -269,7 +274,8 @@ def _is_plain(value: object) -> bool:
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    if LEADS:
+        typer.echo(text, err=True)
 
 
 if __name__ == "__main__":

@@ -92,32 +92,52 @@ def learn(
         "subject_pattern": subject_pattern, "code": (code_of(method) or {}).get("sha256"),
         "precision": machine.precision, "processes": machine.processes * machine.nodes,
     }  # fmt: skip
-    if machine.leads:
+
+    def prepare() -> None:
         _claim(out, plan, resume)
         cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
-    machine.fabric.barrier()
+
+    machine.lead(prepare)
     images = CachedImages.open(out / "checkpoint")
-    journal = Journal(folder=out, resume=resume, save_every=save_every)
-    detector.fit(images.part("train"), images.part("choose"), machine=machine, seed=seed, journal=journal)
+    train, held_out = images.part("train"), images.part("choose")
     if machine.leads:
-        calibration = calibrated(detector, images)
-        sliced = bool((images.table["slices"] > 1).any())
-        preview(detector, calibration, images.part("choose"), out / "preview.png", slices=sliced)
-        images.table.to_csv(out / COHORT, index=False)
-        counts = images.table["split"].value_counts()
-        data = {
-            "images": len(images.table), "subjects": images.table["subject"].nunique(),
-            "split": {part: int(counts.get(part, 0)) for part in ("train", "choose", "calibrate")},
-            "fingerprint": plan["fingerprint"], "unreadable": len(cohort) - len(images.table),
-        }  # fmt: skip
-        write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, seed))
-        write_run(
-            out, method=method, detector=detector, preprocessing=preprocessing, calibration=calibration,
-            data=data, seed=seed, device=str(machine.torch_device),
-        )  # fmt: skip
-        shutil.rmtree(out / "checkpoint")
-    machine.fabric.barrier()
+        rest = len(images.pixels) - len(train)
+        logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
+    journal = Journal(folder=out, resume=resume, save_every=save_every)
+    detector.fit(train, held_out, machine=machine, seed=seed, journal=journal)
+    machine.lead(lambda: _write_down(out, method, detector, preprocessing, images, plan, len(cohort), machine))
     return Run.open(out, method=method)
+
+
+def _write_down(
+    out: Path,
+    method: str,
+    detector: Detector,
+    preprocessing: Preprocessing,
+    images: CachedImages,
+    plan: Mapping[str, Any],
+    given: int,
+    machine: Machine,
+) -> None:
+    """Calibrate, and leave the run folder as a reader expects it; `run.json` comes last."""
+    calibration = calibrated(detector, images)
+    sliced = bool((images.table["slices"] > 1).any())
+    preview(detector, calibration, images.part("choose"), out / "preview.png", slices=sliced)
+    write_whole(out / COHORT, images.table.to_csv(index=False))
+    counts = images.table["split"].value_counts()
+    data = {
+        "images": len(images.table),
+        "subjects": images.table["subject"].nunique(),
+        "split": {part: int(counts.get(part, 0)) for part in ("train", "choose", "calibrate")},
+        "fingerprint": plan["fingerprint"],
+        "unreadable": given - len(images.table),
+    }
+    write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"]))
+    write_run(
+        out, method=method, detector=detector, preprocessing=preprocessing, calibration=calibration,
+        data=data, seed=plan["seed"], device=str(machine.torch_device),
+    )  # fmt: skip
+    shutil.rmtree(out / "checkpoint")
 
 
 def calibrated(detector: Detector, images: CachedImages) -> Calibration:

@@ -10,8 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-SSIM_SIGMA_AT_64 = 3.0
-"""Width of the structural-similarity window at 64 pixels; it grows with the image (see `wide_sigma`)."""
+WIDE = 3.0
+"""Width of the structural-similarity window in 64ths of the smallest side."""
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
@@ -24,9 +24,9 @@ def l2(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).square()
 
 
-def wide_sigma(space: tuple[int, ...] | torch.Size) -> float:
-    """Standard deviation of the wide window in pixels, 3 * H / 64 for the smallest side H."""
-    return SSIM_SIGMA_AT_64 * min(space) / 64
+def in_pixels(width: float, space: tuple[int, ...] | torch.Size) -> float:
+    """A width in 64ths of the smallest side, in pixels: what fits 64 pixels grows with the image."""
+    return width * min(space) / 64
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
@@ -78,7 +78,7 @@ def dissimilarity(x: Tensor, y: Tensor, sigma: float | None = None) -> Tensor:
         y: images of the same shape.
         sigma: width of the window in pixels; None takes the wide one, 3 * H / 64.
     """
-    sigma = wide_sigma(x.shape[2:]) if sigma is None else sigma
+    sigma = in_pixels(WIDE, x.shape[2:]) if sigma is None else sigma
     x, y = (x + 1) / 2, (y + 1) / 2
     channels = x.shape[1]
     moments = gaussian_blur(torch.cat([x, y, x * x, y * y, x * y], dim=1), sigma).split(channels, dim=1)

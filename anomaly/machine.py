@@ -1,6 +1,8 @@
 """Where a training or a scoring runs: device, precision and processes, by Lightning Fabric underneath."""
 
-from collections.abc import Iterable
+import logging
+import warnings
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +47,7 @@ class Machine:
         """The launched Fabric; made when first needed, since importing it takes seconds."""
         from lightning_fabric import Fabric
 
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         several = self.processes * self.nodes > 1
         try:
             fabric = Fabric(
@@ -107,6 +110,19 @@ class Machine:
             return here
         return bool(self.average(torch.tensor(float(here), device=self.torch_device)) > 0)
 
+    def lead(self, work: Callable[[], None]) -> None:
+        """Let the first process do something while the others wait; if it fails, all fail alike."""
+        problem: AnomalyError | None = None
+        if self.leads:
+            try:
+                work()
+            except AnomalyError as error:
+                problem = error
+        if self.fabric.world_size > 1:
+            problem = self.fabric.broadcast(problem)
+        if problem is not None:
+            raise problem
+
     def align(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the first one's values."""
         if self.fabric.world_size > 1:
@@ -120,7 +136,9 @@ class Machine:
             states["cuda"] = torch.cuda.get_rng_state(self.torch_device)
         if self.fabric.world_size == 1:
             return {name: state[None] for name, state in states.items()}
-        return {name: cast(Tensor, self.fabric.all_gather(state)).cpu() for name, state in states.items()}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*all_gather is deprecated")
+            return {name: cast(Tensor, self.fabric.all_gather(state)).cpu() for name, state in states.items()}
 
     def set_random_state(self, states: dict[str, Tensor]) -> None:
         """Put torch's generators back to what `random_state` gave."""

@@ -1,6 +1,7 @@
 """Score any number of images with one run or several: streaming, in the background, and only what is missing."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -132,7 +133,7 @@ def score(
         progress("scoring", len(rows), done=len(rows) - len(left), unit="images") as bar,
     ):
         judged = _judged(left, ensemble, pool, batch)
-        for finished in ordered(pool, lambda work: writing(*work), judged, ahead=AHEAD * workers):
+        for finished in ordered(pool, lambda work: writing(*work), judged, ahead=AHEAD):
             table.add(finished)
             bar.advance(len(finished))
     return Scored(table.path, table.added, len(rows) - len(left), table.failed)
@@ -196,6 +197,9 @@ def _finish(
             rows.append({**about, "error": one.error})
             continue
         verdict = next(told)
+        if not math.isfinite(verdict.value):
+            rows.append({**about, "error": f"its value is {verdict.value}; look at the image and its intensities"})
+            continue
         row = {
             **about, "value": verdict.value, "z": verdict.z, "p_value": verdict.p_value,
             "flagged": int(verdict.p_value <= alpha), "heatmap": "", **verdict.parts,

@@ -86,7 +86,7 @@ def one(name: str, method: str, settings: dict[str, Any], seed: int, arguments: 
 def summarise(name: str, tables: list[pd.DataFrame]) -> list[dict[str, Any]]:
     """A row for each score: mean AUROC over seeds, all of them, the first one's interval clustered by subject."""
     first = tables[0]
-    heads = [column for column in first if column.startswith("value")]
+    heads = [str(column) for column in first if str(column).startswith("value")]
     rows = []
     for head in heads:
         areas = [auroc_interval(t["label"], t[head], t["subject"]).value for t in tables]

@@ -189,7 +189,7 @@ def test_every_head_is_read_from_the_same_network(trained):
         score: Score = other.score(x)
         assert torch.equal(score.value, all_heads[name]), "the choice of a head changes nothing of the training"
         assert all(torch.equal(score.parts[part], all_heads[part]) for part in all_heads)
-        torch.testing.assert_close(score.map, gaussian_blur(residuals[name], 0.8))
+        torch.testing.assert_close(score.map, gaussian_blur(residuals[name], 0.8 * min(SHAPE[1:]) / 64))
 
 
 def test_the_value_of_a_head_is_its_mean_residual(trained):
@@ -200,7 +200,8 @@ def test_the_value_of_a_head_is_its_mean_residual(trained):
 
 def test_the_width_of_the_window_is_a_setting(trained):
     _, held_out, x = trained
-    wide = fitted(normals(20, SHAPE, seed=1), held_out, objective="l2", sigma=2.0)
+    settings = {"objective": "l2", "sigma": 2.0 * 64 / min(SHAPE[1:]), "map_from": "ssim", "smooth": 0.0}
+    wide = fitted(normals(20, SHAPE, seed=1), held_out, **settings)
     drawn = wide.reconstruct(x)
     torch.testing.assert_close(wide.score(x).map, dissimilarity(x, drawn, 2.0).mean(1, keepdim=True))
 

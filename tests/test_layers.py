@@ -101,11 +101,7 @@ def package_of(path: str) -> str:
 
 def places(check: Callable[[str, str], Iterable[tuple[int, str]]], files: dict[str, str]) -> list[str]:
     """What a check of (source, package) finds, each as file:line: name."""
-    return [
-        f"{path}:{line}: {name}"
-        for path, text in files.items()
-        for line, name in check(text, package_of(path))
-    ]
+    return [f"{path}:{line}: {name}" for path, text in files.items() for line, name in check(text, package_of(path))]
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -162,9 +158,7 @@ def normal(name: str) -> str:
 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [
-        name for part, names in project["optional-dependencies"].items() if part != "dev" for name in names
-    ]
+    extras = [name for part, names in project["optional-dependencies"].items() if part != "dev" for name in names]
     declared = {normal(name) for name in project["dependencies"] + extras}
     # A module of an extra that is not installed here has no known distribution.
     distributions = {"sksurv": ["scikit-survival"], **packages_distributions()}
@@ -181,9 +175,7 @@ def test_what_is_imported_is_declared() -> None:
     assert not found, "no dependency or extra in pyproject.toml for:\n" + "\n".join(found)
 
 
-@pytest.mark.parametrize(
-    "module", ["anomaly.metrics", "anomaly.statistics", "anomaly.images", "anomaly.cohort", "cli"]
-)
+@pytest.mark.parametrize("module", ["anomaly.metrics", "anomaly.statistics", "anomaly.images", "anomaly.cohort", "cli"])
 def test_import_does_not_load_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

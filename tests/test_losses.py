@@ -13,10 +13,10 @@ from anomaly.losses import (
     gaussian_blur,
     gaussian_nll,
     gradient_penalty,
+    in_pixels,
     kl_to_standard_normal,
     l1,
     l2,
-    wide_sigma,
 )
 
 
@@ -41,9 +41,9 @@ def test_blur_keeps_constants_types_and_without_a_width_everything():
 
 
 def test_the_wide_window_grows_with_the_smallest_side():
-    assert wide_sigma((64, 64)) == 3.0
-    assert wide_sigma((128, 256)) == 6.0
-    assert wide_sigma((64, 32, 48)) == 1.5
+    assert in_pixels(3, (64, 64)) == 3.0
+    assert in_pixels(3, (128, 256)) == 6.0
+    assert in_pixels(3, (64, 32, 48)) == 1.5
 
 
 def slow_dissimilarity(x: np.ndarray, y: np.ndarray, sigma: float) -> np.ndarray:

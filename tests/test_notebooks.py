@@ -16,8 +16,6 @@ def test_notebook_runs_small(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     notebook = nbformat.read(path, as_version=4)
     work = tmp_path / "work"
     work.mkdir()
-    client = NotebookClient(
-        notebook, kernel_name="python3", timeout=300, resources={"metadata": {"path": str(work)}}
-    )
+    client = NotebookClient(notebook, kernel_name="python3", timeout=300, resources={"metadata": {"path": str(work)}})
     client.execute()
     assert not [cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count is None]

@@ -91,9 +91,7 @@ def test_module_comes_from_the_wheel(installed: Path, tmp_path: Path, module: st
 
 
 def test_embedded_images_unpack_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from anomaly.data import unpack_chest_xray; unpack_chest_xray(Path('out'))"
-    )
+    code = "from pathlib import Path; from anomaly.data import unpack_chest_xray; unpack_chest_xray(Path('out'))"
     answer = run([installed / "python", "-P", "-c", code], tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert len(list((tmp_path / "out").rglob("*.png"))) == 690

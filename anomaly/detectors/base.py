@@ -216,7 +216,7 @@ class TrainedDetector(Detector):
         look_every: steps between two looks.
     """
 
-    steps: int = 2000
+    steps: int = 1000
     batch: int = 64
     lr: float = 1e-3
     patience: int = 0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from anomaly.detectors.base import Images, Score, TrainedDetector, chunks
 from anomaly.errors import AnomalyError
-from anomaly.losses import dissimilarity, gaussian_blur, l1, l2, wide_sigma
+from anomaly.losses import WIDE, dissimilarity, gaussian_blur, in_pixels, l1, l2
 from anomaly.moments import Moments
 
 
@@ -63,16 +63,17 @@ class ReconstructionDetector(TrainedDetector):
             over pixels of max(0, z), z the residual in units of the held-out normals' variation at that pixel.
             "combined" is the mean over all "_excess" values, each in units of the held-out normals'.
         map_from: the head that draws where.
-        sigma: width of the structural window in pixels; 0 takes 3 * H / 64.
-        smooth: width in pixels of the Gaussian that the map is smoothed with; 0 leaves it as it is.
+        sigma: width of the structural window, in 64ths of the smallest side.
+        smooth: width of the Gaussian that the map is smoothed with, in 64ths of the smallest side; 0 for none.
     """
 
     value_from: str = "ssim_excess"
-    map_from: str = "ssim"
-    sigma: float = 0.0
-    smooth: float = 0.0
+    map_from: str = "l1"
+    sigma: float = WIDE
+    smooth: float = 2.0
     heads: ClassVar[tuple[str, ...]] = ("l1", "l2", "ssim")
-    not_negative: ClassVar[tuple[str, ...]] = (*TrainedDetector.not_negative, "sigma", "smooth")
+    not_negative: ClassVar[tuple[str, ...]] = (*TrainedDetector.not_negative, "smooth")
+    positive: ClassVar[tuple[str, ...]] = (*TrainedDetector.positive, "sigma")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,7 +82,9 @@ class ReconstructionDetector(TrainedDetector):
         for setting, known in (("value_from", values), ("map_from", heads)):
             got = getattr(self, setting)
             if got not in known:
-                raise AnomalyError(f"{setting}={got} is not offered by {self.name} with these settings; take one of {', '.join(known)}")
+                raise AnomalyError(
+                    f"{setting}={got} is not offered by {self.name} with these settings; take one of {', '.join(known)}"
+                )
 
     def offered(self) -> tuple[str, ...]:
         """The heads that can be read from this detector with its settings."""
@@ -98,19 +101,19 @@ class ReconstructionDetector(TrainedDetector):
     def residuals(self, x: Tensor) -> dict[str, Tensor]:
         """Every head's residual (N, 1, *space), from one reconstruction."""
         drawing = self.draw(x)
-        sigma = self.sigma or wide_sigma(x.shape[2:])
+        sigma = in_pixels(self.sigma, x.shape[2:])
         shared = [name for name in self.offered() if name in HEADS]
         return {name: HEADS[name](x, drawing, sigma).mean(1, keepdim=True) for name in shared}
 
     def error(self, x: Tensor) -> Tensor:
         """The residual of the head `map_from`, smoothed."""
-        return gaussian_blur(self.residuals(x)[self.map_from], self.smooth)
+        return self._smoothed(self.residuals(x)[self.map_from])
 
     def judge(self, x: Tensor) -> Score:
         """Map, value and all values that could have been chosen, from one reconstruction."""
         residuals = self.residuals(x)
         values = self._values(residuals)
-        return Score(gaussian_blur(residuals[self.map_from], self.smooth), values[self.value_from], values)
+        return Score(self._smoothed(residuals[self.map_from]), values[self.value_from], values)
 
     def tune(self, held_out: Images) -> None:
         """Learn how each head varies over held-out normals, pixel by pixel and as a whole."""
@@ -124,6 +127,9 @@ class ReconstructionDetector(TrainedDetector):
         values = torch.cat([self._excesses(self.residuals(x)) for x in chunks(held_out, self.device)])
         scales.centre.copy_(values.mean(0))
         scales.spread.copy_(values.std(0, correction=0).clamp_min(1e-6))
+
+    def _smoothed(self, residual: Tensor) -> Tensor:
+        return gaussian_blur(residual, in_pixels(self.smooth, residual.shape[2:]))
 
     def _excesses(self, residuals: dict[str, Tensor]) -> Tensor:
         scales = zip(residuals.values(), self.net_.scales.mean, self.net_.scales.sd, strict=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
-from anomaly.losses import gaussian_blur, kl_to_standard_normal, l2
+from anomaly.losses import gaussian_blur, in_pixels, kl_to_standard_normal, l2
 from anomaly.nets.autoencoder import Autoencoder as Network
 
 
@@ -68,7 +68,7 @@ class VAE(ReconstructionDetector):
         shared = super().residuals(x)
         elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), x)
         gradient = slope.abs().mean(1, keepdim=True) * shared["l1"]
-        return {**shared, "elbo": elbo, "gradient": gaussian_blur(gradient, min(x.shape[2:]) / 64)}
+        return {**shared, "elbo": elbo, "gradient": gaussian_blur(gradient, in_pixels(1, x.shape[2:]))}
 
     @staticmethod
     def _per_pixel(value: Tensor, x: Tensor) -> Tensor:
