@@ -39,13 +39,13 @@ def test_figures_are_those_of_the_statistics_on_the_joined_rows(tables, tmp_path
     scores, cohort = tables
     found = run(tables, tmp_path, subject="person")
     joined = cohort.merge(scores, on="id")
-    expected = statistics.auroc_interval(joined["progression"], joined["value"], joined["person"])
+    expected = statistics.auroc_interval(joined["progression"], joined["value"], joined["person"], scale="logit")
     row = found.table.iloc[0]
     assert (row["n"], row["events"], row["stratum"]) == (80, 40, "all")
     assert (row["auroc"], row["auroc_low"], row["auroc_high"]) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
-    assert row["auroc_method"] == "DeLong, clustered by subject"
+    assert row["auroc_method"] == "DeLong, clustered by subject, logit scale"
     assert row["ap"] == pytest.approx(metrics.average_precision(joined["progression"], joined["value"]))
     assert row["sensitivity_at_90"] == pytest.approx(
         metrics.sensitivity_at_specificity(joined["progression"], joined["value"], 0.9)
@@ -81,14 +81,14 @@ def test_files_are_written_and_agree_with_what_is_returned(tables, tmp_path):
 
 def test_without_a_subject_column_the_interval_is_plain_and_says_so(tables, tmp_path):
     found = run(tables, tmp_path)
-    assert found.table["auroc_method"][0] == "DeLong"
+    assert found.table["auroc_method"][0] == "DeLong, logit scale"
     assert any("plain DeLong: no subject is named" in note for note in found.notes)
 
 
 def test_persons_with_several_images_are_clustered_without_being_asked(tables, tmp_path):
     scores, cohort = tables
     found = run((scores, cohort.rename(columns={"person": "subject"})), tmp_path)
-    assert found.table["auroc_method"][0] == "DeLong, clustered by subject"
+    assert found.table["auroc_method"][0] == "DeLong, clustered by subject, logit scale"
     assert any("as some persons have several images: 80 images of 40 persons" in note for note in found.notes)
     from_scores = scores.assign(subject=scores["id"].str[:3])
     again = run((from_scores, cohort), tmp_path)
@@ -98,13 +98,13 @@ def test_persons_with_several_images_are_clustered_without_being_asked(tables, t
 def test_one_image_a_subject_is_plain(tables, tmp_path):
     scores, cohort = tables
     found = run((scores, cohort.assign(subject=cohort["id"])), tmp_path)
-    assert found.table["auroc_method"][0] == "DeLong"
+    assert found.table["auroc_method"][0] == "DeLong, logit scale"
     assert any("each of the 80 images is of another subject" in note for note in found.notes)
 
 
-def test_logit_scale_reaches_the_table(tables, tmp_path):
-    found = run(tables, tmp_path, scale="logit")
-    assert found.table["auroc_method"][0] == "DeLong, logit scale"
+def test_the_scale_of_the_interval_reaches_the_table(tables, tmp_path):
+    found = run(tables, tmp_path, scale="plain")
+    assert found.table["auroc_method"][0] == "DeLong"
 
 
 def test_comparison_is_paired_over_the_images_both_scored(tables, tmp_path):
