@@ -2,8 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -157,3 +157,14 @@ class Machine:
         scaler = getattr(self.fabric._precision, "scaler", None)
         if scaler is not None and state:
             scaler.load_state_dict(state)
+
+
+@contextmanager
+def one_core_left() -> Iterator[None]:
+    """Compute with one thread less, so that the threads that read and write do not make the others wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

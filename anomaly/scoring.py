@@ -16,6 +16,7 @@ from anomaly.cohort import check_disjoint, read_cohort
 from anomaly.ensemble import Ensemble, Verdict
 from anomaly.errors import AnomalyError, CohortError, RunError, UnreadableImage
 from anomaly.images import Image, read
+from anomaly.machine import one_core_left
 from anomaly.maps import write_heatmaps
 from anomaly.preprocessing import Prepared
 from anomaly.progress import progress
@@ -129,6 +130,7 @@ def score(
     workers = workers or os.cpu_count() or 1
     with (
         table,
+        one_core_left(),
         ThreadPoolExecutor(workers) as pool,
         progress("scoring", len(rows), done=len(rows) - len(left), unit="images") as bar,
     ):

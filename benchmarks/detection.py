@@ -22,14 +22,14 @@ from anomaly import Machine, learn, score
 from anomaly.preprocessing import Preprocessing
 from anomaly.statistics import auroc_interval, compare_aurocs, proportion
 
-UNCERTAINTY = {"objective": "uncertainty", "latent": 16}
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "intensity": ("intensity", {}),
     "mean-image": ("mean-image", {}),
     "pca": ("pca", {}),
     "autoencoder": ("autoencoder", {}),
-    "autoencoder-l2": ("autoencoder", {"objective": "l2", "latent": 16}),
-    "autoencoder-uncertainty": ("autoencoder", UNCERTAINTY),
+    "autoencoder-ssim": ("autoencoder", {"objective": "ssim", "latent": 4}),
+    "autoencoder-l2": ("autoencoder", {"objective": "l2"}),
+    "autoencoder-uncertainty": ("autoencoder", {"objective": "uncertainty"}),
     "vae": ("vae", {}),
 }
 

@@ -26,7 +26,8 @@ from anomaly.cohort import read_cohort
 from anomaly.detectors import Autoencoder
 from anomaly.images import read
 
-PAIRS = 7
+PAIRS = 5
+SCORED = 2000
 
 
 def main() -> None:
@@ -77,7 +78,7 @@ def scoring(paths: list[str]) -> dict[str, object]:
     results: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as place:
         run = _small_run(paths, Path(place))
-        folder = _folder_of(paths, min(len(paths), 960), Path(place) / "images")
+        folder = _folder_of(paths, SCORED, Path(place) / "images")
         opened = Run.open(run)
         number = iter(range(10_000))
 
