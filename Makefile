@@ -31,8 +31,8 @@ types: setup  ## static types
 suite: setup  ## the tests, the notebooks (small) and the wheel among them
 	$(BIN)/python -m pytest -n $(WORKERS) --durations 15
 
-bench: setup  ## measure the methods on the real images
-	$(BIN)/python -m benchmarks
+bench: setup  ## measure the methods on real images: make bench DATA=FOLDER
+	$(BIN)/python -m benchmarks $(DATA)
 
 format: setup  ## bring the code into shape
 	$(BIN)/ruff check --fix .

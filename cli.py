@@ -6,7 +6,6 @@ Nothing heavy is imported here; a command imports what it needs when it runs, so
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,6 @@ import typer
 from typer.core import TyperGroup
 
 INTERRUPTED = 130
-LEADS = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("SLURM_PROCID", "0") == "0"
-"""Of several processes of one training, only the first talks."""
 SOME_UNREADABLE = 3
 
 
@@ -28,8 +25,8 @@ class Commands(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            _say("stopped; what was done is kept, the same command goes on (train: with --resume)")
+        except KeyboardInterrupt as stop:
+            _tell(stop, "stopped; what was done is kept, the same command goes on (train: with --resume)")
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -56,20 +53,20 @@ Workers = Annotated[int | None, typer.Option(help="Threads that read images; one
 
 def app() -> None:
     """Run the program: `anomaly COMMAND ...`."""
-    level = logging.INFO if LEADS else logging.ERROR
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("nibabel", "pydicom", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         commands()
     except OSError as error:
-        _say(f"error: {error}; what was done is kept, free the disk or mend the path and run the same command again")
+        hint = "what was done is kept, free the disk or mend the path and run the same command again"
+        _tell(error, f"error: {error}; {hint}")
         raise SystemExit(1) from None
     except ValueError as error:
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
-        _say(f"error: {error}")
+        _tell(error, f"error: {error}")
         raise SystemExit(code) from None
 
 
@@ -147,15 +144,15 @@ def train(
         spacing=_numbers("spacing", spacing, float), orientation=orientation, slices=slices,
         intensity=intensity, window=_numbers("window", window, float), foreground=foreground, channels=channels,
     )  # fmt: skip
+    machine = Machine(device=device, precision=precision, processes=processes, nodes=nodes)
     run = learn(
         normals, out, method=method, settings=settings, preprocessing=preprocessing, subject=subject,
         subject_pattern=subject_pattern, where=_conditions(where), choose=choose, calibrate=calibrate, seed=seed,
-        machine=Machine(device=device, precision=precision, processes=processes, nodes=nodes),
-        resume=resume, save_every=save_every, workers=workers,
+        machine=machine, resume=resume, save_every=save_every, workers=workers,
     )  # fmt: skip
-    if LEADS:
+    if machine.leads:
         typer.echo(f"run: {run.folder}")
-    _end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv")
+    _end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv", tell=machine.leads)
 
 
 @commands.command()
@@ -172,7 +169,7 @@ def score(
     subject_pattern: Pattern = None,
     where: Where = None,
     allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Score subjects the run was trained on as well.")
+        bool, typer.Option("--allow-overlap", help="Score subjects of the training too; their scores come out too low.")
     ] = False,
     method: Annotated[str | None, typer.Option(help="FILE.py:CLASS again, for a method of your own.")] = None,
     device: Device = "auto",
@@ -233,14 +230,15 @@ def report(
 @commands.command()
 def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]) -> None:
     """Say what a run is: method, settings, data, versions."""
-    from anomaly.run import Run
+    from anomaly.run import describe
 
-    typer.echo(Run.open(run).describe())
+    typer.echo(describe(run))
 
 
-def _end_with(unreadable: int, table: Path) -> None:
+def _end_with(unreadable: int, table: Path, *, tell: bool = True) -> None:
     if unreadable:
-        _say(f"{unreadable} images could not be used; see {table}")
+        if tell:
+            typer.echo(f"{unreadable} images could not be used; see {table}", err=True)
         raise typer.Exit(SOME_UNREADABLE)
 
 
@@ -273,8 +271,11 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, str | int | float | bool | tuple)
 
 
-def _say(text: str) -> None:
-    if LEADS:
+def _tell(error: BaseException, text: str) -> None:
+    """Of an error that all processes of a training raise alike, the first one tells; of all others, who has it."""
+    from anomaly.journal import TOLD
+
+    if TOLD not in getattr(error, "__notes__", ()):
         typer.echo(text, err=True)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import read
-from anomaly.preprocessing import Preprocessing
+from anomaly.preprocessing import Preprocessing, scaled
 from anomaly.progress import progress
 from anomaly.streams import ordered
 
@@ -47,7 +47,10 @@ class CachedImages:
         """
         rows = np.flatnonzero((self.table["split"] == name).to_numpy())
         if not len(rows):
-            raise CohortError(f"no readable image is left in the part {name!r} of the normals; give more of them")
+            raise CohortError(
+                f"no readable image is left in the part {name!r} of the normals; give more of them, or mend those that "
+                "errors.csv in the run folder names"
+            )
         ends = np.concatenate([[0], np.cumsum(self.table["slices"])])
         return self.pixels[ends[rows[0]] : ends[rows[-1] + 1]]
 
@@ -71,6 +74,7 @@ def cache_images(
     """
     if (folder / "images.json").exists():
         return
+    (folder.parent / "errors.csv").unlink(missing_ok=True)
     rows: list[Any] = cohort.sort_values("split", kind="stable").to_dict("records")
     kept: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
@@ -105,7 +109,9 @@ def _prepared(
 ) -> Iterator[np.ndarray | UnreadableImage]:
     def prepare(path: str) -> np.ndarray | UnreadableImage:
         try:
-            return np.ascontiguousarray(preprocessing.apply(read(Path(path))).pixels, dtype=np.float32)
+            return np.ascontiguousarray(
+                scaled(preprocessing.apply(read(Path(path))), Path(path)).pixels, dtype=np.float32
+            )
         except UnreadableImage as error:
             return error
 

@@ -30,16 +30,18 @@ class Calibration:
     mean_image: np.ndarray
 
     def p_value(self, values: np.ndarray) -> np.ndarray:
-        """Share of held-out normals at least as abnormal, (1 + #{calibration >= s}) / (n + 1).
-
-        For a normal case exchangeable with the held-out ones, P(p <= alpha) <= alpha whatever the distribution
-        of the scores (Vovk et al. 2005).
-        """
-        return conformal_p(self.values, values)
+        """Share of held-out normal subjects at least as abnormal; see `conformal_p`."""
+        return conformal_p(self.values, values, self.weights)
 
     def z(self, values: np.ndarray) -> np.ndarray:
         """Values on the scale of a standard normal among normals; see `normal_score`."""
-        return normal_score(self.values, values)
+        return normal_score(self.values, values, self.weights)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """One over the number of images of each case's subject, so that every subject counts once."""
+        _, whose, images = np.unique(self.subjects, return_inverse=True, return_counts=True)
+        return 1 / images[whose]
 
     def map_z(self, maps: np.ndarray) -> np.ndarray:
         """Anomaly maps (N, 1, *space) in standard deviations of normal variation at each pixel."""
@@ -60,23 +62,59 @@ class Calibration:
         return cls(subjects=subjects, **arrays)
 
 
-def conformal_p(calibration: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(1 + number of calibration values >= s) / (n + 1) for each value s; NaN where s is NaN."""
-    at_least = len(calibration) - np.searchsorted(np.sort(calibration), values, side="left")
-    return np.where(np.isnan(values), np.nan, (1 + at_least) / (len(calibration) + 1))
+def conformal_p(calibration: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """(1 + number of calibration values >= s) / (n + 1) for each value s; NaN where s is NaN.
+
+    For a normal image exchangeable with the held-out ones, P(p <= alpha) <= alpha whatever the distribution of
+    the scores (Vovk et al. 2005). Images of one subject are not exchangeable with those of a new one, subjects
+    are: with `weights` that sum to 1 over each subject's images, the number becomes the sum of each subject's
+    share of images >= s, and n the number of subjects.
+
+    Args:
+        calibration: values of held-out normals, (n,).
+        values: to be judged, any shape.
+        weights: of the calibration values, (n,); None weighs each image 1.
+    """
+    weights = np.ones(len(calibration)) if weights is None else weights
+    order = np.argsort(calibration)
+    above = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
+    at_least = above[np.searchsorted(calibration[order], values, side="left")]
+    return np.where(np.isnan(values), np.nan, (1 + at_least) / (weights.sum() + 1))
 
 
-def normal_score(calibration: np.ndarray, values: np.ndarray) -> np.ndarray:
+def normal_score(calibration: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Where each value stands among the calibration values, as a quantile of the standard normal.
 
     Between calibration values the normal quantiles of i / (n + 1) are joined by straight lines; beyond the
     outermost ones the line goes on with one unit a standard deviation, so abnormal images keep their order
-    (with slope 1 where all calibration values are the same).
+    (with slope 1 where all calibration values are the same). Arguments as for `conformal_p`.
     """
-    ordered, first = np.unique(np.sort(calibration), return_index=True)
-    ranks = (first + np.append(first[1:], len(calibration)) + 1) / 2
-    quantiles = stats.norm.ppf(ranks / (len(calibration) + 1))
+    weights = np.ones(len(calibration)) if weights is None else weights
+    ordered, place = np.unique(calibration, return_inverse=True)
+    mass = np.bincount(place, weights)
+    ranks = np.cumsum(mass) - mass + (mass + 1) / 2
+    quantiles = stats.norm.ppf(ranks / (mass.sum() + 1))
     spread = float(np.std(calibration)) if len(ordered) > 1 else 1.0
     z = np.interp(values, ordered, quantiles)
     z = z + np.maximum(values - ordered[-1], 0) / spread
     return z - np.maximum(ordered[0] - values, 0) / spread
+
+
+def joint_p(calibrations: np.ndarray, new: np.ndarray, weights: np.ndarray) -> float:
+    """Conformal p-value of the mean normal score of several detectors.
+
+    The new image is ranked together with the calibration images under each detector, so that all n + 1 are
+    treated alike and the p-value keeps its promise; scores that a calibration image got without the new one
+    among them would be too low beside it.
+
+    Args:
+        calibrations: (K, n) values of the same n held-out images under K detectors.
+        new: (K,) values of the image to be judged.
+        weights: (n,), see `conformal_p`.
+    """
+    if not np.isfinite(new).all():
+        return float("nan")
+    together, each = np.column_stack([calibrations, new]), np.append(weights, 1.0)
+    means = np.mean([normal_score(values, values, each) for values in together], axis=0)
+    # Rounding must not make equal ranks unequal.
+    return float(conformal_p(np.round(means[:-1], 12), np.round(means[-1:], 12), weights)[0])

@@ -14,8 +14,10 @@ import pandas as pd
 from anomaly.errors import CohortError
 from anomaly.images import find
 from anomaly.images.reading import READERS, suffix
+from anomaly.results import read_csv
 
 PATH_COLUMNS = ("path", "image", "file", "filename")
+FILE_NAMES = "the file names, each taken for another subject"
 BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
 
 
@@ -38,6 +40,8 @@ def read_cohort(
     where: keeps the rows whose columns have these values; 0 means "0" and 0.0 alike.
     missing: "error", or "keep" to leave it to the reader to report files that do not exist.
 
+    `attrs["subjects_from"]` says in words what told the subjects; `FILE_NAMES` where nothing better did.
+
     Raises CohortError for whatever makes the source unusable.
     """
     if missing not in MISSING:
@@ -49,7 +53,7 @@ def read_cohort(
     if table.empty:
         raise CohortError(f"{name}: has no rows; add one row an image")
     table = _identified(table, name)
-    table["subject"] = _subjects(table, subject, subject_pattern, name)
+    table["subject"], told_by = _subjects(table, subject, subject_pattern, name)
     table = _kept(table, where or {}, name)
     twice = table["id"][table["id"].duplicated()].unique()
     if len(twice):
@@ -57,7 +61,9 @@ def read_cohort(
     table["path"] = [os.path.abspath(base / path) for path in table["path"]]
     MISSING[missing](table["path"], name)
     first = ["id", "path", "subject"]
-    return table[[*first, *(c for c in table.columns if c not in first)]].reset_index(drop=True)
+    table = table[[*first, *(c for c in table.columns if c not in first)]].reset_index(drop=True)
+    table.attrs["subjects_from"] = told_by
+    return table
 
 
 def split(subjects: Sequence[str], *, choose: float = 0.1, calibrate: float = 0.1) -> np.ndarray:
@@ -118,10 +124,10 @@ def _table(source: Path | str | pd.DataFrame, subject: str | None) -> tuple[pd.D
         return pd.DataFrame({"path": [file.relative_to(base).as_posix() for file in found]}), base
     if not path.exists():
         raise CohortError(f"{path}: no such file; correct the path")
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    texts = dict.fromkeys([*PATH_COLUMNS, "id", "subject", *([subject] if subject else [])], str)
+    if suffix(path) in READERS:
+        raise CohortError(f"{path}: is one image; give the folder it lies in, or a CSV with a column path")
     try:
-        table = pd.read_csv(path, sep=separator, dtype=texts, encoding="utf-8-sig", skipinitialspace=True)
+        table = read_csv(path, [*PATH_COLUMNS, "id", "subject", *([subject] if subject else [])])
     except (ValueError, OSError, EOFError) as error:  # pandas' own errors and bad encodings are ValueErrors
         reason = str(error).splitlines()[0]
         raise CohortError(f"{path}: is no CSV that can be read ({reason}); save it as CSV in UTF-8") from error
@@ -176,17 +182,19 @@ def _stem(path: PurePosixPath) -> str:
     return path.name.removesuffix(path.name[-len(ending) :]) if ending in READERS else path.name
 
 
-def _subjects(table: pd.DataFrame, subject: str | None, pattern: str | None, name: str) -> pd.Series[str]:
+def _subjects(table: pd.DataFrame, subject: str | None, pattern: str | None, name: str) -> tuple[pd.Series[str], str]:
+    """Whose each image is, and what tells so."""
     column = subject or ("subject" if "subject" in table and not pattern else None)
     if column is not None and column not in table:
         raise CohortError(f"{name}: has no column {column!r}; its columns are {_some(table.columns, 20)}")
     if column is not None:
-        return _text(table, column, name)
+        return _text(table, column, name), f"the column {column}"
     paths = [Path(path).as_posix() for path in table["path"]]
     if pattern:
-        return pd.Series(_matches(pattern, paths, name), index=table.index)
+        return pd.Series(_matches(pattern, paths, name), index=table.index), f"the pattern {pattern}"
     found = [BIDS_SUBJECT.findall(path) for path in paths]
-    return pd.Series([f[-1] if f else i for f, i in zip(found, table["id"], strict=True)], index=table.index)
+    named = [f[-1] if f else i for f, i in zip(found, table["id"], strict=True)]
+    return pd.Series(named, index=table.index), "the BIDS entity sub-" if all(found) else FILE_NAMES
 
 
 def _matches(pattern: str, paths: Sequence[str], name: str) -> list[str]:

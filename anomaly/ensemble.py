@@ -1,14 +1,14 @@
-"""One run or several as one judge: the mean of their calibrated scores, calibrated again."""
+"""One run or several as one judge: the mean of their calibrated scores, calibrated again together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from anomaly.calibration import conformal_p, normal_score
+from anomaly.calibration import joint_p, normal_score
 from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image
-from anomaly.preprocessing import Prepared, Preprocessing
+from anomaly.preprocessing import Prepared, Preprocessing, scaled
 from anomaly.run import Run
 
 
@@ -53,9 +53,15 @@ class Ensemble:
                 )
         if len(set(self.identities)) < len(runs):
             raise RunError("the same run was given twice")
-        # Each calibration case's own z under each run, averaged: the normals' distribution of the joint score.
-        joint = [normal_score(run.calibration.values, run.calibration.values) for run in runs]
-        self._normals = first.values if len(runs) == 1 else np.mean(joint, axis=0)
+        self._weights = first.weights
+        self._values = np.stack([run.calibration.values for run in runs])
+        own = [run.calibration.z(run.calibration.values) for run in runs]
+        self._means = np.mean(own, axis=0)
+
+    @property
+    def calibration_subjects(self) -> int:
+        """How many normal subjects calibrated the runs."""
+        return len(np.unique(self.runs[0].calibration.subjects))
 
     def prepare(self, image: Image) -> tuple[Prepared, ...]:
         """The image as each run takes it; runs that prepare alike share one.
@@ -67,7 +73,7 @@ class Ensemble:
         made: dict[Preprocessing, Prepared] = {}
         for run in self.runs:
             if run.preprocessing not in made:
-                made[run.preprocessing] = run.preprocessing.apply(image)
+                made[run.preprocessing] = scaled(run.preprocessing.apply(image), image.path)
             shape, expected = made[run.preprocessing].pixels.shape[1:], run.detector.shape_
             if shape != expected:
                 raise UnreadableImage(
@@ -92,10 +98,11 @@ class Ensemble:
         if len(opinions) == 1:
             return opinions[0]
         value = float(np.mean([opinion.z for opinion in opinions]))
+        raw = np.array([opinion.value for opinion in opinions])
         parts = {f"z_{i}": opinion.z for i, opinion in enumerate(opinions, 1)}
         parts |= {name: opinions[0].parts[name] for name in BASELINES}
-        z = float(normal_score(self._normals, np.array([value]))[0])
-        p = float(conformal_p(self._normals, np.array([value]))[0])
+        z = float(normal_score(self._means, np.array([value]), self._weights)[0])
+        p = joint_p(self._values, raw, self._weights)
         return Verdict(value, z, p, tuple(opinion.maps[0] for opinion in opinions), parts)
 
     def _parts(self) -> list[str]:

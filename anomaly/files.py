@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ def whole(path: Path) -> Iterator[Path]:
     The folder is made where there is none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.part.{path.name}")
+    part = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
     try:
         part.touch()
         mode = part.stat().st_mode

@@ -3,7 +3,8 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -59,7 +60,8 @@ class Stage:
 
     Args:
         watch: a figure on held-out normals, lower is better; where given, the stage ends with the weights that
-            had the lowest, and stops early once `patience` looks brought nothing lower.
+            had the lowest, and stops early once `patience` looks brought nothing lower. Of a player with `ema`,
+            the averages are looked at and kept.
         look_every: steps between two looks.
     """
 
@@ -82,7 +84,7 @@ class Play:
         self.owned = {player.name: player.parameters() for player in stage.players}
         for name, parameters in self.owned.items():
             if not parameters:
-                raise TrainingError(f"player {name!r} of stage {stage.name!r} owns no parameters")
+                raise machine.alike(TrainingError(f"player {name!r} of stage {stage.name!r} owns no parameters"))
         self.averages = {
             player.name: [p.detach().clone() for p in self.owned[player.name]]
             for player in stage.players
@@ -134,8 +136,7 @@ class Play:
         optimiser.zero_grad(set_to_none=True)
         with self.machine.autocast():
             loss = player.loss(batch)
-        self._note_loss(player, loss.detach())
-        self.machine.backward(loss, parameters)
+        self._note_loss(player, self.machine.backward(loss, parameters))
         optimiser.step()
         if player.ema > 0:
             torch._foreach_lerp_(self.averages[player.name], [p.detach() for p in parameters], 1 - player.ema)
@@ -158,18 +159,24 @@ class Play:
 
     def _check(self, name: str, loss: Tensor) -> None:
         if not math.isfinite(loss.item()):
-            raise TrainingError(
+            error = TrainingError(
                 f"the loss of {name!r} became {loss.item()} at step {self.step} of stage {self.stage.name!r}; "
                 "lower the learning rate (--set lr=...), or train at --precision 32; "
                 "earlier checkpoints are kept, --resume goes on from the last"
             )
+            raise self.machine.alike(error)
+
+    def check(self) -> None:
+        """Refuse to go on if a loss since the last call of `rows` was not finite."""
+        for name, (total, _) in self._sums.items():
+            self._check(name, total)
 
     def rows(self) -> list[dict[str, Any]]:
         """The curves since the last call: the mean loss of each player."""
         rows = []
+        self.check()
         for name, (total, count) in self._sums.items():
             mean = total / count
-            self._check(name, mean)
             rate = self.optimisers[name].param_groups[0]["lr"]
             row = (self.stage.name, self.step, name, mean.item(), rate, time.monotonic() - self._began)
             rows.append(dict(zip(CURVE, row, strict=True)))
@@ -182,27 +189,42 @@ class Play:
     def look(self) -> None:
         """Ask the stage's `watch`, and remember the weights if they are the best so far."""
         assert self.stage.watch is not None
+        self.machine.align(self.game.buffers())
         self.game.eval()
-        value = float(self.machine.average(self.stage.watch()))
-        self._practise()
         self.looks_in_vain += 1
-        if value < self.lowest:
-            self.lowest, self.looks_in_vain = value, 0
-            self.best = {k: v.detach().clone() for k, v in self.game.state_dict().items()}
+        with self._averages_in_place():
+            value = float(self.machine.average(self.stage.watch()))
+            if value < self.lowest:
+                self.lowest, self.looks_in_vain = value, 0
+                self.best = {k: v.detach().clone() for k, v in self.game.state_dict().items()}
+        self._practise()
+
+    @contextmanager
+    def _averages_in_place(self) -> Iterator[None]:
+        own = [(parameter, parameter.detach().clone()) for name in self.averages for parameter in self.owned[name]]
+        self._take_averages()
+        try:
+            yield
+        finally:
+            for parameter, weights in own:
+                parameter.copy_(weights)
+
+    def _take_averages(self) -> None:
+        for name, averages in self.averages.items():
+            for parameter, average in zip(self.owned[name], averages, strict=True):
+                parameter.copy_(average)
 
     @torch.no_grad()
     def finish(self) -> None:
         """Leave the networks as the stage promises: averages in place, or the best weights seen."""
-        for name, averages in self.averages.items():
-            for parameter, average in zip(self.owned[name], averages, strict=True):
-                parameter.copy_(average)
         if self.best:
             self.game.load_state_dict(self.best)
+        else:
+            self._take_averages()
         self.machine.align(self.game.buffers())
 
     def checkpoint(self, done: list[str]) -> Checkpoint:
-        """Everything that `restore` needs."""
-        self.machine.align(self.game.buffers())
+        """Everything that `restore` needs; taking it changes nothing in any process."""
         weights = {f"game.{k}": v for k, v in self.game.state_dict().items()}
         weights |= {f"best.{k}": v for k, v in self.best.items()}
         for name, averages in self.averages.items():
@@ -211,10 +233,14 @@ class Play:
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "random": self.machine.random_state(),
             "precision": self.machine.precision_state(),
+            # Running statistics differ between processes; the weights hold the first one's alone.
+            "buffers": [self.machine.gather(buffer) for buffer in self.game.buffers()],
+            "sums": self._sums,
         }
         facts = {
             "stage": self.stage.name, "step": self.step, "drawn": self.drawn, "done": done,
             "lowest": self.lowest if self.best else None, "looks_in_vain": self.looks_in_vain,
+            "seconds": time.monotonic() - self._began,
         }  # fmt: skip
         return Checkpoint(weights, state, facts)
 
@@ -223,6 +249,8 @@ class Play:
         """Stand exactly where `checkpoint` was taken."""
         device = self.machine.torch_device
         load_game(self.game, found)
+        for buffer, of_all in zip(self.game.buffers(), found.state["buffers"], strict=True):
+            buffer.copy_(of_all[self.machine.share[0]])
         self.best = _under("best.", found.weights, device)
         for name, averages in self.averages.items():
             for i, average in enumerate(averages):
@@ -233,6 +261,8 @@ class Play:
         self.step, self.drawn = found.facts["step"], found.facts["drawn"]
         self.lowest = math.inf if found.facts["lowest"] is None else found.facts["lowest"]
         self.looks_in_vain = found.facts["looks_in_vain"]
+        self._sums = {name: [total.to(device), count] for name, (total, count) in found.state["sums"].items()}
+        self._began = time.monotonic() - found.facts["seconds"]
         self.machine.set_random_state(found.state["random"])
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 CURVE = ("stage", "step", "player", "loss", "learning_rate", "seconds")
+TOLD = "the first process tells of this"
+"""Note on an error that every process of a training raises, in all of them but the first."""
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly.caching import CachedImages, cache_images
 from anomaly.calibration import Calibration
-from anomaly.cohort import fingerprint, read_cohort, split
+from anomaly.cohort import FILE_NAMES, fingerprint, read_cohort, split
 from anomaly.detectors import Detector
 from anomaly.detectors.base import chunks
 from anomaly.errors import AnomalyError, RunError
@@ -76,22 +76,24 @@ def learn(
     preprocessing = preprocessing or Preprocessing()
     if not (choose > 0 and calibrate > 0):
         raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
-    detector = create(method, settings)
-    plan: dict[str, Any] = {
-        "method": detector.name, "settings": detector.settings(), "preprocessing": dataclasses.asdict(preprocessing),
-        "seed": seed,
-    }  # fmt: skip
-    if resume and (out / "run.json").exists():
-        run = Run.open(out, method=method)
-        _refuse_changes(out, run.facts, plan)
-        return run
+    detector, code = create(method, settings), code_of(method)
     cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
     cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
-    plan |= {
-        "fingerprint": fingerprint(cohort), "choose": choose, "calibrate": calibrate, "subject": subject,
-        "subject_pattern": subject_pattern, "code": (code_of(method) or {}).get("sha256"),
+    plan: dict[str, Any] = {
+        "method": detector.name, "settings": detector.settings(), "preprocessing": dataclasses.asdict(preprocessing),
+        "seed": seed, "fingerprint": fingerprint(cohort), "choose": choose, "calibrate": calibrate,
+        "subjects_from": cohort.attrs["subjects_from"], "code_sha256": code["sha256"] if code else None,
         "precision": machine.precision, "processes": machine.processes * machine.nodes,
     }  # fmt: skip
+    if cohort.attrs["subjects_from"] == FILE_NAMES and machine.leads:
+        logger.warning(
+            "nothing says whose image is whose, so each file is taken for another subject; if a person has several, "
+            "give --subject COLUMN or --subject-pattern REGEX, or parts of one person land on both sides of the split"
+        )
+    if resume and (out / "run.json").exists():
+        run = Run.open(out, method=method if code else None)
+        _refuse_changes(out, run.facts, plan)
+        return run
 
     def prepare() -> None:
         _claim(out, plan, resume)
@@ -105,18 +107,17 @@ def learn(
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
     journal = Journal(folder=out, resume=resume, save_every=save_every)
     detector.fit(train, held_out, machine=machine, seed=seed, journal=journal)
-    machine.lead(lambda: _write_down(out, method, detector, preprocessing, images, plan, len(cohort), machine))
-    return Run.open(out, method=method)
+    machine.lead(lambda: _write_down(out, detector, images, plan, code, cohort, machine))
+    return Run.open(out, method=method if code else None)
 
 
 def _write_down(
     out: Path,
-    method: str,
     detector: Detector,
-    preprocessing: Preprocessing,
     images: CachedImages,
     plan: Mapping[str, Any],
-    given: int,
+    code: Mapping[str, str] | None,
+    cohort: pd.DataFrame,
     machine: Machine,
 ) -> None:
     """Calibrate, and leave the run folder as a reader expects it; `run.json` comes last."""
@@ -128,16 +129,17 @@ def _write_down(
     data = {
         "images": len(images.table),
         "subjects": images.table["subject"].nunique(),
+        "subjects_from": cohort.attrs["subjects_from"],
         "split": {part: int(counts.get(part, 0)) for part in ("train", "choose", "calibrate")},
+        "calibration_subjects": len(np.unique(calibration.subjects)),
         "fingerprint": plan["fingerprint"],
-        "unreadable": given - len(images.table),
+        "unreadable": len(cohort) - len(images.table),
     }
+    preprocessing = Preprocessing(**plan["preprocessing"])
     write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"]))
-    write_run(
-        out, method=method, detector=detector, preprocessing=preprocessing, calibration=calibration,
-        data=data, seed=plan["seed"], device=str(machine.torch_device),
-    )  # fmt: skip
-    shutil.rmtree(out / "checkpoint")
+    device = str(machine.torch_device)
+    write_run(out, detector=detector, calibration=calibration, plan=plan, code=code, data=data, device=device)
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
 
 
 def calibrated(detector: Detector, images: CachedImages) -> Calibration:
@@ -151,11 +153,12 @@ def calibrated(detector: Detector, images: CachedImages) -> Calibration:
     table = images.table[images.table["split"] == "calibrate"]
     slices = np.repeat(np.arange(len(table)), table["slices"])
     of_cases = np.bincount(slices, np.concatenate(values)) / np.bincount(slices)
-    if len(of_cases) < FEWEST_FOR_5_PERCENT:
+    people = table["subject"].nunique()
+    if people < FEWEST_FOR_5_PERCENT:
         logger.warning(
-            "only %d normal cases are held out to calibrate by, so no p-value can be below %.3f; "
+            "only %d normal subjects are held out to calibrate by, so no p-value can be below %.3f; "
             "give more normals or a larger --calibrate share",
-            len(of_cases), 1 / (len(of_cases) + 1),
+            people, 1 / (people + 1),
         )  # fmt: skip
     mean_image = Moments()
     for x in chunks(images.part("train")):

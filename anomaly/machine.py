@@ -1,23 +1,27 @@
 """Where a training or a scoring runs: device, precision and processes, by Lightning Fabric underneath."""
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from anomaly.errors import AnomalyError
+from anomaly.journal import TOLD
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+SHELLS = ("bash", "interactive")
+E = TypeVar("E", bound=BaseException)
 
 
 @dataclass(kw_only=True)
@@ -27,8 +31,12 @@ class Machine:
     Args:
         device: "auto", "cpu", "cuda" or "mps".
         precision: "32", "bf16" or "16" (both mixed).
-        processes: how many, on this computer; each takes its share of every batch.
+        processes: how many, on this computer; each takes its share of every batch. Under torchrun or srun they are
+            as many as those started, and may be left out.
         nodes: how many computers take part.
+
+    Raises:
+        AnomalyError: unknown precision, no process, or other numbers than torchrun or srun started.
     """
 
     device: str = "auto"
@@ -41,6 +49,14 @@ class Machine:
             raise AnomalyError(f"precision {self.precision!r} is unknown; take one of {', '.join(PRECISIONS)}")
         if self.processes < 1:
             raise AnomalyError(f"processes must be 1 or more, got {self.processes}")
+        launched = _launched()
+        if launched and self.processes * self.nodes == 1:
+            self.processes, self.nodes = launched[1:]
+        if launched and (self.processes, self.nodes) != launched[1:]:
+            raise AnomalyError(
+                f"{self.processes} processes on each of {self.nodes} computers were asked for, but {launched[0]} "
+                f"started {launched[1]} on each of {launched[2]}; leave --processes and --nodes out"
+            )
 
     @cached_property
     def fabric(self) -> "Fabric":
@@ -75,25 +91,28 @@ class Machine:
     @property
     def leads(self) -> bool:
         """Whether this process writes files and shows progress."""
-        return self.fabric.is_global_zero
+        return self.processes * self.nodes == 1 or self.fabric.is_global_zero
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Compute in the chosen precision inside this context."""
         return self.fabric.autocast()
 
-    def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-        """Fill the parameters' gradients, averaged over the processes.
+    def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+        """Fill the parameters' gradients, averaged over the processes; the loss, averaged as well.
 
         One flat all-reduce after the backward pass instead of a wrapped module, so a loss may call any network
-        in any order.
+        in any order. The loss travels with it, so that every process sees one that is not finite.
         """
         self.fabric.backward(loss)
-        if self.fabric.world_size > 1:
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-            flat = torch.cat([gradient.flatten() for gradient in gradients])
-            mean = self.average(flat)
-            for parameter, part in zip(parameters, mean.split([g.numel() for g in gradients]), strict=True):
-                parameter.grad = part.view_as(parameter).clone()
+        if self.fabric.world_size == 1:
+            return loss.detach()
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        of_loss = loss.detach().reshape(1).to(gradients[0].dtype)
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), of_loss])
+        *means, of_loss = self.average(flat).split([*(g.numel() for g in gradients), 1])
+        for parameter, mean in zip(parameters, means, strict=True):
+            parameter.grad = mean.view_as(parameter).clone()
+        return of_loss.view_as(loss).clone()
 
     def optimiser(self, optimiser: Optimizer) -> Optimizer:
         """The optimiser, wrapped so that it works in the chosen precision."""
@@ -110,35 +129,47 @@ class Machine:
             return here
         return bool(self.average(torch.tensor(float(here), device=self.torch_device)) > 0)
 
-    def lead(self, work: Callable[[], None]) -> None:
+    def lead(self, work: Callable[[], object]) -> None:
         """Let the first process do something while the others wait; if it fails, all fail alike."""
-        problem: AnomalyError | None = None
+        problem: AnomalyError | OSError | None = None
         if self.leads:
             try:
                 work()
-            except AnomalyError as error:
+            except (AnomalyError, OSError) as error:
                 problem = error
         if self.fabric.world_size > 1:
             problem = self.fabric.broadcast(problem)
         if problem is not None:
-            raise problem
+            raise self.alike(problem)
+
+    def alike(self, error: E) -> E:
+        """Mark an error that every process is about to raise, so that a person is told of it once."""
+        if not self.leads:
+            error.add_note(TOLD)
+        return error
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensors of all processes, on the CPU, first axis the process."""
+        if self.fabric.world_size == 1:
+            return tensor.detach()[None].cpu()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*all_gather is deprecated")
+            return cast(Tensor, self.fabric.all_gather(tensor.detach())).cpu()
 
     def align(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the first one's values."""
         if self.fabric.world_size > 1:
             for tensor in tensors:
-                tensor.data.copy_(self.fabric.broadcast(tensor.detach()))
+                tensor.data.copy_(self.gather(tensor)[0])
 
     def random_state(self) -> dict[str, Tensor]:
         """States of torch's generators in every process, first axis the process."""
         states = {"cpu": torch.get_rng_state()}
         if self.torch_device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.torch_device)
-        if self.fabric.world_size == 1:
-            return {name: state[None] for name, state in states.items()}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*all_gather is deprecated")
-            return {name: cast(Tensor, self.fabric.all_gather(state)).cpu() for name, state in states.items()}
+        if self.torch_device.type == "mps":
+            states["mps"] = torch.mps.get_rng_state()
+        return {name: self.gather(state) for name, state in states.items()}
 
     def set_random_state(self, states: dict[str, Tensor]) -> None:
         """Put torch's generators back to what `random_state` gave."""
@@ -146,6 +177,8 @@ class Machine:
         torch.set_rng_state(states["cpu"][rank].cpu().clone())  # a view into the rest makes torch crash
         if "cuda" in states and self.torch_device.type == "cuda":
             torch.cuda.set_rng_state(states["cuda"][rank].cpu().clone(), self.torch_device)
+        if "mps" in states and self.torch_device.type == "mps":
+            torch.mps.set_rng_state(states["mps"][rank].cpu().clone())
 
     def precision_state(self) -> dict[str, Any]:
         """State of the gradient scaler, empty but at 16 bit."""
@@ -157,6 +190,28 @@ class Machine:
         scaler = getattr(self.fabric._precision, "scaler", None)
         if scaler is not None and state:
             scaler.load_state_dict(state)
+
+
+def _launched() -> tuple[str, int, int] | None:
+    """Who started this process as one of several: the name, how many on each computer, on how many computers."""
+    given = os.environ
+    if "TORCHELASTIC_RUN_ID" in given:
+        name, total, nodes = "torchrun", int(given["WORLD_SIZE"]), int(given["GROUP_WORLD_SIZE"])
+        each = int(given["LOCAL_WORLD_SIZE"])
+    # The batch script itself is no step; a job of these names is a shell to Fabric, too.
+    elif {"SLURM_STEP_ID", "SLURM_NTASKS"} <= given.keys() and given.get("SLURM_JOB_NAME") not in SHELLS:
+        name, total, nodes = "srun", int(given["SLURM_NTASKS"]), int(given.get("SLURM_NNODES", 1))
+        each = int(given.get("SLURM_NTASKS_PER_NODE", 0))
+    else:
+        return None
+    if total == 1:
+        return name, 1, 1
+    if each * nodes != total:
+        raise AnomalyError(
+            f"{name} started {total} processes on {nodes} computers, expected as many on each; "
+            "say how many with --nproc-per-node (torchrun) or --ntasks-per-node (srun)"
+        )
+    return name, each, nodes
 
 
 @contextmanager

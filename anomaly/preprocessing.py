@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from anomaly.images import Image
 from anomaly.images.grids import covered, resample
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+ROUNDING = 1e-3  # how far beyond [-1, 1] a value may lie that was scaled elsewhere
 DEVIATIONS = 4.0  # "zscore": this many standard deviations from the mean become -1 and 1
 SLICES = {"axial": "SI", "sagittal": "LR", "coronal": "AP"}  # the ends of the axis the slices follow
 
@@ -129,6 +131,17 @@ class Prepared:
         for axis, known in enumerate(covered(inverse, grid.shape, self.source)):
             restored[(slice(None),) * axis + (~known,)] = 0
         return restored
+
+
+def scaled(prepared: Prepared, path: Path) -> Prepared:
+    """Give prepared pixels back if they lie in [-1, 1] as methods expect; UnreadableImage where not."""
+    low, high = prepared.pixels.min(), prepared.pixels.max()
+    if max(-low, high) > 1 + ROUNDING:
+        raise UnreadableImage(
+            f"{path}: its values go from {low:.4g} to {high:.4g}; with intensity 'none' they are used as they are and "
+            "must lie in [-1, 1]: scale them, or take another intensity"
+        )
+    return prepared
 
 
 def _require(name: str, value: object, fine: bool, expected: str) -> None:

@@ -60,7 +60,8 @@ def model_card(detector: Detector, preprocessing: Preprocessing, data: dict[str,
     Args:
         detector: fitted.
         preprocessing: how its images are prepared.
-        data: `images`, `subjects`, `split` (images in train, choose and calibrate), `fingerprint`, `unreadable`.
+        data: `images`, `subjects`, `subjects_from`, `split` (images in train, choose and
+            calibrate), `calibration_subjects`, `fingerprint`, `unreadable`.
         seed: of the training.
     """
     facts = {
@@ -70,10 +71,10 @@ def model_card(detector: Detector, preprocessing: Preprocessing, data: dict[str,
         "settings": _bullets(detector.settings()) or "none",
         "preprocessing": _bullets(dataclasses.asdict(preprocessing)),
         "shape": " x ".join(str(side) for side in detector.shape_),
-        "smallest": f"{1 / (data['split']['calibrate'] + 1):.3g}",
+        "smallest": f"{1 / (data['calibration_subjects'] + 1):.3g}",
         "own": "" if detector.name in DETECTORS else " --method FILE.py:CLASS",
         "seed": seed,
-        **{name: data[name] for name in ("images", "subjects", "fingerprint", "unreadable")},
+        **{name: value for name, value in data.items() if name != "split"},
         **data["split"],
     }
     return CARD.format(**facts)
@@ -105,9 +106,10 @@ Settings:
 
 - {images} images of {subjects} subjects, all taken to be normal ({unreadable} more could not be read and were left out)
 - {train} images to train
-- {choose} images held out to stop training and to scale residuals by
+- {choose} images held out to scale residuals by, and to stop by where `patience` is set
 - {calibrate} images held out to calibrate by, used once, after training
-- no subject is in more than one of these parts; the split depends on the subjects' names alone
+- no subject is in more than one of these parts; the split depends on the subjects' names alone, which come from
+  {subjects_from}
 - fingerprint of the data: `{fingerprint}`
 - seed: {seed}
 
@@ -127,8 +129,8 @@ The network sees (channels x space) {shape}.
 
 - `value`: how abnormal, in the method's own unit; higher is more abnormal
 - `z`: the same on the scale of a standard normal among the held-out normals
-- `p_value`: share of held-out normals at least as abnormal, (1 + number) / ({calibrate} + 1); none can be
-  below {smallest}, and with a limit below that nothing is ever flagged
+- `p_value`: share of held-out normals at least as abnormal, (1 + number) / ({calibration_subjects} + 1),
+  each subject counted once; none can be below {smallest}, and with a limit below that nothing is ever flagged
 - `flagged`: whether the p-value is at or below the rate asked for
 
 Heatmaps are in standard deviations of normal variation at each pixel: no colour below 2, full colour from 8, the
@@ -140,7 +142,7 @@ same for every image. Some pixels of a normal image pass 2 by chance. `preview.p
 - Departing from normal is not disease. Another scanner, site, protocol, age group or preparation looks like
   disease to it: compare cases only with normals acquired in the same way.
 - p-values hold only for images whose normals are exchangeable with the held-out ones: same population, same
-  acquisition, one image a person. Elsewhere, calibrate anew by training on normals from there.
+  acquisition. Elsewhere, calibrate anew by training on normals from there.
 - If "normal" images above show disease, it learned that disease as normal.
 - A finding that the prepared image no longer shows, for its size or its contrast, cannot be found.
 - How well it tells patients from others is not known from this run: use `anomaly evaluate` on labelled cases that

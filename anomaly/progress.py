@@ -38,8 +38,8 @@ class Progress:
         rate = (self.done - self._first) / max(self._last - self._start, 1e-9)
         left = (self.total - self.done) / rate if rate else float("nan")
         logger.info(
-            "%s: %d of %d, %.1f %s/s, %.0f s left %s",
-            self.name, self.done, self.total, rate, self.unit, left, self._note,
+            "%s: %d of %d, %.1f %s/s, %.0f s left%s",
+            self.name, self.done, self.total, rate, self.unit, left, self._note and f", {self._note}",
         )  # fmt: skip
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """The folder a training leaves behind: written last, checked first, and nothing in it is code."""
 
-import dataclasses
 import hashlib
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -85,47 +85,54 @@ class Run:
         preprocessing = Preprocessing(**facts["preprocessing"])
         return cls(folder, facts, detector, preprocessing, Calibration.load(folder / CALIBRATION))
 
-    def describe(self) -> str:
-        """What `anomaly info` prints."""
-        data, method = self.facts["data"], self.facts["method"]
-        settings = ", ".join(f"{k}={v}" for k, v in self.facts["settings"].items())
-        lines = {
-            "run": str(self.folder),
-            "method": f"{method}({settings})",
-            "trained": f"{self.facts['created']} on {self.facts['machine']['device']}, seed {self.facts['seed']}",
-            "normals": f"{data['images']} images of {data['subjects']} subjects: " + ", ".join(
-                f"{count} to {part}" for part, count in data["split"].items()
-            ),
-            "images": ", ".join(f"{k} {v}" for k, v in self.facts["preprocessing"].items() if v is not None),
-            "smallest p": f"{1 / (len(self.calibration.values) + 1):.4g}",
-            "versions": ", ".join(f"{k} {v}" for k, v in self.facts["versions"].items()),
-        }  # fmt: skip
-        return "\n".join(f"{name:<11}{value}" for name, value in lines.items())
+
+def describe(folder: Path | str) -> str:
+    """What `anomaly info` prints; loads neither weights nor code, so it works for a user's own method too."""
+    facts = read_facts(Path(folder))
+    data, settings = facts["data"], ", ".join(f"{k}={v}" for k, v in facts["settings"].items())
+    split = ", ".join(f"{count} to {part}" for part, count in data["split"].items())
+    lines = {
+        "run": str(folder),
+        "method": f"{facts['method']}({settings})",
+        "trained": f"{facts['created']} on {facts['machine']['device']}, seed {facts['seed']}",
+        "normals": f"{data['images']} images of {data['subjects']} subjects: {split}",
+        "subjects": f"from {data['subjects_from']}",
+        "images": ", ".join(f"{k} {v}" for k, v in facts["preprocessing"].items() if v is not None),
+        "smallest p": f"{1 / (data['calibration_subjects'] + 1):.4g}",
+        "versions": ", ".join(f"{k} {v}" for k, v in facts["versions"].items()),
+    }
+    return "\n".join(f"{name:<11}{value}" for name, value in lines.items())
 
 
 def write_run(
     folder: Path,
     *,
-    method: str,
     detector: Detector,
-    preprocessing: Preprocessing,
     calibration: Calibration,
-    data: dict[str, Any],
-    seed: int,
+    plan: Mapping[str, Any],
+    code: Mapping[str, str] | None,
+    data: Mapping[str, Any],
     device: str,
 ) -> None:
-    """Write weights and calibration, then `run.json`, whose presence says that the run is complete."""
+    """Write weights and calibration, then `run.json`, whose presence says that the run is complete.
+
+    Args:
+        folder: the run folder; `cohort.csv` lies there already.
+        detector: fitted.
+        calibration: by held-out normals.
+        plan: what was asked for: method, settings, preprocessing, seed, shares held out, data.
+        code: path and SHA-256 of a user's own method, as they were when training began.
+        data: counts of images and subjects.
+        device: where it was trained.
+    """
     detector.save(folder / WEIGHTS)
     calibration.save(folder / CALIBRATION)
-    facts = {
+    facts: dict[str, Any] = {
         "format": FORMAT,
-        "method": detector.name,
-        "code": code_of(method),
-        "settings": detector.settings(),
-        "preprocessing": dataclasses.asdict(preprocessing),
+        **plan,
+        "code": code,
         "shape": list(detector.shape_),
         "data": data,
-        "seed": seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"device": device, "system": platform.platform(), "python": platform.python_version()},
         "versions": {package: _version(package) for package in PACKAGES},

@@ -110,12 +110,19 @@ def score(
     if not allow_overlap:
         for run in ensemble.runs:
             _refuse_overlap(run, cohort)
+    smallest = 1 / (ensemble.calibration_subjects + 1)
+    if smallest > alpha:
+        logger.warning(
+            "nothing can be flagged at alpha %g: %d normal subjects calibrated the run, so no p-value is below %.3f",
+            alpha, ensemble.calibration_subjects, smallest,
+        )  # fmt: skip
     settings = {
         "runs": [os.path.relpath(folder, out) for folder in folders],
         "weights": ensemble.identities,
         "alpha": alpha,
         "heatmaps": list(heatmaps),
         "shards": shard[1],
+        "allow_overlap": allow_overlap,
     }
     table = ScoreTable(out, settings=settings, columns=ensemble.columns, shard=shard)
     rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")

@@ -89,9 +89,10 @@ def auroc_interval(
     """AUROC with its interval and the p-value against 0.5 (no better than chance).
 
     `scale="plain"` is the normal interval cut at 0 and 1, as R's pROC gives it; `"logit"` is made on the
-    log-odds and covers better when the AUROC is near 1 or the subjects are few. Where the classes do not
-    overlap at all the variance is zero and says nothing: the score interval of Newcombe 2006 (Statistics
-    in Medicine 25, method 5) takes its place, on the number of subjects, and `method` says so.
+    log-odds and covers better when the AUROC is near 1 or the subjects are few. The p-value is the Wald test
+    on the same scale, so it is below 1 - `confidence` exactly where 0.5 lies outside the interval. Where the
+    classes do not overlap at all the variance is zero and says nothing: the score interval of Newcombe 2006
+    (Statistics in Medicine 25, method 5) takes its place, on the number of subjects, and `method` says so.
     """
     if scale not in SCALES:
         raise EvaluationError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
@@ -103,20 +104,22 @@ def auroc_interval(
     if value in (0.0, 1.0):
         return _separated(outcome, subject, value, z)
     error = float(np.sqrt(max(variance, 0.0)))
-    low, high = SCALES[scale](value, error, z)
-    return Estimate(value, low, high, method, variance, _two_sided(value - 0.5, error)[1])
+    low, high, p_value = SCALES[scale](value, error, z)
+    return Estimate(value, low, high, method, variance, p_value)
 
 
-def _plain(value: float, error: float, z: float) -> tuple[float, float]:
-    return max(0.0, value - z * error), min(1.0, value + z * error)
+def _plain(value: float, error: float, z: float) -> tuple[float, float, float]:
+    return max(0.0, value - z * error), min(1.0, value + z * error), _two_sided(value - 0.5, error)[1]
 
 
-def _logit(value: float, error: float, z: float) -> tuple[float, float]:
-    centre, step = float(np.log(value / (1 - value))), z * error / (value * (1 - value))
-    return float(1 / (1 + np.exp(step - centre))), float(1 / (1 + np.exp(-step - centre)))
+def _logit(value: float, error: float, z: float) -> tuple[float, float, float]:
+    centre, spread = float(np.log(value / (1 - value))), error / (value * (1 - value))
+    ends = 1 / (1 + np.exp([z * spread - centre, -z * spread - centre]))
+    return float(ends[0]), float(ends[1]), _two_sided(centre, spread)[1]
 
 
-SCALES: dict[str, Callable[[float, float, float], tuple[float, float]]] = {"plain": _plain, "logit": _logit}
+# Ends of the interval and p against 0.5, from the AUROC, its standard error and the normal quantile.
+SCALES: dict[str, Callable[[float, float, float], tuple[float, float, float]]] = {"plain": _plain, "logit": _logit}
 
 
 def compare_aurocs(
@@ -240,7 +243,7 @@ def bootstrap(
     if bca:
         tails = _bca_tails(value, figures, _leave_one_out(statistic, groups), tails)
     low, high = np.quantile(figures, tails)
-    method = f"bootstrap of subjects ({'BCa' if bca else 'percentile'}, {repeats} draws)"
+    method = f"bootstrap of subjects ({'BCa' if bca else 'percentile'}, {repeats:,} draws, seed {seed})"
     return Estimate(value, float(low), float(high), method, float(figures.var(ddof=1)))
 
 
@@ -336,7 +339,7 @@ def _two_sided(difference: float, error: float) -> tuple[float, float]:
 
 
 def _separated(outcome: ArrayLike, subject: ArrayLike | None, value: float, z: float) -> Estimate:
-    """Interval of an AUROC of exactly 0 or 1, and the Mann-Whitney p-value against 0.5."""
+    """Interval of an AUROC of exactly 0 or 1, and the Mann-Whitney p-value, whose null variance is its at 0.5."""
     event = np.asarray(outcome).astype(bool)
     groups = _groups(subject, event.size)
     cases, controls = np.unique(groups[event]).size, np.unique(groups[~event]).size

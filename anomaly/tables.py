@@ -13,6 +13,8 @@ from anomaly.files import write_whole
 
 FIRST = ("id", "subject", "path", "value", "z", "p_value", "flagged", "heatmap")
 ERRORS = ("id", "path", "error")
+INFORMATION = ("runs",)
+"""Settings that may differ between calls: a run folder that was moved holds the same weights."""
 
 
 class ScoreTable:
@@ -86,8 +88,8 @@ class ScoreTable:
     def _agree(self, settings: Mapping[str, Any]) -> None:
         path = self.folder / "score.json"
         if path.exists():
-            before = json.loads(path.read_text())
-            changed = [name for name in settings if settings[name] != before.get(name)]
+            before = _settings(path)
+            changed = [name for name in settings if name not in INFORMATION and settings[name] != before.get(name)]
             if changed:
                 raise RunError(
                     f"{self.folder} holds scores made with another {' and '.join(changed)}; choose another --out"
@@ -120,3 +122,12 @@ class ScoreTable:
         content = stream.getvalue().encode()
         if not self.path.exists() or self.path.read_bytes() != content:
             write_whole(self.path, content)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text())
+        settings.keys()
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); remove the folder, or choose another --out") from error
+    return settings

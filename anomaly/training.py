@@ -9,11 +9,13 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
 
 from anomaly.checkpoints import newest, save
+from anomaly.errors import TrainingError
 from anomaly.games import Play, Player, Source, Stage, load_game
 from anomaly.journal import Curve, Journal, stop_when_asked
 from anomaly.machine import Machine
@@ -51,7 +53,7 @@ def train(
         journal: where to keep checkpoints and curves.
 
     Raises:
-        TrainingError: a loss is not finite, or a player owns nothing.
+        TrainingError: a loss is not finite, a player owns nothing, or two of them have one name.
         KeyboardInterrupt: asked to stop; a checkpoint was written first.
     """
     train_stages(
@@ -80,6 +82,7 @@ def train_stages(
     """
     machine, journal = machine or Machine(), journal or Journal()
     game.to(machine.torch_device)
+    _refuse_doubles(stages, machine)
     found = newest(journal.folder / "checkpoint") if journal.folder and journal.resume else None
     done = list(found.facts["done"]) if found else []
     curve = Curve(journal.folder if machine.leads else None, found.facts if found else None)
@@ -101,15 +104,23 @@ def train_stages(
         game.eval()
 
 
+def _refuse_doubles(stages: Sequence[Stage], machine: Machine) -> None:
+    """A checkpoint finds stages and players by name."""
+    groups = {f"players of stage {stage.name!r}": [player.name for player in stage.players] for stage in stages}
+    for what, names in ({"stages": [stage.name for stage in stages]} | groups).items():
+        for name in names:
+            if names.count(name) > 1:
+                raise machine.alike(TrainingError(f"{names.count(name)} {what} are called {name!r}; name them apart"))
+
+
 def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked: threading.Event) -> None:
     stage, machine = play.stage, play.machine
 
     def keep(finished: bool = False) -> None:
-        curve.write(play.rows())
+        play.check()
         if journal.folder is not None:
             checkpoint = play.checkpoint([*done, stage.name] if finished else done)
-            if machine.leads:
-                save(journal.folder / "checkpoint", checkpoint)
+            machine.lead(partial(save, journal.folder / "checkpoint", checkpoint))
 
     with progress(stage.name, stage.steps, done=play.step, shown=machine.leads) as bar:
         while play.step < stage.steps and not play.exhausted:
@@ -123,10 +134,11 @@ def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked
             # Several processes must stop at one step, or they wait for each other for ever; asking costs time.
             if (logs or machine.share[1] == 1) and machine.any(asked.is_set()):
                 keep()
-                raise KeyboardInterrupt
+                raise machine.alike(KeyboardInterrupt())
             if play.step % journal.save_every == 0 and play.step < stage.steps:
                 keep()
     play.finish()
+    curve.write(play.rows())
     keep(finished=True)
 
 

@@ -108,7 +108,7 @@ def summarise(name: str, tables: list[pd.DataFrame]) -> list[dict[str, Any]]:
 
 def _flagged(table: pd.DataFrame) -> str:
     normal = table[table["label"] == 0]
-    share = proportion(normal["flagged"])
+    share = proportion(normal["flagged"], normal["subject"])
     return f"{share.value:.1%} of {len(normal)} ({share.low:.1%}-{share.high:.1%})"
 
 

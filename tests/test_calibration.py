@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from anomaly.calibration import Calibration, conformal_p, normal_score
+from anomaly.calibration import Calibration, conformal_p, joint_p, normal_score
 from anomaly.moments import PRIOR_IMAGES, Moments
 
 FIVE = np.array([3.0, 1.0, 2.0, 2.0, 5.0])
@@ -141,3 +141,39 @@ def test_with_many_images_the_prior_does_not_matter():
 def test_one_image_has_a_spread_that_can_be_divided_by():
     sd = moments_of(np.ones((1, 1, 2, 2), dtype=np.float32)).sd()
     assert np.isfinite(sd).all() and (sd > 0).all()
+
+
+def test_a_subject_counts_once_however_many_images():
+    """Two images of one subject, one of another: p = (1 + 1/2 [a above] + 1/2 [b above] + [c above]) / 3."""
+    calibration, weights = np.array([1.0, 3.0, 2.0]), np.array([0.5, 0.5, 1.0])
+    p = conformal_p(calibration, np.array([0.0, 1.5, 2.0, 2.5, 4.0]), weights)
+    np.testing.assert_allclose(p, [3 / 3, 2.5 / 3, 2.5 / 3, 1.5 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize("correlation", [0.7, 1.0])
+def test_new_subjects_are_flagged_at_the_rate_asked_for_when_images_cluster(correlation):
+    rng, flagged = np.random.default_rng(0), 0
+    subjects, images, repeats = 20, 10, 4000
+    for _ in range(repeats):
+        person = rng.normal(size=(subjects + 1, 1)) * correlation**0.5
+        values = person + rng.normal(size=(subjects + 1, images)) * (1 - correlation) ** 0.5
+        weights = np.full(subjects * images, 1 / images)
+        flagged += conformal_p(values[:-1].ravel(), values[-1:, 0], weights)[0] <= 0.05
+    assert flagged / repeats <= 0.05 + 3 * (0.05 * 0.95 / repeats) ** 0.5
+
+
+@pytest.mark.parametrize(("count", "correlation"), [(3, 0.0), (3, 0.7), (5, 0.5)])
+def test_an_ensemble_flags_normals_at_the_rate_asked_for(count, correlation):
+    rng, flagged, repeats, n = np.random.default_rng(1), 0, 3000, 19
+    for _ in range(repeats):
+        values = correlation**0.5 * rng.normal(size=(1, n + 1)) + (1 - correlation) ** 0.5 * rng.normal(
+            size=(count, n + 1)
+        )
+        flagged += joint_p(values[:, :-1], values[:, -1], np.ones(n)) <= 0.05
+    assert abs(flagged / repeats - 0.05) <= 3 * (0.05 * 0.95 / repeats) ** 0.5
+
+
+def test_an_image_beyond_all_normals_under_every_detector_has_the_smallest_p():
+    values = np.random.default_rng(2).normal(size=(2, 30))
+    assert joint_p(values, np.array([9.0, 9.0]), np.ones(30)) == pytest.approx(1 / 31)
+    assert joint_p(values, np.array([-9.0, -9.0]), np.ones(30)) == 1.0

@@ -136,7 +136,7 @@ def test_work_that_fails_ends_with_1_and_one_line(words, run, home):
 
 
 def test_a_mistake_of_the_program_itself_is_not_hidden(run, monkeypatch):
-    monkeypatch.setattr("anomaly.run.Run.open", lambda folder: int("x"))
+    monkeypatch.setattr("anomaly.run.describe", lambda folder: int("x"))
     with pytest.raises(ValueError, match="invalid literal") as caught:
         run("info run")
     assert not isinstance(caught.value, AnomalyError)
@@ -215,3 +215,10 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
     command = f"{sys.executable} {ROOT / 'cli.py'} methods | head -1"
     ended = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True)
     assert ended.stdout == "detectors\n" and "Traceback" not in ended.stderr
+
+
+def test_a_task_of_slurm_that_is_no_part_of_a_training_tells_its_errors(monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    code, _, errors = call("score", "gone", "--images", "gone", "--out", "gone")
+    assert code == 1 and errors == "error: gone holds no run.json: give a folder made by train\n"

@@ -218,3 +218,13 @@ def test_the_fingerprint_knows_ids_names_and_sizes(tmp_path: Path) -> None:
     assert fingerprint(cohort) != fingerprint(cohort.assign(id=["a", "c"]))
     (tmp_path / "one" / "a.png").unlink()
     assert len(fingerprint(cohort)) == 64
+
+
+def test_a_subject_called_na_keeps_that_name(tmp_path):
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "cohort.csv").write_text("path,subject\na.png,NA\nb.png,None\nc.png,007\n")
+    assert list(read_cohort(tmp_path / "cohort.csv")["subject"]) == ["NA", "None", "007"]
+    (tmp_path / "cohort.csv").write_text("path,subject\na.png,NA\nb.png,\nc.png,007\n")
+    with pytest.raises(CohortError, match="1 rows have no subject"):
+        read_cohort(tmp_path / "cohort.csv")

@@ -280,3 +280,25 @@ def test_a_bad_setting_is_told_by_its_name(name):
 def test_a_number_that_is_none_is_refused():
     with pytest.raises(AnomalyError, match="lr must be positive, got nan"):
         tiny("autoencoder", lr=float("nan"))
+
+
+def test_a_loss_that_nobody_would_lower_is_refused():
+    with pytest.raises(AnomalyError, match=r"writes loss\(\) but extends Detector, which trains nothing"):
+
+        class Idle(Detector):
+            def loss(self, x):
+                return x.mean()
+
+
+def test_a_build_that_returns_nothing_is_told():
+    class Forgetful(TrainedDetector):
+        name = "forgetful"
+
+        def build(self, shape):
+            pass
+
+        def error(self, x):
+            return x
+
+    with pytest.raises(AnomalyError, match=r"Forgetful.build returned None; return the nn.Module"):
+        Forgetful().fit(torch.zeros(4, 1, 8, 8))

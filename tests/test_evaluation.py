@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly import metrics, statistics
+from anomaly import evaluation, metrics, statistics
 from anomaly.errors import EvaluationError
 from anomaly.evaluation import evaluate
 
@@ -99,7 +99,7 @@ def test_one_image_a_subject_is_plain(tables, tmp_path):
     scores, cohort = tables
     found = run((scores, cohort.assign(subject=cohort["id"])), tmp_path)
     assert found.table["auroc_method"][0] == "DeLong, logit scale"
-    assert any("each of the 80 images is of another subject" in note for note in found.notes)
+    assert any("no two of the 80 images share a subject name (subjects may" in note for note in found.notes)
 
 
 def test_the_scale_of_the_interval_reaches_the_table(tables, tmp_path):
@@ -126,6 +126,93 @@ def test_comparison_is_paired_over_the_images_both_scored(tables, tmp_path):
     # Holm over three: the smallest p counts three times.
     assert pairs["p_holm"].min() == pytest.approx(min(1, 3 * pairs["p_value"].min()))
     assert any("10 images have no score in second" in note for note in found.notes)
+
+
+def test_the_headline_sets_the_score_beside_the_best_trivial_one(tables, tmp_path):
+    scores, cohort = tables
+    noise = np.random.default_rng(4).normal(size=(2, 80))
+    event = scores["id"].map(cohort.set_index("id")["progression"])
+    floors = {"baseline_intensity": noise[0], "baseline_mean_image": noise[1] + event}
+    scores = scores.drop(columns="baseline_mean").assign(value=noise[1] + 3 * event, **floors)
+    found = run((scores, cohort), tmp_path)
+    best = found.table.set_index("score").loc["baseline_mean_image"]
+    expected = statistics.compare_aurocs(event, scores["value"], scores["baseline_mean_image"])
+    assert expected.low > 0
+    assert found.headline.endswith(
+        f"times in 100; the best trivial score, distance from the mean image, reaches {best['auroc']:.2f}: "
+        f"difference {expected.difference:+.2f} ({expected.low:.2f} to {expected.high:.2f})."
+    )
+    assert run((scores.drop(columns=list(floors)), cohort), tmp_path).headline.endswith("times in 100.")
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "expected"),
+    [
+        (0.066, 0.02, 0.12, "; the best trivial score, mean brightness, reaches 0.82: difference +0.07 (0.02 to 0.12)"),
+        (0.03, -0.001, 0.06, "; not shown to be better than the best trivial score, mean brightness, which reaches "
+                             "0.82: difference +0.03 (0.00 to 0.06)"),
+        (-0.05, -0.08, -0.02, "; no better than the best trivial score, mean brightness, which reaches 0.82: "
+                              "difference -0.05 (-0.08 to -0.02)"),
+    ],
+)  # fmt: skip
+def test_the_headline_does_not_call_better_what_is_not(difference, low, high, expected):
+    rows = [
+        {"score": "value", "auroc": 0.8},
+        {"score": "baseline_intensity", "auroc": 0.82},
+        {"score": "baseline_mean_image", "auroc": 0.7},
+    ]
+    pair = {"score_a": "value", "difference": difference, "low": low, "high": high}
+    pairs = pd.DataFrame([{**pair, "score_b": "baseline_mean_image", "low": 9}, {**pair, "score_b": rows[1]["score"]}])
+    assert evaluation._against_trivial(rows, pairs) == expected
+
+
+def test_a_baseline_that_points_the_other_way_is_judged_reversed(tables, tmp_path):
+    scores, cohort = tables
+    floor = scores["value"] - 0.005 * np.arange(80)
+    straight = run((scores.assign(baseline_mean=floor), cohort), tmp_path)
+    turned = run((scores.assign(baseline_mean=-floor), cohort), tmp_path)
+    assert list(turned.table["score"]) == ["value", "baseline_mean_reversed"]
+    assert turned.table["auroc"][1] == straight.table["auroc"][1] > 0.5
+    assert turned.comparison["score_b"][0] == "baseline_mean_reversed"
+    assert turned.comparison["difference"][0] == straight.comparison["difference"][0]
+    assert "best trivial score, mean (reversed), " in turned.headline and "(reversed)" not in straight.headline
+    assert any(note.startswith("baseline_mean is lower with the outcome") for note in turned.notes)
+
+
+def test_another_score_in_a_folder_called_baseline_is_not_taken_for_trivial(tables, tmp_path):
+    scores, cohort = tables
+    file = saved(scores, tmp_path / "baseline_pca")
+    found = run((scores.drop(columns="baseline_mean"), cohort), tmp_path, compare=[file])
+    assert list(found.table["score"]) == ["value", "pca"]
+    assert "trivial" not in found.headline
+
+
+def test_every_interval_names_its_method(tables, tmp_path):
+    row = run(tables, tmp_path, subject="person", seed=3).table.iloc[0]
+    draws = "bootstrap of subjects (percentile, 2,000 draws, seed 3)"
+    assert (row["ap_method"], row["sensitivity_at_90_method"], row["sensitivity_at_95_method"]) == (draws,) * 3
+    assert row["flagged_share_method"] == "Wilson, effective number of subjects"
+
+
+def test_scores_of_subjects_of_training_are_named(tables, tmp_path):
+    scores, _ = tables
+    other = saved(scores, tmp_path / "other")
+    for allowed in (False, True):
+        (other.parent / "score.json").write_text(json.dumps({"allow_overlap": allowed}), encoding="utf-8")
+        notes = run(tables, tmp_path, compare=[other]).notes
+        assert [str(other) in note for note in notes if "too low" in note] == [True] * allowed
+
+
+def test_a_subject_called_na_or_007_keeps_its_name(tables, tmp_path):
+    scores, cohort = tables
+    names = cohort["person"].replace({"000": "NA", "001": "7", "003": "None"})
+    named = cohort.assign(person=names)
+    expected = run(tables, tmp_path, subject="person")
+    found = run((scores, named), tmp_path, subject="person")
+    assert set(found.images["subject"]) >= {"NA", "7", "007", "None"}
+    assert found.table["auroc_low"][0] == expected.table["auroc_low"][0]
+    with pytest.raises(EvaluationError, match="2 images have no person"):
+        run((scores, named.assign(person=names.replace("NA", ""))), tmp_path, subject="person")
 
 
 def test_images_that_do_not_join_are_counted_and_named(tables, tmp_path):

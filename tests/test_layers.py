@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 PRODUCT = ("anomaly", "explain", "cli")
 ABOVE_DETECTORS = tuple(
     f"anomaly.{name}"
-    for name in ("images", "preprocessing", "cohort", "run", "scoring", "evaluation", "reporting", "heatmaps")
+    for name in (
+        *("images", "preprocessing", "cohort", "caching", "calibration", "learning", "run", "previews", "scoring"),
+        *("ensemble", "maps", "tables", "heatmaps", "evaluation", "reporting", "methods", "demonstration"),
+    )
 )
 
 

@@ -214,7 +214,7 @@ def test_a_finished_run_is_not_trained_over(normals, tmp_path):
 def test_resuming_a_finished_run_gives_it_back_untouched(normals, tmp_path, monkeypatch):
     made = trained(normals, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in made.folder.iterdir()}
-    monkeypatch.setattr("anomaly.learning.read_cohort", None)  # nothing is even listed
+    monkeypatch.setattr("anomaly.caching.read", None)  # no image is read
     assert trained(normals, tmp_path / "run", resume=True).facts == made.facts
     assert {path: path.stat().st_mtime_ns for path in made.folder.iterdir()} == before
 
@@ -256,7 +256,7 @@ CHANGES = {
     "seed was 0, now 1": {"seed": 1},
     r"size was \[12, 12\], now \[16, 16\]": {"preprocessing": Preprocessing(size=16)},
     "calibrate was 0.2, now 0.3": {"calibrate": 0.3},
-    "subject_pattern was None, now": {"subject_pattern": "(n[0-9]+)"},
+    "subjects_from was the file names, .* now the pattern": {"subject_pattern": "(n[0-9]+)"},
     "method was autoencoder, now pca": {"method": "pca", "settings": {}},
 }
 

@@ -16,6 +16,8 @@ from anomaly.previews import model_card, preview
 DATA = {
     "images": 100,
     "subjects": 90,
+    "subjects_from": "the column person",
+    "calibration_subjects": 29,
     "split": {"train": 60, "choose": 11, "calibrate": 29},
     "fingerprint": "f00d",
     "unreadable": 3,

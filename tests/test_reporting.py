@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from anomaly import evaluation, reporting
+from anomaly import calibration, evaluation, reporting
 from anomaly.errors import EvaluationError
 from anomaly.reporting import gallery, viewer
 
@@ -134,6 +134,67 @@ def test_facts_of_the_run_and_alpha_are_told(tmp_path):
     words = Reader(page_of(tmp_path)).words
     assert "method pca" in words and "components = 12" in words and "empty" not in words
     assert "alpha = 0.05" in words
+
+
+def page_with(tmp_path, alpha, data):
+    folder_of(tmp_path, 4, shown=False)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"method": "pca", "data": data}), encoding="utf-8")
+    (tmp_path / "score.json").write_text(json.dumps({"runs": ["run"], "alpha": alpha}), encoding="utf-8")
+    return Reader(page_of(tmp_path)).words
+
+
+@pytest.mark.parametrize(
+    ("alpha", "subjects", "images", "expected"),
+    [
+        (0.05, 30, 30, "like those of the 30 subjects used for calibration, 3.23 % are flagged"),
+        (0.05, 19, 19, "like those of the 19 subjects used for calibration, 5 % are flagged"),
+        (0.29, 99, 99, "like those of the 99 subjects used for calibration, 29 % are flagged"),
+        (0.025, 60, 90, "like those of the 60 subjects used for calibration, at most 2.5 % are flagged"),
+        (0.05, 18, 18, "nothing can be flagged at this alpha with 18 normal subjects to calibrate by; it takes 19"),
+        (0.03, 20, 20, "nothing can be flagged at this alpha with 20 normal subjects to calibrate by; it takes 33"),
+        (0.025, None, 60, "normal images like those used for calibration are flagged at most about 2.5 % of the time"),
+    ],
+)
+def test_the_rate_of_false_alarms_is_that_of_the_calibration(tmp_path, alpha, subjects, images, expected):
+    data = {"split": {"calibrate": images}}
+    data |= {} if subjects is None else {"calibration_subjects": subjects}
+    assert expected in page_with(tmp_path, alpha, data)
+
+
+def test_the_rate_told_is_the_share_of_ranks_that_are_flagged():
+    for subjects in range(1, 120):
+        normals = np.arange(subjects, dtype=float)
+        p = calibration.conformal_p(normals, np.arange(subjects + 1) - 0.5)
+        for alpha in (0.025, 0.05, 0.07, 0.1, 0.29):
+            data = {"calibration_subjects": subjects, "split": {"calibrate": subjects}}
+            told = reporting._false_alarms(alpha, [data])
+            rate = np.mean(p <= alpha)
+            assert (f" {100 * rate:.3g} % are flagged" if rate else "nothing can be flagged") in told
+
+
+def test_percentages_keep_what_tells_them_apart():
+    told = [reporting._percent(share) for share in (0.025, 0.05, 1 / 3, 1.0, 0.0005, None)]
+    assert told == ["2.5 %", "5 %", "33.3 %", "100 %", "0.05 %", "–"]
+
+
+def test_subjects_of_training_among_the_scores_are_told(tmp_path):
+    assert "trained on" not in page_with(tmp_path, 0.05, {})
+    (tmp_path / "score.json").write_text(json.dumps({"alpha": 0.05, "allow_overlap": True}), encoding="utf-8")
+    assert "Subjects the model was trained on were let in (allow_overlap)" in Reader(page_of(tmp_path)).words
+
+
+def test_a_reversed_baseline_and_the_methods_are_told(tmp_path):
+    table = folder_of(tmp_path, 60, shown=False)
+    outcome = [0, 1] * 20 + [1] * 20
+    table.assign(baseline_intensity=-table["value"]).to_csv(tmp_path / "scores.csv", index=False)
+    cohort = pd.DataFrame({"id": table["id"], "progression": outcome})
+    evaluation.evaluate(tmp_path, cohort, outcome="progression", out=tmp_path)
+    words = Reader(page_of(tmp_path)).words
+    assert "no better than the best trivial score, mean brightness (reversed), which reaches" in words
+    assert "trivial baseline, reversed: lower counts as more abnormal" in words
+    draws = "bootstrap of subjects (percentile, 2,000 draws, seed 0)"
+    assert f"AUROC by DeLong, logit scale; average precision by {draws}; sensitivity by {draws}." in words
 
 
 def test_a_missing_or_damaged_picture_is_said_not_fatal(tmp_path):

@@ -11,7 +11,7 @@ from cohorts import call, pictures, trained
 
 from anomaly.errors import AnomalyError, RunError
 from anomaly.files import sha256_of
-from anomaly.run import Run, torch_device
+from anomaly.run import Run, describe, torch_device
 
 OWN = """
 from dataclasses import dataclass
@@ -132,10 +132,11 @@ def test_an_unknown_device_is_told():
 
 
 def test_a_run_describes_itself(finished):
-    told = Run.open(finished).describe().splitlines()
+    told = describe(finished).splitlines()
     assert told[1] == "method     mean-image()"
     assert told[3] == "normals    20 images of 20 subjects: 14 to train, 2 to choose, 4 to calibrate"
-    assert told[5] == "smallest p 0.2"
+    assert told[4] == "subjects   from the file names, each taken for another subject"
+    assert told[6] == "smallest p 0.2"
 
 
 # A method of one's own
@@ -193,7 +194,7 @@ def test_training_goes_on_only_with_the_same_code(own, own_run, normals, tmp_pat
         trained(normals, tmp_path / "run", f"{own}:Darkness")
     (tmp_path / "run" / "checkpoint" / "000001").mkdir()
     own.write_text(OWN + "\n# one more line\n")
-    with pytest.raises(RunError, match="code was "):
+    with pytest.raises(RunError, match="code_sha256 was "):
         trained(normals, tmp_path / "run", f"{own}:Darkness", resume=True)
 
 

@@ -216,7 +216,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_call_then_completes(run, i
     words = ["anomaly", "score", str(run), "--images", str(images), "--out", str(tmp_path), "--batch", "2"]
     monkeypatch.setattr("sys.argv", [*words, "--workers", "1", "--device", "cpu"])
     told: list[str] = []
-    monkeypatch.setattr(cli, "_say", told.append)
+    monkeypatch.setattr(cli, "_tell", lambda error, text: told.append(text))
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "write_heatmaps", full)
         with pytest.raises(SystemExit) as ended:
@@ -345,7 +345,7 @@ def test_images_of_the_training_are_refused_under_any_subject(run, normals, tmp_
 
 def test_a_folder_with_scores_of_another_run_or_limit_is_refused(runs, images, tmp_path):
     score(runs[0], images, tmp_path, **PLAIN)
-    with pytest.raises(RunError, match="holds scores made with another runs and weights; choose another --out"):
+    with pytest.raises(RunError, match="holds scores made with another weights; choose another --out"):
         score(runs[1], images, tmp_path, **PLAIN)
     with pytest.raises(RunError, match="another alpha"):
         score(runs[0], images, tmp_path, alpha=0.1, **PLAIN)
@@ -361,7 +361,7 @@ def test_scores_of_other_images_with_the_same_names_are_not_taken_for_theirs(run
 # Several runs
 
 
-def test_an_ensemble_is_the_mean_of_z_calibrated_again(runs, images, tmp_path):
+def test_an_ensemble_is_the_mean_of_z_calibrated_together(runs, images, tmp_path):
     rows = table(score(runs, images, tmp_path, **PLAIN).path)
     zs = ["z_1", "z_2", "z_3"]
     assert list(rows.columns) == COLUMNS[:8] + zs + COLUMNS[8:]
@@ -370,11 +370,12 @@ def test_an_ensemble_is_the_mean_of_z_calibrated_again(runs, images, tmp_path):
         np.testing.assert_allclose(rows[name], single["z"], rtol=1e-6)
     np.testing.assert_allclose(rows["value"], rows[zs].mean(axis=1), rtol=1e-9)
     values = [Run.open(run).calibration.values for run in runs]
-    # By hand: without ties a normal's own z is the normal quantile of its rank over 21.
-    own = [stats.norm.ppf(stats.rankdata(each) / 21) for each in values]
-    joint = np.mean(own, axis=0)
-    p = [(1 + np.sum(joint >= value)) / 21 for value in rows["value"]]
-    np.testing.assert_allclose(rows["p_value"], p, rtol=1e-9)
+    # By hand: the image is ranked among the 20 normals under each run, quantile of the rank over 22, then averaged.
+    for row, *own in zip(rows["p_value"], *(single["value"] for single in singles), strict=True):
+        ranks = [stats.rankdata([*normal, new]) for normal, new in zip(values, own, strict=True)]
+        means = np.mean([stats.norm.ppf(rank / 22) for rank in ranks], axis=0)
+        assert row == pytest.approx((1 + np.sum(means[:-1] >= means[-1] - 1e-9)) / 21)
+    joint = np.mean([stats.norm.ppf(stats.rankdata(each) / 21) for each in values], axis=0)
     np.testing.assert_allclose(rows["z"], normal_score(joint, rows["value"].to_numpy()), rtol=1e-6)
 
 

@@ -152,6 +152,17 @@ def test_coverage_on_two_knees_a_person():
     assert covered["plain"] < covered["clustered"] - 0.03 * repeats
 
 
+def test_coverage_counts_the_intervals_that_hold_the_truth():
+    coverage = pytest.importorskip("benchmarks.coverage", reason="benchmarks are not part of this copy")
+    found = coverage.coverage(60, 0.95, 0.7, repeats=200, rng=np.random.default_rng(0))
+    # Three standard errors of 200 repetitions at 95 % are 4.6 points.
+    assert found["plain, clustered"] == pytest.approx(0.95, abs=0.046)
+    assert found["logit, clustered"] == pytest.approx(0.95, abs=0.046)
+    assert found["plain"] < found["plain, clustered"] - 0.03
+    values = coverage.pairs(500, 40, 0.7, np.random.default_rng(1)).reshape(500, 40, 2)
+    assert np.mean(values[..., 0] * values[..., 1]) == pytest.approx(0.7, abs=0.03)
+
+
 def test_logit_interval_is_symmetric_in_log_odds_and_stays_inside():
     found = statistics.auroc_interval([0] * 6 + [1] * 6, [*range(6), 4.5, 6, 7, 8, 9, 10], scale="logit")
     odds = [np.log(p / (1 - p)) for p in (found.low, found.value, found.high)]
@@ -162,9 +173,38 @@ def test_logit_interval_is_symmetric_in_log_odds_and_stays_inside():
     assert found.method == "DeLong, logit scale"
 
 
+@pytest.mark.parametrize("scale", statistics.SCALES)
+@pytest.mark.parametrize("clustered", [False, True])
+def test_p_is_small_exactly_where_the_interval_leaves_chance_out(scale, clustered):
+    rng, outside = np.random.default_rng(14), 0
+    for _ in range(500):
+        persons, shift = rng.integers(8, 25), rng.uniform(0, 1.5)
+        outcome, score, person = knees(persons, 0.5, norm.cdf(shift), rng)
+        outcome[:4] = [0, 0, 1, 1]
+        outcome[-4:] = [1, 1, 0, 0]
+        score = np.round(score, rng.integers(0, 3))
+        confidence = rng.choice([0.8, 0.95])
+        found = statistics.auroc_interval(
+            outcome, score, person if clustered else None, confidence=confidence, scale=scale
+        )
+        beyond = not found.low <= 0.5 <= found.high
+        assert beyond == (found.p_value < 1 - confidence), found
+        outside += beyond
+    assert 100 < outside < 400
+
+
+def test_p_on_the_logit_scale_by_hand():
+    found = statistics.auroc_interval([0, 0, 1, 1], [1, 2, 2, 3], scale="logit")
+    # Log-odds ln 7 of 7/8; standard error sqrt(1/32) by the delta method over 7/8 * 1/8.
+    assert found.p_value == pytest.approx(2 * norm.sf(np.log(7) * (7 / 64) * np.sqrt(32)))
+    plain = statistics.auroc_interval([0, 0, 1, 1], [1, 2, 2, 3])
+    assert plain.p_value == pytest.approx(2 * norm.sf(0.375 * np.sqrt(32)))
+
+
 def test_classes_that_do_not_overlap_keep_an_honest_interval():
     outcome = [0] * 5 + [1] * 5
     best, worst = (statistics.auroc_interval(outcome, sign * np.arange(10)) for sign in (1, -1))
+    assert best.low > 0.5 and best.p_value < 0.05
     assert (best.value, best.high) == (1.0, 1.0)
     assert (worst.value, worst.low) == (0.0, 0.0)
     assert worst.high == pytest.approx(1 - best.low)
@@ -239,6 +279,7 @@ def test_average_precision_interval_is_of_the_same_rule_as_the_metric():
     found = statistics.average_precision_interval(outcome, score, repeats=300)
     assert found.value == pytest.approx(metrics.average_precision(outcome, score))
     assert found.low < found.value < found.high
+    assert found.method == "bootstrap of subjects (percentile, 300 draws, seed 0)"
     weights = rng.integers(0, 4, (20, 60))
     expected = [metrics.average_precision(np.repeat(outcome, row), np.repeat(score, row)) for row in weights]
     statistic = statistics._weighted_precision(outcome == 1, score.astype(float))

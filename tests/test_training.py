@@ -56,6 +56,12 @@ def play(folder: Path | None = None, *, steps: int = 40, resume: bool = False) -
     return weights_of(game)
 
 
+def curve(folder: Path) -> list[list[str]]:
+    """The rows of `training.csv` without the seconds."""
+    with (folder / "training.csv").open(newline="") as stream:
+        return [row[:-1] for row in csv.reader(stream)]
+
+
 def counting(owner: nn.Linear, calls: list[str], name: str, **options: int) -> Player:
     def loss(x: torch.Tensor) -> torch.Tensor:
         calls.append(name)
@@ -181,9 +187,7 @@ def test_resumed_weights_are_the_same_to_the_bit(tmp_path):
     assert newest(tmp_path / "again" / "checkpoint").facts["step"] == 21
     resumed = play(tmp_path / "again", resume=True)
     assert torch.equal(whole, resumed)
-    curves = [(path / "training.csv").read_text() for path in (tmp_path, tmp_path / "again")]
-    rows = [[(r["step"], r["player"], r["loss"]) for r in csv.DictReader(text.splitlines())] for text in curves]
-    assert rows[0] == rows[1]
+    assert curve(tmp_path) == curve(tmp_path / "again")
 
 
 KILLED = """
@@ -225,9 +229,13 @@ def test_a_request_to_stop_finishes_the_step_and_keeps_it(tmp_path):
 
     players[1].loss = interrupted
     with pytest.raises(KeyboardInterrupt):
-        train(game, players, Batches(POINTS, size=8), steps=40, journal=Journal(folder=tmp_path, save_every=100))
-    assert newest(tmp_path / "checkpoint").facts["step"] == 11
-    assert torch.equal(play(tmp_path, resume=True), play())
+        train(game, players, Batches(POINTS, size=8), steps=42, journal=Journal(folder=tmp_path / "a", log_every=5))
+    assert newest(tmp_path / "a" / "checkpoint").facts["step"] == 11
+    assert [row[1] for row in curve(tmp_path / "a")] == ["step", *["5"] * 3, *["10"] * 3]
+    resumed, whole = play(tmp_path / "a", steps=42, resume=True), play(tmp_path / "b", steps=42)
+    assert torch.equal(resumed, whole)
+    assert curve(tmp_path / "a") == curve(tmp_path / "b")
+    assert [row[1] for row in curve(tmp_path / "b")][-2:] == ["42", "42"], "the last row is of the steps left over"
 
 
 def test_stages_that_are_done_are_skipped(tmp_path):
@@ -316,6 +324,33 @@ def test_the_best_weights_on_held_out_normals_are_kept():
     assert net.weight.item() == pytest.approx(0.5, abs=1e-6)
 
 
+def test_of_a_player_with_an_average_the_best_average_is_kept():
+    """w = 0.1, 0.2, ...; a <- (a + w) / 2 is 0.05, 0.125, 0.2125, 0.30625, 0.403125, 0.5015625, 0.60078125, ..."""
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    seen: list[float] = []
+
+    def watch() -> torch.Tensor:
+        seen.append(net.weight.item())
+        return (net.weight.detach() - 0.52).abs().sum()
+
+    climbing = Player(name="one", owns=[net], loss=lambda x: -net.weight.sum(), optimiser=SGD, ema=0.5)
+    stage = Stage(name="train", players=[climbing], steps=1000, look_every=1, patience=2, watch=watch)
+    train_stages(net, [stage], Batches(POINTS, size=1))
+    assert net.weight.item() == pytest.approx(0.5015625, rel=1e-6)
+    assert seen == pytest.approx([0.05, 0.125, 0.2125, 0.30625, 0.403125, 0.5015625, 0.60078125, 0.700390625], rel=1e-6)
+
+
+def test_two_stages_or_players_of_one_name_are_refused():
+    net = nn.Linear(3, 1)
+    player = Player(name="one", owns=[net], loss=lambda x: net(x).mean())
+    stage = Stage(name="warm", players=[player], steps=1)
+    with pytest.raises(TrainingError, match="2 stages are called 'warm'; name them apart"):
+        train_stages(net, [stage, stage], Batches(POINTS, size=8))
+    with pytest.raises(TrainingError, match="2 players of stage 'train' are called 'one'; name them apart"):
+        train(net, [player, player], Batches(POINTS, size=8), steps=1)
+
+
 def test_the_callers_random_numbers_go_on_undisturbed():
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -325,38 +360,3 @@ def test_the_callers_random_numbers_go_on_undisturbed():
     player = Player(name="one", owns=[game], loss=lambda x: game(x + torch.randn_like(x)).square().mean())
     train(game, [player], Batches(POINTS, size=8), steps=3)
     assert torch.equal(torch.rand(3), expected)
-
-
-TWO = """
-import sys
-sys.path.insert(0, {tests!r})
-import torch
-from torch import nn
-from anomaly.batches import Batches
-from anomaly.machine import Machine
-from anomaly.training import Player, train
-from test_training import POINTS, SGD, weights_of
-
-machine = Machine(device="cpu", processes=int(sys.argv[1]))
-torch.manual_seed(0)
-net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3))
-player = Player(name="one", owns=[net], loss=lambda x: (net(x) - x).square().mean(), optimiser=SGD)
-train(net, [player], Batches(POINTS, size=10, share=machine.share), steps=15, machine=machine)
-if machine.leads:
-    torch.save(weights_of(net), sys.argv[2])
-"""
-
-
-def test_two_processes_move_as_one(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(TWO.format(tests=str(Path(__file__).parent)))
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    results = []
-    for processes in (1, 2):
-        out = tmp_path / f"{processes}.pt"
-        subprocess.run(
-            [sys.executable, str(script), str(processes), str(out)], env=environment, check=True, timeout=120,
-            capture_output=True,
-        )  # fmt: skip
-        results.append(torch.load(out, weights_only=True))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)

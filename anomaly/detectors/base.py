@@ -58,6 +58,13 @@ class Detector(ABC):
     net_: Any = field(init=False, repr=False, compare=False)  # a module; what it holds is the method's own affair
     shape_: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "loss" in vars(cls) and cls.practise is Detector.practise:
+            raise AnomalyError(
+                f"{cls.__name__} writes loss() but extends Detector, which trains nothing; extend TrainedDetector"
+            )
+
     @abstractmethod
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The networks (or buffers) for images of shape (C, *space), untrained."""
@@ -74,7 +81,7 @@ class Detector(ABC):
     def value(self, x: Tensor) -> Tensor:
         """The anomaly value (N,) of images, differentiable in them: what an explainer explains."""
         self.check(x)
-        return self.judge(x).value
+        return self.judge(x.to(self.device)).value
 
     def score(self, x: Tensor) -> Score:
         """Map and value of images (N, C, *space), without gradients.
@@ -85,7 +92,7 @@ class Detector(ABC):
         """
         self.check(x)
         with torch.no_grad():
-            return self.judge(x)
+            return self.judge(x.to(self.device))
 
     def reconstruct(self, x: Tensor) -> Tensor | None:
         """The image as the method would draw it if it were normal, or None where it draws none."""
@@ -136,7 +143,10 @@ class Detector(ABC):
         machine = machine or Machine()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.net_ = self.build(self.shape_).to(machine.torch_device)
+            built = self.build(self.shape_)
+            if not isinstance(built, nn.Module):
+                raise AnomalyError(f"{type(self).__name__}.build returned {built!r}; return the nn.Module it makes")
+            self.net_ = built.to(machine.torch_device)
         self.settle(normals)
         self.practise(normals, held_out, machine=machine, seed=seed, journal=journal)
         self.net_.eval().requires_grad_(False)

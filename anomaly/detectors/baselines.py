@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from anomaly.detectors.base import Detector, Images, Score, chunks
 from anomaly.errors import AnomalyError
 
+ROWS = 512
+
 
 class Buffers(nn.Module):
     """Named tensors that are learned in closed form."""
@@ -90,7 +92,7 @@ class PCA(Detector):
         return Buffers(mean=torch.zeros(1, *shape), axes=axes, variances=variances)
 
     def settle(self, normals: Images) -> None:
-        """Find the axes from the n x n matrix of inner products, which stays small for large images."""
+        """Find the axes from the smaller of the two matrices: n x n inner products, or the covariance."""
         if self.components >= len(normals):
             raise AnomalyError(
                 f"{self.components} components need more than {self.components} normal images, got {len(normals)}; "
@@ -98,27 +100,10 @@ class PCA(Detector):
             )
         mean = mean_of(normals)
         self.net_.mean.copy_(mean)
-        gram = torch.empty(len(normals), len(normals), dtype=torch.float64)
-        row = 0
-        for part in chunks(normals):
-            flat, column = (part - mean).flatten(1).double(), 0
-            for other in chunks(normals):
-                products = flat @ (other - mean).flatten(1).double().T
-                gram[row : row + len(part), column : column + len(other)] = products
-                column += len(other)
-            row += len(part)
-        values, vectors = torch.linalg.eigh(gram)
-        values, vectors = values.flip(0)[: self.components], vectors.flip(1)[:, : self.components]
-        # Axes along which the normals do not vary are left empty: they draw nothing.
-        spans = values > 1e-9 * values[0]
-        scale = torch.where(spans, values, torch.inf).sqrt()
-        axes, row = torch.zeros(self.net_.axes.shape), 0
-        for part in chunks(normals):
-            weights = (vectors[row : row + len(part)] / scale).float()
-            axes += weights.T @ (part - mean).flatten(1)
-            row += len(part)
-        self.net_.axes.copy_(axes)
-        self.net_.variances.copy_((values / (len(normals) - 1)).clamp_min(1e-12))
+        few = len(normals) < mean.numel()
+        values, axes = (_from_products if few else _from_covariance)(normals, mean, self.components)
+        self.net_.axes[: len(axes)].copy_(axes)
+        self.net_.variances[: len(values)].copy_((values / (len(normals) - 1)).clamp_min(1e-12))
 
     def _code(self, x: Tensor) -> Tensor:
         return (x - self.net_.mean).flatten(1) @ self.net_.axes.T
@@ -140,6 +125,41 @@ class PCA(Detector):
         error = self.error(x)
         parts = {"residual": error.flatten(1).mean(1), "mahalanobis": self.mahalanobis(x)}
         return Score(error, parts[self.value_from], parts)
+
+
+def _from_products(normals: Images, mean: Tensor, components: int) -> tuple[Tensor, Tensor]:
+    """Sums of squares along the first principal axes, and the axes, from the inner products of the images."""
+    gram = torch.empty(len(normals), len(normals), dtype=torch.float64)
+    row = 0
+    for part in chunks(normals, size=ROWS):
+        flat, column = (part - mean).flatten(1).double(), 0
+        for other in chunks(normals, size=ROWS):
+            gram[row : row + len(part), column : column + len(other)] = flat @ (other - mean).flatten(1).double().T
+            column += len(other)
+        row += len(part)
+    values, vectors = _largest(gram, components)
+    # Axes along which the normals do not vary are left empty: they draw nothing.
+    scale = torch.where(values > 1e-9 * values[0], values, torch.inf).sqrt()
+    axes, row = torch.zeros(len(values), mean.numel()), 0
+    for part in chunks(normals):
+        axes += (vectors[row : row + len(part)] / scale).float().T @ (part - mean).flatten(1)
+        row += len(part)
+    return values, axes
+
+
+def _from_covariance(normals: Images, mean: Tensor, components: int) -> tuple[Tensor, Tensor]:
+    """The same from the sums of products of the pixels, for many small images."""
+    scatter = torch.zeros(mean.numel(), mean.numel(), dtype=torch.float64)
+    for part in chunks(normals, size=ROWS):
+        flat = (part - mean).flatten(1).double()
+        scatter += flat.T @ flat
+    values, vectors = _largest(scatter, components)
+    return values, torch.where(values > 1e-9 * values[0], vectors, 0.0).T.float()
+
+
+def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(matrix)
+    return values.flip(0)[:count], vectors.flip(1)[:, :count]
 
 
 def mean_of(images: Images) -> Tensor:

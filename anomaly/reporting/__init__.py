@@ -4,7 +4,7 @@ The file stands alone: pictures are inside it, nothing is fetched, and its size 
 cohort.
 """
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from anomaly import figures
 from anomaly.errors import EvaluationError
 from anomaly.files import write_whole
-from anomaly.reporting import figures, gallery, viewer
-from anomaly.reporting.files import read_scores, read_table
+from anomaly.reporting import gallery, viewer
+from anomaly.results import read_facts, read_scores, read_table, scored_trained
 
 _ERRORS_SHOWN = 20
+_ROUNDING = 1e-9
 _CARD_SHOWN = 6000
+_INTERVALS = {"AUROC": "auroc_method", "average precision": "ap_method", "sensitivity": "sensitivity_at_90_method"}
 _FIGURES = {"roc.png": "ROC curve of each score", "distribution.png": "Distribution of the anomaly score"}
 
 
@@ -32,10 +35,11 @@ def report(folder: Path) -> Path:
         EvaluationError: no scores there, or a scores.csv that cannot be used.
     """
     folder = Path(folder)
-    evaluation = _read_json(folder / "evaluation.json")
+    evaluation = read_facts(folder / "evaluation.json")
     home = _scores_home(folder, evaluation)
     scores = read_scores(home / "scores.csv")
-    settings = _read_json(home / "score.json")
+    settings = read_facts(home / "score.json")
+    runs = [_run(home / name) for name in _named_runs(settings)]
     most, least = gallery.extremes(scores)
     outcomes = _outcomes(folder)
     views, advice = viewer.viewers(most, home)
@@ -44,12 +48,15 @@ def report(folder: Path) -> Path:
         notes=evaluation.get("notes", []),
         outcome=evaluation.get("outcome"),
         evaluated=evaluation.get("evaluation", []),
+        intervals=_intervals(evaluation.get("evaluation", [])),
         strata=any(row["stratum"] != "all" for row in evaluation.get("evaluation", [])),
         compared=evaluation.get("comparison", []),
         figures=_pictures(folder, scores),
         total=len(scores),
         flagged=_flagged(scores),
         alpha=settings.get("alpha"),
+        false_alarms=_false_alarms(settings.get("alpha"), [run["data"] for run in runs]),
+        trained_scored=scored_trained(home / "scores.csv"),
         groups={
             "Most abnormal": _cards(most, home, outcomes),
             "Least abnormal": _cards(least, home, outcomes),
@@ -57,7 +64,7 @@ def report(folder: Path) -> Path:
         viewers=views,
         viewer_advice=advice,
         errors=_errors(home),
-        runs=[_run(home / name) for name in _named_runs(settings)],
+        runs=runs,
         colour_from=gallery.COLOUR_FROM,
     )
     target = folder / "report.html"
@@ -78,7 +85,7 @@ def _figure(value: Any, digits: int = 2) -> str:
 
 
 def _percent(share: Any) -> str:
-    return "–" if share is None or not np.isfinite(share) else f"{100 * share:.0f} %"
+    return "–" if share is None or not np.isfinite(share) else f"{100 * share:.3g} %"
 
 
 def _p_value(value: Any) -> str:
@@ -87,15 +94,33 @@ def _p_value(value: Any) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    """The facts of a JSON file; none where the file is absent."""
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{file} is not valid JSON ({error}); delete it or make it again") from error
-    return found if isinstance(found, dict) else {}
+def _intervals(evaluated: list[dict[str, Any]]) -> dict[str, str]:
+    """How the intervals of each figure were made, as far as the evaluation says."""
+    told = {figure: [row[column] for row in evaluated if row.get(column)] for figure, column in _INTERVALS.items()}
+    return {figure: "; ".join(dict.fromkeys(methods)) for figure, methods in told.items() if methods}
+
+
+def _false_alarms(alpha: float | None, data: list[dict[str, Any]]) -> str | None:
+    """How often this alpha flags normal images, in words, from what each run says of its data.
+
+    A p-value is at least 1 / (n + 1), n the subjects that calibrate. With one image each it takes steps of that
+    size, and floor(alpha (n + 1)) of them are flagged; with several images a subject alpha is but the bound.
+    """
+    if alpha is None:
+        return None
+    known = next((each for each in data if "calibration_subjects" in each), None)
+    if known is None:
+        return f"normal images like those used for calibration are flagged at most about {_percent(alpha)} of the time"
+    subjects, steps = known["calibration_subjects"], known["calibration_subjects"] + 1
+    flagged = math.floor(alpha * steps + _ROUNDING)
+    if flagged == 0:
+        return (
+            f"nothing can be flagged at this alpha with {subjects} normal subjects to calibrate by; "
+            f"it takes {math.ceil(1 / alpha - _ROUNDING) - 1} or more"
+        )
+    single = known.get("split", {}).get("calibrate") == subjects
+    rate = _percent(flagged / steps) if single else f"at most {_percent(alpha)}"
+    return f"of normal images like those of the {subjects} subjects used for calibration, {rate} are flagged"
 
 
 def _scores_home(folder: Path, evaluation: dict[str, Any]) -> Path:
@@ -164,12 +189,13 @@ def _named_runs(settings: dict[str, Any]) -> list[str]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
-    """Facts of a run folder: the plain entries of run.json, and its model card."""
-    found = _read_json(folder / "run.json")
+    """Facts of a run folder: the plain entries of run.json, what it says of its data, and its model card."""
+    found = read_facts(folder / "run.json")
     facts = {name: _short(value) for name, value in found.items() if value not in (None, "", {}, [])}
     card = folder / "MODEL_CARD.md"
     text = card.read_text(encoding="utf-8", errors="replace")[:_CARD_SHOWN] if card.is_file() else None
-    return {"name": folder.name, "facts": facts, "card": text}
+    data = found.get("data")
+    return {"name": folder.name, "facts": facts, "data": data if isinstance(data, dict) else {}, "card": text}
 
 
 def _short(value: Any) -> str:

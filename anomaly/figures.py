@@ -50,7 +50,7 @@ def distribution(values: np.ndarray, groups: Mapping[str, np.ndarray]) -> bytes:
         axes.stairs(share, edges, linewidth=1.8, color=colour, label=f"{label} (n = {chosen.sum()})")
     axes.set_xlabel("Anomaly score (value; higher = further from normal)")
     axes.set_ylabel("Share of the group's images")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.margins(y=0.15)
     axes.legend(fontsize=9, framealpha=0.9)
     return _png(figure)

@@ -1,0 +1,21 @@
+"""All measurements in turn: `python -m benchmarks DATA [OUT]`, DATA as `anomaly.data` or the public set lays it out."""
+
+import subprocess
+import sys
+
+
+def main() -> None:
+    """Detection on the test images, then speed and memory, then coverage of the intervals."""
+    data, out = (*sys.argv[1:], "benchmark_out")[:2] if len(sys.argv) > 1 else (None, None)
+    if data is None:
+        sys.exit("give the folder that holds cohort.csv and the images: python -m benchmarks DATA [OUT]")
+    for command in (
+        ["benchmarks.detection", data, "--split", "test", "--out", out],
+        ["benchmarks.throughput", data],
+        ["benchmarks.coverage"],
+    ):
+        subprocess.run([sys.executable, "-m", *command], check=True)
+
+
+if __name__ == "__main__":
+    main()
