@@ -28,8 +28,8 @@ def demo(out: Path | str, *, steps: int | None = None) -> Path:
     images = unpack_chest_xray(out / "images")
     logger.info("450 normal chest X-rays of children to learn from, 240 others to score (Kermany et al. 2018)")
     cohort, settings = images / "cohort.csv", {} if steps is None else {"steps": steps}
-    run = learn(cohort, out / "run", where={"split": "train", "label": "0"}, settings=settings, resume=True)
+    run = learn(cohort, out / "run", where={"split": "train", "pneumonia": "0"}, settings=settings, resume=True)
     scored = score(run.folder, cohort, out / "scores", where={"split": "test"})
-    result = evaluate(scored.path, cohort, outcome="label", out=out / "scores")
+    result = evaluate(scored.path, cohort, outcome="pneumonia", out=out / "scores")
     logger.info(result.headline)
     return report(out / "scores")

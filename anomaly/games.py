@@ -181,7 +181,7 @@ class Play:
             row = (self.stage.name, self.step, name, mean.item(), rate, time.monotonic() - self._began)
             rows.append(dict(zip(CURVE, row, strict=True)))
         if rows:
-            self.note = ", ".join(f"{row['player']} {row['loss']:.4g}" for row in rows)
+            self.note = ", ".join(f"{row['player']} loss {row['loss']:.4g}" for row in rows)
         self._sums = {}
         return rows
 

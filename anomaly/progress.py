@@ -63,7 +63,8 @@ class _Silent(Progress):
         self.done = done
 
     def advance(self, count: int = 1, note: str = "") -> None:
+        """Count, and say nothing."""
         self.done += count
 
     def close(self) -> None:
-        pass
+        """Nothing to finish."""

@@ -52,7 +52,8 @@ def main() -> None:
     cohort = pd.concat([choose(public[public["split"] == split], most, rng) for split, most in CHOSEN.items()])
     ids = cohort["subject"] + "_" + cohort["row"].map("{:04d}".format)
     paths = cohort["split"] + "/" + ids + ".png"
-    table = cohort.assign(id=ids, path=paths)[["id", "path", "subject", "label", "finding", "split"]]
+    table = cohort.rename(columns={"label": "pneumonia"}).assign(id=ids, path=paths)
+    table = table[["id", "path", "subject", "pneumonia", "finding", "split"]]
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(arguments.out / "cohort.csv", index=False)

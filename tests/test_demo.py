@@ -19,7 +19,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     def fewer(run, cohort, out, **options):
         table = pd.read_csv(cohort)
         table["path"] = [str(Path(cohort).parent / path) for path in table["path"]]
-        chosen = table[table["split"] == "test"].groupby("label").head(ROWS)
+        chosen = table[table["split"] == "test"].groupby("pneumonia").head(ROWS)
         return scoring.score(run, chosen, out, device="cpu", **options)
 
     monkeypatch.setattr(demonstration, "score", fewer)

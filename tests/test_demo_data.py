@@ -23,12 +23,12 @@ def cohort(demo: Path) -> list[dict[str, str]]:
 
 
 def test_columns_are_those_a_user_would_have(cohort: list[dict[str, str]]) -> None:
-    assert list(cohort[0]) == ["id", "path", "subject", "label", "finding", "split"]
+    assert list(cohort[0]) == ["id", "path", "subject", "pneumonia", "finding", "split"]
     assert len({row["id"] for row in cohort}) == len(cohort)
 
 
 def test_counts_are_those_its_readme_states(cohort: list[dict[str, str]]) -> None:
-    counts = Counter((row["split"], row["label"], row["finding"]) for row in cohort)
+    counts = Counter((row["split"], row["pneumonia"], row["finding"]) for row in cohort)
     assert counts == {
         ("train", "0", "normal"): 450,
         ("test", "0", "normal"): 90,

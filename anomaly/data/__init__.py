@@ -14,7 +14,7 @@ def unpack_chest_xray(out: Path) -> Path:
     """Lay the embedded chest X-rays out as a user has own images, and give back the folder `out`.
 
     Writes `train/*.png` (normals), `test/*.png` (normals and pneumonia), each (64, 64) 8-bit grey,
-    `cohort.csv` (id, path from `out`, subject, label 0 | 1, finding, split) and the `README.md` that their
+    `cohort.csv` (id, path from `out`, subject, pneumonia 0 | 1, finding, split) and the `README.md` that their
     licence, CC BY 4.0, asks to go with them. No subject is on both sides. Called again it writes the same
     files; other files in `out` stay as they are.
     """
