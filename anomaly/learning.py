@@ -24,11 +24,15 @@ from anomaly.methods import code_of, create
 from anomaly.moments import Moments
 from anomaly.preprocessing import Preprocessing
 from anomaly.previews import model_card, preview
-from anomaly.run import COHORT, Run, write_run
+from anomaly.run import COHORT, Run, read_facts, write_run
 
 logger = logging.getLogger(__name__)
 FEWEST_FOR_5_PERCENT = 19
 DRAFT = {"checkpoint", "training.csv", "errors.csv"}
+NO_SUBJECTS = (
+    "nothing says whose image is whose, so each file is taken for another subject; if a person has several, "
+    "give --subject COLUMN or --subject-pattern REGEX, or parts of one person land on both sides of the split"
+)
 
 
 def learn(
@@ -77,29 +81,31 @@ def learn(
     if not (choose > 0 and calibrate > 0):
         raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
     detector, code = create(method, settings), code_of(method)
-    cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
-    cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
-    plan: dict[str, Any] = {
-        "method": detector.name, "settings": detector.settings(), "preprocessing": dataclasses.asdict(preprocessing),
-        "seed": seed, "fingerprint": fingerprint(cohort), "choose": choose, "calibrate": calibrate,
-        "subjects_from": cohort.attrs["subjects_from"], "code_sha256": code["sha256"] if code else None,
-        "precision": machine.precision, "processes": machine.processes * machine.nodes,
-    }  # fmt: skip
-    if cohort.attrs["subjects_from"] == FILE_NAMES and machine.leads:
-        logger.warning(
-            "nothing says whose image is whose, so each file is taken for another subject; if a person has several, "
-            "give --subject COLUMN or --subject-pattern REGEX, or parts of one person land on both sides of the split"
-        )
-    if resume and (out / "run.json").exists():
-        run = Run.open(out, method=method if code else None)
-        _refuse_changes(out, run.facts, plan)
-        return run
+    finished = resume and (out / "run.json").exists()
+    # Only the first process fills and needs these two.
+    cohort, plan = pd.DataFrame(), {}  # type: pd.DataFrame, dict[str, Any]
 
     def prepare() -> None:
+        nonlocal cohort
+        cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
+        cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
+        plan.update(
+            method=detector.name, settings=detector.settings(), preprocessing=dataclasses.asdict(preprocessing),
+            seed=seed, fingerprint=fingerprint(cohort), choose=choose, calibrate=calibrate,
+            subjects_from=cohort.attrs["subjects_from"], code_sha256=code["sha256"] if code else None,
+            precision=machine.precision, processes=machine.processes * machine.nodes,
+        )  # fmt: skip
+        if finished:
+            _refuse_changes(out, read_facts(out), plan)
+            return
         _claim(out, plan, resume)
+        if plan["subjects_from"] == FILE_NAMES:
+            logger.warning(NO_SUBJECTS)
         cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
 
     machine.lead(prepare)
+    if finished:
+        return Run.open(out, method=method if code else None)
     images = CachedImages.open(out / "checkpoint")
     train, held_out = images.part("train"), images.part("choose")
     if machine.leads:
