@@ -7,7 +7,9 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from anomaly.detectors import DETECTORS, Detector
@@ -66,14 +68,24 @@ def _checked(cls: type[Detector], settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+class _FromSource(SourceFileLoader):
+    """Runs the file as it is, never compiled code kept from an earlier one of the same size and second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the file."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _own(method: str) -> type[Detector]:
     place, _, name = method.rpartition(":")
     path = Path(place)
     if not path.is_file():
         raise AnomalyError(f"no file {path} to take the method {name!r} from; give --method FILE.py:CLASS")
-    spec = importlib.util.spec_from_file_location(f"anomaly_own_{sha256_of(path)[:12]}", path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise AnomalyError(f"{path} is not a Python file; give --method FILE.py:CLASS")
+    full_name = f"anomaly_own_{sha256_of(path)[:12]}"
+    spec = importlib.util.spec_from_file_location(full_name, path, loader=_FromSource(full_name, str(path)))
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look up annotations that are strings
     try:
