@@ -185,7 +185,7 @@ def score(
         device=device, batch=batch, workers=workers,
     )  # fmt: skip
     typer.echo(f"scores: {scored.path} ({scored.new} new, {scored.before} from before, {scored.failed} unreadable)")
-    _end_with(scored.failed, scored.path.with_name(scored.path.name.replace("scores", "errors")))
+    _end_with(scored.failed, scored.errors)
 
 
 @commands.command()

@@ -25,19 +25,21 @@ AHEAD = 64
 class CachedImages:
     """Prepared images on disk: `pixels` (n, C, *space) is a memory map, `table` says whose they are.
 
-    A row of the table covers as many images as its column `slices` says.
+    A row of the table covers as many images as its column `slices` says; `unreadable` images were left out.
     """
 
     pixels: np.ndarray
     table: pd.DataFrame
+    unreadable: int
 
     @classmethod
     def open(cls, folder: Path) -> "CachedImages":
         """Read what `cache_images` wrote."""
         texts = {"id": str, "subject": str, "path": str}
         table = pd.read_csv(folder / "images.csv", dtype=texts, keep_default_na=False)  # a subject may be called NA
-        shape = tuple(json.loads((folder / "images.json").read_text()))
-        return cls(np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=shape), table)
+        facts = json.loads((folder / "images.json").read_text())
+        pixels = np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=tuple(facts["shape"]))
+        return cls(pixels, table, facts["unreadable"])
 
     def part(self, name: str) -> np.ndarray:
         """The images of one part of the split, which lie together, as a view.
@@ -101,7 +103,8 @@ def cache_images(
     if not kept:
         raise CohortError(f"none of the {len(rows)} images can be read; the first: {failed[0]['error']}")
     write_whole(folder / "images.csv", pd.DataFrame(kept).to_csv(index=False))
-    write_whole(folder / "images.json", json.dumps([sum(row["slices"] for row in kept), *shape]))
+    facts = {"shape": [sum(row["slices"] for row in kept), *shape], "unreadable": len(failed)}
+    write_whole(folder / "images.json", json.dumps(facts))
 
 
 def _prepared(

@@ -1,6 +1,7 @@
 """What the held-out normals say a score means: units for maps, z and p for values."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -37,11 +38,16 @@ class Calibration:
         """Values on the scale of a standard normal among normals; see `normal_score`."""
         return normal_score(self.values, values, self.weights)
 
-    @property
+    @cached_property
     def weights(self) -> np.ndarray:
         """One over the number of images of each case's subject, so that every subject counts once."""
         _, whose, images = np.unique(self.subjects, return_inverse=True, return_counts=True)
         return 1 / images[whose]
+
+    @property
+    def people(self) -> int:
+        """How many subjects the held-out cases are of."""
+        return round(self.weights.sum())
 
     def map_z(self, maps: np.ndarray) -> np.ndarray:
         """Anomaly maps (N, 1, *space) in standard deviations of normal variation at each pixel."""

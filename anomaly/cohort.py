@@ -14,7 +14,7 @@ import pandas as pd
 from anomaly.errors import CohortError
 from anomaly.images import find
 from anomaly.images.reading import READERS, suffix
-from anomaly.results import read_csv
+from anomaly.results import read_csv, some
 
 PATH_COLUMNS = ("path", "image", "file", "filename")
 FILE_NAMES = "the file names, each taken for another subject"
@@ -57,7 +57,7 @@ def read_cohort(
     table = _kept(table, where or {}, name)
     twice = table["id"][table["id"].duplicated()].unique()
     if len(twice):
-        raise CohortError(f"{name}: {len(twice)} ids are there twice ({_some(twice)}); give every image its own id")
+        raise CohortError(f"{name}: {len(twice)} ids are there twice ({some(twice)}); give every image its own id")
     table["path"] = [os.path.abspath(base / path) for path in table["path"]]
     MISSING[missing](table["path"], name)
     first = ["id", "path", "subject"]
@@ -91,7 +91,7 @@ def check_disjoint(train: Iterable[str], score: Iterable[str]) -> None:
     both = sorted(set(map(str, train)) & set(map(str, score)))
     if both:
         raise CohortError(
-            f"{len(both)} subjects are in both the training images and those to score ({_some(both)}); "
+            f"{len(both)} subjects are in both the training images and those to score ({some(both)}); "
             "leave them out of one"
         )
 
@@ -137,7 +137,7 @@ def _table(source: Path | str | pd.DataFrame, subject: str | None) -> tuple[pd.D
 def _with_path(table: pd.DataFrame, name: str) -> pd.DataFrame:
     column = next((one for one in PATH_COLUMNS if one in table), None)
     if column is None:
-        raise CohortError(f"{name}: has no column 'path'; its columns are {_some(table.columns, 20)}: rename one")
+        raise CohortError(f"{name}: has no column 'path'; its columns are {some(table.columns, 20)}: rename one")
     table = table.rename(columns={column: "path"})
     table["path"] = _text(table, "path", name)
     return table
@@ -186,7 +186,7 @@ def _subjects(table: pd.DataFrame, subject: str | None, pattern: str | None, nam
     """Whose each image is, and what tells so."""
     column = subject or ("subject" if "subject" in table and not pattern else None)
     if column is not None and column not in table:
-        raise CohortError(f"{name}: has no column {column!r}; its columns are {_some(table.columns, 20)}")
+        raise CohortError(f"{name}: has no column {column!r}; its columns are {some(table.columns, 20)}")
     if column is not None:
         return _text(table, column, name), f"the column {column}"
     paths = [Path(path).as_posix() for path in table["path"]]
@@ -207,18 +207,18 @@ def _matches(pattern: str, paths: Sequence[str], name: str) -> list[str]:
     found = [compiled.search(path) for path in paths]
     bare = [path for path, match in zip(paths, found, strict=True) if match is None or not match[1]]
     if bare:
-        raise CohortError(f"{name}: subject_pattern {pattern!r} does not match {len(bare)} paths ({_some(bare)})")
+        raise CohortError(f"{name}: subject_pattern {pattern!r} does not match {len(bare)} paths ({some(bare)})")
     return [match[1] for match in found if match is not None]
 
 
 def _kept(table: pd.DataFrame, where: Mapping[str, str], name: str) -> pd.DataFrame:
     for column, value in where.items():
         if column not in table:
-            raise CohortError(f"{name}: has no column {column!r}; its columns are {_some(table.columns, 20)}")
+            raise CohortError(f"{name}: has no column {column!r}; its columns are {some(table.columns, 20)}")
         told = table[column]
         kept = table[_equal(told, str(value))]
         if kept.empty:
-            there = _some(sorted({str(one) for one in told}), 10)
+            there = some(sorted({str(one) for one in told}), 10)
             raise CohortError(f"{name}: no row is left with {column} {value}; its values there are {there}")
         table = kept
     return table
@@ -236,18 +236,13 @@ def _refuse_missing(paths: pd.Series[str], name: str) -> None:
     gone = [path for path in paths if not os.path.exists(path)]
     if gone:
         raise CohortError(
-            f"{name}: {len(gone)} of {len(paths)} files do not exist ({_some(gone)}); correct the paths, "
+            f"{name}: {len(gone)} of {len(paths)} files do not exist ({some(gone)}); correct the paths, "
             "which start from the table's folder"
         )
 
 
 def _keep_missing(paths: pd.Series[str], name: str) -> None:
     """Leave files that do not exist in the cohort."""
-
-
-def _some(values: Iterable[object], most: int = 3) -> str:
-    told = [str(value) for value in values]
-    return ", ".join(told[:most]) + (", ..." if len(told) > most else "")
 
 
 MISSING: dict[str, Callable[[pd.Series, str], None]] = {"error": _refuse_missing, "keep": _keep_missing}

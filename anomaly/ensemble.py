@@ -58,11 +58,6 @@ class Ensemble:
         own = [run.calibration.z(run.calibration.values) for run in runs]
         self._means = np.mean(own, axis=0)
 
-    @property
-    def calibration_subjects(self) -> int:
-        """How many normal subjects calibrated the runs."""
-        return len(np.unique(self.runs[0].calibration.subjects))
-
     def prepare(self, image: Image) -> tuple[Prepared, ...]:
         """The image as each run takes it; runs that prepare alike share one.
 

@@ -15,7 +15,7 @@ from anomaly.caching import CachedImages, cache_images
 from anomaly.calibration import Calibration
 from anomaly.cohort import FILE_NAMES, fingerprint, read_cohort, split
 from anomaly.detectors import Detector
-from anomaly.detectors.base import chunks
+from anomaly.detectors.base import chunks, mean_of
 from anomaly.errors import AnomalyError, RunError
 from anomaly.files import write_whole
 from anomaly.journal import Journal
@@ -82,11 +82,9 @@ def learn(
         raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
     detector, code = create(method, settings), code_of(method)
     finished = resume and (out / "run.json").exists()
-    # Only the first process fills and needs these two.
-    cohort, plan = pd.DataFrame(), {}  # type: pd.DataFrame, dict[str, Any]
+    plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
-        nonlocal cohort
         cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
         cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
         plan.update(
@@ -113,7 +111,7 @@ def learn(
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
     journal = Journal(folder=out, resume=resume, save_every=save_every)
     detector.fit(train, held_out, machine=machine, seed=seed, journal=journal)
-    machine.lead(lambda: _write_down(out, detector, images, plan, code, cohort, machine))
+    machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
     return Run.open(out, method=method if code else None)
 
 
@@ -123,7 +121,6 @@ def _write_down(
     images: CachedImages,
     plan: Mapping[str, Any],
     code: Mapping[str, str] | None,
-    cohort: pd.DataFrame,
     machine: Machine,
 ) -> None:
     """Calibrate, and leave the run folder as a reader expects it; `run.json` comes last."""
@@ -135,11 +132,11 @@ def _write_down(
     data = {
         "images": len(images.table),
         "subjects": images.table["subject"].nunique(),
-        "subjects_from": cohort.attrs["subjects_from"],
+        "subjects_from": plan["subjects_from"],
         "split": {part: int(counts.get(part, 0)) for part in ("train", "choose", "calibrate")},
-        "calibration_subjects": len(np.unique(calibration.subjects)),
+        "calibration_subjects": calibration.people,
         "fingerprint": plan["fingerprint"],
-        "unreadable": len(cohort) - len(images.table),
+        "unreadable": images.unreadable,
     }
     preprocessing = Preprocessing(**plan["preprocessing"])
     write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"]))
@@ -159,18 +156,16 @@ def calibrated(detector: Detector, images: CachedImages) -> Calibration:
     table = images.table[images.table["split"] == "calibrate"]
     slices = np.repeat(np.arange(len(table)), table["slices"])
     of_cases = np.bincount(slices, np.concatenate(values)) / np.bincount(slices)
-    people = table["subject"].nunique()
-    if people < FEWEST_FOR_5_PERCENT:
+    mean_image = mean_of(images.part("train"))[0].numpy()
+    subjects = table["subject"].to_numpy(dtype=str)
+    calibration = Calibration(of_cases, subjects, moments.mean(), moments.sd(), mean_image)
+    if calibration.people < FEWEST_FOR_5_PERCENT:
         logger.warning(
             "only %d normal subjects are held out to calibrate by, so no p-value can be below %.3f; "
             "give more normals or a larger --calibrate share",
-            people, 1 / (people + 1),
+            calibration.people, 1 / (calibration.people + 1),
         )  # fmt: skip
-    mean_image = Moments()
-    for x in chunks(images.part("train")):
-        mean_image.add(x.numpy())
-    subjects = table["subject"].to_numpy(dtype=str)
-    return Calibration(of_cases, subjects, moments.mean(), moments.sd(), mean_image.mean())
+    return calibration
 
 
 def _claim(out: Path, plan: dict[str, Any], resume: bool) -> None:

@@ -38,12 +38,14 @@ class Scored:
 
     Args:
         path: the table of scores.
+        errors: the table of the images that cannot be read, there if there are any.
         new: images scored now.
         before: images that were scored by an earlier call and are kept.
-        failed: images that cannot be read, named in `errors.csv` beside the table.
+        failed: images that cannot be read.
     """
 
     path: Path
+    errors: Path
     new: int
     before: int
     failed: int
@@ -110,11 +112,12 @@ def score(
     if not allow_overlap:
         for run in ensemble.runs:
             _refuse_overlap(run, cohort)
-    smallest = 1 / (ensemble.calibration_subjects + 1)
+    people = ensemble.runs[0].calibration.people
+    smallest = 1 / (people + 1)
     if smallest > alpha:
         logger.warning(
             "nothing can be flagged at alpha %g: %d normal subjects calibrated the run, so no p-value is below %.3f",
-            alpha, ensemble.calibration_subjects, smallest,
+            alpha, people, smallest,
         )  # fmt: skip
     settings = {
         "runs": [os.path.relpath(folder, out) for folder in folders],
@@ -145,7 +148,7 @@ def score(
         for finished in ordered(pool, lambda work: writing(*work), judged, ahead=AHEAD):
             table.add(finished)
             bar.advance(len(finished))
-    return Scored(table.path, table.added, len(rows) - len(left), table.failed)
+    return Scored(table.path, table.errors, table.added, len(rows) - len(left), table.failed)
 
 
 def _judged(

@@ -40,7 +40,7 @@ class ScoreTable:
         which, shards = shard
         width = len(str(shards))
         suffix = "" if shards == 1 else f"-{which:0{width}d}-of-{shards}"
-        self.path, self._errors_path = folder / f"scores{suffix}.csv", folder / f"errors{suffix}.csv"
+        self.path, self.errors = folder / f"scores{suffix}.csv", folder / f"errors{suffix}.csv"
         self._headed, self._joined = which == 1, shards > 1
         self.added, self.failed = 0, 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class ScoreTable:
         self._errors: TextIO | None = None
 
     def __enter__(self) -> Self:
-        self._errors_path.unlink(missing_ok=True)
+        self.errors.unlink(missing_ok=True)
         self._scores = self.path.open("a", newline="", encoding="utf-8")
         if self._headed and self._joined:  # even without errors of its own it heads those of the other shards
             self._add_errors([])
@@ -79,7 +79,7 @@ class ScoreTable:
 
     def _add_errors(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if self._errors is None:
-            self._errors = self._errors_path.open("w", newline="", encoding="utf-8")
+            self._errors = self.errors.open("w", newline="", encoding="utf-8")
             if self._headed:
                 csv.writer(self._errors).writerow(ERRORS)
         csv.DictWriter(self._errors, ERRORS, extrasaction="ignore").writerows(rows)
@@ -126,8 +126,9 @@ class ScoreTable:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        settings: dict[str, Any] = json.loads(path.read_text())
-        settings.keys()
-    except (ValueError, AttributeError) as error:
+        settings = json.loads(path.read_text())
+    except ValueError as error:
         raise RunError(f"{path} cannot be read ({error}); remove the folder, or choose another --out") from error
+    if not isinstance(settings, dict):
+        raise RunError(f"{path} cannot be read (it holds no settings); remove the folder, or choose another --out")
     return settings

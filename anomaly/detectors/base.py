@@ -279,3 +279,11 @@ def chunks(images: Images, device: torch.device | str = "cpu", size: int = CHUNK
     for start in range(0, len(images), size):
         part = images[start : start + size]
         yield (part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))).to(device, torch.float32)
+
+
+def mean_of(images: Images) -> Tensor:
+    """The mean image (1, C, *space), summed in double precision, which not every accelerator has."""
+    total = torch.zeros(1, *images.shape[1:], dtype=torch.float64)
+    for part in chunks(images):
+        total += part.double().sum(0, keepdim=True)
+    return (total / len(images)).float()

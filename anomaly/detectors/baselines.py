@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.detectors.base import Detector, Images, Score, chunks
+from anomaly.detectors.base import Detector, Images, Score, chunks, mean_of
 from anomaly.errors import AnomalyError
 
 ROWS = 512
@@ -160,11 +160,3 @@ def _from_covariance(normals: Images, mean: Tensor, components: int) -> tuple[Te
 def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
     values, vectors = torch.linalg.eigh(matrix)
     return values.flip(0)[:count], vectors.flip(1)[:, :count]
-
-
-def mean_of(images: Images) -> Tensor:
-    """The mean image (1, C, *space), summed in double precision, which not every accelerator has."""
-    total = torch.zeros(1, *images.shape[1:], dtype=torch.float64)
-    for part in chunks(images):
-        total += part.double().sum(0, keepdim=True)
-    return (total / len(images)).float()
