@@ -247,7 +247,7 @@ def test_weights_in_the_bootstrap_are_repeated_images():
     rng = np.random.default_rng(8)
     outcome, score = rng.integers(0, 2, 60), rng.integers(0, 15, 60)
     weights = rng.integers(0, 4, (20, 60))
-    statistic = statistics._weighted_sensitivity(outcome == 1, score.astype(float), 0.9)
+    statistic = statistics.resampling._weighted_sensitivity(outcome == 1, score.astype(float), 0.9)
     expected = [
         metrics.sensitivity_at_specificity(np.repeat(outcome, row), np.repeat(score, row), 0.9) for row in weights
     ]
@@ -282,7 +282,7 @@ def test_average_precision_interval_is_of_the_same_rule_as_the_metric():
     assert found.method == "bootstrap of subjects (percentile, 300 draws, seed 0)"
     weights = rng.integers(0, 4, (20, 60))
     expected = [metrics.average_precision(np.repeat(outcome, row), np.repeat(score, row)) for row in weights]
-    statistic = statistics._weighted_precision(outcome == 1, score.astype(float))
+    statistic = statistics.resampling._weighted_precision(outcome == 1, score.astype(float))
     np.testing.assert_allclose(statistic(weights.astype(float)), expected, atol=1e-12)
 
 
