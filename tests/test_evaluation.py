@@ -45,7 +45,7 @@ def test_figures_are_those_of_the_statistics_on_the_joined_rows(tables, tmp_path
     assert (row["auroc"], row["auroc_low"], row["auroc_high"]) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
-    assert row["auroc_method"] == "DeLong, clustered by subject, logit scale"
+    assert row["auroc_method"] == "DeLong, clustered by subject, logit scale, t"
     assert row["ap"] == pytest.approx(metrics.average_precision(joined["progression"], joined["value"]))
     assert row["sensitivity_at_90"] == pytest.approx(
         metrics.sensitivity_at_specificity(joined["progression"], joined["value"], 0.9)
@@ -81,14 +81,14 @@ def test_files_are_written_and_agree_with_what_is_returned(tables, tmp_path):
 
 def test_without_a_subject_column_the_interval_is_plain_and_says_so(tables, tmp_path):
     found = run(tables, tmp_path)
-    assert found.table["auroc_method"][0] == "DeLong, logit scale"
+    assert found.table["auroc_method"][0] == "DeLong, logit scale, t"
     assert any("plain DeLong: no subject is named" in note for note in found.notes)
 
 
 def test_persons_with_several_images_are_clustered_without_being_asked(tables, tmp_path):
     scores, cohort = tables
     found = run((scores, cohort.rename(columns={"person": "subject"})), tmp_path)
-    assert found.table["auroc_method"][0] == "DeLong, clustered by subject, logit scale"
+    assert found.table["auroc_method"][0] == "DeLong, clustered by subject, logit scale, t"
     assert any("as some persons have several images: 80 images of 40 persons" in note for note in found.notes)
     from_scores = scores.assign(subject=scores["id"].str[:3])
     again = run((from_scores, cohort), tmp_path)
@@ -98,7 +98,7 @@ def test_persons_with_several_images_are_clustered_without_being_asked(tables, t
 def test_one_image_a_subject_is_plain(tables, tmp_path):
     scores, cohort = tables
     found = run((scores, cohort.assign(subject=cohort["id"])), tmp_path)
-    assert found.table["auroc_method"][0] == "DeLong, logit scale"
+    assert found.table["auroc_method"][0] == "DeLong, logit scale, t"
     assert any("no two of the 80 images share a subject name (subjects may" in note for note in found.notes)
 
 

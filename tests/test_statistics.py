@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from anomaly import metrics, statistics
 from anomaly.errors import EvaluationError
@@ -167,10 +167,15 @@ def test_logit_interval_is_symmetric_in_log_odds_and_stays_inside():
     found = statistics.auroc_interval([0] * 6 + [1] * 6, [*range(6), 4.5, 6, 7, 8, 9, 10], scale="logit")
     odds = [np.log(p / (1 - p)) for p in (found.low, found.value, found.high)]
     assert odds[2] - odds[1] == pytest.approx(odds[1] - odds[0])
-    step = 1.959963984540054 * np.sqrt(found.variance) / (found.value * (1 - found.value))
+    # Placements by hand: cases beat 5, 6, 6, 6, 6, 6 of six controls, controls lose to 6, 6, 6, 6, 6, 5 of six cases.
+    influence = np.tile([-5 / 36, 1 / 36, 1 / 36, 1 / 36, 1 / 36, 1 / 36], 2) / 6
+    assert found.variance == pytest.approx(2 * 6 / 5 * np.sum(influence[:6] ** 2))
+    freedom = 4 * found.variance**2 / (np.sum(influence**4) - np.sum(influence**2) ** 2 / 12)
+    step = t.ppf(0.975, freedom) * np.sqrt(found.variance) / (found.value * (1 - found.value))
     assert odds[2] - odds[1] == pytest.approx(step)
+    assert step > 1.05 * 1.959963984540054 * np.sqrt(found.variance) / (found.value * (1 - found.value))
     assert found.high < 1
-    assert found.method == "DeLong, logit scale"
+    assert found.method == "DeLong, logit scale, t"
 
 
 @pytest.mark.parametrize("scale", statistics.SCALES)

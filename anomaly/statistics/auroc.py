@@ -1,11 +1,12 @@
 """The AUROC of one score and of several: interval, test and comparison, clustered by subject."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.stats import norm, rankdata
+from scipy.stats import norm, rankdata, t
 
 from anomaly.errors import EvaluationError
 from anomaly.metrics import checked
@@ -25,24 +26,7 @@ def auroc_covariance(
     Raises:
         EvaluationError: as `metrics.checked`; fewer than two subjects with the event or without it.
     """
-    rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    event = checked(outcome, rows[0])[0]
-    groups = groups_of(subject, event.size)
-    parts = [_placements(*checked(outcome, row)) for row in rows]
-    aurocs = np.array([placement[event].mean() for placement in parts])
-    deviations = np.stack(parts) - aurocs[:, None]
-    cases, case_subjects = _sums(deviations[:, event], groups, event)
-    controls, control_subjects = _sums(deviations[:, ~event], groups, ~event)
-    if min(case_subjects, control_subjects) < 2:
-        raise EvaluationError(
-            f"{case_subjects} subjects with the event and {control_subjects} without: "
-            "an interval needs two of each at least"
-        )
-    together = groups.max() + 1
-    cross = together / (together - 1) * (cases @ controls.T)
-    covariance = case_subjects / (case_subjects - 1) * (cases @ cases.T)
-    covariance += control_subjects / (control_subjects - 1) * (controls @ controls.T)
-    return aurocs, covariance + cross + cross.T
+    return _influences(outcome, scores, subject).covariance()
 
 
 def auroc_interval(
@@ -56,37 +40,44 @@ def auroc_interval(
     """AUROC with its interval and the p-value against 0.5 (no better than chance).
 
     `scale="plain"` is the normal interval cut at 0 and 1, as R's pROC gives it; `"logit"` is made on the
-    log-odds and covers better when the AUROC is near 1 or the subjects are few. The p-value is the Wald test
-    on the same scale, so it is below 1 - `confidence` exactly where 0.5 lies outside the interval. Where the
-    classes do not overlap at all the variance is zero and says nothing: the score interval of Newcombe 2006
-    (Statistics in Medicine 25, method 5) takes its place, on the number of subjects, and `method` says so.
+    log-odds with a quantile of Student's t, and covers better when the AUROC is near 1 or the subjects are few:
+    a variance that few subjects decide is itself uncertain. The p-value is the Wald test on the same scale, so it
+    is below 1 - `confidence` exactly where 0.5 lies outside the interval. Where the classes do not overlap at all
+    the variance is zero and says nothing: the score interval of Newcombe 2006 (Statistics in Medicine 25,
+    method 5) takes its place, on the number of subjects, and `method` says so.
     """
     if scale not in SCALES:
         raise EvaluationError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    aurocs, covariance = auroc_covariance(outcome, score, subject)
+    influences = _influences(outcome, score, subject)
+    aurocs, covariance = influences.covariance()
     value, variance = float(aurocs[0]), float(covariance[0, 0])
     method = "DeLong" if subject is None else "DeLong, clustered by subject"
-    method += "" if scale == "plain" else f", {scale} scale"
-    z = float(norm.ppf(0.5 + confidence / 2))
+    method += "" if scale == "plain" else f", {scale} scale, t"
     if value in (0.0, 1.0):
-        return _separated(outcome, subject, value, z)
+        return _separated(outcome, subject, value, float(norm.ppf(0.5 + confidence / 2)))
     error = float(np.sqrt(max(variance, 0.0)))
-    low, high, p_value = SCALES[scale](value, error, z)
+    low, high, p_value = SCALES[scale](value, error, influences.freedom(variance), confidence)
     return Estimate(value, low, high, method, variance, p_value)
 
 
-def _plain(value: float, error: float, z: float) -> tuple[float, float, float]:
-    return max(0.0, value - z * error), min(1.0, value + z * error), two_sided(value - 0.5, error)[1]
+def _plain(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float, float]:
+    step = float(norm.ppf(0.5 + confidence / 2)) * error
+    return max(0.0, value - step), min(1.0, value + step), two_sided(value - 0.5, error)[1]
 
 
-def _logit(value: float, error: float, z: float) -> tuple[float, float, float]:
+def _logit(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float, float]:
     centre, spread = float(np.log(value / (1 - value))), error / (value * (1 - value))
-    ends = 1 / (1 + np.exp([z * spread - centre, -z * spread - centre]))
-    return float(ends[0]), float(ends[1]), two_sided(centre, spread)[1]
+    step = float(t.ppf(0.5 + confidence / 2, freedom)) * spread
+    ends = 1 / (1 + np.exp([step - centre, -step - centre]))
+    z = two_sided(centre, spread)[0]
+    return float(ends[0]), float(ends[1]), float(2 * t.sf(abs(z), freedom))
 
 
-# Ends of the interval and p against 0.5, from the AUROC, its standard error and the normal quantile.
-SCALES: dict[str, Callable[[float, float, float], tuple[float, float, float]]] = {"plain": _plain, "logit": _logit}
+# Ends of the interval and p against 0.5, from the AUROC, its standard error, degrees of freedom and confidence.
+SCALES: dict[str, Callable[[float, float, float, float], tuple[float, float, float]]] = {
+    "plain": _plain,
+    "logit": _logit,
+}
 
 
 def compare_aurocs(
@@ -109,6 +100,53 @@ def compare_aurocs(
     step = float(norm.ppf(0.5 + confidence / 2)) * error
     method = "paired DeLong" if subject is None else "paired DeLong, clustered by subject"
     return Comparison(difference, difference - step, difference + step, *two_sided(difference, error), method)
+
+
+@dataclass(frozen=True)
+class _Influences:
+    """What each subject adds to the deviation of K AUROCs: its cases and its controls apart, (K, subjects) each."""
+
+    aurocs: np.ndarray
+    cases: np.ndarray
+    controls: np.ndarray
+    case_subjects: int
+    control_subjects: int
+
+    def covariance(self) -> tuple[np.ndarray, np.ndarray]:
+        """The AUROCs (K,) and their covariance (K, K)."""
+        together = self.cases.shape[1]
+        cross = together / (together - 1) * (self.cases @ self.controls.T)
+        covariance = self.case_subjects / (self.case_subjects - 1) * (self.cases @ self.cases.T)
+        covariance += self.control_subjects / (self.control_subjects - 1) * (self.controls @ self.controls.T)
+        return self.aurocs, covariance + cross + cross.T
+
+    def freedom(self, variance: float) -> float:
+        """Degrees of freedom of the variance of the first AUROC: many where all subjects weigh alike.
+
+        A variance with f degrees has itself the variance 2 variance^2 / f, which is estimated here from the fourth
+        powers of the influences. On the log-odds part of that error cancels, since the estimate and its variance
+        move together; twice the degrees covers best in simulation (docs/benchmarks.md says how this was chosen).
+        """
+        influence = self.cases[0] + self.controls[0]
+        spread = np.sum(influence**4) - np.sum(influence**2) ** 2 / influence.size
+        return float(max(1.0, 4 * variance**2 / spread)) if spread > 0 else float("inf")
+
+
+def _influences(outcome: ArrayLike, scores: ArrayLike, subject: ArrayLike | None) -> _Influences:
+    rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    event = checked(outcome, rows[0])[0]
+    groups = groups_of(subject, event.size)
+    parts = [_placements(*checked(outcome, row)) for row in rows]
+    aurocs = np.array([placement[event].mean() for placement in parts])
+    deviations = np.stack(parts) - aurocs[:, None]
+    cases, case_subjects = _sums(deviations[:, event], groups, event)
+    controls, control_subjects = _sums(deviations[:, ~event], groups, ~event)
+    if min(case_subjects, control_subjects) < 2:
+        raise EvaluationError(
+            f"{case_subjects} subjects with the event and {control_subjects} without: "
+            "an interval needs two of each at least"
+        )
+    return _Influences(aurocs, cases, controls, case_subjects, control_subjects)
 
 
 def _placements(event: np.ndarray, value: np.ndarray) -> np.ndarray:
