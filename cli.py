@@ -47,6 +47,14 @@ Pattern = Annotated[
     str | None, typer.Option(help="Regular expression; its first group, in the path, is the subject.", metavar="REGEX")
 ]
 Where = Annotated[list[str] | None, typer.Option(help="Keep only rows of the table where COLUMN=VALUE; repeatable.")]
+Outcome = Annotated[str | None, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")]
+Positive = Annotated[str | None, typer.Option(help="The value that counts as 1 when the column holds words.")]
+Adjust = Annotated[
+    str | None, typer.Option(help="Columns to adjust for, with commas, as age,sex,bmi.", metavar="COLUMNS")
+]
+Match = Annotated[
+    str | None, typer.Option(help="Column of matched sets: cases are compared within these.", metavar="COLUMN")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images; one a core by default.", min=1)]
 
@@ -54,7 +62,7 @@ Workers = Annotated[int | None, typer.Option(help="Threads that read images; one
 def app() -> None:
     """Run the program: `anomaly COMMAND ...`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("nibabel", "pydicom", "matplotlib"):
+    for noisy in ("nibabel", "pydicom", "matplotlib", "numexpr"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         commands()
@@ -192,14 +200,25 @@ def score(
 def evaluate(
     scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.")],
     cohort: Annotated[Path, typer.Option(help="Table with the outcome, joined on id or path.", metavar="CSV")],
-    outcome: Annotated[str, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")],
+    outcome: Outcome = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for what is made; where the scores are by default.", metavar="DIR")
     ] = None,
-    positive: Annotated[
-        str | None, typer.Option(help="The value that counts as 1 when the column holds words.")
-    ] = None,
+    positive: Positive = None,
     subject: Subject = None,
+    where: Where = None,
+    adjust: Adjust = None,
+    match: Match = None,
+    strata: Annotated[
+        str | None, typer.Option(help="Columns within whose values all is said again, with commas.", metavar="COLUMNS")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column of the time to the event or to the last visit.", metavar="COLUMN")
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(help="With --time: column that is 1 where the event was seen.", metavar="COLUMN")
+    ] = None,
+    at: Annotated[float | None, typer.Option(help="With --time: until when survival is told.")] = None,
     compare: Annotated[
         list[Path] | None, typer.Option(help="Further scores of the same images; repeatable.", metavar="CSV")
     ] = None,
@@ -211,10 +230,14 @@ def evaluate(
 
     out = out or (scores if scores.is_dir() else scores.parent)
     result = run(
-        scores, cohort, outcome=outcome, positive=positive, subject=subject, compare=compare or (), out=out, seed=seed
-    )
+        scores, cohort, outcome=outcome, positive=positive, subject=subject, where=_conditions(where),
+        adjust=_columns(adjust), match=match, strata=_columns(strata), time=time, event=event, at=at,
+        compare=compare or (), out=out, seed=seed,
+    )  # fmt: skip
     typer.echo(result.headline)
-    typer.echo(f"report: {draw(out)}")
+    for section in result.sections:
+        typer.echo("\n".join([f"\n{section.title}", *section.sentences]))
+    typer.echo(f"\nreport: {draw(out)}")
 
 
 @commands.command()
@@ -251,6 +274,10 @@ def _numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:
     except ValueError:
         raise typer.BadParameter(f"expected numbers with commas, got {text!r}", param_hint=f"--{name}") from None
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _columns(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _conditions(pairs: list[str] | None) -> dict[str, str]:

@@ -54,7 +54,7 @@ def read_cohort(
         raise CohortError(f"{name}: has no rows; add one row an image")
     table = _identified(table, name)
     table["subject"], told_by = _subjects(table, subject, subject_pattern, name)
-    table = _kept(table, where or {}, name)
+    table = keep(table, where or {}, name)
     twice = table["id"][table["id"].duplicated()].unique()
     if len(twice):
         raise CohortError(f"{name}: {len(twice)} ids are there twice ({some(twice)}); give every image its own id")
@@ -100,6 +100,23 @@ def fingerprint(cohort: pd.DataFrame) -> str:
     """Sum up a cohort's images in one SHA-256, the same on every machine: ids, file names and sizes."""
     rows = sorted((str(i), Path(p).name, _bytes(Path(p))) for i, p in zip(cohort["id"], cohort["path"], strict=True))
     return hashlib.sha256("\n".join("\t".join(map(str, row)) for row in rows).encode()).hexdigest()
+
+
+def keep(table: pd.DataFrame, where: Mapping[str, str], name: str) -> pd.DataFrame:
+    """Rows of a table whose columns have these values; 0 means "0" and 0.0 alike.
+
+    Raises CohortError for a column that is not there, or where no row is left.
+    """
+    for column, value in where.items():
+        if column not in table:
+            raise CohortError(f"{name}: has no column {column!r}; its columns are {some(table.columns, 20)}")
+        told = table[column]
+        kept = table[_equal(told, str(value))]
+        if kept.empty:
+            there = some(sorted({str(one) for one in told}), 10)
+            raise CohortError(f"{name}: no row is left with {column} {value}; its values there are {there}")
+        table = kept
+    return table
 
 
 def _share(share: float, of: int, most: int) -> int:
@@ -209,19 +226,6 @@ def _matches(pattern: str, paths: Sequence[str], name: str) -> list[str]:
     if bare:
         raise CohortError(f"{name}: subject_pattern {pattern!r} does not match {len(bare)} paths ({some(bare)})")
     return [match[1] for match in found if match is not None]
-
-
-def _kept(table: pd.DataFrame, where: Mapping[str, str], name: str) -> pd.DataFrame:
-    for column, value in where.items():
-        if column not in table:
-            raise CohortError(f"{name}: has no column {column!r}; its columns are {some(table.columns, 20)}")
-        told = table[column]
-        kept = table[_equal(told, str(value))]
-        if kept.empty:
-            there = some(sorted({str(one) for one in told}), 10)
-            raise CohortError(f"{name}: no row is left with {column} {value}; its values there are {there}")
-        table = kept
-    return table
 
 
 def _equal(column: pd.Series, value: str) -> pd.Series[bool]:

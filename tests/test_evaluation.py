@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly import evaluation, metrics, statistics
+from anomaly import metrics, statistics
 from anomaly.errors import EvaluationError
-from anomaly.evaluation import evaluate
+from anomaly.evaluation import discrimination, evaluate
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def test_files_are_written_and_agree_with_what_is_returned(tables, tmp_path):
         "evaluation.json",
         "roc.png",
         "distribution.png",
+        *("comparison.png", "odds.csv", "odds.png", "calibration.csv", "calibration.png"),
     }
     written = pd.read_csv(out / "evaluation.csv")
     assert list(written["score"]) == ["value", "baseline_mean"]
@@ -163,7 +164,7 @@ def test_the_headline_does_not_call_better_what_is_not(difference, low, high, ex
     ]
     pair = {"score_a": "value", "difference": difference, "low": low, "high": high}
     pairs = pd.DataFrame([{**pair, "score_b": "baseline_mean_image", "low": 9}, {**pair, "score_b": rows[1]["score"]}])
-    assert evaluation._against_trivial(rows, pairs) == expected
+    assert discrimination.against_trivial(rows, pairs) == expected
 
 
 def test_a_baseline_that_points_the_other_way_is_judged_reversed(tables, tmp_path):

@@ -66,7 +66,7 @@ def test_the_page_stands_alone_with_an_evaluation(tmp_path):
     assert read.links and all(link.startswith("data:image/") for link in read.links)
     assert found.headline in read.words
     assert "60 images scored; 3 (5 %) flagged as abnormal" in read.words
-    assert len(read.images) == 2 + 16
+    assert len(read.images) == 2 + 2 + 16  # ROC and distribution, odds and calibration, both ends
     assert all(image["alt"] for image in read.images)
     assert "with progression" in read.words and "without progression" in read.words
     assert "not a medical device" in read.words and "standard deviations of normal variation" in read.words
@@ -194,7 +194,7 @@ def test_a_reversed_baseline_and_the_methods_are_told(tmp_path):
     assert "no better than the best trivial score, mean brightness (reversed), which reaches" in words
     assert "trivial baseline, reversed: lower counts as more abnormal" in words
     draws = "bootstrap of subjects (percentile, 2,000 draws, seed 0)"
-    assert f"AUROC by DeLong, logit scale; average precision by {draws}; sensitivity by {draws}." in words
+    assert f"AUROC by DeLong, logit scale, t; average precision by {draws}; sensitivity by {draws}." in words
 
 
 def test_a_missing_or_damaged_picture_is_said_not_fatal(tmp_path):
@@ -216,7 +216,7 @@ def test_an_evaluation_elsewhere_finds_its_scores(tmp_path):
     table = folder_of(scored, 40)
     cohort = pd.DataFrame({"id": table["id"], "outcome": [0, 1] * 20})
     evaluation.evaluate(scored, cohort, outcome="outcome", out=tmp_path / "evaluated")
-    assert len(Reader(page_of(tmp_path / "evaluated")).images) == 18
+    assert len(Reader(page_of(tmp_path / "evaluated")).images) == 20
 
 
 def test_a_folder_without_scores_is_told(tmp_path):

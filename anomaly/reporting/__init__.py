@@ -15,7 +15,7 @@ import pandas as pd
 from anomaly import figures
 from anomaly.errors import EvaluationError
 from anomaly.files import write_whole
-from anomaly.reporting import gallery, viewer
+from anomaly.reporting import gallery, sections, viewer
 from anomaly.results import read_facts, read_scores, read_table, scored_trained
 
 _ERRORS_SHOWN = 20
@@ -42,15 +42,16 @@ def report(folder: Path) -> Path:
     runs = [_run(home / name) for name in _named_runs(settings)]
     most, least = gallery.extremes(scores)
     outcomes = _outcomes(folder)
+    # What is said within strata has a section of its own.
+    evaluated = [row for row in evaluation.get("evaluation", []) if row["stratum"] == "all"]
     views, advice = viewer.viewers(most, home)
     page = _template().render(
         headline=evaluation.get("headline"),
         notes=evaluation.get("notes", []),
         outcome=evaluation.get("outcome"),
-        evaluated=evaluation.get("evaluation", []),
-        intervals=_intervals(evaluation.get("evaluation", [])),
-        strata=any(row["stratum"] != "all" for row in evaluation.get("evaluation", [])),
-        compared=evaluation.get("comparison", []),
+        evaluated=evaluated,
+        intervals=_intervals(evaluated),
+        sections=sections.prepared(folder, evaluation.get("sections", [])),
         figures=_pictures(folder, scores),
         total=len(scores),
         flagged=_flagged(scores),

@@ -4,20 +4,49 @@ Throughout, `outcome` is (n,) of 0/1, a score (n,), `subject` (n,) of names or n
 subject are correlated and count together. Leave `subject` out only where each image is another person.
 """
 
+from anomaly.statistics.adjusted_roc import AdjustedRoc, adjusted_auroc
 from anomaly.statistics.auroc import SCALES, auroc_covariance, auroc_interval, compare_aurocs
+from anomaly.statistics.design import design
 from anomaly.statistics.estimates import Comparison, Estimate
+from anomaly.statistics.hazards import cox, pooled_logistic
+from anomaly.statistics.models import AddedValue, added_value, cross_fitted, odds_ratio
+from anomaly.statistics.multiplicity import adjust
+from anomaly.statistics.paired import conditional_odds_ratio, matched_concordance
+from anomaly.statistics.probabilities import Calibration, calibration
 from anomaly.statistics.resampling import average_precision_interval, bootstrap, sensitivity_interval
 from anomaly.statistics.shares import proportion
+from anomaly.statistics.survival import Curve, LogRank, kaplan_meier, log_rank, thirds
+from anomaly.statistics.time_roc import time_dependent_auroc
 
 __all__ = [
     "SCALES",
+    "AddedValue",
+    "AdjustedRoc",
+    "Calibration",
     "Comparison",
+    "Curve",
     "Estimate",
+    "LogRank",
+    "added_value",
+    "adjust",
+    "adjusted_auroc",
     "auroc_covariance",
     "auroc_interval",
     "average_precision_interval",
     "bootstrap",
+    "calibration",
     "compare_aurocs",
+    "conditional_odds_ratio",
+    "cox",
+    "cross_fitted",
+    "design",
+    "kaplan_meier",
+    "log_rank",
+    "matched_concordance",
+    "odds_ratio",
+    "pooled_logistic",
     "proportion",
     "sensitivity_interval",
+    "thirds",
+    "time_dependent_auroc",
 ]

@@ -1,0 +1,299 @@
+"""Brings scores, outcomes, persons and covariates together, in one order, and says what was left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from anomaly import joining, metrics
+from anomaly.cohort import keep
+from anomaly.errors import EvaluationError
+from anomaly.results import read_scores, read_table, scored_trained, some
+from anomaly.statistics import design
+
+FEWEST = 10
+BASELINE, REVERSED = "baseline_", "_reversed"
+_TRAINED = (
+    "{}: subjects the model was trained on were let in (allow_overlap); such scores are too low, "
+    "and figures made with them do not hold for new subjects."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of the scores: columns of the cohort, as the user names them.
+
+    Args:
+        outcome: of 0/1, or of any values with `positive` naming the event. May be left out where `time` and
+            `event` are given: then it is the event by the time `at`.
+        subject: naming persons; left out, the column `subject` serves where some person has several images.
+        where: keeps the rows of the cohort whose columns have these values.
+        adjust: covariates, such as age, sex and bmi.
+        match: naming matched sets, within which cases are compared with controls.
+        strata: within whose values everything is said again.
+        time, event: time to the event or to the end of observation, and 1 where the event was seen.
+        at: the time at which survival is told; the last time of an event by default.
+    """
+
+    outcome: str | None = None
+    positive: str | None = None
+    subject: str | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+    adjust: Sequence[str] = ()
+    match: str | None = None
+    strata: Sequence[str] = ()
+    time: str | None = None
+    event: str | None = None
+    at: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.time is None) != (self.event is None):
+            raise EvaluationError("time and event go together: name the column of each")
+        if self.outcome is None and self.time is None:
+            raise EvaluationError("name the outcome, or the columns of time and event")
+
+    @property
+    def names(self) -> list[str]:
+        """Columns that hold names, whatever they look like."""
+        return [name for name in (self.subject, self.match) if name is not None]
+
+    @property
+    def sign(self) -> str:
+        """What the event is called in a sentence."""
+        called = str(self.outcome or self.event)
+        return called if self.positive is None else f"{called} {self.positive}"
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The main score of all images that were followed up, whose they are, and their covariates; in one order."""
+
+    time: np.ndarray
+    event: np.ndarray
+    score: np.ndarray
+    subject: np.ndarray | None
+    covariates: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Scored images whose outcome is known, and the rows of the cohort they belong to, in one order.
+
+    images: id, outcome (0/1), subject, and a column a score. groups: (n,) names of persons; None where each image
+    counts as another person. covariates: columns of numbers, incomplete rows NaN; None where none are asked for.
+    followed: all images that were followed up, also those whose outcome is not known, such as of people who left
+    before; None where no time is asked for.
+    """
+
+    images: pd.DataFrame
+    people: pd.DataFrame
+    names: list[str]
+    groups: np.ndarray | None
+    flagged: np.ndarray | None
+    covariates: pd.DataFrame | None
+    followed: Followed | None
+    notes: list[str]
+    file: Path
+
+    def rows(self, chosen: np.ndarray) -> tuple[pd.DataFrame, np.ndarray | None]:
+        """The images of a mask (n,), and whose they are."""
+        return self.images[chosen], None if self.groups is None else self.groups[chosen]
+
+    @property
+    def event(self) -> np.ndarray:
+        """The outcome (n,), 0 or 1."""
+        return self.images["outcome"].to_numpy()
+
+
+def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compare: Sequence[Path]) -> Gathered:
+    """Read, join and check everything an evaluation needs.
+
+    Raises:
+        EvaluationError: nothing joins, columns that are not there, an outcome that is not one of two values, fewer
+            than ten events or controls, scores or times that are no finite numbers, covariates that are constant or
+            collinear.
+    """
+    notes: list[str] = []
+    file = _scores_file(scores)
+    scored, people = read_scores(file, names=question.names), read_table(cohort, "cohort", names=question.names)
+    _check_columns(people, question)
+    if question.where:
+        before, people = len(people), keep(people, question.where, "the cohort").reset_index(drop=True)
+        asked = " and ".join(f"{name} {value}" for name, value in question.where.items())
+        notes.append(f"{len(people)} of {before} rows of the cohort have {asked}; only these are evaluated.")
+    scored, people = joining.join(scored, people, file.parent, _folder(cohort), notes)
+    times = None if question.time is None else _times(people, question, scored["id"], notes)
+    event = _events(people, times, question, notes)
+    followed = None if times is None else _followed(scored, people, times, question)
+    known = event.notna().to_numpy()
+    _name_missing(scored.loc[~known, "id"], question.outcome or "outcome by then", notes)
+    scored, people = scored[known].reset_index(drop=True), people[known].reset_index(drop=True)
+    images = pd.DataFrame({"id": scored["id"], "outcome": event[known].astype(int).to_numpy()})
+    check_numbers(images["outcome"], question.sign)
+    groups = joining.subjects(scored, people, question.subject, notes)
+    images["subject"] = groups if groups is not None else images["id"]
+    _name_mixed(images, groups, question.sign, notes)
+    others = [_scores_file(Path(other)) for other in compare]
+    names = _add_scores(images, scored, others, notes)
+    notes += [_TRAINED.format(table) for table in (file, *others) if scored_trained(table)]
+    if "simulated" in people and (people["simulated"].map(joining.plain_text) == "1").all():
+        notes.append("All of these images are simulated: the figures say what a method can do, nothing about people.")
+    return Gathered(
+        images,
+        people,
+        names,
+        groups,
+        _flags(scored),
+        _covariates(people, question.adjust, images["id"], notes),
+        followed,
+        notes,
+        file,
+    )
+
+
+def check_numbers(event: pd.Series | np.ndarray, what: str) -> None:
+    """Refuse fewer than ten events or ten controls."""
+    events, controls = int(np.sum(event)), int(np.sum(1 - np.asarray(event)))
+    if min(events, controls) < FEWEST:
+        raise EvaluationError(
+            f"{events} events and {controls} controls for {what!r}: at least {FEWEST} of each are needed "
+            "for a figure that means anything"
+        )
+
+
+def _check_columns(people: pd.DataFrame, question: Question) -> None:
+    asked = [question.match, question.time, question.event, *question.adjust, *question.strata, *question.where]
+    missing = [name for name in asked if name is not None and name not in people]
+    if missing:
+        raise EvaluationError(f"the cohort has no column {', '.join(map(repr, missing))}; it has {some(people, 20)}")
+
+
+def _times(people: pd.DataFrame, question: Question, ids: pd.Series, notes: list[str]) -> pd.DataFrame:
+    """Time and event of every row, both NaN where either is missing."""
+    time = pd.to_numeric(people[question.time], errors="coerce").astype(float)
+    text = people[question.event].map(joining.plain_text).where(people[question.event].notna())
+    event = text.map({"1": 1.0, "0": 0.0, "True": 1.0, "False": 0.0})
+    strange = text.notna() & event.isna() & (text != "")
+    if strange.any():
+        raise EvaluationError(f"{question.event!r} must be 0 or 1, but holds {some(text[strange].unique())}; recode it")
+    unreadable = people[question.time].notna() & ~np.isfinite(time)
+    if unreadable.any() or (time < 0).any():
+        bad = unreadable | (time < 0)
+        raise EvaluationError(
+            f"{int(bad.sum())} values of {question.time!r} are negative, infinite or no numbers "
+            f"({some(ids[bad.to_numpy()])}); times run from the image to the event or to the end of observation"
+        )
+    known = time.notna() & event.notna()
+    if not known.all():
+        lost = ids[~known.to_numpy()]
+        notes.append(f"{len(lost)} images have no time or event and were left out of survival ({some(lost)}).")
+    return pd.DataFrame({"time": time.where(known), "event": event.where(known)})
+
+
+def _followed(scored: pd.DataFrame, people: pd.DataFrame, times: pd.DataFrame, question: Question) -> Followed:
+    has = times.notna().all(axis=1).to_numpy()
+    scored, people, times = (table[has].reset_index(drop=True) for table in (scored, people, times))
+    if not (times["event"] == 1).any():
+        raise EvaluationError(f"{question.event!r} is 1 in none of {len(times)} images that were followed up")
+    # What is said of persons and covariates is said once, of the images with an outcome.
+    return Followed(
+        times["time"].to_numpy(),
+        times["event"].to_numpy(),
+        scored["value"].to_numpy(),
+        joining.subjects(scored, people, question.subject, []),
+        _covariates(people, question.adjust, scored["id"], []),
+    )
+
+
+def _events(
+    people: pd.DataFrame, times: pd.DataFrame | None, question: Question, notes: list[str]
+) -> "pd.Series[float]":
+    if question.outcome is not None:
+        return joining.events(people, question.outcome, question.positive, notes)
+    assert times is not None
+    at = question.at if question.at is not None else float(times.loc[times["event"] == 1, "time"].max())
+    happened = (times["event"] == 1) & (times["time"] <= at)
+    watched = happened | (times["time"] >= at)
+    notes.append(
+        f"The outcome is {question.event} by {question.time} {at:g}; who was not observed that long is left out of "
+        "the AUROC, and counted in the analysis of survival."
+    )
+    return happened.astype(float).where(watched)
+
+
+def _scores_file(path: Path) -> Path:
+    return path / "scores.csv" if path.is_dir() else path
+
+
+def _folder(table: Path | pd.DataFrame) -> Path:
+    return Path.cwd() if isinstance(table, pd.DataFrame) else Path(table).parent
+
+
+def _name_missing(ids: pd.Series, outcome: str, notes: list[str]) -> None:
+    if len(ids):
+        notes.append(f"{len(ids)} images have no {outcome} and were left out ({some(ids)}).")
+
+
+def _name_mixed(images: pd.DataFrame, groups: np.ndarray | None, sign: str, notes: list[str]) -> None:
+    if groups is None:
+        return
+    share = images.groupby("subject")["outcome"].mean()
+    mixed = share[(share > 0) & (share < 1)]
+    if len(mixed):
+        notes.append(
+            f"{len(mixed)} persons have images both with and without {sign} ({some(mixed.index)}); "
+            "their images are compared with each other as well as with those of others."
+        )
+
+
+def _covariates(people: pd.DataFrame, adjust: Sequence[str], ids: pd.Series, notes: list[str]) -> pd.DataFrame | None:
+    if not adjust:
+        return None
+    columns = design(people, adjust)
+    lost = ids[columns.isna().any(axis=1).to_numpy()]
+    if len(lost):
+        notes.append(f"{len(lost)} images lack a covariate and were left out of all that is adjusted ({some(lost)}).")
+    return columns
+
+
+def _add_scores(images: pd.DataFrame, scored: pd.DataFrame, others: Sequence[Path], notes: list[str]) -> list[str]:
+    """Puts every score beside the outcomes; returns their names, the main one first."""
+    images["value"] = scored["value"]
+    for file in others:
+        # Only what scoring calls a baseline is one, whatever a user's folder is called.
+        name = (file.parent.resolve().name if file.stem == "scores" else file.stem).removeprefix(BASELINE)
+        while name in images:
+            name += "_2"
+        values = read_scores(file).set_index("id")["value"]
+        images[name] = images["id"].map(values)
+        absent = images.loc[images[name].isna(), "id"]
+        if len(absent):
+            notes.append(f"{len(absent)} images have no score in {name} and were left out of it ({some(absent)}).")
+        check_numbers(images.loc[images[name].notna(), "outcome"], f"the images of {name}")
+    for name in (str(column) for column in scored if str(column).startswith(BASELINE)):
+        _add_baseline(images, name, pd.to_numeric(scored[name], errors="coerce").astype(float), notes)
+    names = [str(name) for name in images if name not in ("id", "subject", "outcome")]
+    for name in names:
+        if images[name].nunique() == 1:
+            notes.append(f"All scores of {name} are equal: they order nobody, which is an AUROC of 0.5.")
+    return names
+
+
+def _add_baseline(images: pd.DataFrame, name: str, values: pd.Series, notes: list[str]) -> None:
+    """Puts a trivial score beside the outcomes, the way round that tells more."""
+    unusable = int((~np.isfinite(values)).sum())
+    if unusable:
+        notes.append(f"{name} was left out: {unusable} of its values are not numbers.")
+    elif metrics.auroc(images["outcome"], values) < 0.5:
+        notes.append(f"{name} is lower with the outcome, so it is judged reversed, as {name}{REVERSED}.")
+        images[f"{name}{REVERSED}"] = -values
+    else:
+        images[name] = values
+
+
+def _flags(scored: pd.DataFrame) -> np.ndarray | None:
+    if "flagged" not in scored or scored["flagged"].isna().any():
+        return None
+    return scored["flagged"].map(joining.plain_text).isin(["True", "true", "1"]).to_numpy()

@@ -1,0 +1,58 @@
+"""Cases against controls of their own matched set: the other knee, or a person of the same age."""
+
+import numpy as np
+import pandas as pd
+
+from anomaly import figures, statistics
+from anomaly.errors import EvaluationError
+from anomaly.evaluation.gathering import Gathered
+from anomaly.evaluation.section import Section, ends, in_words
+
+
+def matched(data: Gathered, match: str | None, sign: str, seed: int) -> Section | None:
+    """How often the case of a matched set scores higher than a control of it, and the conditional odds ratio."""
+    if match is None:
+        return None
+    named = data.people[match].notna().to_numpy()
+    if not named.all():
+        data.notes.append(f"{int((~named).sum())} images have no {match} and are in no matched set.")
+    rows = []
+    for name in data.names:
+        chosen = named & data.images[name].notna().to_numpy()
+        try:
+            rows.append({"score": name} | _row(data, name, match, chosen, seed))
+        except EvaluationError as error:
+            data.notes.append(f"No matched comparison of {name} within {match}: {error}.")
+    if not rows:
+        return None
+    table = pd.DataFrame(rows)
+    first = table.iloc[0]
+    odds = ""
+    if np.isfinite(first["odds_ratio"]):
+        odds = (
+            f" One standard deviation more goes with {first['odds_ratio']:.2f} times "
+            f"({first['odds_ratio_low']:.2f} to {first['odds_ratio_high']:.2f}) the odds of being the one."
+        )
+    sentence = (
+        f"Within {first['sets']} sets matched by {match}, the image with {sign} scores higher than the one without "
+        f"{100 * first['concordance']:.0f} times in 100 ({100 * first['concordance_low']:.0f} to "
+        f"{100 * first['concordance_high']:.0f}; 50 is chance; {in_words(first['p_value'])}).{odds}"
+    )
+    numbers = table[["concordance", "concordance_low", "concordance_high"]].to_numpy()
+    drawn = figures.forest(list(table["score"]), numbers, "Case scores higher than its control", none=0.5)
+    caption = f"{first['method']}; p by {first['test']}. Odds ratio by conditional logistic regression."
+    return Section("matched", "Within matched sets", [sentence], caption, table, drawn)
+
+
+def _row(data: Gathered, name: str, match: str, chosen: np.ndarray, seed: int) -> dict[str, object]:
+    images, subject = data.rows(chosen)
+    event, score, sets = images["outcome"].to_numpy(), images[name].to_numpy(), data.people.loc[chosen, match]
+    found = statistics.matched_concordance(event, score, sets.to_numpy(), subject, seed=seed)
+    row: dict[str, object] = {"sets": found.sets, "sets_left_out": found.left_out, "comparisons": found.comparisons}
+    row |= ends("concordance", found.concordance) | {"p_value": found.concordance.p_value}
+    try:
+        odds = statistics.conditional_odds_ratio(event, score, sets.to_numpy())
+    except EvaluationError as error:
+        data.notes.append(f"No conditional odds ratio of {name} within {match}: {error}.")
+        odds = statistics.Estimate(np.nan, np.nan, np.nan, "none")
+    return row | ends("odds_ratio", odds) | {"method": found.concordance.method, "test": found.test}

@@ -1,0 +1,48 @@
+"""One analysis beside the main table: a table, a figure, and what they say in plain words."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from anomaly.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one analysis found.
+
+    Args:
+        name: of its files, NAME.csv and NAME.png.
+        title: its heading.
+        sentences: the findings, for a reader who knows no statistics.
+        caption: how the figures of the table were made.
+        table: the figures.
+        figure: a PNG; None where there is nothing to draw.
+    """
+
+    name: str
+    title: str
+    sentences: list[str]
+    caption: str
+    table: pd.DataFrame
+    figure: bytes | None = field(default=None, repr=False)
+
+
+def ends(name: str, estimate: Estimate) -> dict[str, float]:
+    """An estimate as three columns of a table."""
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def interval(estimate: Estimate, digits: int = 2) -> str:
+    """An estimate as it stands in a sentence: 0.81 (0.75 to 0.86)."""
+    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def in_words(p_value: float) -> str:
+    """A p-value as it stands in a sentence."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
+def listed(names: list[str]) -> str:
+    """Names as a sentence lists them: age, sex and bmi."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
