@@ -131,9 +131,7 @@ def _share_above(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return placed
 
 
-def _mean_rank(
-    event: np.ndarray, place: Callable[[np.ndarray], np.ndarray]
-) -> Callable[[np.ndarray], np.ndarray]:
+def _mean_rank(event: np.ndarray, place: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """One minus the mean placement of the cases that have controls to be placed among, in each draw."""
 
     def statistic(weights: np.ndarray) -> np.ndarray:

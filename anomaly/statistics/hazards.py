@@ -1,22 +1,23 @@
 """How much sooner the event comes to those who score high: hazard ratios, beside covariates."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 from statsmodels.duration.hazard_regression import PHReg
 
 from anomaly.errors import EvaluationError
 from anomaly.statistics.design import covariate_matrix
-from anomaly.statistics.estimates import Estimate, groups_of, two_sided
+from anomaly.statistics.estimates import Estimate, groups_of
+from anomaly.statistics.likelihood import maximised, wald
 from anomaly.statistics.logistic import INDEPENDENT, coefficient
 from anomaly.statistics.models import Covariates, exponentiated, score_and_covariates
 from anomaly.statistics.survival import finite_scores, followed
 
 # A logarithm of the hazard ratio of one standard deviation known no better than this is not known at all.
-_FLAT = 10.0
+_FLAT = 30.0
 
 
 @dataclass(frozen=True)
@@ -43,34 +44,24 @@ def cox(
 
     Ties by Efron 1977. The interval is Wald's; where subjects repeat its variance is the robust one by
     subject (Lin & Wei 1989), from score residuals that follow Efron's ties, as R's `coxph(cluster =)` gives
-    it. `variance` is that of the logarithm.
+    it, and its quantile that of t with subjects less columns for degrees of freedom. `variance` is that of the
+    logarithm.
 
     Raises:
         EvaluationError: as `survival.followed`, `odds_ratio`; a hazard ratio without bound, no convergence.
     """
     times, happened, columns, names = _columns(time, event, score, covariates)
     groups = groups_of(subject, times.size)
-    model = PHReg(times, columns, status=happened.astype(int), ties="efron")
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        params = model.fit(disp=False).params
-        information = -model.hessian(params)
-    if not np.isfinite(information).all() or np.linalg.matrix_rank(information) < len(params):
-        raise EvaluationError("the Cox model did not converge; adjust for less")
-    covariance, method = np.linalg.inv(information), "Cox, Wald"
-    flat = np.sqrt(np.diag(covariance)) > _FLAT
-    if flat.any():
-        raise EvaluationError(
-            f"{', '.join(np.asarray(names)[flat])}: orders the events without exception, so its hazard ratio "
-            "is infinite; give more images, or adjust for less"
-        )
-    if np.unique(groups).size < times.size:
+    params, covariance = _likeliest(times, happened, columns, names)
+    method, degrees, subjects = "Cox, Wald", None, np.unique(groups).size
+    if subjects < times.size:
+        if subjects <= len(names):
+            raise EvaluationError(f"{subjects} subjects allow no model of {len(names)} columns; adjust for fewer")
         residuals = _efron_residuals(times, happened, columns, params)
         sums = np.stack([np.bincount(groups, weights=column) for column in residuals.T])
-        covariance, method = covariance @ (sums @ sums.T) @ covariance, "Cox, robust errors by subject (Lin & Wei)"
-    value, error = float(params[0]), float(np.sqrt(covariance[0, 0]))
-    step, p_value = float(norm.ppf(0.5 + confidence / 2)) * error, two_sided(value, error)[1]
-    ratio = Estimate(value, value - step, value + step, method, error**2, p_value)
+        covariance, degrees = covariance @ (sums @ sums.T) @ covariance, subjects - len(names)
+        method = "Cox, robust errors by subject (Lin & Wei, t)"
+    ratio = wald(float(params[0]), float(covariance[0, 0]), method, confidence=confidence, degrees=degrees)
     return Hazards(exponentiated(ratio), concordance(times, happened, columns @ params))
 
 
@@ -154,6 +145,32 @@ def _columns(
     matrix, names = covariate_matrix(covariates, times.size)
     columns, names = score_and_covariates(value, matrix, names)
     return times, happened, columns, names
+
+
+def _likeliest(
+    times: np.ndarray, events: np.ndarray, columns: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients (p,) of the Cox model and their covariance (p, p) by its curvature."""
+    model = PHReg(times, columns, status=events.astype(int), ties="efron")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        params = maximised(
+            model.loglike, model.score, lambda params: -model.hessian(params), np.zeros(columns.shape[1])
+        )
+        information = -model.hessian(params)
+    if not np.isfinite(information).all():
+        raise EvaluationError(
+            "the Cox model did not converge: its hazard ratio has no bound, or a score lies far from all the others; "
+            "leave that one out, or adjust for less"
+        )
+    curvature, directions = np.linalg.eigh(information)
+    if curvature[0] < 1 / _FLAT**2:
+        culprits = np.asarray(names)[np.abs(directions[:, 0]) > 0.1]
+        raise EvaluationError(
+            f"{' with '.join(culprits)}: orders the events without exception or all but that, so its hazard ratio "
+            "has no bound; give more images, or adjust for less"
+        )
+    return params, np.linalg.inv(information)
 
 
 def _efron_residuals(times: np.ndarray, events: np.ndarray, columns: np.ndarray, params: np.ndarray) -> np.ndarray:

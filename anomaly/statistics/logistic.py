@@ -5,19 +5,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import brentq, linprog
+from scipy.special import expit
 from scipy.stats import chi2
-from scipy.stats import t as student
 from statsmodels.genmod.cov_struct import CovStruct, Exchangeable, Independence
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_estimating_equations import GEE
-from statsmodels.genmod.generalized_linear_model import GLM
 
 from anomaly.errors import EvaluationError
 from anomaly.statistics.estimates import Estimate
+from anomaly.statistics.likelihood import maximised, wald
 
 EXCHANGEABLE, INDEPENDENT = "exchangeable", "independent"
 _STRUCTURES = {EXCHANGEABLE: Exchangeable, INDEPENDENT: Independence}
 _TIED = 1e-12
+# Beyond what the solver may be wrong by in each row.
+_MARGIN = 1e-6
 
 
 def per_deviation(score: np.ndarray) -> np.ndarray:
@@ -43,7 +45,7 @@ def refuse_separation(rows: np.ndarray, names: Sequence[str]) -> None:
     (Albert & Anderson 1984), which a linear programme finds (Konis 2007). `names` of the first columns.
     """
     answer = linprog(-rows.sum(axis=0), A_ub=-rows, b_ub=np.zeros(len(rows)), bounds=(-1, 1), method="highs")
-    if answer.success and -answer.fun > 1e-6:
+    if answer.success and -answer.fun > _MARGIN * len(rows):
         culprits = [name for name, weight in zip(names, answer.x, strict=False) if abs(weight) > 1e-9]
         raise EvaluationError(
             f"{' with '.join(culprits) or 'the outcome'}: tells some of the outcomes without a single exception, "
@@ -51,14 +53,25 @@ def refuse_separation(rows: np.ndarray, names: Sequence[str]) -> None:
         )
 
 
-def fitted(event: np.ndarray, matrix: np.ndarray, offset: np.ndarray | None = None) -> np.ndarray:
-    """Coefficients (p,) of the likeliest logistic regression of (n,) on (n, p)."""
-    if matrix.shape[1] == 0:
-        return np.empty(0)
-    with warnings.catch_warnings():
-        # Far out on a profile, and in small folds, probabilities of 0 and 1 are what is right.
-        warnings.simplefilter("ignore")
-        return np.asarray(GLM(event, matrix, family=Binomial(), offset=offset).fit(maxiter=100, tol=1e-12).params)
+def fitted(
+    event: np.ndarray, matrix: np.ndarray, offset: np.ndarray | None = None, near: np.ndarray | None = None
+) -> np.ndarray:
+    """Coefficients (p,) of the likeliest logistic regression of 0/1 (n,) on (n, p), looked for from `near`.
+
+    Where the likelihood has no maximum (see `refuse_separation`) they are far out, with chances of 0 and 1,
+    as is right in a small fold.
+    """
+    start = np.zeros(event.size) if offset is None else offset
+    return maximised(
+        lambda params: -deviance(event, start + matrix @ params) / 2,
+        lambda params: matrix.T @ (event - expit(start + matrix @ params)),
+        lambda params: _information(matrix, expit(start + matrix @ params)),
+        np.zeros(matrix.shape[1]) if near is None else near,
+    )
+
+
+def _information(matrix: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    return (matrix * (chance * (1 - chance))[:, None]).T @ matrix
 
 
 def coefficient(
@@ -106,17 +119,19 @@ def likelihood_ratio(event: np.ndarray, matrix: np.ndarray, offset: np.ndarray |
 
 def _profiled(event: np.ndarray, matrix: np.ndarray, offset: np.ndarray, confidence: float) -> Estimate:
     params = fitted(event, matrix, offset)
-    chance = 1 / (1 + np.exp(-offset - matrix @ params))
-    information = (matrix * (chance * (1 - chance))[:, None]).T @ matrix
+    information = _information(matrix, expit(offset + matrix @ params))
+    if np.linalg.matrix_rank(information) < len(params):
+        raise EvaluationError("the logistic regression did not converge; adjust for less, or leave out extreme scores")
     variance = float(np.linalg.inv(information)[0, 0])
-    if not np.isfinite(params).all() or not variance > 0:
-        raise EvaluationError("the logistic regression did not converge; adjust for less, or rescale the covariates")
     value, others = float(params[0]), matrix[:, 1:]
     lowest, allowed = deviance(event, offset + matrix @ params), float(chi2.ppf(confidence, 1))
+    # The others move with the first; where they would, to first order, is near enough to start from.
+    moved = -np.linalg.solve(information[1:, 1:], information[1:, 0])
 
     def excess(at: float) -> float:
         held = offset + at * matrix[:, 0]
-        return deviance(event, held + others @ fitted(event, others, held)) - lowest - allowed
+        rest = fitted(event, others, held, near=params[1:] + moved * (at - value))
+        return deviance(event, held + others @ rest) - lowest - allowed
 
     ends = [_crossing(excess, value, sign * np.sqrt(allowed * variance)) for sign in (-1, 1)]
     p_value = likelihood_ratio(event, matrix, offset)[1]
@@ -128,7 +143,7 @@ def _crossing(excess: Callable[[float], float], value: float, step: float) -> fl
     for doubling in range(40):
         if excess(value + step * 2**doubling) > 0:
             return float(brentq(excess, value, value + step * 2**doubling, xtol=1e-9))
-    raise EvaluationError("the profile likelihood is flat, so the odds ratio has no interval; give more images")
+    raise EvaluationError("the likelihood is flat, so the odds ratio has no interval; give more images")
 
 
 def _clustered(
@@ -149,11 +164,11 @@ def _clustered(
             value, variance = found
             break
     else:
-        raise EvaluationError("the clustered logistic regression did not converge; adjust for less, or rescale")
-    error, spread = np.sqrt(variance), student(subjects - matrix.shape[1])
-    step = float(spread.ppf(0.5 + confidence / 2)) * error
+        raise EvaluationError(
+            "the clustered logistic regression did not converge; adjust for less, or leave out extreme scores"
+        )
     method = f"GEE ({structure}), robust errors by subject (bias-reduced, t)"
-    return Estimate(value, value - step, value + step, method, variance, float(2 * spread.sf(abs(value) / error)))
+    return wald(value, variance, method, confidence=confidence, degrees=subjects - matrix.shape[1])
 
 
 def _estimated(
@@ -166,7 +181,7 @@ def _estimated(
             model = GEE(
                 event.astype(float), matrix, groups=groups, family=Binomial(), cov_struct=structure, offset=offset
             )
-            result = model.fit(maxiter=100, cov_type="bias_reduced")
+            result = model.fit(maxiter=100, start_params=fitted(event, matrix, offset), cov_type="bias_reduced")
         except (np.linalg.LinAlgError, ValueError, FloatingPointError):
             return None
         value, variance = float(result.params[0]), float(result.cov_params()[0, 0])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import expit
 
 from anomaly.errors import EvaluationError
 from anomaly.metrics import checked
@@ -65,10 +66,11 @@ def added_value(
 
     The test is the likelihood ratio where each image is another subject (one degree of freedom), else the
     Wald test of the score in the GEE of `odds_ratio`, whose statistic is the square of t. The chances are
-    cross-fitted: an image's come from models of the other folds; subjects stay whole, those with an event
-    are dealt out apart from those without. Hand them to `auroc_interval`, one at a time: paired DeLong
+    cross-fitted: an image's come from models of the other folds; subjects stay whole, and are dealt out by how
+    many of their images have the event. Hand them to `auroc_interval`, one at a time: paired DeLong
     (`compare_aurocs`) does not hold for nested models fitted on the same images (Demler et al. 2012,
-    Statistics in Medicine 31); the test here is the one of the two models.
+    Statistics in Medicine 31); the test here is the one of the two models. Pooled over folds, such an AUROC
+    runs a little low: covariates that tell nothing have 0.47 with 60 subjects and 0.49 with 200, not 0.5.
 
     Raises:
         EvaluationError: as `odds_ratio`; no covariates; fewer than two subjects with or without the event.
@@ -109,23 +111,19 @@ def exponentiated(found: Estimate) -> Estimate:
     if not np.isfinite(high) or low == 0:
         raise EvaluationError(
             f"the logarithm of the ratio lies anywhere from {found.low:.3g} to {found.high:.3g}: "
-            "too few images for this model; adjust for less"
+            "too few images for this model, or a score far from all the others; adjust for less, or leave it out"
         )
     return Estimate(value, low, high, found.method, found.variance, found.p_value)
 
 
-def _columns(
-    outcome: ArrayLike, score: ArrayLike, covariates: Covariates
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _columns(outcome: ArrayLike, score: ArrayLike, covariates: Covariates) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Outcomes, and the columns of the score, of the covariates and of an intercept, with their names."""
     event, value = checked(outcome, score)
     columns, names = score_and_covariates(value, *covariate_matrix(covariates, event.size))
     return event, np.column_stack([columns, np.ones(event.size)]), names
 
 
-def score_and_covariates(
-    value: np.ndarray, matrix: np.ndarray, names: Sequence[str]
-) -> tuple[np.ndarray, list[str]]:
+def score_and_covariates(value: np.ndarray, matrix: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """Scores (n,) and covariates (n, p) as columns in units of their deviation, the score first, with their names."""
     columns = np.column_stack([per_deviation(value), matrix])
     refuse_useless(np.roll(columns, -1, axis=1), [*names, "the score"])
@@ -133,14 +131,18 @@ def score_and_covariates(
 
 
 def _dealt(event: np.ndarray, groups: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """The fold (n,) of each image: whole subjects, those with an event and those without dealt out apart."""
-    holds_event = np.bincount(groups, weights=event) > 0
-    fewest = int(min(holds_event.sum(), (~holds_event).sum()))
+    """The fold (n,) of each image: whole subjects, dealt out in the order of how many of their images have the event.
+
+    Folds with unequal shares of events give unequal intercepts, which push the chances of those with the
+    event below those of the others.
+    """
+    events = np.bincount(groups, weights=event)
+    fewest = int(min((events > 0).sum(), (events == 0).sum()))
     if min(fewest, folds) < 2:
         raise EvaluationError(f"{fewest} subjects of one class and {folds} folds: cross-fitting needs two of each")
-    parts = np.empty(holds_event.size, int)
-    for members in (np.flatnonzero(holds_event), np.flatnonzero(~holds_event)):
-        parts[rng.permutation(members)] = np.arange(members.size) % min(folds, fewest)
+    order = np.lexsort((rng.random(events.size), events))
+    parts = np.empty(events.size, int)
+    parts[order] = np.arange(events.size) % min(folds, fewest)
     return parts[groups]
 
 
@@ -148,5 +150,5 @@ def _cross_fitted(event: np.ndarray, columns: np.ndarray, parts: np.ndarray) -> 
     chance = np.empty(event.size)
     for part in np.unique(parts):
         inside = parts == part
-        chance[inside] = 1 / (1 + np.exp(-columns[inside] @ fitted(event[~inside], columns[~inside])))
+        chance[inside] = expit(columns[inside] @ fitted(event[~inside], columns[~inside]))
     return chance

@@ -8,13 +8,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import norm
 from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from anomaly.errors import EvaluationError
 from anomaly.metrics import checked
 from anomaly.statistics.design import covariate_matrix
-from anomaly.statistics.estimates import ROUNDING, Estimate, groups_of, two_sided
+from anomaly.statistics.estimates import ROUNDING, Estimate, groups_of
+from anomaly.statistics.likelihood import maximised, wald
 from anomaly.statistics.logistic import refuse_separation
 from anomaly.statistics.models import exponentiated, score_and_covariates
 from anomaly.statistics.shares import wilson
@@ -22,8 +22,6 @@ from anomaly.statistics.shares import wilson
 # Up to this many groups every choice of signs is tried, beyond it some are drawn.
 EXACT_UP_TO = 15
 _DRAWN_AT_ONCE = 4_000_000
-# The slope of a log-likelihood at its maximum, for each image.
-_CONVERGED = 1e-5
 
 
 @dataclass(frozen=True)
@@ -180,11 +178,11 @@ def _conditional(event: np.ndarray, columns: np.ndarray, sets: np.ndarray, confi
     model = ConditionalLogit(event.astype(np.float64), columns, groups=sets)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        result = model.fit(method="newton", disp=False, maxiter=100)
-        slope = np.abs(model.score(result.params)).max()
-    value, error = float(result.params[0]), float(result.bse[0])
-    if not (slope < _CONVERGED * len(event) and np.isfinite([value, error]).all() and error > 0):
-        raise EvaluationError("the conditional logistic regression did not converge; adjust for less")
-    step = float(norm.ppf(0.5 + confidence / 2)) * error
-    p_value = two_sided(value, error)[1]
-    return Estimate(value, value - step, value + step, "conditional logistic regression, Wald", error**2, p_value)
+        params = maximised(
+            model.loglike, model.score, lambda params: -model.hessian(params), np.zeros(columns.shape[1])
+        )
+        information = -model.hessian(params)
+    if not np.isfinite(information).all() or np.linalg.matrix_rank(information) < len(params):
+        raise EvaluationError("the conditional logistic regression did not converge; leave out extreme scores")
+    variance = float(np.linalg.inv(information)[0, 0])
+    return wald(float(params[0]), variance, "conditional logistic regression, Wald", confidence=confidence)

@@ -64,6 +64,11 @@ class Plan:
         return values[self.kept] if self.partner is None else values[self.kept] - values[self.partner]
 
     @property
+    def images(self) -> np.ndarray:
+        """Positions of all images that count, in their order."""
+        return self.kept if self.partner is None else np.sort(np.concatenate([self.kept, self.partner]))
+
+    @property
     def columns(self) -> np.ndarray:
         """The tested column and those of the covariates, (1 + q, k)."""
         return np.vstack([self.tested, self.basis.T])
@@ -190,7 +195,7 @@ def members(blocks: np.ndarray) -> list[np.ndarray]:
 
 def means(levels: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Mean of the rows of each level, (levels, ...)."""
-    members = coo_array((np.ones(levels.size, dtype=values.dtype), (levels, np.arange(levels.size)))).tocsr()
+    members = coo_array((np.ones(levels.size), (levels, np.arange(levels.size)))).tocsr()
     return (members @ values) / np.bincount(levels)[:, None]
 
 

@@ -63,9 +63,7 @@ def calibration(
     odds, ones = np.log(near / (1 - near)), np.ones(event.size)
     curve = _curve(event, chance, None if subject is None else groups, bins, confidence)
     brier, prevalence = float(np.mean((chance - event) ** 2)), float(event.mean())
-    large = coefficient(
-        event, ones[:, None], groups, names=[], offset=odds, confidence=confidence, working=INDEPENDENT
-    )
+    large = coefficient(event, ones[:, None], groups, names=[], offset=odds, confidence=confidence, working=INDEPENDENT)
     return Calibration(
         in_the_large=large,
         slope=_slope(event, odds, groups, confidence),

@@ -164,8 +164,14 @@ def _curve(name: object, times: np.ndarray, events: np.ndarray, confidence: floa
         return values if steps[0] == 0 else np.append(first, values)
 
     return Curve(
-        name, from_start(steps, 0.0), from_start(free, 1.0), from_start(low, np.nan), from_start(high, np.nan),
-        from_start(at_risk, times.size), from_start(happened, 0.0), times,
+        name,
+        from_start(steps, 0.0),
+        from_start(free, 1.0),
+        from_start(low, np.nan),
+        from_start(high, np.nan),
+        from_start(at_risk, times.size),
+        from_start(happened, 0.0),
+        times,
     )
 
 

@@ -26,15 +26,15 @@ def time_dependent_auroc(
     """AUROC at each of the times `at`: those with the event by then against those free of it after, ties one half.
 
     Cumulative cases, dynamic controls (Uno et al. 2007, Journal of the American Statistical Association 102;
-    Hung & Chiang 2010): who left before `at` counts as neither, who was last seen at it, free of the event, is a
-    control (where visits have fixed times, everybody who stayed to the last one is), and a case weighs the inverse of the chance
-    of still being watched just before its event (Kaplan-Meier of leaving; an event comes before a leaving at
-    the same time). This supposes that leaving has nothing to do with the score. Intervals draw whole subjects
-    anew, and the weights with them.
+    Hung & Chiang 2010). Who left before `at` counts as neither; who was last seen at it, free of the event, is
+    a control, as is everybody who stayed to the last of visits at fixed times. A case weighs the inverse of the
+    chance of still being watched just before its event (Kaplan-Meier of leaving; an event comes before a leaving
+    at the same time). This supposes that leaving has nothing to do with the score. Intervals draw whole
+    subjects anew, and the weights with them.
 
     Raises:
         EvaluationError: as `followed`; scores that are not finite; fewer than ten events by one of the times, or
-            fewer than ten images free of it and watched for longer.
+            fewer than ten images watched free of it until then.
     """
     times, events = followed(time, event)
     values, groups = finite_scores(score, times.size), groups_of(subject, times.size)
