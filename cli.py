@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from anomaly import options
 
 INTERRUPTED = 130
 SOME_UNREADABLE = 3
@@ -41,23 +42,6 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for what is made.", metavar="DIR")]
-Subject = Annotated[str | None, typer.Option(help="Column that says whose image it is.", metavar="COLUMN")]
-Pattern = Annotated[
-    str | None, typer.Option(help="Regular expression; its first group, in the path, is the subject.", metavar="REGEX")
-]
-Where = Annotated[list[str] | None, typer.Option(help="Keep only rows of the table where COLUMN=VALUE; repeatable.")]
-Outcome = Annotated[str | None, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")]
-Positive = Annotated[str | None, typer.Option(help="The value that counts as 1 when the column holds words.")]
-Adjust = Annotated[
-    str | None, typer.Option(help="Columns to adjust for, with commas, as age,sex,bmi.", metavar="COLUMNS")
-]
-Match = Annotated[
-    str | None, typer.Option(help="Column of matched sets: cases are compared within these.", metavar="COLUMN")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Workers = Annotated[int | None, typer.Option(help="Threads that read images; one a core by default.", min=1)]
-
 
 def app() -> None:
     """Run the program: `anomaly COMMAND ...`."""
@@ -79,7 +63,7 @@ def app() -> None:
 
 
 @commands.command()
-def demo(out: Out = Path("anomaly-demo")) -> None:
+def demo(out: options.Out = Path("anomaly-demo")) -> None:
     """Train, score, evaluate and report on real chest X-rays that come with the program; a few minutes."""
     from anomaly.demonstration import demo as run
 
@@ -89,20 +73,12 @@ def demo(out: Out = Path("anomaly-demo")) -> None:
 
 @commands.command()
 def methods() -> None:
-    """List every detector and explainer: what it is for, its settings, how to cite it."""
-    import dataclasses
-
+    """List every detector, explainer, analysis and simulated cohort: what it is for, its settings, how to cite it."""
+    from anomaly.analyses import listing
     from anomaly.detectors import DETECTORS
     from explain import EXPLAINERS
 
-    for title, table in (("detectors", DETECTORS), ("explainers", EXPLAINERS)):
-        typer.echo(f"{title}\n{'-' * len(title)}")
-        for name, cls in table.items():
-            settings = " ".join(
-                f"{f.name}={f.default}" for f in dataclasses.fields(cls) if f.init and _is_plain(f.default)
-            )
-            typer.echo(f"{name}: {cls.summary}\n    settings: {settings or 'none'}\n    cite: {cls.cite}")
-        typer.echo("")
+    typer.echo(listing({"detectors": DETECTORS, "explainers": EXPLAINERS}))
 
 
 @commands.command()
@@ -110,9 +86,7 @@ def train(
     normals: Annotated[Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV")],
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
     method: Annotated[str, typer.Option(help="See `anomaly methods`; or FILE.py:CLASS.")] = "autoencoder",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the method; repeatable.", metavar="NAME=VALUE")
-    ] = None,
+    set_: options.Settings = None,
     steps: Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)] = None,
     dims: Annotated[int, typer.Option(help="2 (pictures, or volumes slice by slice) or 3 (volumes).")] = 2,
     size: Annotated[str, typer.Option(help="Pixels a side, as 64 or 64,96; 0 keeps each image's own.")] = "64",
@@ -126,19 +100,19 @@ def train(
     window: Annotated[str | None, typer.Option(help="LOW,HIGH for --intensity window, as -1000,400.")] = None,
     foreground: Annotated[str, typer.Option(help="none, or otsu to blacken the background.")] = "none",
     channels: Annotated[int, typer.Option(help="Channels of the images: 1 grey, 3 colour.", min=1)] = 1,
-    subject: Subject = None,
-    subject_pattern: Pattern = None,
-    where: Where = None,
+    subject: options.Subject = None,
+    subject_pattern: options.Pattern = None,
+    where: options.Where = None,
     choose: Annotated[float, typer.Option(help="Share of subjects held out to stop and scale by.")] = 0.1,
     calibrate: Annotated[float, typer.Option(help="Share of subjects held out to calibrate by.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of weights, batches and noise.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where a stopped training stood.")] = False,
     save_every: Annotated[int, typer.Option(help="Steps between two checkpoints.", min=1)] = 500,
-    device: Device = "auto",
+    device: options.Device = "auto",
     precision: Annotated[str, typer.Option(help="32, bf16 or 16.")] = "32",
     processes: Annotated[int, typer.Option(help="Processes on this computer, one a GPU.", min=1)] = 1,
     nodes: Annotated[int, typer.Option(help="Computers that take part.", min=1)] = 1,
-    workers: Workers = None,
+    workers: options.Workers = None,
 ) -> None:
     """Learn what normal looks like from images of normal people."""
     from anomaly.learning import learn
@@ -148,14 +122,14 @@ def train(
 
     settings = parse_settings(set_ or []) | ({} if steps is None else {"steps": steps})
     preprocessing = Preprocessing(
-        dims=dims, size=_numbers("size", size, int) if size != "0" else None, fit=fit,
-        spacing=_numbers("spacing", spacing, float), orientation=orientation, slices=slices,
-        intensity=intensity, window=_numbers("window", window, float), foreground=foreground, channels=channels,
+        dims=dims, size=options.numbers("size", size, int) if size != "0" else None, fit=fit,
+        spacing=options.numbers("spacing", spacing, float), orientation=orientation, slices=slices,
+        intensity=intensity, window=options.numbers("window", window, float), foreground=foreground, channels=channels,
     )  # fmt: skip
     machine = Machine(device=device, precision=precision, processes=processes, nodes=nodes)
     run = learn(
         normals, out, method=method, settings=settings, preprocessing=preprocessing, subject=subject,
-        subject_pattern=subject_pattern, where=_conditions(where), choose=choose, calibrate=calibrate, seed=seed,
+        subject_pattern=subject_pattern, where=options.conditions(where), choose=choose, calibrate=calibrate, seed=seed,
         machine=machine, resume=resume, save_every=save_every, workers=workers,
     )  # fmt: skip
     if machine.leads:
@@ -169,27 +143,27 @@ def score(
         list[Path], typer.Argument(help="Run folders; several are a calibrated ensemble.", metavar="RUN...")
     ],
     images: Annotated[Path, typer.Option(help="Folder or CSV of images.", metavar="DIR|CSV")],
-    out: Out,
+    out: options.Out,
     alpha: Annotated[float, typer.Option(help="Flag an image when its p-value is at most this.")] = 0.05,
     heatmaps: Annotated[str, typer.Option(help="nifti, png, none, auto; several with commas.")] = "auto",
     shard: Annotated[str, typer.Option(help="i/N: take every N-th image from the i-th.", metavar="i/N")] = "1/1",
-    subject: Subject = None,
-    subject_pattern: Pattern = None,
-    where: Where = None,
+    subject: options.Subject = None,
+    subject_pattern: options.Pattern = None,
+    where: options.Where = None,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Score subjects of the training too; their scores come out too low.")
     ] = False,
     method: Annotated[str | None, typer.Option(help="FILE.py:CLASS again, for a method of your own.")] = None,
-    device: Device = "auto",
+    device: options.Device = "auto",
     batch: Annotated[int, typer.Option(help="Images scored at once.", min=1)] = 32,
-    workers: Workers = None,
+    workers: options.Workers = None,
 ) -> None:
     """Say of every image how far it departs from normal, and draw where."""
     from anomaly.scoring import score as run
 
     scored = run(
-        runs, images, out, alpha=alpha, heatmaps=heatmaps.split(","), shard=_shard(shard), subject=subject,
-        subject_pattern=subject_pattern, where=_conditions(where), allow_overlap=allow_overlap, method=method,
+        runs, images, out, alpha=alpha, heatmaps=heatmaps.split(","), shard=options.shard(shard), subject=subject,
+        subject_pattern=subject_pattern, where=options.conditions(where), allow_overlap=allow_overlap, method=method,
         device=device, batch=batch, workers=workers,
     )  # fmt: skip
     typer.echo(f"scores: {scored.path} ({scored.new} new, {scored.before} from before, {scored.failed} unreadable)")
@@ -200,28 +174,18 @@ def score(
 def evaluate(
     scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.")],
     cohort: Annotated[Path, typer.Option(help="Table with the outcome, joined on id or path.", metavar="CSV")],
-    outcome: Outcome = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for what is made; where the scores are by default.", metavar="DIR")
-    ] = None,
-    positive: Positive = None,
-    subject: Subject = None,
-    where: Where = None,
-    adjust: Adjust = None,
-    match: Match = None,
-    strata: Annotated[
-        str | None, typer.Option(help="Columns within whose values all is said again, with commas.", metavar="COLUMNS")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="Column of the time to the event or to the last visit.", metavar="COLUMN")
-    ] = None,
-    event: Annotated[
-        str | None, typer.Option(help="With --time: column that is 1 where the event was seen.", metavar="COLUMN")
-    ] = None,
+    outcome: options.Outcome = None,
+    out: Annotated[Path | None, typer.Option(help="Where the scores are by default.", metavar="DIR")] = None,
+    positive: options.Positive = None,
+    subject: options.Subject = None,
+    where: options.Where = None,
+    adjust: options.Adjust = None,
+    match: options.Match = None,
+    strata: options.Strata = None,
+    time: options.Time = None,
+    event: options.Event = None,
     at: Annotated[float | None, typer.Option(help="With --time: until when survival is told.")] = None,
-    compare: Annotated[
-        list[Path] | None, typer.Option(help="Further scores of the same images; repeatable.", metavar="CSV")
-    ] = None,
+    compare: options.Compare = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
 ) -> None:
     """Say with honest intervals whether the scores tell cases from controls."""
@@ -230,14 +194,74 @@ def evaluate(
 
     out = out or (scores if scores.is_dir() else scores.parent)
     result = run(
-        scores, cohort, outcome=outcome, positive=positive, subject=subject, where=_conditions(where),
-        adjust=_columns(adjust), match=match, strata=_columns(strata), time=time, event=event, at=at,
+        scores, cohort, outcome=outcome, positive=positive, subject=subject, where=options.conditions(where),
+        adjust=options.columns(adjust), match=match, strata=options.columns(strata), time=time, event=event, at=at,
         compare=compare or (), out=out, seed=seed,
     )  # fmt: skip
     typer.echo(result.headline)
     for section in result.sections:
         typer.echo("\n".join([f"\n{section.title}", *section.sentences]))
     typer.echo(f"\nreport: {draw(out)}")
+
+
+@commands.command()
+def associate(
+    maps: Annotated[Path, typer.Argument(help="Folder that `score --heatmaps nifti` wrote; a CSV or folder of maps.")],
+    cohort: Annotated[Path, typer.Option(help="Table with the outcome, joined on id or path.", metavar="CSV")],
+    outcome: Annotated[str, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")],
+    out: options.Out,
+    positive: options.Positive = None,
+    subject: options.Subject = None,
+    where: options.Where = None,
+    adjust: options.Adjust = None,
+    match: options.Match = None,
+    correction: Annotated[str, typer.Option(help="max-t, cluster or tfce.")] = "max-t",
+    permutations: Annotated[int, typer.Option(help="Shufflings beside the data as they are.", min=1)] = 1000,
+    cluster_threshold: Annotated[
+        float, typer.Option(help="With cluster: below 1 an uncorrected p, else a t, that voxels of a cluster pass.")
+    ] = 0.001,
+    smooth: Annotated[float, typer.Option(help="Width (FWHM, mm) of a Gaussian laid over each map.", min=0)] = 0.0,
+    mask: Annotated[Path | None, typer.Option(help="Image that is not zero where voxels count.")] = None,
+    predict: options.Predict = None,
+    folds: Annotated[int, typer.Option(help="Folds of persons for that prediction.", min=2)] = 5,
+    alpha: Annotated[float, typer.Option(help="Family-wise error rate.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
+) -> None:
+    """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
+    from explain.association import associate as run
+
+    found = run(
+        maps, cohort, outcome=outcome, out=out, subject=subject, positive=positive, adjust=options.columns(adjust),
+        match=match, where=options.conditions(where), correction=correction, permutations=permutations,
+        cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=options.columns(predict), folds=folds,
+        alpha=alpha, seed=seed,
+    )  # fmt: skip
+    for note in found.notes:
+        typer.echo(note, err=True)
+    typer.echo(f"{found.headline}\npicture: {out / 'association.png'}")
+    _end_with(len(found.failed), out / "errors.csv")
+
+
+@commands.command()
+def simulate(
+    kind: Annotated[str, typer.Argument(help="knees, squares, ellipses, lesions ...: see `anomaly methods`.")],
+    out: options.Out,
+    count: Annotated[int | None, typer.Option(help="Persons (knees) or images (all others).", min=1)] = None,
+    dims: Annotated[int | None, typer.Option(help="knees: 2 (sagittal slices) or 3 (volumes).")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
+    normals: options.Normals = None,
+    set_: options.Settings = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Draw a cohort whose truth is known: images, masks, a table, and the best and the worst a score can do."""
+    from anomaly.methods import parse_settings
+    from anomaly.simulation import simulate as run
+
+    table = run(kind, out, count=count, dims=dims, size=size, normals=normals, seed=seed, **parse_settings(set_ or []))
+    typer.echo(f"cohort: {table}")
+    if (out / "errors.csv").is_file():
+        typer.echo(f"some images could not be used; see {out / 'errors.csv'}", err=True)
+        raise typer.Exit(SOME_UNREADABLE)
 
 
 @commands.command()
@@ -263,39 +287,6 @@ def _end_with(unreadable: int, table: Path, *, tell: bool = True) -> None:
         if tell:
             typer.echo(f"{unreadable} images could not be used; see {table}", err=True)
         raise typer.Exit(SOME_UNREADABLE)
-
-
-def _numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:
-    """`64` -> 64, `64,96` -> (64, 96), None -> None."""
-    if text is None:
-        return None
-    try:
-        numbers = tuple(kind(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"expected numbers with commas, got {text!r}", param_hint=f"--{name}") from None
-    return numbers[0] if len(numbers) == 1 else numbers
-
-
-def _columns(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
-def _conditions(pairs: list[str] | None) -> dict[str, str]:
-    for pair in pairs or []:
-        if "=" not in pair:
-            raise typer.BadParameter(f"expected COLUMN=VALUE, got {pair!r}", param_hint="--where")
-    return dict(pair.split("=", 1) for pair in pairs or [])
-
-
-def _shard(text: str) -> tuple[int, int]:
-    which, slash, of = text.partition("/")
-    if not (slash and which.isdigit() and of.isdigit()):
-        raise typer.BadParameter(f"expected i/N, as 1/8, got {text!r}", param_hint="--shard")
-    return int(which), int(of)
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float | bool | tuple)
 
 
 def _tell(error: BaseException, text: str) -> None:

@@ -3,14 +3,18 @@
 Whatever is left out is counted and named in the list `notes`, which every function here adds to.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from anomaly.cohort import keep
 from anomaly.errors import EvaluationError
 from anomaly.results import check_unique, some
 
+FEWEST = 10
 _WITHOUT = {"normal", "control", "healthy", "no", "none", "negative", "benign", "0"}
 
 
@@ -106,6 +110,35 @@ def subjects(scored: pd.DataFrame, people: pd.DataFrame, subject: str | None, no
     why = "as asked" if subject else "as some persons have several images"
     notes.append(f"Intervals are clustered by {name}, {why}: {total} images of {people_count} persons.")
     return column.astype(str).to_numpy()
+
+
+def check_numbers(event: ArrayLike, what: str) -> None:
+    """Refuse fewer than ten events or ten controls (n,) of 0/1: no figure made of them means anything."""
+    events = int(np.sum(event))
+    controls = np.size(np.asarray(event)) - events
+    if min(events, controls) < FEWEST:
+        raise EvaluationError(
+            f"{events} events and {controls} controls for {what!r}: at least {FEWEST} of each are needed "
+            "for a figure that means anything"
+        )
+
+
+def require(people: pd.DataFrame, columns: Iterable[str | None]) -> None:
+    """Refuse a cohort without one of the columns that are asked for."""
+    absent = [name for name in columns if name is not None and name not in people]
+    if absent:
+        raise EvaluationError(f"the cohort has no column {', '.join(map(repr, absent))}; it has {some(people, 20)}")
+
+
+def chosen(people: pd.DataFrame, where: Mapping[str, str], notes: list[str]) -> pd.DataFrame:
+    """The rows of a cohort whose columns have these values; all of them where none are asked for."""
+    if not where:
+        return people
+    require(people, where)
+    kept = keep(people, where, "the cohort").reset_index(drop=True)
+    asked = " and ".join(f"{name} {value}" for name, value in where.items())
+    notes.append(f"{len(kept)} of {len(people)} rows of the cohort have {asked}; only these are used.")
+    return kept
 
 
 def plain_text(value: object) -> str:

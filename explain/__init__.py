@@ -1,8 +1,36 @@
-"""The explainers: one file a family, one line here."""
+"""The explainers: one file a family, one line here.
 
-from explain.attributions import IntegratedGradients, Saliency
-from explain.base import Explainer, Explanation, Target
+They are imported when first used: group maps (`explain.association`) need no torch.
+"""
 
-__all__ = ["EXPLAINERS", "Explainer", "Explanation", "IntegratedGradients", "Saliency", "Target"]
+from functools import cache
+from importlib import import_module
+from typing import Any
 
-EXPLAINERS: dict[str, type[Explainer]] = {cls.name: cls for cls in (IntegratedGradients, Saliency)}
+_EXPLAINERS = {
+    "IntegratedGradients": "explain.attributions",
+    "Saliency": "explain.attributions",
+}
+_PLACES = {
+    **_EXPLAINERS,
+    "Explainer": "explain.base",
+    "Explanation": "explain.base",
+    "Target": "explain.base",
+    "Association": "explain.association",
+    "associate": "explain.association",
+}
+__all__ = sorted(["EXPLAINERS", *_PLACES])
+
+
+@cache
+def _explainers() -> dict[str, Any]:
+    classes = [__getattr__(name) for name in _EXPLAINERS]
+    return {cls.name: cls for cls in classes}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EXPLAINERS":
+        return _explainers()
+    if name not in _PLACES:
+        raise AttributeError(f"module 'explain' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_PLACES[name]), name)

@@ -13,8 +13,10 @@ from cohorts import ROOT, SIDE, call, pictures, start, trained
 from typer.testing import CliRunner
 
 import cli
+from anomaly.analyses import ANALYSES
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError
+from anomaly.simulation import KINDS
 from explain import EXPLAINERS
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.commands.registered_commands)
@@ -145,13 +147,13 @@ def test_a_mistake_of_the_program_itself_is_not_hidden(run, monkeypatch):
 # What the commands say
 
 
-def test_methods_lists_every_detector_and_explainer(run):
+def test_methods_lists_all_that_the_program_can_do(run):
     code, out, _ = run("methods")
     assert code == 0
     listed = {line.split(":")[0] for line in out.splitlines() if line and line[0] not in " -" and ":" in line}
-    assert listed == set(DETECTORS) | set(EXPLAINERS)
+    assert listed == {*DETECTORS, *EXPLAINERS, *KINDS, *(each.name for each in ANALYSES)}
     assert all(cls.summary in out and cls.cite in out for cls in [*DETECTORS.values(), *EXPLAINERS.values()])
-    assert "components=32" in out
+    assert "components=32" in out and "persons=200" in out
 
 
 def test_info_says_what_a_run_is(run):

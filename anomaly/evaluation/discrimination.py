@@ -10,9 +10,9 @@ import pandas as pd
 from scipy.stats import chi2
 
 from anomaly import figures, statistics
-from anomaly.evaluation.gathering import BASELINE, FEWEST, REVERSED, Gathered, check_numbers
+from anomaly.evaluation.gathering import BASELINE, REVERSED, Gathered
 from anomaly.evaluation.section import Section, in_words
-from anomaly.joining import plain_text
+from anomaly.joining import FEWEST, check_numbers, plain_text
 from anomaly.metrics import checked
 
 SPECIFICITIES = {"90": 0.90, "95": 0.95}

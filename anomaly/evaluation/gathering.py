@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 
 from anomaly import joining, metrics
-from anomaly.cohort import keep
 from anomaly.errors import EvaluationError
 from anomaly.results import read_scores, read_table, scored_trained, some
 from anomaly.statistics import design
 
-FEWEST = 10
 BASELINE, REVERSED = "baseline_", "_reversed"
 _TRAINED = (
     "{}: subjects the model was trained on were let in (allow_overlap); such scores are too low, "
@@ -118,11 +116,8 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
     notes: list[str] = []
     file = _scores_file(scores)
     scored, people = read_scores(file, names=question.names), read_table(cohort, "cohort", names=question.names)
-    _check_columns(people, question)
-    if question.where:
-        before, people = len(people), keep(people, question.where, "the cohort").reset_index(drop=True)
-        asked = " and ".join(f"{name} {value}" for name, value in question.where.items())
-        notes.append(f"{len(people)} of {before} rows of the cohort have {asked}; only these are evaluated.")
+    joining.require(people, [question.match, question.time, question.event, *question.adjust, *question.strata])
+    people = joining.chosen(people, question.where, notes)
     scored, people = joining.join(scored, people, file.parent, _folder(cohort), notes)
     times = None if question.time is None else _times(people, question, scored["id"], notes)
     event = _events(people, times, question, notes)
@@ -131,7 +126,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
     _name_missing(scored.loc[~known, "id"], question.outcome or "outcome by then", notes)
     scored, people = scored[known].reset_index(drop=True), people[known].reset_index(drop=True)
     images = pd.DataFrame({"id": scored["id"], "outcome": event[known].astype(int).to_numpy()})
-    check_numbers(images["outcome"], question.sign)
+    joining.check_numbers(images["outcome"], question.sign)
     groups = joining.subjects(scored, people, question.subject, notes)
     images["subject"] = groups if groups is not None else images["id"]
     _name_mixed(images, groups, question.sign, notes)
@@ -151,23 +146,6 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
         notes,
         file,
     )
-
-
-def check_numbers(event: pd.Series | np.ndarray, what: str) -> None:
-    """Refuse fewer than ten events or ten controls."""
-    events, controls = int(np.sum(event)), int(np.sum(1 - np.asarray(event)))
-    if min(events, controls) < FEWEST:
-        raise EvaluationError(
-            f"{events} events and {controls} controls for {what!r}: at least {FEWEST} of each are needed "
-            "for a figure that means anything"
-        )
-
-
-def _check_columns(people: pd.DataFrame, question: Question) -> None:
-    asked = [question.match, question.time, question.event, *question.adjust, *question.strata, *question.where]
-    missing = [name for name in asked if name is not None and name not in people]
-    if missing:
-        raise EvaluationError(f"the cohort has no column {', '.join(map(repr, missing))}; it has {some(people, 20)}")
 
 
 def _times(people: pd.DataFrame, question: Question, ids: pd.Series, notes: list[str]) -> pd.DataFrame:
@@ -271,7 +249,7 @@ def _add_scores(images: pd.DataFrame, scored: pd.DataFrame, others: Sequence[Pat
         absent = images.loc[images[name].isna(), "id"]
         if len(absent):
             notes.append(f"{len(absent)} images have no score in {name} and were left out of it ({some(absent)}).")
-        check_numbers(images.loc[images[name].notna(), "outcome"], f"the images of {name}")
+        joining.check_numbers(images.loc[images[name].notna(), "outcome"], f"the images of {name}")
     for name in (str(column) for column in scored if str(column).startswith(BASELINE)):
         _add_baseline(images, name, pd.to_numeric(scored[name], errors="coerce").astype(float), notes)
     names = [str(name) for name in images if name not in ("id", "subject", "outcome")]

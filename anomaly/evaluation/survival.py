@@ -8,8 +8,9 @@ import pandas as pd
 
 from anomaly import figures, statistics
 from anomaly.errors import EvaluationError
-from anomaly.evaluation.gathering import FEWEST, Followed, Gathered, Question
+from anomaly.evaluation.gathering import Followed, Gathered, Question
 from anomaly.evaluation.section import Section, ends, in_words, listed
+from anomaly.joining import FEWEST
 
 # One argument each: times, events, scores, covariates, subjects.
 _RATIOS: dict[str, Callable[..., statistics.Estimate]] = {

@@ -18,7 +18,9 @@ _TITLES = {
 
 def prepared(folder: Path, sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each section as evaluation.json tells it, with its picture inside and its table as text, intervals joined."""
-    return [each | _table(each.get("rows", [])) | {"picture": _picture(folder, each.get("figure"))} for each in sections]
+    return [
+        each | _table(each.get("rows", [])) | {"picture": _picture(folder, each.get("figure"))} for each in sections
+    ]
 
 
 def _picture(folder: Path, name: str | None) -> str | None:

@@ -199,7 +199,7 @@ def simulate_squares_anywhere(out: Path, *, count: int = 10_000, size: int = SID
 
 
 def simulate_growing_squares(out: Path, *, count: int = 10_000, size: int = WIDE, seed: int = 0) -> Path:
-    """Draw textured squares that are smaller in cases: the disease moves what is there (DeFI-GAN's toy; 3 GB by default)."""
+    """Draw textured squares that are smaller in cases: what is there moves (DeFI-GAN's toy; 3 GB by default)."""
     return write_toy(GrowingSquares(count=count, size=size, seed=seed), Path(out))
 
 

@@ -1,0 +1,105 @@
+"""What the program can do, by which method, and whom to cite: the list that `anomaly methods` prints."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from anomaly.simulation import KINDS
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One analysis: how it is asked for, what it is for, and its source."""
+
+    name: str
+    summary: str
+    asked: str
+    cite: str
+
+
+ANALYSES = (
+    Analysis(
+        "auroc",
+        "chance that an image with the outcome scores higher, with an interval that counts persons, not images",
+        "evaluate --outcome",
+        "DeLong et al. 1988; Sun and Xu 2014; clustered: Obuchowski 1997; scores that separate: Newcombe 2006",
+    ),
+    Analysis(
+        "comparison",
+        "differences between scores on the same images, counted together",
+        "evaluate --compare",
+        "DeLong et al. 1988; Obuchowski 1997; Holm 1979",
+    ),
+    Analysis(
+        "strata",
+        "the same within values of a column, and whether these differ",
+        "evaluate --strata",
+        "Cochran 1954; Holm 1979",
+    ),
+    Analysis(
+        "odds",
+        "odds ratio per standard deviation, crude and adjusted",
+        "evaluate --adjust",
+        "GEE: Liang and Zeger 1986; few persons: Mancl and DeRouen 2001",
+    ),
+    Analysis(
+        "added_value",
+        "what the score adds to the covariates alone",
+        "evaluate --adjust",
+        "nested models: Demler et al. 2012",
+    ),
+    Analysis("adjusted_roc", "the AUROC among people alike", "evaluate --adjust", "Janes and Pepe 2009"),
+    Analysis(
+        "matched",
+        "cases against controls of their own set, such as the other knee",
+        "evaluate --match",
+        "conditional logistic regression: Breslow and Day 1980",
+    ),
+    Analysis(
+        "survival",
+        "curves by thirds of the score, hazard ratios, the AUROC as time goes by",
+        "evaluate --time --event",
+        "Kaplan and Meier 1958; Cox 1972; robust: Lin and Wei 1989; yearly visits: D'Agostino et al. 1990; "
+        "AUROC by a time: Uno et al. 2007",
+    ),
+    Analysis(
+        "calibration", "whether the score, read as a chance, means what it says", "evaluate", "Van Calster et al. 2016"
+    ),
+    Analysis(
+        "associate",
+        "where maps go with an outcome, corrected for all voxels, and whether that predicts",
+        "associate",
+        "Freedman-Lane: Winkler et al. 2014; persons and pairs: Winkler et al. 2015; TFCE: Smith and Nichols 2009",
+    ),
+)
+
+
+def listing(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    """Methods by title and name (classes that say `summary` and `cite`), the analyses and the simulated cohorts."""
+    parts = [_titled(title, [_method(name, cls) for name, cls in table.items()]) for title, table in methods.items()]
+    told = [f"{each.name}: {each.summary}\n    asked by: {each.asked}\n    cite: {each.cite}" for each in ANALYSES]
+    return "\n\n".join(
+        [*parts, _titled("analyses", told), _titled("simulated cohorts", [_kind(name) for name in KINDS])]
+    )
+
+
+def _titled(title: str, entries: list[str]) -> str:
+    return "\n".join([title, "-" * len(title), *entries])
+
+
+def _method(name: str, cls: Any) -> str:
+    settings = {field.name: field.default for field in dataclasses.fields(cls) if field.init}
+    return f"{name}: {cls.summary}\n    settings: {_settings(settings)}\n    cite: {cls.cite}"
+
+
+def _kind(name: str) -> str:
+    takes = inspect.signature(KINDS[name]).parameters
+    first = (inspect.getdoc(KINDS[name]) or "").splitlines()[0]
+    return f"{name}: {first}\n    settings: {_settings({each: takes[each].default for each in takes})}"
+
+
+def _settings(defaults: Mapping[str, object]) -> str:
+    plain = {name: value for name, value in defaults.items() if isinstance(value, str | int | float | bool | tuple)}
+    return " ".join(f"{name}={value}" for name, value in plain.items()) or "none"

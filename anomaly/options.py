@@ -1,0 +1,77 @@
+"""What the commands of the program have in common: options, and how their texts are read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for what is made.", metavar="DIR")]
+Subject = Annotated[str | None, typer.Option(help="Column that says whose image it is.", metavar="COLUMN")]
+Pattern = Annotated[
+    str | None, typer.Option(help="Regular expression; its first group, in the path, is the subject.", metavar="REGEX")
+]
+Where = Annotated[list[str] | None, typer.Option(help="Keep only rows of the table where COLUMN=VALUE; repeatable.")]
+Outcome = Annotated[str | None, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")]
+Positive = Annotated[str | None, typer.Option(help="The value that counts as 1 when the column holds words.")]
+Adjust = Annotated[
+    str | None, typer.Option(help="Columns to adjust for, with commas, as age,sex,bmi.", metavar="COLUMNS")
+]
+Match = Annotated[
+    str | None, typer.Option(help="Column of matched sets: cases are compared within these.", metavar="COLUMN")
+]
+Strata = Annotated[
+    str | None, typer.Option(help="Columns within whose values all is said again, with commas.", metavar="COLUMNS")
+]
+Time = Annotated[
+    str | None, typer.Option(help="Column of the time to the event or to the last visit.", metavar="COLUMN")
+]
+Event = Annotated[
+    str | None, typer.Option(help="With --time: column that is 1 where the event was seen.", metavar="COLUMN")
+]
+Compare = Annotated[
+    list[Path] | None, typer.Option(help="Further scores of the same images; repeatable.", metavar="CSV")
+]
+Predict = Annotated[
+    str | None, typer.Option(help="Outcomes that loads on the map are to predict, with commas.", metavar="COLUMNS")
+]
+Normals = Annotated[
+    Path | None, typer.Option(help="lesions: folder or CSV of real images to put them in.", metavar="DIR|CSV")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting of the method or kind; repeatable.", metavar="NAME=VALUE")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Workers = Annotated[int | None, typer.Option(help="Threads that read images; one a core by default.", min=1)]
+
+
+def numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:
+    """`64` -> 64, `64,96` -> (64, 96), None -> None."""
+    if text is None:
+        return None
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers with commas, got {text!r}", param_hint=f"--{name}") from None
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def columns(text: str | None) -> list[str]:
+    """`age,sex` -> ["age", "sex"], None -> []."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def conditions(pairs: list[str] | None) -> dict[str, str]:
+    """`["split=train"]` -> {"split": "train"}."""
+    for pair in pairs or []:
+        if "=" not in pair:
+            raise typer.BadParameter(f"expected COLUMN=VALUE, got {pair!r}", param_hint="--where")
+    return dict(pair.split("=", 1) for pair in pairs or [])
+
+
+def shard(text: str) -> tuple[int, int]:
+    """`3/16` -> (3, 16)."""
+    which, slash, of = text.partition("/")
+    if not (slash and which.isdigit() and of.isdigit()):
+        raise typer.BadParameter(f"expected i/N, as 1/8, got {text!r}", param_hint="--shard")
+    return int(which), int(of)

@@ -1,0 +1,100 @@
+"""Puts maps beside the rows of a cohort: the outcome, covariates, persons and matched sets of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from anomaly import joining
+from anomaly.errors import EvaluationError
+from anomaly.results import read_table, some
+from anomaly.statistics.design import design
+from explain.association.maps import list_maps
+
+_OWN = ("id", "map", "outcome", "subject", "match", "value", "load", "mean_of_map", "fold")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The images that a group map is made of, a row each in every table.
+
+    Args:
+        images: id, map, outcome (0/1) and, where there are such: subject, match, value, and the columns to predict.
+        covariates: (n, p) as a model takes them; None where nothing is adjusted for.
+    """
+
+    images: pd.DataFrame
+    covariates: np.ndarray | None
+
+    @property
+    def outcome(self) -> np.ndarray:
+        """(n,) of 0/1."""
+        return self.images["outcome"].to_numpy()
+
+    def names(self, column: str) -> np.ndarray | None:
+        """Names (n,) of subjects or sets; None where there are none."""
+        return self.images[column].to_numpy() if column in self.images else None
+
+    def rows(self, chosen: np.ndarray) -> "Sample":
+        """The sample of some of the images."""
+        covariates = None if self.covariates is None else self.covariates[chosen]
+        return Sample(self.images.iloc[chosen].reset_index(drop=True), covariates)
+
+
+def gather(
+    maps: Path,
+    cohort: Path | pd.DataFrame,
+    *,
+    outcome: str,
+    subject: str | None,
+    positive: str | None,
+    adjust: Sequence[str],
+    match: str | None,
+    where: Mapping[str, str],
+    predict: Sequence[str],
+    notes: list[str],
+) -> Sample:
+    """Maps with a row in the cohort, whose outcome, covariates and set are known; the others are named in `notes`.
+
+    Raises:
+        EvaluationError: as `joining` and `design`; fewer than ten images with the outcome or without.
+    """
+    texts = [name for name in (subject, match) if name]
+    listed, folder = list_maps(maps, names=texts)
+    cohort_folder = Path.cwd() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
+    people = joining.chosen(read_table(cohort, "cohort", names=texts), where, notes)
+    listed, people = joining.join(listed, people, folder, cohort_folder, notes)
+    images = pd.DataFrame({"id": listed["id"], "map": listed["map"]})
+    images["outcome"] = joining.events(people, outcome, positive, notes)
+    joining.require(people, [*texts[bool(subject) :], *adjust])
+    known = _known(images, images["outcome"].notna() & images["map"].notna(), f"{outcome} or map", notes)
+    if match:
+        images["match"] = people[match]
+        known &= _known(images, images["match"].notna(), match, notes)
+    if "value" in listed:
+        images["value"] = pd.to_numeric(listed["value"], errors="coerce")
+    for name in predict:
+        if name in {*_OWN} - {outcome}:
+            raise EvaluationError(f"{name!r} is the name of another column of load.csv; rename it in the cohort")
+        images[name] = joining.events(people, name, positive if name == outcome else None, notes)
+    coded = design(people[known], list(adjust)).reindex(people.index) if adjust else None
+    if coded is not None:
+        known &= _known(images, coded.notna().all(axis=1) | ~known, " or ".join(adjust), notes)
+    kept = np.flatnonzero(known)
+    listed, people = listed.iloc[kept].reset_index(drop=True), people.iloc[kept].reset_index(drop=True)
+    sample = Sample(images, None if coded is None else coded.to_numpy()).rows(kept)
+    sample.images["outcome"] = sample.images["outcome"].astype(int)
+    groups = joining.subjects(listed, people, subject, [])
+    if groups is not None:
+        sample.images["subject"] = groups
+    joining.check_numbers(sample.outcome, outcome)
+    return sample
+
+
+def _known(images: pd.DataFrame, known: pd.Series, what: str, notes: list[str]) -> pd.Series:
+    lost = images.loc[~known, "id"]
+    if len(lost):
+        notes.append(f"{len(lost)} images have no {what} and were left out ({some(lost)}).")
+    return known
