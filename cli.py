@@ -223,8 +223,10 @@ def associate(
     smooth: Annotated[float, typer.Option(help="Width (FWHM, mm) of a Gaussian laid over each map.", min=0)] = 0.0,
     mask: Annotated[Path | None, typer.Option(help="Image that is not zero where voxels count.")] = None,
     predict: options.Predict = None,
+    beside: options.Beside = None,
     folds: Annotated[int, typer.Option(help="Folds of persons for that prediction.", min=2)] = 5,
     alpha: Annotated[float, typer.Option(help="Family-wise error rate.")] = 0.05,
+    pooled: Annotated[bool, typer.Option("--pooled", help="One variance for cases and controls.")] = False,
     seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
@@ -233,8 +235,8 @@ def associate(
     found = run(
         maps, cohort, outcome=outcome, out=out, subject=subject, positive=positive, adjust=options.columns(adjust),
         match=match, where=options.conditions(where), correction=correction, permutations=permutations,
-        cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=options.columns(predict), folds=folds,
-        alpha=alpha, seed=seed,
+        cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=options.columns(predict),
+        beside=options.columns(beside), folds=folds, alpha=alpha, robust=not pooled, seed=seed,
     )  # fmt: skip
     for note in found.notes:
         typer.echo(note, err=True)

@@ -35,6 +35,9 @@ Compare = Annotated[
 Predict = Annotated[
     str | None, typer.Option(help="Outcomes that loads on the map are to predict, with commas.", metavar="COLUMNS")
 ]
+Beside = Annotated[
+    str | None, typer.Option(help="Columns of numbers whose AUROC stands beside the load's.", metavar="COLUMNS")
+]
 Normals = Annotated[
     Path | None, typer.Option(help="lesions: folder or CSV of real images to put them in.", metavar="DIR|CSV")
 ]

@@ -5,14 +5,18 @@ import sys
 
 
 def main() -> None:
-    """Detection on the test images, then speed and memory, then coverage of the intervals."""
+    """Detection on the test images and on simulated knees, speed and memory, then the statistics."""
     data, out = (*sys.argv[1:], "benchmark_out")[:2] if len(sys.argv) > 1 else (None, None)
     if data is None:
         sys.exit("give the folder that holds cohort.csv and the images: python -m benchmarks DATA [OUT]")
     for command in (
         ["benchmarks.detection", data, "--split", "test", "--out", out],
         ["benchmarks.throughput", data],
+        ["benchmarks.knees", "--out", f"{out}/knees"],
         ["benchmarks.coverage"],
+        ["benchmarks.multiplicity"],
+        ["benchmarks.references"],
+        ["benchmarks.association"],
     ):
         subprocess.run([sys.executable, "-m", *command], check=True)
 

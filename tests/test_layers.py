@@ -22,6 +22,7 @@ ABOVE_DETECTORS = tuple(
     for name in (
         *("images", "preprocessing", "cohort", "caching", "calibration", "learning", "run", "previews", "scoring"),
         *("ensemble", "maps", "tables", "heatmaps", "evaluation", "reporting", "methods", "demonstration"),
+        *("joining", "results", "simulation", "analyses", "options"),
     )
 )
 
@@ -49,8 +50,17 @@ RULES = {
         besides=("anomaly/detectors/__init__.py", "anomaly/detectors/base.py"),
     ),
     "metrics and statistics know no torch": Rule(("anomaly/metrics", "anomaly/statistics"), ("torch",)),
-    "images, preprocessing and cohort know no torch": Rule(
-        ("anomaly/images", "anomaly/preprocessing", "anomaly/cohort"), ("torch",)
+    "images, preprocessing, cohort and simulation know no torch": Rule(
+        ("anomaly/images", "anomaly/preprocessing", "anomaly/cohort", "anomaly/simulation"), ("torch",)
+    ),
+    "association knows no torch": Rule(("explain/association",), ("torch",)),
+    "statistics know no files and nothing above them": Rule(
+        ("anomaly/statistics", "anomaly/metrics"),
+        ("anomaly.images", "anomaly.joining", "anomaly.results", "anomaly.evaluation", "anomaly.files", "pathlib"),
+    ),
+    "simulation knows nothing of training, scoring and evaluation": Rule(
+        ("anomaly/simulation",),
+        tuple(f"anomaly.{name}" for name in ("detectors", "training", "learning", "scoring", "evaluation", "joining")),
     ),
     "nothing imports packages that would hold torch back": Rule(
         (*PRODUCT, "benchmarks"),
@@ -163,8 +173,7 @@ def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [name for part, names in project["optional-dependencies"].items() if part != "dev" for name in names]
     declared = {normal(name) for name in project["dependencies"] + extras}
-    # A module of an extra that is not installed here has no known distribution.
-    distributions = {"sksurv": ["scikit-survival"], **packages_distributions()}
+    distributions = packages_distributions()
     known = {*sys.stdlib_module_names, "anomaly", "explain"}
 
     def undeclared(text: str, package: str) -> Iterator[tuple[int, str]]:
@@ -178,7 +187,11 @@ def test_what_is_imported_is_declared() -> None:
     assert not found, "no dependency or extra in pyproject.toml for:\n" + "\n".join(found)
 
 
-@pytest.mark.parametrize("module", ["anomaly.metrics", "anomaly.statistics", "anomaly.images", "anomaly.cohort", "cli"])
+@pytest.mark.parametrize(
+    "module",
+    ["anomaly.metrics", "anomaly.statistics", "anomaly.images", "anomaly.cohort", "anomaly.evaluation", "cli"]
+    + ["anomaly.simulation", "explain.association"],
+)
 def test_import_does_not_load_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -43,6 +43,7 @@ def associate(
     smooth: float = 0.0,
     mask: Path | None = None,
     predict: Sequence[str] = (),
+    beside: Sequence[str] = (),
     folds: int = 5,
     alpha: float = 0.05,
     robust: bool = True,
@@ -67,6 +68,8 @@ def associate(
         smooth: full width at half maximum in mm of a Gaussian laid over each map (in voxels without geometry).
         mask: an image on the grid of the maps, not zero where voxels count.
         predict: columns of 0/1 that the load on the map is to predict, in `folds` folds (see `load.loads`).
+        beside: columns of numbers, of the scores or the cohort, whose AUROC stands beside that of the load: such as
+            the difference of a case from its twin. The raw score and the mean of the map stand there anyway.
         alpha: family-wise error rate.
         robust: variance that lets groups spread differently, as those with a disease do (see `voxels.t_maps`);
             with fewer than a hundred cases it takes away most of the harm, not all. False pools it.
@@ -81,7 +84,7 @@ def associate(
     notes: list[str] = []
     sample = gather(
         Path(maps), cohort, outcome=outcome, subject=subject, positive=positive, adjust=adjust, match=match,
-        where=where or {}, predict=predict, notes=notes,
+        where=where or {}, predict=predict, beside=beside, notes=notes,
     )  # fmt: skip
     sample, read = _read(sample, [outcome, *predict], mask, smooth, notes)
     model = _model(sample, match, alpha, permutations, notes)
@@ -92,7 +95,7 @@ def associate(
     notes += about_spread(read.values, sample, model, robust)
     table = regions(found, read, alpha)
     load = _loads(read, sample, predict, folds, robust, seed)
-    predicted = None if load is None else prediction(load, list(predict), units(sample), notes)
+    predicted = None if load is None else prediction(load, list(predict), units(sample), notes, beside)
     table_of_people = "table" if isinstance(cohort, pd.DataFrame) else str(Path(cohort).resolve())
     settings = {
         "maps": str(Path(maps).resolve()), "cohort": table_of_people, "outcome": outcome, "positive": positive,

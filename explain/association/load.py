@@ -4,6 +4,7 @@ The load of an image is made with a group map that neither it nor any image of i
 into (cross-fitting); made with all images it would tell the outcome even where there is nothing to tell.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -73,8 +74,10 @@ def units(sample: Sample) -> np.ndarray:
     return np.asarray(connected_components(edges, directed=False)[1][people])
 
 
-def prediction(table: pd.DataFrame, columns: list[str], groups: np.ndarray, notes: list[str]) -> pd.DataFrame:
-    """What each score of `table` (load, value, mean of the map) tells of each column of 0/1 (NaN where unknown).
+def prediction(
+    table: pd.DataFrame, columns: list[str], groups: np.ndarray, notes: list[str], beside: Sequence[str] = ()
+) -> pd.DataFrame:
+    """What each score of `table` (load, value, `beside`, mean of the map) tells of each column of 0/1 (or NaN).
 
     A row an outcome and score, with the AUROC, its interval (clustered by `groups` where these hold several images)
     and, beside the scores that are not the load, the load's AUROC minus theirs. The mean of the map is the floor
@@ -87,7 +90,7 @@ def prediction(table: pd.DataFrame, columns: list[str], groups: np.ndarray, note
         event, subject = table.loc[known, name].to_numpy(), None if whose is None else whose[known]
         if not known.all():
             notes.append(f"{int((~known).sum())} images have no {name} and tell nothing of it.")
-        scores = _scores(table[known], event, name, notes)
+        scores = _scores(table[known], event, name, [VALUE, *beside], notes)
         for score, value in scores.items():
             area = auroc_interval(event, value, subject, scale="logit")
             row: dict[str, Any] = {"outcome": name, "score": score, "n": event.size, "events": int(event.sum())}
@@ -100,12 +103,15 @@ def prediction(table: pd.DataFrame, columns: list[str], groups: np.ndarray, note
     return pd.DataFrame(rows)
 
 
-def _scores(table: pd.DataFrame, event: np.ndarray, name: str, notes: list[str]) -> dict[str, np.ndarray]:
+def _scores(
+    table: pd.DataFrame, event: np.ndarray, name: str, raw: list[str], notes: list[str]
+) -> dict[str, np.ndarray]:
     scores = {LOAD: table[LOAD].to_numpy()}
-    if VALUE in table and np.isfinite(table[VALUE]).all():
-        scores[VALUE] = table[VALUE].to_numpy()
-    elif VALUE in table:
-        notes.append(f"The raw score was left out for {name}: some of its values are not numbers.")
+    for score in raw:
+        if score in table and np.isfinite(table[score]).all():
+            scores[score] = table[score].to_numpy()
+        elif score in table:
+            notes.append(f"{score} was left out for {name}: some of its values are not numbers.")
     floor = table[MEAN].to_numpy()
     reverse = metrics.auroc(event, floor) < 0.5
     return scores | ({f"{MEAN}_reversed": -floor} if reverse else {MEAN: floor})

@@ -21,7 +21,8 @@ class Sample:
     """The images that a group map is made of, a row each in every table.
 
     Args:
-        images: id, map, outcome (0/1) and, where there are such: subject, match, value, and the columns to predict.
+        images: id, map, outcome (0/1) and, where there are such: subject, match, value, the columns to predict, and
+            those to set beside the load.
         covariates: (n, p) as a model takes them; None where nothing is adjusted for.
     """
 
@@ -54,6 +55,7 @@ def gather(
     match: str | None,
     where: Mapping[str, str],
     predict: Sequence[str],
+    beside: Sequence[str],
     notes: list[str],
 ) -> Sample:
     """Maps with a row in the cohort, whose outcome, covariates and set are known; the others are named in `notes`.
@@ -75,6 +77,8 @@ def gather(
         known &= _known(images, images["match"].notna(), match, notes)
     if "value" in listed:
         images["value"] = pd.to_numeric(listed["value"], errors="coerce")
+    for name in beside:
+        images[name] = _numbers(listed if name in listed else people, name)
     for name in predict:
         if name in {*_OWN} - {outcome}:
             raise EvaluationError(f"{name!r} is the name of another column of load.csv; rename it in the cohort")
@@ -91,6 +95,13 @@ def gather(
         sample.images["subject"] = groups
     joining.check_numbers(sample.outcome, outcome)
     return sample
+
+
+def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
+    joining.require(table, [name])
+    if name in _OWN:
+        raise EvaluationError(f"{name!r} stands in load.csv already; leave it out of what is set beside")
+    return pd.to_numeric(table[name], errors="coerce").astype(float)
 
 
 def _known(images: pd.DataFrame, known: pd.Series, what: str, notes: list[str]) -> pd.Series:

@@ -1,0 +1,272 @@
+"""Draws a whole study of knees into a folder: images, masks, the table of the cohort, and the truth."""
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.errors import CohortError
+from anomaly.files import write_whole
+from anomaly.images import read
+from anomaly.progress import progress
+from anomaly.simulation.anatomy import SITES, Drawing, Lesions, draw_knee
+from anomaly.simulation.folders import claim, write_truth
+from anomaly.simulation.knee_files import ENDINGS, flagged, stored, write_pixels
+from anomaly.simulation.knee_sheet import write_knee_sheet
+from anomaly.simulation.population import DEFAULT, FINDINGS, GRADED, MONTHS, draw_population
+from anomaly.simulation.truth import facts
+from anomaly.streams import ordered
+
+SCANNERS = 3
+SIDES = {0: "right", 1: "left"}
+AHEAD = 4  # scans handed to each process before the first is waited for
+HURTING = ("effusion", "marrow")  # what a twin lacks
+PERSON = ("age", "sex", "bmi", "site", "womac", "pain", "normal", "split")
+OUTCOMES = ("pair", "progression", "incidence", "time", "event")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """One scan to be drawn: whose, which, on which scanner, with which findings."""
+
+    id: str
+    person: int
+    knee: int
+    number: int
+    site: int
+    lesions: Lesions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """What all scans of a study share: where their files go and how they are drawn."""
+
+    out: Path
+    dims: int
+    size: int
+    seed: int
+    twins: bool
+
+    def file(self, kind: str, scan_id: str) -> str:
+        """Path of an image, its masks or its twin, from the folder of the study."""
+        return f"{kind}/{scan_id}{ENDINGS[self.dims]}"
+
+    def draw(self, scan: Scan, lesions: Lesions) -> Drawing:
+        """The scan with the findings given."""
+        return draw_knee(
+            lesions, person=scan.person, knee=scan.knee, scan=scan.number, side=SIDES[scan.knee],
+            site=SITES[scan.site], seed=self.seed, dims=self.dims, size=self.size,
+        )  # fmt: skip
+
+    def take(self, scan: Scan) -> tuple[float, float]:
+        """Write the files of a scan unless they are all there.
+
+        Returns the mean of its pixels as stored, and the mean size of their difference from the twin's (NaN where
+        no twin is drawn).
+        """
+        kinds = ("images", "masks", "twins") if self.twins else ("images", "masks")
+        paths = {kind: self.out / self.file(kind, scan.id) for kind in kinds}
+        if all(path.exists() for path in paths.values()):
+            return _measured({kind: read(paths[kind]).pixels for kind in kinds if kind != "masks"})
+        drawing = self.draw(scan, scan.lesions)
+        pixels = stored(drawing.image, self.dims)
+        contents = {"images": pixels, "masks": flagged(drawing.masks)}
+        if self.twins:
+            without = Lesions(**{**asdict(scan.lesions), **dict.fromkeys(HURTING, 0.0)})
+            same = without == scan.lesions
+            contents["twins"] = pixels if same else stored(self.draw(scan, without).image, self.dims)
+        for kind, path in paths.items():
+            write_pixels(path, contents[kind], drawing.affine)
+        return _measured(contents)
+
+
+def simulate_knees(
+    out: Path | str,
+    *,
+    persons: int = 200,
+    dims: int = 2,
+    size: int = 96,
+    image_months: Sequence[int] = (0, 24),
+    twins: bool = False,
+    seed: int = 0,
+    workers: int | None = None,
+) -> Path:
+    """Draw a study of knees whose truth is known: who has which finding, who has pain, who gets worse.
+
+    A second call with the same settings goes on where the first was stopped; the files do not depend on the number
+    of workers. In a script, call it below `if __name__ == "__main__":`, as it starts other processes.
+
+    Args:
+        out: gets `cohort.csv`, `truth.json`, `README.txt`, `preview.png`, `images/`, `masks/` and, if asked for,
+            `twins/`.
+        persons: 10 or more, with two knees each.
+        dims: 2 for sagittal slices (PNG, 8 bit), 3 for volumes (NIfTI).
+        size: pixels of a side; in 3D, voxels from head to foot and from front to back.
+        image_months: visits with images, of 0, 12, 24, 36 and 48; 0 must be among them.
+        twins: draw each scan once more without effusion and marrow lesions.
+        seed: 0 or more; the same seed gives the same bytes.
+        workers: processes; None takes one a core.
+
+    Returns:
+        The path of `cohort.csv`.
+
+    Raises:
+        CohortError: arguments out of range, or a folder that holds a simulation made with others.
+    """
+    studio = Studio(out=Path(out), dims=dims, size=size, seed=seed, twins=twins)
+    months = sorted(set(image_months))
+    _check(dims, months, workers)
+    table = draw_population(persons, seed=seed, sites=SCANNERS)
+    scanned = _scanned(table, months)
+    scans = [_scan(row) for row in scanned.to_dict("records")]
+    studio.draw(scans[0], scans[0].lesions)  # says what is wrong with the size before anything is written
+    claim(studio.out, _settings(studio, persons, months))
+    measured = _all_taken(studio, scans, workers or os.cpu_count() or 1)
+    scanned["mean_intensity"], scanned["twin_difference"] = zip(*measured, strict=True)
+    cohort = _cohort(scanned, studio)
+    path = studio.out / "cohort.csv"
+    write_whole(path, cohort.to_csv(index=False, lineterminator="\n"))
+    known = facts(scanned[scanned["visit"] == 0], sites=SCANNERS)
+    write_truth(studio.out, _settings(studio, persons, months), {**known, "images": len(cohort)})
+    write_whole(studio.out / "README.txt", ABOUT.format(persons=persons, images=len(cohort), months=_listed(months)))
+    write_knee_sheet(studio.out, cohort)
+    return path
+
+
+def _check(dims: int, months: Sequence[int], workers: int | None) -> None:
+    if dims not in ENDINGS:
+        raise CohortError(f"dims is {dims}; give 2 for slices or 3 for volumes")
+    if 0 not in months or not set(months) <= set(MONTHS):
+        raise CohortError(
+            f"images are asked for at months {_listed(months) or 'none'}; visits are at {_listed(MONTHS)}, "
+            "and 0 must be among those with images"
+        )
+    if workers is not None and workers < 1:
+        raise CohortError(f"workers is {workers}; give 1 or more, or leave it out")
+
+
+def _settings(studio: Studio, persons: int, months: Sequence[int]) -> dict[str, Any]:
+    settings = {name: value for name, value in asdict(studio).items() if name != "out"}
+    return {
+        "kind": "knees",
+        "persons": persons,
+        **settings,
+        "image_months": list(months),
+        "coefficients": asdict(DEFAULT),
+    }
+
+
+def _scanned(table: pd.DataFrame, months: Sequence[int]) -> pd.DataFrame:
+    """The rows of visits with an image that were attended, with ids."""
+    rows = table[table["attended"] & table["visit"].isin(months)].reset_index(drop=True)
+    width = max(4, len(str(int(table["person"].max()) + 1)))
+    rows["subject"] = [f"sim{person + 1:0{width}d}" for person in rows["person"]]
+    sides = rows["knee"].map(SIDES).str[0].str.upper()
+    rows["id"] = rows["subject"] + "-" + sides + "-m" + rows["visit"].map("{:02d}".format)
+    return rows
+
+
+def _scan(row: dict[Any, Any]) -> Scan:
+    number = (row["person"] * len(SIDES) + row["knee"]) * len(MONTHS) + MONTHS.index(row["visit"])
+    return Scan(
+        id=row["id"], person=row["person"], knee=row["knee"], number=number, site=row["site"],
+        lesions=Lesions(**{name: row[name] for name in FINDINGS}),
+    )  # fmt: skip
+
+
+def _measured(pixels: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """The mean of an image, and the mean size of its difference from its twin, in units as stored."""
+    image = pixels["images"].astype(np.float64)
+    return float(image.mean()), float(np.abs(image - pixels["twins"]).mean()) if "twins" in pixels else float("nan")
+
+
+def _all_taken(studio: Studio, scans: Sequence[Scan], workers: int) -> Iterator[tuple[float, float]]:
+    """What `Studio.take` says of each scan, all of them drawn by the end, in this process or in several."""
+    with progress("drawing knees", len(scans), unit="scans") as bar:
+        for measured in _taken(studio, scans, min(workers, len(scans))):
+            bar.advance()
+            yield measured
+
+
+def _taken(studio: Studio, scans: Sequence[Scan], workers: int) -> Iterator[tuple[float, float]]:
+    if workers == 1:
+        yield from map(studio.take, scans)
+        return
+    # Ctrl-C reaches every process: those that draw finish the scan in hand, and this one tells them to end.
+    quiet = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=quiet) as pool:
+        yield from ordered(pool, studio.take, scans, ahead=AHEAD * workers)
+
+
+def _cohort(scanned: pd.DataFrame, studio: Studio) -> pd.DataFrame:
+    """The table that is written: one row an image."""
+    columns = {
+        "id": scanned["id"],
+        "path": [studio.file("images", one) for one in scanned["id"]],
+        "subject": scanned["subject"],
+        "side": scanned["knee"].map(SIDES),
+        "visit": scanned["visit"],
+        **{name: scanned[name] for name in (*PERSON, *OUTCOMES, *GRADED.values())},
+        "site": [SITES[site].name for site in scanned["site"]],
+        **{f"true_{name}": scanned[name] for name in FINDINGS},
+        "masks": [studio.file("masks", one) for one in scanned["id"]],
+    }
+    if studio.twins:
+        columns["twin"] = [studio.file("twins", one) for one in scanned["id"]]
+        columns["twin_difference"] = scanned["twin_difference"].round(6)
+    return pd.DataFrame({**columns, "simulated": 1})
+
+
+def _listed(months: Sequence[int]) -> str:
+    return ", ".join(map(str, months))
+
+
+ABOUT = """A SIMULATED study of knees
+==========================
+
+Everything in this folder was drawn by a program. Nobody in it exists, no patient was imaged, and no figure
+obtained from it says anything about real knees. It is here to try methods where the truth is known.
+
+{persons} persons with two knees each, {images} images. They are seen every year for four years; images are made at
+months {months}. Some persons leave the study, the older and those in pain a little more often.
+
+How it comes about
+- Knees differ in severity, which is in part the person's (age, BMI, female sex and chance) and in part their own.
+- Severity makes effusion (fluid), marrow lesions and thinning of cartilage; many knees have none.
+- Osteophytes come with age and are a decoy: they cause nothing.
+- Effusion and marrow lesions hurt, the more the more sensitive the person. Both may grow or shrink over the years.
+- Cartilage is lost faster with marrow lesions and effusion at baseline and with a high BMI, and by the knee's
+  own rate, which nothing shows.
+- Sites differ in their scanner, and a little in age and BMI: a confounder.
+
+Files
+- cohort.csv: one row an image, see below.
+- images/: 2D, 8 bit grey of one scale; 3D, NIfTI with an affine in mm.
+- masks/: where the findings are, the sum of 1 (effusion), 2 (marrow), 4 (thinning), 8 (osteophytes).
+- twins/ (if asked for): the same scan of the same knee without effusion and marrow lesions.
+- truth.json: all coefficients, counts, rates, and how well outcomes can be predicted at best.
+- preview.png: some of the knees, with their findings outlined.
+
+Columns of cohort.csv
+- id, path, subject, side; visit in months; age in years at baseline, sex (1 female), bmi in kg/m2, site
+- womac: pain from 0 to 20 at the visit; pain: 1 where womac is 4 or more
+- normal: 1 where neither knee of the person has any pain or finding at baseline
+- split: train (two thirds of the normal persons) or test (everybody else)
+- at baseline only:
+  pair: a number shared by both knees of a person where one has womac 0 and the other 4 or more
+  progression: 1 where more cartilage than a limit was lost within four years, empty where the person left before
+  time, event: years to the visit at which that was first seen (event 1), or to the last visit (event 0)
+  incidence: 1 where a knee without pain at baseline had pain at month 24, 36 or 48; empty where it had pain
+  at baseline, or where the person left without it
+- effusion_grade, marrow_grade, cartilage_grade, osteophyte_grade: 0 to 3 as a reader would say, with errors
+- true_effusion, true_marrow, true_thinning, true_osteophytes: severity, 0 none, 1 severe
+- masks, twin: paths; twin_difference: mean size of image minus twin; simulated: always 1
+"""
