@@ -22,9 +22,16 @@ _CALF = (
     *((41, -37, -36), (34, -42, -35.5), (20, -47, -37), (5, -51, -37), (-12, -55, -34), (-30, -58, -30)),
     *((-50, -60, -28), (-70, -60, -27), (-110, -58, -26)),
 )
-_POPLITEUS = ((-3, -28, -27), (-12, -29.5, -23.5), (-25, -28, -18.5), (-45, -26, -15.5), (-70, -25.5, -15), (-110, -25, -14))
+_POPLITEUS = (
+    *((-3, -28, -27), (-12, -29.5, -23.5), (-25, -28, -18.5), (-45, -26, -15.5)),
+    *((-70, -25.5, -15), (-110, -25, -14)),
+)
 _QUADRICEPS_TENDON = ((110, 34, 37), (85, 36, 40), (70, 38.5, 44), (60, 40.5, 47.2), (52, 41.5, 48.6), (46, 43, 48))
-_PATELLAR_TENDON = ((17, 45.5, 49.5), (8, 42.5, 47.8), (-6, 35.8, 41), (-18, 29.5, 34.4), (-27, 25, 29.7), (-36, 22, 24.5))
+_PATELLAR_TENDON = (
+    *((17, 45.5, 49.5), (8, 42.5, 47.8), (-6, 35.8, 41), (-18, 29.5, 34.4)),
+    *((-27, 25, 29.7), (-36, 22, 24.5)),
+)
+_BRANCHES = ((-31, 46, 1.3), (-33, 51, 1.0), (-31, -6, 1.3), (-45, 28, 1.1), (-52, -32, 1.2), (36, 62, 0.9))
 _HOFFA = ((17, 38, 45), (8, 24, 44), (0, 20, 40), (-6, 21, 37), (-14, 22, 33), (-23, 23, 27))
 _POUCH = ((78, 19, 19), (66, 26, 26), (56, 31.5, 31.5), (48, 33, 33), (38, 31, 31), (20, 30, 30))
 
@@ -56,7 +63,7 @@ def lay_fluid(
     """The film of fluid of every knee, and the pool of an effusion in and around the suprapatellar pouch."""
     film = _pool(points, places, build.pool, build)
     canvas.lay(coverage(film - 0.8, points.pixel) * np.float32(0.8), signal["synovium"])
-    canvas.lay(coverage(film, points.pixel), signal["fluid"] * np.float32(0.85))
+    canvas.lay(coverage(film, points.pixel), signal["fluid"] * 0.85)
     if effusion > 0:
         begun = np.float32(min(effusion / 0.12, 1.0))  # a thin pool begins faint, so that nothing jumps at 0
         pool = coverage(_pool(points, places, build.pool + 8.0 * effusion, build), points.pixel) * begun
@@ -103,8 +110,11 @@ def lay_marrow_lesions(
         bone = bones[int(number)]
         at = bone.points
         height = z - 32 if number == 2 else z
-        away = np.sqrt(((at.x - np.float32(x)) / np.float32(1.3)) ** 2 + (at.y - np.float32(y)) ** 2
-                       + ((at.z - np.float32(height)) / np.float32(0.85)) ** 2)
+        away = np.sqrt(
+            ((at.x - np.float32(x)) / np.float32(1.3)) ** 2
+            + (at.y - np.float32(y)) ** 2
+            + ((at.z - np.float32(height)) / np.float32(0.85)) ** 2
+        )
         ragged = away * (1 + 0.16 * grain(at, width=(5.0, 5.0, 5.0), offset=build.textures[1]))
         radius = np.float32(size * (4.0 + 8.0 * marrow))
         cloud = step(ragged, float(radius), float(radius) * 0.25) * np.float32(min(marrow / 0.4, 1.0) ** 0.7)
@@ -129,9 +139,12 @@ def _with_patella(points: Points, build: Build) -> Points:
 def _pool(points: Points, places: Places, thickness: float, build: Build) -> np.ndarray:
     """A lens along the pouch: `thickness` is half its greatest width in mm."""
     middle, _ = outline(_with_patella(points, build), _POUCH)
-    along = step(points.z, 84 + 0, 62) * step(points.z, 20, 52)
-    half = np.float32(thickness) * along * np.sqrt(np.clip(1 - (points.x / np.float32(34)) ** 2, 0, 1))
-    return np.abs(points.y - middle - np.float32(places.pool) * along) * np.float32(0.85) - half
+    along = step(points.z, 84, 62) * step(points.z, 20, 52)
+    wide = along * np.sqrt(np.clip(1 - (points.x / np.float32(34)) ** 2, 0, 1))
+    # Beyond its ends a lens of no thickness would still cover half a pixel, and leave a line across the picture.
+    closed = np.float32(points.pixel + 1.0) * (1 - np.minimum(wide * 10, 1))
+    away = np.abs(points.y - middle - np.float32(places.pool) * along) * np.float32(0.85)
+    return away - np.float32(thickness) * wide + closed
 
 
 def _lay_vessels(canvas: Canvas, points: Points, build: Build, signal: dict[str, float]) -> None:
@@ -143,8 +156,8 @@ def _lay_vessels(canvas: Canvas, points: Points, build: Build, signal: dict[str,
         tube = np.hypot(points.y - y, points.x - x) - np.float32(radius)
         canvas.lay(coverage(tube - 0.8, points.pixel), signal["capsule"])
         canvas.lay(coverage(tube, points.pixel), signal["vessel"])
-    for y, z, radius in ((-31, 46, 1.3), (-33, 51, 1.0), (-31, -6, 1.3), (-45, 28, 1.1), (-52, -32, 1.2), (36, 62, 0.9)):
-        branch = rod(points, x=-14.0, y=y, z=z + 3 * float(np.sin(wander + y)), reach=16.0, radius=radius)
+    for at, height, radius in _BRANCHES:
+        branch = rod(points, x=-14.0, y=at, z=height + 3 * float(np.sin(wander + at)), reach=16.0, radius=radius)
         canvas.lay(coverage(branch, points.pixel), signal["vessel"])
 
 

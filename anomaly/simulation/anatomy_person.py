@@ -111,5 +111,3 @@ def places_of(seed: int, person: int, knee: int) -> Places:
 def scan_stream(seed: int, scan: int) -> np.random.Generator:
     """The random numbers of one scan: how the knee lies, the coil's field, the noise."""
     return np.random.default_rng([seed, _SCAN, scan])
-
-

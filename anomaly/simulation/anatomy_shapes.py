@@ -84,7 +84,8 @@ def strip(points: Points, rows: Sequence[tuple[float, float, float]]) -> np.ndar
 def outline(points: Points, rows: Sequence[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray]:
     """The two curves of `strip` at the height of every point; beyond the rows their ends go on."""
     back, front = _curves(tuple(rows))
-    return tuple(np.interp(points.z, _HEIGHTS, curve).astype(np.float32) for curve in (back, front))  # type: ignore
+    one, other = (np.interp(points.z, _HEIGHTS, curve).astype(np.float32) for curve in (back, front))
+    return one, other
 
 
 def step(values: np.ndarray, start: float, stop: float) -> np.ndarray:

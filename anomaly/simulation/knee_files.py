@@ -26,7 +26,7 @@ def stored(image: np.ndarray, dims: int) -> np.ndarray:
 
 def flagged(masks: Mapping[str, np.ndarray]) -> np.ndarray:
     """The masks of the findings in one array of uint8: the sum of `FLAGS` over those that hold the pixel."""
-    return np.sum([masks[name] * np.uint8(flag) for name, flag in FLAGS.items()], axis=0, dtype=np.uint8)
+    return np.asarray(np.sum([masks[name] * np.uint8(flag) for name, flag in FLAGS.items()], axis=0, dtype=np.uint8))
 
 
 def write_pixels(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

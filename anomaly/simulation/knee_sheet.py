@@ -55,7 +55,8 @@ def _picks(cohort: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
     for name in FINDINGS:
         others = first[[f"true_{other}" for other in FINDINGS if other != name]].max(axis=1)
         most = (first[f"true_{name}"] - others / 2).idxmax()
-        yield f"{name} {first.loc[most, f'true_{name}']:.1f}", first.loc[most]
+        worst = first[first.index == most].iloc[0]
+        yield f"{name} {worst[f'true_{name}']:.1f}", worst
     pair = first[first["pair"] == 1].sort_values("womac", ascending=False)
     for caption, (_, row) in zip(("painful", "its painless pair"), pair.iterrows(), strict=False):
         yield f"{caption}, WOMAC {row['womac']}", row
