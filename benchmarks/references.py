@@ -1,9 +1,9 @@
 """The same figures from R and from here, on the same data: python -m benchmarks.references [--store].
 
-R's pROC (variance of DeLong, interval, paired test) on 50 drawn data sets with ties; R's survival (clogit on
-infert, coxph on Rossi's prisoners with and without clusters, the log-rank tests). Prints a Markdown table of the
-largest differences and fails where one is above its limit. --store keeps pROC's results, with the data they
-were made from, in tests/data/proc.json, which the suite compares without R.
+R's pROC (variance of DeLong, interval, paired test) on 50 drawn data sets with ties; R's survival (coxph with and
+without clusters, clogit, the log-rank tests) on six drawn sets, on infert and, where lifelines is installed, on Rossi's
+prisoners. Prints a Markdown table of the largest differences and fails where one is above its limit. --store keeps R's
+results on drawn sets, with the data they were made from, in tests/data/, which the suite compares without R.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from anomaly.statistics.hazards import cox
 from anomaly.statistics.paired import conditional_odds_ratio
 from anomaly.statistics.survival import log_rank
 
-STORED = Path(__file__).parents[1] / "tests" / "data" / "proc.json"
-SETS = 50
+STORED = Path(__file__).parents[1] / "tests" / "data"
+SETS, STUDIES = 50, 6
 PROC_LIMIT, SURVIVAL_LIMIT = 1e-10, 1e-6
+SURVIVAL = ("cox", "cox_error", "concordance", "robust_error", "log_rank", "robust_score", "matched", "matched_error")
 FIGURES = ("auroc", "variance", "low", "high", "second", "z", "p_value")
 PACKAGES = {"pROC": "r-cran-proc", "survival": "r-cran-survival"}
 
@@ -46,14 +48,22 @@ rows <- lapply(split(read.csv(file.path(folder, "sets.csv")), ~set), function(d)
 keep(do.call(rbind, rows), "proc.csv")
 write.csv(infert, file.path(folder, "infert.csv"), row.names = FALSE)
 logit <- clogit(case ~ spontaneous + induced + strata(stratum), data = infert)
-rossi <- read.csv(file.path(folder, "rossi.csv"))
-formula <- Surv(week, arrest) ~ fin + age + race + wexp + mar + paro + prio
-plain <- coxph(formula, data = rossi)
-robust <- coxph(formula, data = rossi, cluster = pair)
-groups <- coxph(Surv(week, arrest) ~ factor(third), data = rossi, cluster = pair, ties = "breslow")
-keep(c(coef(logit), sqrt(diag(vcov(logit))), coef(plain)[1], sqrt(vcov(plain)[1, 1]), plain$concordance["concordance"],
-       sqrt(vcov(robust)[1, 1]), survdiff(Surv(week, arrest) ~ factor(third), data = rossi)$chisq,
-       summary(groups)$robscore["test"]), "survival.csv")
+keep(c(coef(logit), sqrt(diag(vcov(logit)))), "clogit.csv")
+followed <- function(d, formula) {
+  plain <- coxph(formula, data = d)
+  robust <- coxph(formula, data = d, cluster = pair)
+  groups <- coxph(Surv(time, event) ~ factor(third), data = d, cluster = pair, ties = "breslow")
+  c(coef(plain)[1], sqrt(vcov(plain)[1, 1]), plain$concordance["concordance"], sqrt(vcov(robust)[1, 1]),
+    survdiff(Surv(time, event) ~ factor(third), data = d)$chisq, summary(groups)$robscore["test"])
+}
+rows <- lapply(split(read.csv(file.path(folder, "studies.csv")), ~set), function(d) {
+  matched <- clogit(case ~ score + strata(stratum), data = d)
+  c(followed(d, Surv(time, event) ~ score + age), coef(matched), sqrt(vcov(matched)[1, 1]))
+})
+keep(do.call(rbind, rows), "studies_r.csv")
+file <- file.path(folder, "rossi.csv")
+if (file.exists(file))
+  keep(followed(read.csv(file), Surv(time, event) ~ score + age + race + wexp + mar + paro + prio), "rossi_r.csv")
 """
 
 
@@ -76,38 +86,57 @@ def ours(data: pd.DataFrame) -> list[float]:
     return [found.value, found.variance, found.low, found.high, second, pair.z, pair.p_value]
 
 
-def survival_differences(folder: Path, rossi: pd.DataFrame) -> dict[str, float]:
-    """The largest difference from R's survival, by what was compared."""
-    expected = np.loadtxt(folder / "survival.csv")
-    infert = pd.read_csv(folder / "infert.csv")
-    coefficients, errors = [], []
-    for name, other in (("spontaneous", "induced"), ("induced", "spontaneous")):
-        found = conditional_odds_ratio(infert["case"], infert[name], infert["stratum"], infert[[other]])
-        coefficients.append(np.log(found.value) / infert[name].std())
-        errors.append(np.sqrt(found.variance) / infert[name].std())
-    subject, scale = rossi["pair"], rossi["fin"].std()
-    columns = rossi.drop(columns=["week", "arrest", "fin", "third", "pair"])
-    plain = cox(rossi["week"], rossi["arrest"], rossi["fin"], columns)
-    robust = cox(rossi["week"], rossi["arrest"], rossi["fin"], columns, subject)
-    ranks = [log_rank(rossi["week"], rossi["arrest"], rossi["third"], who).statistic for who in (None, subject)]
-    compared = {
-        "clogit, infert: coefficients": (coefficients, expected[:2]),
-        "clogit, infert: standard errors": (errors, expected[2:4]),
-        "coxph, Rossi: coefficient": (np.log(plain.hazard_ratio.value) / scale, expected[4]),
-        "coxph, Rossi: standard error": (np.sqrt(plain.hazard_ratio.variance) / scale, expected[5]),
-        "coxph, Rossi: concordance": (plain.concordance, expected[6]),
-        "coxph, Rossi, cluster: standard error": (np.sqrt(robust.hazard_ratio.variance) / scale, expected[7]),
-        "survdiff, Rossi: chi-squared": (ranks[0], expected[8]),
-        "coxph, Rossi, cluster: robust score test": (ranks[1], expected[9]),
-    }
-    return {name: float(np.max(np.abs(np.subtract(here, there)))) for name, (here, there) in compared.items()}
+def draw_study(number: int) -> pd.DataFrame:
+    """One study of 60 to 120 images in pairs: yearly times with many ties, and sets of one case and 1 to 3 controls."""
+    rng = np.random.default_rng([number, STUDIES, 1])
+    size = 2 * int(rng.integers(30, 61))
+    score, age = rng.normal(size=size).round(2), rng.integers(45, 80, size)
+    years, end = np.ceil(rng.exponential(4 * np.exp(-0.5 * score))), rng.integers(2, 7, size)
+    stratum = np.sort(rng.integers(0, size // 3, size))
+    case = (pd.Series(score + rng.normal(size=size)).groupby(stratum).rank() == 1).astype(int)
+    third = np.searchsorted(np.quantile(age, [1 / 3, 2 / 3]), age)
+    return pd.DataFrame(
+        {"set": number, "time": np.minimum(years, end).astype(int), "event": (years <= end).astype(int), "score": score}
+        | {"age": age, "pair": np.arange(size) // 2, "third": third, "stratum": stratum, "case": case}
+    )
 
 
-def read_rossi() -> pd.DataFrame:
-    """Rossi's prisoners, as lifelines ships them, in made-up pairs and in three groups of age."""
-    from lifelines.datasets import load_rossi
+def followed(data: pd.DataFrame, covariates: pd.DataFrame) -> list[float]:
+    """What R's survival is asked for, but for the matched sets, in the order of SURVIVAL."""
+    asked, scale = (data["time"], data["event"], data["score"], covariates), data["score"].std()
+    plain, robust = cox(*asked), cox(*asked, data["pair"])
+    ranks = [log_rank(data["time"], data["event"], data["third"], who).statistic for who in (None, data["pair"])]
+    errors = [float(np.sqrt(found.hazard_ratio.variance) / scale) for found in (plain, robust)]
+    return [float(np.log(plain.hazard_ratio.value) / scale), errors[0], plain.concordance, errors[1], *ranks]
 
-    rossi = load_rossi()
+
+def matched(case: pd.Series, score: pd.Series, sets: pd.Series, other: pd.DataFrame | None = None) -> list[float]:
+    """Coefficient and standard error, of one unit of the score, within matched sets."""
+    found = conditional_odds_ratio(case, score, sets, other)
+    return [float(np.log(found.value) / score.std()), float(np.sqrt(found.variance) / score.std())]
+
+
+def ours_study(data: pd.DataFrame) -> list[float]:
+    """What R's survival is asked for, in the order of SURVIVAL."""
+    return [*followed(data, data[["age"]]), *matched(data["case"], data["score"], data["stratum"])]
+
+
+def infert_difference(folder: Path) -> float:
+    """The largest difference of coefficients and standard errors of the two abortion counts of R's infert."""
+    data, there = pd.read_csv(folder / "infert.csv"), np.loadtxt(folder / "clogit.csv")
+    pairs = (("spontaneous", "induced"), ("induced", "spontaneous"))
+    here = [matched(data["case"], data[name], data["stratum"], data[[other]]) for name, other in pairs]
+    return float(np.abs(np.array(here).T.ravel() - there).max())
+
+
+def read_rossi() -> pd.DataFrame | None:
+    """Rossi's prisoners, as lifelines ships them, in made-up pairs and three groups of age; None without lifelines."""
+    try:
+        from lifelines.datasets import load_rossi
+    except ImportError:
+        print("Rossi's prisoners are NOT compared: `pip install lifelines` brings them (it holds pandas below 3)\n")
+        return None
+    rossi = load_rossi().rename(columns={"week": "time", "arrest": "event", "fin": "score"})
     third = np.searchsorted(np.quantile(rossi["age"], [1 / 3, 2 / 3]), rossi["age"])
     return rossi.assign(pair=np.arange(len(rossi)) // 2, third=third)
 
@@ -130,45 +159,62 @@ def _r_has(package: str) -> bool:
     return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
-def ask_r(folder: Path, sets: pd.DataFrame, rossi: pd.DataFrame) -> np.ndarray:
-    """One run of R over all data; pROC's answers (sets, figures)."""
+def ask_r(folder: Path, sets: pd.DataFrame, studies: pd.DataFrame, rossi: pd.DataFrame | None) -> None:
+    """One run of R over all data, whose answers lie in the folder."""
     sets.to_csv(folder / "sets.csv", index=False)
-    rossi.to_csv(folder / "rossi.csv", index=False)
+    studies.to_csv(folder / "studies.csv", index=False)
+    if rossi is not None:
+        rossi.to_csv(folder / "rossi.csv", index=False)
     (folder / "ask.R").write_text(_R, encoding="utf-8")
     subprocess.run(["Rscript", str(folder / "ask.R"), str(folder)], check=True)
-    return np.loadtxt(folder / "proc.csv", delimiter=",")
 
 
-def store(sets: pd.DataFrame, answers: np.ndarray) -> None:
+def store(file: Path, sets: pd.DataFrame, figures: Sequence[str], answers: np.ndarray) -> None:
     """Keeps data and answers beside the tests; a number written by json reads back to the same bits."""
     kept: list[dict[str, Any]] = []
     for (number, data), answer in zip(sets.groupby("set"), answers, strict=True):
-        columns = {name: data[name].tolist() for name in ("outcome", "first", "second")}
-        kept.append({"set": number, **columns, "r": dict(zip(FIGURES, answer.tolist(), strict=True))})
+        columns = {str(name): data[name].tolist() for name in data if name != "set"}
+        kept.append({"set": number, **columns, "r": dict(zip(figures, answer.tolist(), strict=True))})
     lines = ",\n".join(json.dumps(each, separators=(",", ":")) for each in kept)
-    write_whole(STORED, f"[\n{lines}\n]\n".encode())
+    write_whole(file, f"[\n{lines}\n]\n".encode())
 
 
 def main() -> None:
     """Ask R, compare, print, and store when told to."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", action="store_true", help=f"write {STORED.name} for the tests")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", action="store_true", help="write R's results on drawn sets for the tests")
     asked = parser.parse_args()
     ensure_r()
-    sets, rossi = pd.concat([draw(number) for number in range(SETS)]), read_rossi()
+    sets = pd.concat([draw(number) for number in range(SETS)])
+    studies, rossi = pd.concat([draw_study(number) for number in range(STUDIES)]), read_rossi()
     with tempfile.TemporaryDirectory() as name:
-        answers = ask_r(Path(name), sets, rossi)
-        others = survival_differences(Path(name), rossi)
-    here = np.array([ours(data) for _, data in sets.groupby("set")])
-    gaps = dict(zip(FIGURES, np.abs(here - answers).max(axis=0), strict=True))
-    rows = [(f"pROC, {SETS} sets with ties: {name}", gap, PROC_LIMIT) for name, gap in gaps.items()]
-    rows += [(name, gap, SURVIVAL_LIMIT) for name, gap in others.items()]
+        folder = Path(name)
+        ask_r(folder, sets, studies, rossi)
+        answers, times = (np.loadtxt(folder / file, delimiter=",") for file in ("proc.csv", "studies_r.csv"))
+        rows = _gaps(f"pROC, {SETS} sets with ties", FIGURES, [ours(data) for _, data in sets.groupby("set")], answers)
+        here = [ours_study(data) for _, data in studies.groupby("set")]
+        rows += _gaps(f"survival, {STUDIES} drawn studies", SURVIVAL, here, times)
+        rows.append(("clogit, infert", infert_difference(folder), SURVIVAL_LIMIT))
+        if rossi is not None:
+            columns = rossi.drop(columns=["time", "event", "score", "third", "pair"])
+            there = np.loadtxt(folder / "rossi_r.csv")[None]
+            rows += _gaps("coxph, Rossi", SURVIVAL[:6], [followed(rossi, columns)], there)
     print("| compared with R | largest difference | allowed |\n|---|---|---|")
     print("\n".join(f"| {name} | {gap:.1e} | {limit:.0e} |" for name, gap, limit in rows))
     if asked.store:
-        store(sets, answers)
+        store(STORED / "proc.json", sets, FIGURES, answers)
+        store(STORED / "survival.json", studies, SURVIVAL, times)
     if any(gap > limit for _, gap, limit in rows):
         sys.exit("a difference is above what is allowed")
+
+
+def _gaps(
+    title: str, figures: Sequence[str], here: list[list[float]], there: np.ndarray
+) -> list[tuple[str, float, float]]:
+    """A row a figure: its name, the largest difference over all sets, and what is allowed."""
+    limit = PROC_LIMIT if figures is FIGURES else SURVIVAL_LIMIT
+    gaps = np.abs(np.array(here) - there).max(axis=0)
+    return [(f"{title}: {name}", float(gap), limit) for name, gap in zip(figures, gaps, strict=True)]
 
 
 if __name__ == "__main__":

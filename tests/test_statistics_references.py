@@ -1,13 +1,17 @@
-"""R's pROC on fifty drawn data sets with ties, stored by `python -m benchmarks.references --store`."""
+"""R's pROC and survival on drawn data sets with ties, stored by `python -m benchmarks.references --store`."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from anomaly import statistics
+from anomaly.statistics import conditional_odds_ratio, cox, log_rank
 
-SETS = json.loads((Path(__file__).parent / "data" / "proc.json").read_text(encoding="utf-8"))
+DATA = Path(__file__).parent / "data"
+SETS = json.loads((DATA / "proc.json").read_text(encoding="utf-8"))
+STUDIES = json.loads((DATA / "survival.json").read_text(encoding="utf-8"))
 
 
 def test_the_stored_sets_have_ties_and_many_sizes():
@@ -32,3 +36,36 @@ def test_delong_is_that_of_proc(each):
         "p_value": pair.p_value,
     }
     assert here == pytest.approx(expected, abs=1e-10, rel=0)
+
+
+def test_the_stored_studies_have_ties_pairs_and_sets_of_several_controls():
+    assert len(STUDIES) == 6
+    for each in STUDIES:
+        assert len(set(each["time"])) < 10 < sum(each["event"]) < len(each["event"])
+        assert max(np.bincount(each["stratum"])) > 2
+
+
+@pytest.mark.parametrize("each", STUDIES, ids=lambda each: f"study{each['set']}")
+def test_hazards_and_rank_tests_are_those_of_survival(each):
+    scale, expected = np.std(each["score"], ddof=1), each["r"]
+    asked = (each["time"], each["event"], each["score"], np.array(each["age"], dtype=float))
+    plain, robust = cox(*asked), cox(*asked, each["pair"])
+    ranks = [log_rank(each["time"], each["event"], each["third"], who).statistic for who in (None, each["pair"])]
+    here = {
+        "cox": np.log(plain.hazard_ratio.value) / scale,
+        "cox_error": np.sqrt(plain.hazard_ratio.variance) / scale,
+        "concordance": plain.concordance,
+        "robust_error": np.sqrt(robust.hazard_ratio.variance) / scale,
+        "log_rank": ranks[0],
+        "robust_score": ranks[1],
+    }
+    assert here == pytest.approx({name: expected[name] for name in here}, abs=1e-6, rel=0)
+    assert abs(here["robust_error"] - here["cox_error"]) > 1e-3
+
+
+@pytest.mark.parametrize("each", STUDIES, ids=lambda each: f"study{each['set']}")
+def test_conditional_odds_are_those_of_clogit(each):
+    scale = np.std(each["score"], ddof=1)
+    found = conditional_odds_ratio(each["case"], each["score"], each["stratum"])
+    here = np.log(found.value) / scale, np.sqrt(found.variance) / scale
+    assert here == pytest.approx((each["r"]["matched"], each["r"]["matched_error"]), abs=1e-6, rel=0)

@@ -24,7 +24,8 @@ def cohort(size, effect=1.0, seed=0, visits=None):
 
 @pytest.fixture
 def rossi():
-    return pytest.importorskip("lifelines.datasets").load_rossi()
+    reason = "Rossi's reference values NOT checked here: pip install lifelines (drawn studies are, against R)"
+    return pytest.importorskip("lifelines.datasets", reason=reason).load_rossi()
 
 
 def test_kaplan_meier_by_hand():
@@ -203,7 +204,8 @@ def test_time_dependent_auroc_weighs_by_the_chance_of_being_watched(visits):
 
 
 def test_time_dependent_auroc_agrees_with_scikit_survival():
-    sksurv_metrics, util = pytest.importorskip("sksurv.metrics"), pytest.importorskip("sksurv.util")
+    reason = "scikit-survival NOT compared here: pip install scikit-survival (the weights by hand are, above)"
+    sksurv_metrics, util = (pytest.importorskip(f"sksurv.{name}", reason=reason) for name in ("metrics", "util"))
     time, event, score = cohort(200)
     known = util.Surv.from_arrays(event == 1, time)
     expected = sksurv_metrics.cumulative_dynamic_auc(known, known, np.round(score, 1), [0.7, 1.4])[0]
