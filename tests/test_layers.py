@@ -189,8 +189,10 @@ def test_what_is_imported_is_declared() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["anomaly.metrics", "anomaly.statistics", "anomaly.images", "anomaly.cohort", "anomaly.evaluation", "cli"]
-    + ["anomaly.simulation", "explain.association"],
+    [
+        *("anomaly.metrics", "anomaly.statistics", "anomaly.images", "anomaly.cohort", "anomaly.evaluation", "cli"),
+        *("anomaly.simulation", "explain.association"),
+    ],
 )
 def test_import_does_not_load_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
