@@ -16,7 +16,8 @@ def main() -> None:
         ["benchmarks.coverage"],
         ["benchmarks.multiplicity"],
         ["benchmarks.references"],
-        ["benchmarks.association"],
+        ["benchmarks.association", "--without-speed"],
+        ["benchmarks.cohorts"],
     ):
         subprocess.run([sys.executable, "-m", *command], check=True)
 
