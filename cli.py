@@ -238,8 +238,6 @@ def associate(
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=options.columns(predict),
         beside=options.columns(beside), folds=folds, alpha=alpha, robust=not pooled, seed=seed,
     )  # fmt: skip
-    for note in found.notes:
-        typer.echo(note, err=True)
     typer.echo(f"{found.headline}\npicture: {out / 'association.png'}")
     _end_with(len(found.failed), out / "errors.csv")
 

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, PercentFormatter
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
 
 from anomaly import metrics
 from anomaly.statistics import Curve
@@ -120,6 +122,16 @@ def survival(groups: Sequence[Curve], at: float, what: str) -> bytes:
     # Room for the numbers below the axis, which the layout does not know of.
     figure.subplots_adjust(left=0.13, right=0.97, top=0.97, bottom=0.2 + 0.04 * len(groups))
     return _png(figure)
+
+
+def stamped(content: bytes, words: str) -> bytes:
+    """A PNG with words in its lower right corner, so that a picture of what was simulated cannot be taken for more."""
+    picture = Picture.open(io.BytesIO(content)).convert("RGB")
+    font = ImageFont.load_default(15)
+    ImageDraw.Draw(picture).text((picture.width - 6, picture.height - 4), words, "#b00000", font, "rs")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> tuple[Figure, Axes]:

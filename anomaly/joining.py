@@ -15,6 +15,7 @@ from anomaly.errors import EvaluationError
 from anomaly.results import check_unique, some
 
 FEWEST = 10
+SIMULATED = "All of these images are simulated: the figures say what a method can do, nothing about people."
 _WITHOUT = {"normal", "control", "healthy", "no", "none", "negative", "benign", "0"}
 
 
@@ -139,6 +140,11 @@ def chosen(people: pd.DataFrame, where: Mapping[str, str], notes: list[str]) -> 
     asked = " and ".join(f"{name} {value}" for name, value in where.items())
     notes.append(f"{len(kept)} of {len(people)} rows of the cohort have {asked}; only these are used.")
     return kept
+
+
+def simulated(people: pd.DataFrame) -> bool:
+    """Whether all rows of a cohort say that their image was drawn by a program."""
+    return "simulated" in people and bool((people["simulated"].map(plain_text) == "1").all())
 
 
 def plain_text(value: object) -> str:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from anomaly import statistics
 from anomaly.errors import AnomalyError, EvaluationError
@@ -196,6 +197,10 @@ def test_simulated_images_are_called_so(tmp_path):
     assert not any("simulated" in note for note in run((scores, people), tmp_path / "real").notes)
     notes = run((scores, people.assign(simulated=1)), tmp_path / "drawn").notes
     assert any("All of these images are simulated" in note for note in notes)
+    for name in ("roc.png", "odds.png"):
+        red = [np.asarray(Image.open(tmp_path / where / name).convert("RGB")) for where in ("real", "drawn")]
+        counts = [int((pixels == (176, 0, 0)).all(axis=-1).sum()) for pixels in red]
+        assert counts[0] == 0 < counts[1]
 
 
 def test_persons_with_both_outcomes_are_named(whole):

@@ -20,6 +20,7 @@ from anomaly.evaluation.gathering import Question, gather
 from anomaly.evaluation.section import Section
 from anomaly.evaluation.survival import survival
 from anomaly.files import write_whole
+from anomaly.joining import SIMULATED
 
 _log = logging.getLogger(__name__)
 
@@ -133,18 +134,18 @@ def _write(result: Evaluation, names: list[str], sign: str, about: dict[str, Any
     tables |= {section.name: section.table for section in result.sections}
     for name, table in tables.items():
         write_whole(result.out / f"{name}.csv", table.to_csv(index=False))
-    for section in result.sections:
-        if section.figure is not None:
-            write_whole(result.out / f"{section.name}.png", section.figure)
+    event = result.images["outcome"].to_numpy() == 1
+    groups = {f"without {sign}": ~event, f"with {sign}": event}
+    drawn = {section.name: section.figure for section in result.sections if section.figure is not None}
+    drawn["roc"] = figures.roc(result.images, names)
+    drawn["distribution"] = figures.distribution(result.images["value"].to_numpy(), groups)
+    for name, picture in drawn.items():
+        made_up = SIMULATED in result.notes
+        write_whole(result.out / f"{name}.png", figures.stamped(picture, "SIMULATED") if made_up else picture)
     listed = {name: _records(tables[name]) for name in ("evaluation", "comparison")}
     facts = about | {"headline": result.headline, "notes": result.notes} | listed
     facts["sections"] = [_facts(section) for section in result.sections]
     write_whole(result.out / "evaluation.json", json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
-    write_whole(result.out / "roc.png", figures.roc(result.images, names))
-    event = result.images["outcome"].to_numpy() == 1
-    groups = {f"without {sign}": ~event, f"with {sign}": event}
-    pixels = figures.distribution(result.images["value"].to_numpy(), groups)
-    write_whole(result.out / "distribution.png", pixels)
     for note in result.notes:
         _log.info(note)
 

@@ -124,8 +124,8 @@ def adjusted_roc(data: Gathered, adjust: list[str], seed: int) -> Section | None
     pooled = metrics.auroc(images["outcome"], score)
     area = found.auroc
     sentence = (
-        f"Between people of the same {listed(adjust)} the AUROC is {interval(area)}, without regard to "
-        f"{'it' if len(adjust) == 1 else 'them'} {pooled:.2f}: the difference is what the covariates would tell anyway."
+        f"Between people of the same {listed(adjust)} the AUROC is {interval(area)}, between any two {pooled:.2f}; "
+        "the covariates account for the difference."
     )
     about = {"adjusted_for": ", ".join(adjust), "n": len(images), "events": int(images["outcome"].sum())}
     table = pd.DataFrame([about | ends("adjusted_auroc", area) | {"pooled_auroc": pooled, "method": area.method}])

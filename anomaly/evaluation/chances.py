@@ -23,10 +23,12 @@ def calibrated(data: Gathered, sign: str, seed: int) -> Section | None:
     if found.slope is not None:
         summary |= ends("slope", found.slope)
         slope = f" The slope is {interval(found.slope)}: 1 is right, below 1 the chances are too extreme."
+    far = f"gets {100 * found.scaled_brier:.0f} % of the way from knowing only how frequent {sign} is to knowing who"
+    if found.scaled_brier <= 0:
+        far = f"tells no more than how frequent {sign} is"
     sentence = (
         f"Read as a chance of {sign}, the score is off by {100 * found.error:.1f} points of a hundred on average "
-        f"(expected calibration error), and gets {100 * found.scaled_brier:.0f} % of the way from knowing only how "
-        f"frequent {sign} is to knowing who (scaled Brier score).{slope}"
+        f"(expected calibration error), and {far} (scaled Brier score {found.scaled_brier:z.2f}).{slope}"
     )
     caption = (
         "Chances by a logistic model of the score, each for persons the model was not fitted on; in the large and "

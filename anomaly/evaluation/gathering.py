@@ -133,8 +133,8 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
     others = [_scores_file(Path(other)) for other in compare]
     names = _add_scores(images, scored, others, notes)
     notes += [_TRAINED.format(table) for table in (file, *others) if scored_trained(table)]
-    if "simulated" in people and (people["simulated"].map(joining.plain_text) == "1").all():
-        notes.append("All of these images are simulated: the figures say what a method can do, nothing about people.")
+    if joining.simulated(people):
+        notes.append(joining.SIMULATED)
     return Gathered(
         images,
         people,

@@ -38,13 +38,28 @@ def simulate(kind: str, out: Path | str, /, **settings: Any) -> Path:
     """
     if kind not in KINDS:
         raise AnomalyError(f"there is no kind {kind!r} of cohort; choose one of {', '.join(KINDS)}")
-    takes = [name for name in inspect.signature(KINDS[kind]).parameters if name != "out"]
+    takes = {name: each.default for name, each in inspect.signature(KINDS[kind]).parameters.items() if name != "out"}
     given = {name: value for name, value in settings.items() if value is not None}
     if "persons" in takes and "count" in given:
         given["persons"] = given.pop("count")
-    for name in given:
+    for name, value in given.items():
         if name not in takes:
             raise AnomalyError(f"{kind} has no setting {name!r}; it has {', '.join(takes)}")
+        given[name] = _fitting(name, value, takes[name])
     if kind == "lesions" and "normals" not in given:
         raise AnomalyError("lesions are put into images of yours: name their folder or table (--normals)")
     return KINDS[kind](out=out, **given)
+
+
+def _fitting(name: str, value: Any, default: Any) -> Any:
+    """A value of the kind that a setting takes, as its default tells; a single number serves for a list of them."""
+    if isinstance(default, tuple) and isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,)
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    wanted = list | tuple if isinstance(default, tuple) else type(default)
+    if isinstance(default, bool | int | float | str | tuple) and not isinstance(value, wanted):
+        raise AnomalyError(f"{name} is {value!r}; expected something like {default!r}")
+    if isinstance(value, bool) and not isinstance(default, bool):
+        raise AnomalyError(f"{name} is {value!r}; expected something like {default!r}")
+    return value

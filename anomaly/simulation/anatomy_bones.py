@@ -17,7 +17,7 @@ _LOSS = 1.15  # severity at which nothing of the cartilage would be left
 # Rows (z, back, front) in mm.
 _SHAFT = ((110, -14, 13), (75, -13, 13.5), (62, -14, 15), (52, -17, 18), (42, -23, 23), (34, -26, 25), (24, -20, 20))
 _TIBIA = (
-    *((4, -24, 22.5), (-3, -25, 23.5), (-8, -25.5, 24), (-13, -24, 23), (-20, -20, 22.5), (-27, -17, 23.5)),
+    *((6, -27, 24.5), (-3, -27.5, 25), (-8, -27.5, 25), (-13, -25.5, 24), (-20, -20.5, 22.5), (-27, -17, 23.5)),
     *((-33, -15.5, 24), (-39, -14.5, 21.5), (-48, -14, 17.5), (-62, -13.5, 14), (-110, -13, 11)),
 )
 _PATELLA = (
@@ -120,7 +120,7 @@ def _tibia(points: Points, build: Build) -> np.ndarray:
     width = np.float32(37) - np.float32(20) * step(z, -8, -50)
     corner = np.float32(5.0) * ((x / np.float32(37)) ** 2).clip(0, 1)
     sagittal = strip(scaled, _TIBIA) + corner
-    return intersection(intersection(z - top, sagittal, 5.0), np.abs(x) - width, 9.0)
+    return intersection(intersection(z - top, sagittal, 3.5), np.abs(x) - width, 9.0)
 
 
 def _patella(points: Points) -> np.ndarray:
@@ -131,7 +131,7 @@ def _patella(points: Points) -> np.ndarray:
     front = front - np.float32(0.006) * points.x * points.x
     sagittal = np.abs(points.y - (back + front) / 2) - (front - back) / 2
     sagittal = np.maximum(sagittal, np.abs(points.z) - np.float32(23))
-    round_ = (np.hypot(points.x / 23, points.z / 24) - 1) * np.float32(22)
+    round_ = (np.hypot(points.x / 25, points.z / 30) - 1) * np.float32(25)
     return intersection(sagittal, round_, 4.0)
 
 
@@ -167,6 +167,6 @@ def _femoral_cartilage(points: Points, build: Build) -> np.ndarray:
 def _tibial_cartilage(points: Points, build: Build) -> np.ndarray:
     """On the plateau of each compartment, thickest in its middle."""
     y = points.y / np.float32(build.depth)
-    within = step(np.abs(y + 1.5), 22.5, 14)
+    within = step(np.abs(y + 1.5), 24.5, 15) * step(points.z, -11, -7)
     beside = step(np.abs(np.abs(points.x) - np.float32(COMPARTMENT)), 17, 11)
     return np.float32(1.05 * build.cartilage) * within * beside

@@ -13,8 +13,8 @@ CORTEX = 1.3  # mm
 
 # Rows (z, back, front) in mm.
 _BODY = (
-    *((110, -62, 49), (85, -62, 49), (65, -61, 52), (48, -59, 55.5), (33, -57, 57), (18, -56, 55), (4, -57, 48)),
-    *((-12, -60, 40.5), (-27, -63, 34.5), (-42, -65, 30), (-65, -66, 24), (-110, -63, 18)),
+    *((110, -63, 57), (85, -63, 56.5), (65, -62, 57), (48, -60, 59), (33, -58, 60), (18, -57, 58.5), (4, -58, 54)),
+    *((-12, -61, 48), (-27, -64, 42), (-42, -66, 37), (-65, -67, 31), (-110, -64, 24)),
 )
 _QUADRICEPS = ((110, 14, 40), (82, 15.5, 40), (70, 18, 38), (60, 24, 35.5), (53, 30, 33), (48, 32, 32))
 _HAMSTRING = ((110, -53, -19), (85, -54, -22), (66, -54, -28), (48, -53, -38), (34, -52, -44), (22, -50, -48))
@@ -52,8 +52,8 @@ def lay_soft_tissues(canvas: Canvas, points: Points, build: Build, signal: dict[
         canvas.lay(coverage(muscle, pixel), flesh, label="muscle")
     _lay_vessels(canvas, points, build, signal)
     pad = strip(points, _HOFFA)
-    septa = np.abs(grain(points, width=(5.0, 4.5, 3.0), offset=build.textures[4]))
-    strands = signal["septum"] * np.exp(-((septa / np.float32(0.16)) ** 2))
+    septa = np.abs(grain(points, width=(6.0, 6.0, 4.5), offset=build.textures[4]))
+    strands = signal["septum"] * np.exp(-((septa / np.float32(0.13)) ** 2))
     canvas.lay(coverage(pad, pixel), np.maximum(signal["fat"] * (1.1 + 0.08 * mottle), strands), label="fat")
 
 
@@ -150,9 +150,9 @@ def _pool(points: Points, places: Places, thickness: float, build: Build) -> np.
 def _lay_vessels(canvas: Canvas, points: Points, build: Build, signal: dict[str, float]) -> None:
     """The popliteal artery and vein, winding through the fat behind the joint, and branches across."""
     wander = np.float32(build.textures[0, 0])
-    for start, radius in ((-35.0, 2.6), (-40.0, 3.2)):
-        y = start + 3.0 * np.sin(points.z / 30 + wander) + np.float32(4) * step(points.z, -20, -70)
-        x = -8 + 6.0 * np.sin(points.z / 17 + wander)
+    for start, radius in ((-37.0, 2.2), (-43.5, 2.8)):
+        y = start + 1.5 * np.sin(points.z / 21 + wander) + np.float32(9) * step(points.z, 15, 85)
+        x = -12 + 5.0 * np.sin(points.z / 45 + wander)
         tube = np.hypot(points.y - y, points.x - x) - np.float32(radius)
         canvas.lay(coverage(tube - 0.8, points.pixel), signal["capsule"])
         canvas.lay(coverage(tube, points.pixel), signal["vessel"])
@@ -184,7 +184,7 @@ def _menisci(points: Points, joint: Joint, build: Build) -> np.ndarray:
     )
     aside = (np.abs(points.x) - np.float32(COMPARTMENT)) * np.float32(1.35)
     away = np.hypot(aside, points.y / np.float32(build.depth) + 2) - np.float32(2.0 * joint.loss)
-    ring = intersection(np.float32(12.5 - build.meniscus) - away, away - np.float32(22), 1.0)
+    ring = intersection(np.float32(12.0 - build.meniscus) - away, away - np.float32(24.5), 1.0)
     near = np.maximum(femur.plain - joint.femoral_cartilage, tibia.plain - joint.tibial_cartilage) - np.float32(8)
     return np.maximum(np.maximum(ring, wedge), near)
 

@@ -78,7 +78,8 @@ def strip(points: Points, rows: Sequence[tuple[float, float, float]]) -> np.ndar
     back, front = outline(points, rows)
     middle, half = (back + front) / 2, (front - back) / 2
     lean = np.float32(_lean(tuple(rows)))
-    return (np.abs(points.y - middle) - half) * lean
+    beyond = np.maximum(points.z - np.float32(rows[0][0]), np.float32(rows[-1][0]) - points.z)
+    return np.maximum((np.abs(points.y - middle) - half) * lean, beyond)
 
 
 def outline(points: Points, rows: Sequence[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ SHOWN, ACROSS = 12, 3
 PANEL, GAP, HEAD, LINE = 192, 8, 44, 20
 # Told apart by readers who see no red or no green, too (Okabe and Ito's palette).
 COLOURS = dict(zip(FINDINGS, ((86, 180, 233), (230, 159, 0), (204, 121, 167), (0, 158, 115)), strict=True))
+Row = dict[Any, Any]
 BACKGROUND, TEXT = (16, 16, 16), (220, 220, 220)
 
 
@@ -47,31 +49,34 @@ def write_knee_sheet(out: Path, cohort: pd.DataFrame) -> None:
     heatmaps.write_png(out / "preview.png", page)
 
 
-def _picks(cohort: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
+def _picks(cohort: pd.DataFrame) -> Iterator[tuple[str, Row]]:
     """Captions and rows: normal knees, each finding, a pair, one that progresses, one that begins to hurt."""
     first = cohort[cohort["visit"] == 0]
-    for _, row in first[first["normal"] == 1].drop_duplicates("site").head(2).iterrows():
+    for row in _rows(first[first["normal"] == 1].drop_duplicates("site").head(2)):
         yield f"normal, site {row['site']}", row
     for name in FINDINGS:
         others = first[[f"true_{other}" for other in FINDINGS if other != name]].max(axis=1)
-        most = (first[f"true_{name}"] - others / 2).idxmax()
-        worst = first[first.index == most].iloc[0]
-        yield f"{name} {worst[f'true_{name}']:.1f}", worst
+        clearest = (first[f"true_{name}"] - others / 2).sort_values().index[-1:]
+        for row in _rows(first.loc[clearest]):
+            yield f"{name} {row[f'true_{name}']:.1f}", row
     pair = first[first["pair"] == 1].sort_values("womac", ascending=False)
-    for caption, (_, row) in zip(("painful", "its painless pair"), pair.iterrows(), strict=False):
+    for caption, row in zip(("painful", "its painless pair"), _rows(pair), strict=False):
         yield f"{caption}, WOMAC {row['womac']}", row
     for outcome, told in (("progression", "progresses"), ("incidence", "hurts later")):
         yield from _followed(cohort, first[first[outcome] == 1], told)
 
 
-def _followed(cohort: pd.DataFrame, first: pd.DataFrame, told: str) -> Iterator[tuple[str, pd.Series]]:
-    """The first knee of these that has a later image, at baseline and at its last image."""
-    for _, row in first.iterrows():
-        same = cohort[(cohort["subject"] == row["subject"]) & (cohort["side"] == row["side"])]
+def _followed(cohort: pd.DataFrame, first: pd.DataFrame, told: str) -> Iterator[tuple[str, Row]]:
+    """The first of these knees that has a later image, at baseline and at its last image."""
+    for row in _rows(first):
+        same = _rows(cohort[(cohort["subject"] == row["subject"]) & (cohort["side"] == row["side"])])
         if len(same) > 1:
-            for _, each in same.iloc[[0, -1]].iterrows():
-                yield f"{told}, month {each['visit']}", each
+            yield from ((f"{told}, month {each['visit']}", each) for each in (same[0], same[-1]))
             return
+
+
+def _rows(table: pd.DataFrame) -> list[Row]:
+    return table.to_dict("records")
 
 
 def _slice(image: np.ndarray, flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,18 +10,18 @@ from anomaly.simulation.scanner import Site
 
 # Signal of each tissue in an intermediate-weighted image with fat suppression, as a share of the range.
 _SIGNALS = {
-    "skin": 0.34,
-    "fat": 0.17,
-    "septum": 0.28,
-    "muscle": 0.36,
-    "marrow": 0.20,
+    "skin": 0.42,
+    "fat": 0.20,
+    "septum": 0.36,
+    "muscle": 0.41,
+    "marrow": 0.24,
     "cortex": 0.03,
     "cartilage": 0.60,
     "meniscus": 0.05,
     "tendon": 0.05,
     "capsule": 0.10,
     "synovium": 0.42,
-    "vessel": 0.78,
+    "vessel": 0.70,
     "fluid": 0.95,
     "lesion": 0.80,
 }

@@ -103,3 +103,46 @@ def _matrix(knees: pd.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
 def _rounded(value: float) -> float:
     """To four digits: what lies beyond hangs on the machine's arithmetic, and the same seed gives the same bytes."""
     return round(float(value), 4)
+
+
+ABOUT = """A SIMULATED study of knees
+==========================
+
+Everything in this folder was drawn by a program. Nobody in it exists, no patient was imaged, and no figure
+obtained from it says anything about real knees. It is here to try methods where the truth is known.
+
+{persons} persons with two knees each, {images} images. They are seen every year for four years; images are made at
+months {months}. Some persons leave the study, the older and those in pain a little more often.
+
+How it comes about
+- Knees differ in severity, which is in part the person's (age, BMI, female sex and chance) and in part their own.
+- Severity makes effusion (fluid), marrow lesions and thinning of cartilage; many knees have none.
+- Osteophytes come with age and are a decoy: they cause nothing.
+- Effusion and marrow lesions hurt, the more the more sensitive the person. Both may grow or shrink over the years.
+- Cartilage is lost faster with marrow lesions and effusion at baseline and with a high BMI, and by the knee's
+  own rate, which nothing shows.
+- Sites differ in their scanner, and a little in age and BMI: a confounder.
+
+Files
+- cohort.csv: one row an image, see below.
+- images/: 2D, 8 bit grey of one scale; 3D, NIfTI with an affine in mm.
+- masks/: where the findings are, the sum of 1 (effusion), 2 (marrow), 4 (thinning), 8 (osteophytes).
+- twins/ (if asked for): the same scan of the same knee without effusion and marrow lesions.
+- truth.json: all coefficients, counts, rates, and how well outcomes can be predicted at best.
+- preview.png: some of the knees, with their findings outlined.
+
+Columns of cohort.csv
+- id, path, subject, side; visit in months; age in years at baseline, sex (1 female), bmi in kg/m2, site
+- womac: pain from 0 to 20 at the visit; pain: 1 where womac is 4 or more
+- normal: 1 where neither knee of the person has any pain or finding at baseline
+- split: train (two thirds of the normal persons) or test (everybody else)
+- at baseline only:
+  pair: a number shared by both knees of a person where one has womac 0 and the other 4 or more
+  progression: 1 where more cartilage than a limit was lost within four years, empty where the person left before
+  time, event: years to the visit at which that was first seen (event 1), or to the last visit (event 0)
+  incidence: 1 where a knee without pain at baseline had pain at month 24, 36 or 48; empty where it had pain
+  at baseline, or where the person left without it
+- effusion_grade, marrow_grade, cartilage_grade, osteophyte_grade: 0 to 3 as a reader would say, with errors
+- true_effusion, true_marrow, true_thinning, true_osteophytes: severity, 0 none, 1 severe
+- masks, twin: paths; twin_difference: mean size of image minus twin; simulated: always 1
+"""

@@ -106,7 +106,7 @@ def associate(
     }  # fmt: skip
     facts = settings | facts_of(found, read, table, alpha, sample.rows(model.images))
     result = Association(table, load, predicted, read.failed, headline_of(facts, table), notes, Path(out))
-    write(result, facts, found, read, read.values[sample.outcome == 0].mean(axis=0))
+    write(result, facts, found, read, sample)
     return result
 
 
@@ -147,4 +147,4 @@ def _loads(
     if not predict:
         return None
     load = loads(read.values, sample, folds=folds, robust=robust, seed=seed)
-    return pd.concat([sample.images.drop(columns=["map"]), load], axis=1)
+    return pd.concat([sample.images.drop(columns=["map", "image"], errors="ignore"), load], axis=1)

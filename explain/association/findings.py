@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anomaly.figures import stamped
 from anomaly.files import write_whole
 from anomaly.images import write_volume
+from anomaly.joining import SIMULATED
 from anomaly.statistics.estimates import groups_of
 from anomaly.statistics.permutation import Plan
 from explain.association import pictures
 from explain.association.groupmap import GroupMap
-from explain.association.maps import Maps
+from explain.association.maps import Maps, mean_image
 from explain.association.people import Sample
 from explain.association.regions import peak
 
@@ -115,8 +117,8 @@ def headline_of(facts: dict[str, Any], table: pd.DataFrame) -> str:
     )
 
 
-def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Maps, controls: np.ndarray) -> None:
-    """The files of an association; `controls` (V,) is the mean of their maps."""
+def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Maps, sample: Sample) -> None:
+    """The files of an association. The picture lies on the mean image of controls, or the mean of their maps."""
     out, t, p = result.out, maps.volume(found.t), maps.volume(found.p, 1.0)
     significant = p <= facts["alpha"]
     volumes = {"t": t, "p_corrected": p, "significant": np.where(significant, t, 0)}
@@ -132,8 +134,14 @@ def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Map
             (out / f"{file}.csv").unlink(missing_ok=True)  # of an earlier call
     told = {"headline": result.headline, "notes": result.notes} | facts
     write_whole(out / "association.json", json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
-    picture = pictures.association(t, significant, maps.volume(controls), maps.affine, result.regions, _title(facts))
-    write_whole(out / "association.png", picture)
+    controls = sample.outcome == 0
+    mean, under = maps.volume(maps.values[controls].mean(axis=0)), "mean map of the controls"
+    images = mean_image(sample.images.loc[controls, "image"], maps) if "image" in sample.images else None
+    if images is not None:
+        mean, under = images, "mean image of controls"
+    picture = pictures.association(t, significant, mean, maps.affine, result.regions, _title(facts), under)
+    made_up = SIMULATED in result.notes
+    write_whole(out / "association.png", stamped(picture, "SIMULATED") if made_up else picture)
     for note in result.notes:
         _log.info(note)
 

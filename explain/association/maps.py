@@ -1,8 +1,9 @@
 """Finds the maps of images, one a file, and reads them into one table of numbers on one grid."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from anomaly.results import check_unique, read_table, some
 
 _FORMATS = (".nii", ".nii.gz", ".npy")
 _MAP = re.compile(r"_(?:anomaly|map)$")
+_SHOWN = 40
 _FULL_WIDTH = 2 * np.sqrt(2 * np.log(2))  # of a Gaussian at half its height, in standard deviations
 
 
@@ -114,6 +116,21 @@ def read_maps(table: pd.DataFrame, mask: Path | None = None, smooth: float = 0.0
         )
     values, chosen = _masked(values[: len(kept)], first, mask)
     return Maps(values, chosen, first.affine, np.array(kept), pd.DataFrame(failed, columns=["id", "path", "error"]))
+
+
+def mean_image(paths: Iterable[str], grid: Maps) -> np.ndarray | None:
+    """The mean (*space) of the first images that can be read, from black to white; None where one is off the grid."""
+    shown = []
+    for path in islice(paths, _SHOWN):
+        try:
+            pixels = read(Path(path)).pixels.mean(axis=0)
+        except UnreadableImage:
+            continue
+        if pixels.shape != grid.mask.shape:
+            return None
+        low, high = np.percentile(pixels, (0.5, 99.5))
+        shown.append(np.clip((pixels - low) / max(high - low, np.finfo(np.float32).tiny), 0, 1))
+    return np.mean(shown, axis=0) if shown else None
 
 
 def same_grid(image: Image, other: Image) -> bool:

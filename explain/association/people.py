@@ -13,7 +13,7 @@ from anomaly.results import read_table, some
 from anomaly.statistics.design import design
 from explain.association.maps import list_maps
 
-_OWN = ("id", "map", "outcome", "subject", "match", "value", "load", "mean_of_map", "fold")
+_OWN = ("id", "map", "image", "outcome", "subject", "match", "value", "load", "mean_of_map", "fold")
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Sample:
     """The images that a group map is made of, a row each in every table.
 
     Args:
-        images: id, map, outcome (0/1) and, where there are such: subject, match, value, the columns to predict, and
-            those to set beside the load.
+        images: id, map, outcome (0/1) and, where there are such: image (what was scored), subject, match, value,
+            the columns to predict, and those to set beside the load.
         covariates: (n, p) as a model takes them; None where nothing is adjusted for.
     """
 
@@ -69,6 +69,10 @@ def gather(
     people = joining.chosen(read_table(cohort, "cohort", names=texts), where, notes)
     listed, people = joining.join(listed, people, folder, cohort_folder, notes)
     images = pd.DataFrame({"id": listed["id"], "map": listed["map"]})
+    if {"path", "heatmap"} <= set(listed):
+        images["image"] = [str(folder / str(path)) for path in listed["path"]]
+    if joining.simulated(people):
+        notes.append(joining.SIMULATED)
     images["outcome"] = joining.events(people, outcome, positive, notes)
     joining.require(people, [*texts[bool(subject) :], *adjust])
     known = _known(images, images["outcome"].notna() & images["map"].notna(), f"{outcome} or map", notes)

@@ -1,4 +1,4 @@
-"""Draws a group map: t over the mean map of the controls, significant regions outlined, with one colour scale."""
+"""Draws a group map: t over the mean of the controls, significant regions outlined, with one colour scale."""
 
 import io
 
@@ -22,27 +22,39 @@ _PLANES = (("axial", "z", 2, "RL"), ("coronal", "y", 1, "RL"), ("sagittal", "x",
 
 
 def association(
-    t: np.ndarray, significant: np.ndarray, mean: np.ndarray, affine: np.ndarray, regions: pd.DataFrame, title: str
+    t: np.ndarray,
+    significant: np.ndarray,
+    mean: np.ndarray,
+    affine: np.ndarray,
+    regions: pd.DataFrame,
+    title: str,
+    under: str = "mean map of the controls",
 ) -> bytes:
-    """PNG of t (*space) over `mean` (*space), `significant` (*space) outlined.
+    """PNG of t (*space) over `mean` (*space), which is called `under`, `significant` (*space) outlined.
 
     A picture is shown as stored. Of a volume, slices through the peaks of the first three regions (through the
     largest t where there is none), the patient's right on the left, where `affine` (4, 4) tells it.
     """
     if t.ndim == 2:
-        return _picture(t, significant, mean, affine, regions, title)
+        return _picture(t, significant, mean, affine, regions, title, under)
     return _volume(t, significant, mean, affine, regions, title)
 
 
 def _picture(
-    t: np.ndarray, significant: np.ndarray, mean: np.ndarray, affine: np.ndarray, regions: pd.DataFrame, title: str
+    t: np.ndarray,
+    significant: np.ndarray,
+    mean: np.ndarray,
+    affine: np.ndarray,
+    regions: pd.DataFrame,
+    title: str,
+    under: str,
 ) -> bytes:
     spacing = voxel_sizes(affine)[:2]
     height = 4.3 * float(np.clip(t.shape[0] * spacing[0] / (t.shape[1] * spacing[1]), 0.5, 1.6))
     figure = _figure(9.6, height + 0.9, title)
     axes = figure.subplots(1, 2)
     aspect = float(spacing[0] / spacing[1])
-    for ax, layer, name in ((axes[0], np.zeros_like(t), "mean map of the controls"), (axes[1], t, "difference (t)")):
+    for ax, layer, name in ((axes[0], np.zeros_like(t), under), (axes[1], t, "difference (t)")):
         _slice(ax, layer, significant, mean, aspect, _limits(mean))
         ax.set_title(name, fontsize=10)
     for row in regions.head(9).itertuples():
