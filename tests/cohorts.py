@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pydicom
+import pytest
 from pydicom.data import get_testdata_file
 from scipy import ndimage
 from tiny import CPU
 
+import cli
 from anomaly.learning import learn
 from anomaly.preprocessing import Preprocessing
 from anomaly.run import Run
@@ -98,3 +100,16 @@ def call(*arguments: object) -> tuple[int, str, str]:
     process = start(*arguments)
     out, errors = process.communicate(timeout=120)
     return process.returncode, out, errors
+
+
+def calling(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """A function that calls the program in this process, from a folder: exit code, output and errors."""
+    monkeypatch.chdir(home)
+
+    def ran(words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["anomaly", *words.split()])
+        with pytest.raises(SystemExit) as ended:
+            cli.app()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return ran

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cohorts import ROOT, SIDE, call, pictures, start, trained
+from cohorts import ROOT, SIDE, call, calling, pictures, start, trained
 from typer.testing import CliRunner
 
 import cli
@@ -34,15 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Call the program in this process: exit code, output and errors."""
-    monkeypatch.chdir(home)
-
-    def ran(words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["anomaly", *words.split()])
-        with pytest.raises(SystemExit) as ended:
-            cli.app()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return ran
+    return calling(home, monkeypatch, capsys)
 
 
 # Help

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from cohorts import call, start
+from cohorts import call, calling, start
 
 import cli
 from anomaly.errors import AnomalyError
@@ -42,15 +42,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Call the program in this process: exit code, output and errors."""
-    monkeypatch.chdir(study)
-
-    def ran(words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["anomaly", *words.split()])
-        with pytest.raises(SystemExit) as ended:
-            cli.app()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return ran
+    return calling(study, monkeypatch, capsys)
 
 
 def test_evaluate_asks_everything_in_one_call(run, study, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomaly.simulation.anatomy_person import Build, Places
-from anomaly.simulation.anatomy_shapes import Points, ball, intersection, outline, rod, step, strip, union
+from anomaly.simulation.anatomy_shapes import Points, ball, beak, intersection, outline, step, strip, union
 
 JOINT = (-6.0, 22.0)  # y and z of the axis that the femur turns about, mm
 COMPARTMENT = 20.0  # how far the middle of each compartment lies from the midline, mm
@@ -17,7 +17,7 @@ _LOSS = 1.15  # severity at which nothing of the cartilage would be left
 # Rows (z, back, front) in mm.
 _SHAFT = ((110, -14, 13), (75, -13, 13.5), (62, -14, 15), (52, -17, 18), (42, -23, 23), (34, -26, 25), (24, -20, 20))
 _TIBIA = (
-    *((6, -27, 24.5), (-3, -27.5, 25), (-8, -27.5, 25), (-13, -25.5, 24), (-20, -20.5, 22.5), (-27, -17, 23.5)),
+    *((6, -29, 26), (-3, -29.5, 26.5), (-8, -29, 26), (-13, -26, 24.5), (-20, -20.5, 22.5), (-27, -17, 23.5)),
     *((-33, -15.5, 24), (-39, -14.5, 21.5), (-48, -14, 17.5), (-62, -13.5, 14), (-110, -13, 11)),
 )
 _PATELLA = (
@@ -57,11 +57,11 @@ def joint_of(points: Points, build: Build, places: Places, *, thinning: float, o
     knee_cap = patella_points(above, build)
     patella = _patella(knee_cap)
     worn = loss * _worn(points, places)
-    sizes = osteophytes * places.spurs
+    sizes, deep = osteophytes * places.spurs, build.depth
     return Joint(
-        femur=Bone(lowered, femur, _with_spurs(femur, lowered, ((30, 43, 60), (-27, 38, 130)), sizes[:2])),
-        tibia=Bone(points, tibia, _with_spurs(tibia, points, ((21, -5, 20), (-22.5, -7, 165)), sizes[2:4])),
-        patella=Bone(knee_cap, patella, _with_spurs(patella, knee_cap, ((38, 19, 115), (40, -16, 215)), sizes[4:])),
+        femur=Bone(lowered, femur, _with_spurs(femur, lowered, ((24 * deep, 44, 60), (-27 * deep, 40, 125)), sizes[:2])),
+        tibia=Bone(points, tibia, _with_spurs(tibia, points, ((24 * deep, -6, 15), (-26 * deep, -9.5, 170)), sizes[2:4])),
+        patella=Bone(knee_cap, patella, _with_spurs(patella, knee_cap, ((38, 19, 112), (41, -17, 250)), sizes[4:])),
         femoral_cartilage=_femoral_cartilage(lowered, build) * (1 - worn),
         tibial_cartilage=_tibial_cartilage(points, build) * (1 - worn),
         patellar_cartilage=np.float32(1.15 * build.cartilage) * step(np.abs(knee_cap.z - 3), 17, 11),
@@ -142,11 +142,8 @@ def _with_spurs(
     for (y, z, angle), size in zip(corners, sizes, strict=True):
         if size > 0:
             ahead, up = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-            for share in (0.35, 0.7, 1.0):
-                out = 9.0 * size * share - 4.0
-                radius = 4.2 - 2.4 * share
-                spur = rod(points, x=_WORN_AT, y=y + out * ahead, z=z + out * up, reach=9.0, radius=radius)
-                bone = union(bone, spur, 2.0)
+            root, tip = (tuple(at + out * way for at, way in ((y, ahead), (z, up))) for out in (-6.0, 13.0 * size - 6.0))
+            bone = union(bone, beak(points, x=_WORN_AT, reach=9.0, root=root, tip=tip), 2.5)
     return bone
 
 

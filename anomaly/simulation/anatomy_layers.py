@@ -115,7 +115,7 @@ def lay_marrow_lesions(
             + (at.y - np.float32(y)) ** 2
             + ((at.z - np.float32(height)) / np.float32(0.85)) ** 2
         )
-        ragged = away * (1 + 0.16 * grain(at, width=(5.0, 5.0, 5.0), offset=build.textures[1]))
+        ragged = away * (1 + 0.24 * grain(at, width=(4.5, 4.5, 4.5), offset=build.textures[1]))
         radius = np.float32(size * (4.0 + 8.0 * marrow))
         cloud = step(ragged, float(radius), float(radius) * 0.25) * np.float32(min(marrow / 0.4, 1.0) ** 0.7)
         cover = np.maximum(cover, cloud * coverage(bone.spurred + CORTEX, at.pixel))
@@ -150,7 +150,7 @@ def _pool(points: Points, places: Places, thickness: float, build: Build) -> np.
 def _lay_vessels(canvas: Canvas, points: Points, build: Build, signal: dict[str, float]) -> None:
     """The popliteal artery and vein, winding through the fat behind the joint, and branches across."""
     wander = np.float32(build.textures[0, 0])
-    for start, radius in ((-37.0, 2.2), (-43.5, 2.8)):
+    for start, radius in ((-38.0, 1.7), (-43.5, 2.3)):
         y = start + 1.5 * np.sin(points.z / 21 + wander) + np.float32(9) * step(points.z, 15, 85)
         x = -12 + 5.0 * np.sin(points.z / 45 + wander)
         tube = np.hypot(points.y - y, points.x - x) - np.float32(radius)
@@ -184,7 +184,7 @@ def _menisci(points: Points, joint: Joint, build: Build) -> np.ndarray:
     )
     aside = (np.abs(points.x) - np.float32(COMPARTMENT)) * np.float32(1.35)
     away = np.hypot(aside, points.y / np.float32(build.depth) + 2) - np.float32(2.0 * joint.loss)
-    ring = intersection(np.float32(12.0 - build.meniscus) - away, away - np.float32(24.5), 1.0)
+    ring = intersection(np.float32(12.0 - build.meniscus) - away, away - np.float32(26), 1.0)
     near = np.maximum(femur.plain - joint.femoral_cartilage, tibia.plain - joint.tibial_cartilage) - np.float32(8)
     return np.maximum(np.maximum(ring, wedge), near)
 

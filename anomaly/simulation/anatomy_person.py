@@ -98,7 +98,7 @@ def places_of(seed: int, person: int, knee: int) -> Places:
     chosen = rng.choice(len(likely), size=3, replace=False, p=[0.34, 0.3, 0.12, 0.14, 0.1])
     spread = rng.normal(size=(3, 2)) * likely[chosen, 3:] * [1, 0.4]
     across = -14 + rng.normal(0, 2.5, size=(3, 1))
-    size = np.array([[1.0], [rng.uniform(0.55, 0.85)], [rng.uniform(0.3, 0.6)]])
+    size = np.array([[1.0], [rng.uniform(0.55, 0.85)], [rng.uniform(0.4, 0.65)]])
     marrow = np.hstack([likely[chosen, :1], across, likely[chosen, 1:3] + spread, size])
     return Places(
         marrow=marrow,

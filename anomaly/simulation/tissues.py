@@ -21,9 +21,9 @@ _SIGNALS = {
     "tendon": 0.05,
     "capsule": 0.10,
     "synovium": 0.42,
-    "vessel": 0.70,
+    "vessel": 0.62,
     "fluid": 0.95,
-    "lesion": 0.80,
+    "lesion": 0.72,
 }
 _FATTY, _WATERY = ("fat", "marrow", "septum"), ("cartilage", "fluid", "synovium", "lesion")
 # Which of the tissues have a mask, and how they are numbered in the picture of labels.
