@@ -204,7 +204,7 @@ def test_time_dependent_auroc_weighs_by_the_chance_of_being_watched(visits):
 
 
 def test_time_dependent_auroc_agrees_with_scikit_survival():
-    reason = "scikit-survival NOT compared here: pip install scikit-survival (the weights by hand are, above)"
+    reason = "time-dependent AUROC NOT compared: pip install scikit-survival (weights by hand are, above)"
     sksurv_metrics, util = (pytest.importorskip(f"sksurv.{name}", reason=reason) for name in ("metrics", "util"))
     time, event, score = cohort(200)
     known = util.Surv.from_arrays(event == 1, time)
