@@ -238,7 +238,7 @@ def associate(
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=options.columns(predict),
         beside=options.columns(beside), folds=folds, alpha=alpha, robust=not pooled, seed=seed,
     )  # fmt: skip
-    typer.echo(f"{found.headline}\npicture: {out / 'association.png'}")
+    typer.echo("\n".join([found.headline, *found.sentences, f"picture: {out / 'association.png'}"]))
     _end_with(len(found.failed), out / "errors.csv")
 
 
@@ -246,10 +246,11 @@ def associate(
 def simulate(
     kind: Annotated[str, typer.Argument(help="knees, squares, ellipses, lesions ...: see `anomaly methods`.")],
     out: options.Out,
-    count: Annotated[int | None, typer.Option(help="Persons (knees) or images (all others).", min=1)] = None,
+    count: Annotated[int | None, typer.Option(help="Persons (knees) or images (toys) to draw.", min=1)] = None,
     dims: Annotated[int | None, typer.Option(help="knees: 2 (sagittal slices) or 3 (volumes).")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
     normals: options.Normals = None,
+    where: options.Where = None,
     set_: options.Settings = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
 ) -> None:
@@ -257,7 +258,9 @@ def simulate(
     from anomaly.methods import parse_settings
     from anomaly.simulation import simulate as run
 
-    table = run(kind, out, count=count, dims=dims, size=size, normals=normals, seed=seed, **parse_settings(set_ or []))
+    chosen = options.conditions(where) or None
+    settings = parse_settings(set_ or [])
+    table = run(kind, out, count=count, dims=dims, size=size, normals=normals, where=chosen, seed=seed, **settings)
     typer.echo(f"cohort: {table}")
     if (out / "errors.csv").is_file():
         typer.echo(f"some images could not be used; see {out / 'errors.csv'}", err=True)

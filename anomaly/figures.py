@@ -114,13 +114,22 @@ def survival(groups: Sequence[Curve], at: float, what: str) -> bytes:
             )  # fmt: skip
     lowest = min(float(np.nanmin([1.0, *curve.low[curve.time <= at]])) for curve in groups)
     axes.set_xticks(ticks)
-    axes.set(xlim=(0, at), ylim=(max(0.0, lowest - 0.05), 1.01))
-    axes.set_xlabel(f"{what} (below: images still observed)")
+    axes.set(xlim=(0, 1.03 * at), ylim=(max(0.0, lowest - 0.05), 1.01))
+    axes.set_xlabel(what)
+    axes.annotate(
+        "still observed",
+        (0, 0),
+        (-34, -32),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=8,
+        color="0.3",
+    )
     axes.set_ylabel("Share without the event")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(fontsize=8.5, framealpha=0.9, loc="lower left")
     # Room for the numbers below the axis, which the layout does not know of.
-    figure.subplots_adjust(left=0.13, right=0.97, top=0.97, bottom=0.2 + 0.04 * len(groups))
+    figure.subplots_adjust(left=0.15, right=0.97, top=0.97, bottom=0.2 + 0.04 * len(groups))
     return _png(figure)
 
 

@@ -3,7 +3,7 @@
 Whatever is left out is counted and named in the list `notes`, which every function here adds to.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,10 @@ def join(
     notes.append(f"{joined.sum()} of {len(scored)} scores joined the cohort on {key}.")
     if not joined.all():
         lost = scored.loc[~joined, "id"]
-        notes.append(f"{len(lost)} scored images are not in the cohort and were left out ({some(lost)}).")
+        notes.append(
+            f"{len(lost)} scored images have no row in the cohort, or none that is kept, and were left out "
+            f"({some(lost)})."
+        )
     if people.shape[0] > joined.sum():
         notes.append(f"{people.shape[0] - joined.sum()} rows of the cohort have no score.")
     return scored[joined].reset_index(drop=True), people.iloc[found[joined]].reset_index(drop=True)
@@ -145,6 +148,12 @@ def chosen(people: pd.DataFrame, where: Mapping[str, str], notes: list[str]) -> 
 def simulated(people: pd.DataFrame) -> bool:
     """Whether all rows of a cohort say that their image was drawn by a program."""
     return "simulated" in people and bool((people["simulated"].map(plain_text) == "1").all())
+
+
+def listed(columns: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of columns, given as they are or as one text with commas."""
+    names = columns.split(",") if isinstance(columns, str) else columns
+    return tuple(name.strip() for name in names)
 
 
 def plain_text(value: object) -> str:

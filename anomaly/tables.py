@@ -91,8 +91,9 @@ class ScoreTable:
             before = _settings(path)
             changed = [name for name in settings if name not in INFORMATION and settings[name] != before.get(name)]
             if changed:
+                told = [_told(name, before.get(name), settings[name]) for name in changed]
                 raise RunError(
-                    f"{self.folder} holds scores made with another {' and '.join(changed)}; choose another --out"
+                    f"{self.folder} holds scores made with another {' and '.join(told)}; choose another --out"
                 )
         else:
             write_whole(path, json.dumps(dict(settings), indent=1) + "\n")
@@ -122,6 +123,12 @@ class ScoreTable:
         content = stream.getvalue().encode()
         if not self.path.exists() or self.path.read_bytes() != content:
             write_whole(self.path, content)
+
+
+def _told(name: str, before: Any, now: Any) -> str:
+    """A setting that differs, with both values where a person can read them."""
+    short = len(f"{before}{now}") < 60
+    return f"{name} ({json.dumps(before)} there, {json.dumps(now)} asked for)" if short else name
 
 
 def _settings(path: Path) -> dict[str, Any]:

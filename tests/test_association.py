@@ -340,7 +340,7 @@ def test_prediction_sets_the_load_beside_the_floor():
     assert found.loc["load", "auroc"] == pytest.approx(metrics.auroc(worse[:50], table["load"][:50]))
     difference = found.loc["load", "auroc"] - 1
     assert found.loc["mean_of_map_reversed", "load_minus_score"] == pytest.approx(difference)
-    assert notes == ["10 images have no worse and tell nothing of it."]
+    assert notes == ["Of 10 images worse is not known; they tell nothing of it."]
 
 
 # the whole
@@ -417,9 +417,9 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
     (tmp_path / "heatmaps" / "k04_anomaly.nii.gz").write_bytes(b"no map")
     found = run(tmp_path, adjust=["age"], permutations=19)
     notes = " ".join(found.notes)
-    assert "1 scored images are not in the cohort and were left out (k03)." in notes
-    assert "1 images have no pain or map and were left out (k00)." in notes
-    assert "2 images have no age and were left out (k01, k02)." in notes
+    assert "1 scored images have no row in the cohort, or none that is kept, and were left out (k03)." in notes
+    assert "Of 1 images pain or map is not known; they were left out (k00)." in notes
+    assert "Of 2 images age is not known; they were left out (k01, k02)." in notes
     assert "1 maps could not be read and were left out (k04)." in notes
     assert found.failed["id"].tolist() == ["k04"]
     assert pd.read_csv(tmp_path / "out" / "errors.csv")["id"].tolist() == ["k04"]

@@ -220,7 +220,7 @@ def test_images_that_do_not_join_are_counted_and_named(tables, tmp_path):
     scores, cohort = tables
     found = run((scores, cohort.iloc[5:].reset_index(drop=True)), tmp_path)
     assert found.table["n"][0] == 75
-    note = next(note for note in found.notes if "not in the cohort" in note)
+    note = next(note for note in found.notes if "no row in the cohort" in note)
     assert note.startswith("5 scored images")
     assert note.count("00") >= 3 and note.endswith(", ...).")
 
@@ -259,7 +259,7 @@ def test_missing_outcomes_are_counted_and_named(tables, tmp_path):
     outcome[:4] = np.nan
     found = run((scores, cohort.assign(progression=outcome)), tmp_path)
     assert found.table["n"][0] == 76
-    assert any(note.startswith("4 images have no progression") and "00" in note for note in found.notes)
+    assert any(note.startswith("Of 4 images progression is not known") and "00" in note for note in found.notes)
 
 
 def test_text_outcomes_need_the_event_named(tables, tmp_path):

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly import figures
+from anomaly import figures, joining
 from anomaly.evaluation import adjustment, chances, discrimination, matching
 from anomaly.evaluation.gathering import Question, gather
 from anomaly.evaluation.section import Section
 from anomaly.evaluation.survival import survival
 from anomaly.files import write_whole
-from anomaly.joining import SIMULATED
 
 _log = logging.getLogger(__name__)
 
@@ -94,10 +93,10 @@ def evaluate(
             collinear, negative times. An analysis that the numbers do not allow is left out and named in the notes.
     """
     question = Question(
-        outcome=outcome, positive=positive, subject=subject, where=dict(where or {}), adjust=tuple(adjust),
-        match=match, strata=tuple(strata), time=time, event=event, at=at,
+        outcome=outcome, positive=positive, subject=subject, where=dict(where or {}), adjust=joining.listed(adjust),
+        match=match, strata=joining.listed(strata), time=time, event=event, at=at,
     )  # fmt: skip
-    data, names = gather(Path(scores), cohort, question, compare), list(adjust)
+    data, names = gather(Path(scores), cohort, question, compare), list(question.adjust)
     called = str(outcome or event)
     added = adjustment.covariates_alone(data, seed)
     everyone = np.ones(len(data.images), bool)
@@ -140,7 +139,7 @@ def _write(result: Evaluation, names: list[str], sign: str, about: dict[str, Any
     drawn["roc"] = figures.roc(result.images, names)
     drawn["distribution"] = figures.distribution(result.images["value"].to_numpy(), groups)
     for name, picture in drawn.items():
-        made_up = SIMULATED in result.notes
+        made_up = joining.SIMULATED in result.notes
         write_whole(result.out / f"{name}.png", figures.stamped(picture, "SIMULATED") if made_up else picture)
     listed = {name: _records(tables[name]) for name in ("evaluation", "comparison")}
     facts = about | {"headline": result.headline, "notes": result.notes} | listed

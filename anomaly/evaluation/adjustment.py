@@ -7,7 +7,7 @@ import pandas as pd
 
 from anomaly import figures, metrics, statistics
 from anomaly.errors import EvaluationError
-from anomaly.evaluation.gathering import BASELINE, Gathered
+from anomaly.evaluation.gathering import ALONE, Gathered
 from anomaly.evaluation.section import Section, ends, in_words, interval, listed
 
 
@@ -27,10 +27,9 @@ def covariates_alone(data: Gathered, seed: int) -> statistics.AddedValue | None:
     except EvaluationError as error:
         data.notes.append(f"What the score adds to the covariates could not be told: {error}.")
         return None
-    name = f"{BASELINE}covariates"
-    data.images[name] = np.nan
-    data.images.loc[known, name] = added.covariates_alone
-    data.names.append(name)
+    data.images[ALONE] = np.nan
+    data.images.loc[known, ALONE] = added.covariates_alone
+    data.names.append(ALONE)
     return added
 
 
@@ -38,7 +37,7 @@ def odds(data: Gathered, adjust: list[str], sign: str) -> Section | None:
     """Odds ratio per standard deviation of each score, crude and adjusted."""
     rows = []
     for name in data.names:
-        if name != f"{BASELINE}covariates":
+        if name != ALONE:
             rows += _odds(data, name, adjust)
     if not rows:
         return None

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import chi2
 
 from anomaly import figures, statistics
-from anomaly.evaluation.gathering import BASELINE, REVERSED, Gathered
+from anomaly.evaluation.gathering import ALONE, BASELINE, REVERSED, Gathered
 from anomaly.evaluation.section import Section, in_words
 from anomaly.joining import FEWEST, check_numbers, plain_text
 from anomaly.metrics import checked
@@ -19,7 +19,7 @@ SPECIFICITIES = {"90": 0.90, "95": 0.95}
 TRIVIAL = {
     "baseline_intensity": "mean brightness",
     "baseline_mean_image": "distance from the mean image",
-    "baseline_covariates": "the covariates alone",
+    ALONE: "the covariates alone",
 }
 # A number with more different values than this is cut at its thirds before it makes strata.
 MOST_LEVELS = 6
@@ -139,7 +139,7 @@ def _compared(data: Gathered, column: str, usable: dict[str, np.ndarray], rows: 
     ]
     said = f"The AUROC is {', '.join(parts)}"
     if len(usable) < 2:
-        return f"{said}."
+        return f"{said}; no other stratum holds {FEWEST} events and {FEWEST} controls to compare it with."
     everyone = [set(data.images.loc[chosen, "subject"]) for chosen in usable.values()]
     if len(set().union(*everyone)) < sum(map(len, everyone)):
         return f"{said}; some persons are in several of these strata, so their difference is not tested."
@@ -199,7 +199,8 @@ def _verdict(pair: dict[str, Any]) -> str:
         verdict = "is better than" if pair["difference"] > 0 else "is worse than"
     return (
         f"{pair['score_a']} {verdict} {spoken(pair['score_b'])}: difference of the AUROCs {pair['difference']:+z.2f} "
-        f"({pair['low']:z.2f} to {pair['high']:z.2f}), {in_words(pair['p_holm'])} by Holm."
+        f"(95 % {pair['low']:z.2f} to {pair['high']:z.2f} taken alone), {in_words(pair['p_holm'])} counting all "
+        "comparisons (Holm)."
     )
 
 

@@ -13,6 +13,7 @@ from anomaly.results import read_scores, read_table, scored_trained, some
 from anomaly.statistics import design
 
 BASELINE, REVERSED = "baseline_", "_reversed"
+ALONE = f"{BASELINE}covariates"
 _TRAINED = (
     "{}: subjects the model was trained on were let in (allow_overlap); such scores are too low, "
     "and figures made with them do not hold for new subjects."
@@ -123,7 +124,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
     event = _events(people, times, question, notes)
     followed = None if times is None else _followed(scored, people, times, question)
     known = event.notna().to_numpy()
-    _name_missing(scored.loc[~known, "id"], question.outcome or "outcome by then", notes)
+    _name_missing(scored.loc[~known, "id"], question.outcome or "the outcome by then", notes)
     scored, people = scored[known].reset_index(drop=True), people[known].reset_index(drop=True)
     images = pd.DataFrame({"id": scored["id"], "outcome": event[known].astype(int).to_numpy()})
     joining.check_numbers(images["outcome"], question.sign)
@@ -211,7 +212,7 @@ def _folder(table: Path | pd.DataFrame) -> Path:
 
 def _name_missing(ids: pd.Series, outcome: str, notes: list[str]) -> None:
     if len(ids):
-        notes.append(f"{len(ids)} images have no {outcome} and were left out ({some(ids)}).")
+        notes.append(f"Of {len(ids)} images {outcome} is not known; they were left out ({some(ids)}).")
 
 
 def _name_mixed(images: pd.DataFrame, groups: np.ndarray | None, sign: str, notes: list[str]) -> None:
@@ -246,6 +247,8 @@ def _add_scores(images: pd.DataFrame, scored: pd.DataFrame, others: Sequence[Pat
             name += "_2"
         values = read_scores(file).set_index("id")["value"]
         images[name] = images["id"].map(values)
+        if images[name].equals(images["value"]):
+            notes.append(f"{name} is the same as value in every image: one of the two is enough.")
         absent = images.loc[images[name].isna(), "id"]
         if len(absent):
             notes.append(f"{len(absent)} images have no score in {name} and were left out of it ({some(absent)}).")

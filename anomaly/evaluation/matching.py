@@ -5,7 +5,7 @@ import pandas as pd
 
 from anomaly import figures, statistics
 from anomaly.errors import EvaluationError
-from anomaly.evaluation.gathering import Gathered
+from anomaly.evaluation.gathering import ALONE, Gathered
 from anomaly.evaluation.section import Section, ends, in_words
 
 
@@ -18,6 +18,8 @@ def matched(data: Gathered, match: str | None, sign: str, seed: int) -> Section 
         data.notes.append(f"{int((~named).sum())} images have no {match} and are in no matched set.")
     rows = []
     for name in data.names:
+        if name == ALONE:  # what a matched set shares cannot tell its members apart
+            continue
         chosen = named & data.images[name].notna().to_numpy()
         try:
             rows.append({"score": name} | _row(data, name, match, chosen, seed))

@@ -25,6 +25,11 @@ def survival(data: Gathered, question: Question, seed: int) -> Section | None:
     if watched is None:
         return None
     at = float(watched.time[watched.event == 1].max()) if question.at is None else float(question.at)
+    if at > watched.time.max():
+        data.notes.append(
+            f"Nobody was followed until {question.time} {at:g}; survival is told to {watched.time.max():g}."
+        )
+        at = float(watched.time.max())
     rows, sentences = _ratios(data, watched, list(question.adjust))
     drawn = None
     try:
@@ -83,8 +88,9 @@ def _told(row: dict[str, Any], adjust: list[str]) -> str:
 def _by_thirds(curves: list[statistics.Curve], tested: statistics.LogRank, at: float, question: Question) -> str:
     shares = {str(curve.group): 1 - float(curve.free[curve.time <= at][-1]) for curve in curves}
     return (
-        f"By {question.time} {at:g}, {100 * shares['high']:.0f} % of the images in the highest third of the score have "
-        f"{question.sign}, {100 * shares['middle']:.0f} % in the middle and {100 * shares['low']:.0f} % in the lowest "
+        f"Of {sum(curve.times.size for curve in curves)} images that were followed up: by {question.time} {at:g}, "
+        f"{100 * shares['high']:.0f} % of those in the highest third of the score have {question.sign}, "
+        f"{100 * shares['middle']:.0f} % in the middle and {100 * shares['low']:.0f} % in the lowest "
         f"({tested.method}, {in_words(tested.p_value)})."
     )
 

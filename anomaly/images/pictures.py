@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.JpegImagePlugin
+import PIL.MpoImagePlugin
+import PIL.PngImagePlugin
+import PIL.TiffImagePlugin  # each makes its format known: a file of none of them is then told as such
 
 from anomaly.errors import UnreadableImage
 from anomaly.images.image import Image, as_float

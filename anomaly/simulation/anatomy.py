@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from anomaly.errors import CohortError
 from anomaly.simulation.anatomy_bones import joint_of
 from anomaly.simulation.anatomy_layers import (
+    CORTEX,
     lay_bones,
     lay_fluid,
     lay_joint,
@@ -16,7 +18,7 @@ from anomaly.simulation.anatomy_layers import (
     lay_soft_tissues,
 )
 from anomaly.simulation.anatomy_person import Build, Places, build_of, places_of, scan_stream
-from anomaly.simulation.anatomy_shapes import Points, grain
+from anomaly.simulation.anatomy_shapes import Points, coverage, grain
 from anomaly.simulation.scanner import FIELD_OF_VIEW, SITES, Site, scanned
 from anomaly.simulation.tissues import LABELS, Canvas, signals_of
 
@@ -24,9 +26,10 @@ __all__ = ["SITES", "Drawing", "Lesions", "Site", "draw_knee"]
 
 SMALLEST = 32  # pixels; below, a band of cartilage is thinner than half a pixel
 _SLICE = -14.0  # x of the slice of a 2D picture, mm: through the medial compartment, where knees wear
-_MIDDLE = (-4.0, 6.0)  # y and z of the middle of the picture, mm
+_MIDDLE = (-4.0, 9.0)  # y and z of the middle of the picture, mm
 _APART = 90.0  # mm between a knee's midline and the person's, in the affine of a volume
 _VISIBLE = 0.25  # share of a pixel that a lesion has to fill to be in its mask
+_NEAR = 1.5  # mm from cartilage, whole or worn, within which a change is called wear
 _CHANGED = 0.06  # change of signal from which a pixel counts as changed by wear
 
 
@@ -153,19 +156,23 @@ def _composed(
         masks["marrow"] = lay_marrow_lesions(canvas, joint, build, places, signal, lesions.marrow) > _VISIBLE
     if lesions.osteophytes > 0:
         for bone in (joint.femur, joint.tibia, joint.patella):
-            grown = np.minimum(bone.plain, points.pixel) - np.minimum(bone.spurred, points.pixel)
-            masks["osteophytes"] = masks["osteophytes"] | (grown > points.pixel * _VISIBLE) & (bone.plain > 0)
+            for depth in (0.0, CORTEX):  # a spur is thin, and opens the cortex that it grows from
+                edges = (coverage(distance + depth, points.pixel) for distance in (bone.spurred, bone.plain))
+                masks["osteophytes"] = masks["osteophytes"] | (next(edges) - next(edges) > _VISIBLE / 2)
     return canvas, masks
 
 
 def _changed_by_wear(
     canvas: Canvas, points: Points, build: Build, places: Places, lesions: Lesions, site: Site
 ) -> dict[str, np.ndarray]:
-    """Where the picture differs from the same knee with its cartilage whole and the femur in its place."""
+    """Where, at the cartilage, the picture differs from the same knee with it whole and the femur in its place."""
     if lesions.thinning == 0:
         return {"thinning": np.zeros(points.shape, dtype=bool)}
     whole, _ = _composed(points, build, places, replace(lesions, thinning=0.0), site)
-    return {"thinning": np.abs(canvas.signal - whole.signal) > _CHANGED}
+    cartilage = whole.masks(LABELS)["cartilage"] | canvas.masks(LABELS)["cartilage"]
+    near = ndimage.binary_dilation(cartilage, iterations=max(1, round(_NEAR / points.pixel)))
+    # The femur comes down as a whole; what is shown is the joint where that happens, not every edge that moved.
+    return {"thinning": near & (np.abs(canvas.signal - whole.signal) > _CHANGED)}
 
 
 def _to_ras(values: np.ndarray, side: str) -> np.ndarray:

@@ -59,8 +59,12 @@ def joint_of(points: Points, build: Build, places: Places, *, thinning: float, o
     worn = loss * _worn(points, places)
     sizes, deep = osteophytes * places.spurs, build.depth
     return Joint(
-        femur=Bone(lowered, femur, _with_spurs(femur, lowered, ((24 * deep, 44, 60), (-27 * deep, 40, 125)), sizes[:2])),
-        tibia=Bone(points, tibia, _with_spurs(tibia, points, ((24 * deep, -6, 15), (-26 * deep, -9.5, 170)), sizes[2:4])),
+        femur=Bone(
+            lowered, femur, _with_spurs(femur, lowered, ((24 * deep, 44, 60), (-27 * deep, 40, 125)), sizes[:2])
+        ),
+        tibia=Bone(
+            points, tibia, _with_spurs(tibia, points, ((24 * deep, -6, 15), (-26 * deep, -9.5, 170)), sizes[2:4])
+        ),
         patella=Bone(knee_cap, patella, _with_spurs(patella, knee_cap, ((38, 19, 112), (41, -17, 250)), sizes[4:])),
         femoral_cartilage=_femoral_cartilage(lowered, build) * (1 - worn),
         tibial_cartilage=_tibial_cartilage(points, build) * (1 - worn),
@@ -103,13 +107,14 @@ def _femur(points: Points, build: Build) -> np.ndarray:
     shaft = intersection(shaft, np.float32(24) - z, 8.0)
     sagittal = union(union(union(condyle, trochlea, 9.0), upper, 6.0), shaft, 10.0)
     width = np.float32(38) - np.float32(19) * step(z, 28, 72)
-    whole = intersection(sagittal * np.float32(build.depth**0.5), np.abs(x) - width, 10.0)
+    corner = np.float32(3.0) * ((x / width) ** 2).clip(0, 1) * step(z, 25, 50)
+    whole = intersection(sagittal * np.float32(build.depth**0.5) + corner, np.abs(x) - width, 14.0)
     notch = intersection(np.abs(x) - np.float32(9.5), np.hypot(y + 24, (z - 2) * np.float32(1.05)) - 26, 5.0)
     return intersection(whole, -notch, 5.0)
 
 
 def _tibia(points: Points, build: Build) -> np.ndarray:
-    """A plateau that slopes backwards, hollow on the medial side, with spines in the middle and a tuberosity."""
+    """A plateau that slopes backwards, hollow on the medial side, with spines and a tuberosity; and the fibula."""
     x, y, z = points.x, points.y, points.z
     depth = np.float32(build.depth)
     scaled = Points(x, y / depth, z, points.pixel)
@@ -118,9 +123,12 @@ def _tibia(points: Points, build: Build) -> np.ndarray:
     spines = np.float32(7) * np.exp(-(((np.abs(x) - np.float32(4.5)) / 4) ** 2) - ((y + 1) / np.float32(11)) ** 2)
     top = np.float32(-2.6) + slope * (y + 4) - hollow + spines
     width = np.float32(37) - np.float32(20) * step(z, -8, -50)
-    corner = np.float32(5.0) * ((x / np.float32(37)) ** 2).clip(0, 1)
+    corner = np.float32(6.0) * ((x / np.float32(37)) ** 2).clip(0, 1)
     sagittal = strip(scaled, _TIBIA) + corner
-    return intersection(intersection(z - top, sagittal, 3.5), np.abs(x) - width, 9.0)
+    tibia = intersection(intersection(z - top, sagittal, 3.5), np.abs(x) - width, 9.0)
+    girth = np.hypot(x - np.float32(31), y + np.float32(19))
+    fibula = np.hypot(girth, np.maximum(z + np.float32(19), 0)) - np.float32(5) - np.float32(2.5) * step(z, -40, -22)
+    return union(tibia, fibula, 1.5)
 
 
 def _patella(points: Points) -> np.ndarray:
@@ -142,7 +150,9 @@ def _with_spurs(
     for (y, z, angle), size in zip(corners, sizes, strict=True):
         if size > 0:
             ahead, up = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
-            root, tip = (tuple(at + out * way for at, way in ((y, ahead), (z, up))) for out in (-6.0, 13.0 * size - 6.0))
+            root, tip = (
+                tuple(at + out * way for at, way in ((y, ahead), (z, up))) for out in (-6.0, 15.0 * size - 6.0)
+            )
             bone = union(bone, beak(points, x=_WORN_AT, reach=9.0, root=root, tip=tip), 2.5)
     return bone
 
@@ -158,6 +168,9 @@ def _femoral_cartilage(points: Points, build: Build) -> np.ndarray:
     """Thickest under load and on the trochlea, thinning out at the upper ends of both."""
     angle = np.arctan2(points.y - np.float32(-3), np.float32(24) - points.z)
     ends = step(angle, -2.35, -1.75) * step(angle, 2.35, 1.85)
+    beside = np.abs(points.x)
+    # None on the outer walls of the condyles, nor in the notch between them.
+    ends = ends * step(beside, 36, 31) * np.maximum(step(beside, 7, 11), step(points.y, 2, 9))
     return np.float32(build.cartilage) * ends * (np.float32(0.92) + np.float32(0.12) * np.cos(2 * angle))
 
 

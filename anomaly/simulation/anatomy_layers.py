@@ -32,6 +32,7 @@ _PATELLAR_TENDON = (
     *((-27, 25, 29.7), (-36, 22, 24.5)),
 )
 _BRANCHES = ((-31, 46, 1.3), (-33, 51, 1.0), (-31, -6, 1.3), (-45, 28, 1.1), (-52, -32, 1.2), (36, 62, 0.9))
+_SCARS = {1: (-16.0, -0.004), 2: (37.0, 0.006)}  # of the plate that tibia and femur grew from: height in mm, bow
 _HOFFA = ((17, 38, 45), (8, 24, 44), (0, 20, 40), (-6, 21, 37), (-14, 22, 33), (-23, 23, 27))
 _POUCH = ((78, 19, 19), (66, 26, 26), (56, 31.5, 31.5), (48, 33, 33), (38, 31, 31), (20, 30, 30))
 
@@ -43,15 +44,16 @@ def lay_soft_tissues(canvas: Canvas, points: Points, build: Build, signal: dict[
     mottle = grain(points, width=(3.5, 3.5, 3.5), offset=build.textures[3])
     canvas.lay(coverage(body, pixel), signal["skin"])
     canvas.lay(coverage(body + 1.6, pixel), signal["fat"] * (1 + 0.10 * mottle), label="fat")
+    inside = body + np.float32(2.5 + 3.0 * build.fat)  # muscles end under the fat of the skin
     fibres = grain(points, width=(1.6, 1.5, 16.0), offset=build.textures[2])
     fascicles = grain(points, width=(6.0, 5.0, 40.0), offset=build.textures[2])
     flesh = (signal["muscle"] + np.float32(build.muscle)) * (1 + 0.10 * fibres + 0.10 * fascicles)
     for rows, sideways in ((_QUADRICEPS, build.thigh), (_HAMSTRING, 0.0), (_CALF, 0.0), (_POPLITEUS, 0.0)):
-        muscle = strip(points.moved(y=0.4 * sideways), rows)
+        muscle = intersection(strip(points.moved(y=0.4 * sideways), rows), inside, 3.0)
         canvas.lay(coverage(muscle - 0.9, pixel), signal["capsule"])
         canvas.lay(coverage(muscle, pixel), flesh, label="muscle")
     _lay_vessels(canvas, points, build, signal)
-    pad = strip(points, _HOFFA)
+    pad = intersection(strip(points, _HOFFA), np.abs(points.x) - 27, 6.0)
     septa = np.abs(grain(points, width=(6.0, 6.0, 4.5), offset=build.textures[4]))
     strands = signal["septum"] * np.exp(-((septa / np.float32(0.13)) ** 2))
     canvas.lay(coverage(pad, pixel), np.maximum(signal["fat"] * (1.1 + 0.08 * mottle), strands), label="fat")
@@ -115,7 +117,7 @@ def lay_marrow_lesions(
             + (at.y - np.float32(y)) ** 2
             + ((at.z - np.float32(height)) / np.float32(0.85)) ** 2
         )
-        ragged = away * (1 + 0.24 * grain(at, width=(4.5, 4.5, 4.5), offset=build.textures[1]))
+        ragged = away * (1 + 0.24 * np.maximum(grain(at, width=(4.5, 4.5, 4.5), offset=build.textures[1]), -1))
         radius = np.float32(size * (4.0 + 8.0 * marrow))
         cloud = step(ragged, float(radius), float(radius) * 0.25) * np.float32(min(marrow / 0.4, 1.0) ** 0.7)
         cover = np.maximum(cover, cloud * coverage(bone.spurred + CORTEX, at.pixel))
@@ -139,7 +141,7 @@ def _with_patella(points: Points, build: Build) -> Points:
 def _pool(points: Points, places: Places, thickness: float, build: Build) -> np.ndarray:
     """A lens along the pouch: `thickness` is half its greatest width in mm."""
     middle, _ = outline(_with_patella(points, build), _POUCH)
-    along = step(points.z, 84, 62) * step(points.z, 20, 52)
+    along = step(points.z, 84, 58) * step(points.z, 20, 52)
     wide = along * np.sqrt(np.clip(1 - (points.x / np.float32(34)) ** 2, 0, 1))
     # Beyond its ends a lens of no thickness would still cover half a pixel, and leave a line across the picture.
     closed = np.float32(points.pixel + 1.0) * (1 - np.minimum(wide * 10, 1))
@@ -196,9 +198,9 @@ def _marrow(bone: Bone, build: Build, signal: dict[str, float], number: int) -> 
     coarse = grain(at, width=(9.0, 9.0, 9.0), offset=build.textures[1])
     level = (signal["marrow"] + np.float32(build.marrow)) * (1 + np.float32(0.11) * fine + np.float32(0.10) * coarse)
     sclerosis = 1 - np.float32(0.25) * np.exp(-np.square((bone.plain + CORTEX) / np.float32(2.2)))
-    height = (0.0, -16.0 + 0.0, 37.0)[number]
-    if number:
-        bow = np.float32(0.006 if number == 2 else -0.004) * (at.y * at.y)
-        scar = np.exp(-np.square((at.z - np.float32(height) - bow + coarse * np.float32(0.5)) / np.float32(0.8)))
+    if number in _SCARS:
+        height, bow = (np.float32(value) for value in _SCARS[number])
+        away = at.z - height - bow * (at.y * at.y) + coarse * np.float32(0.5)
+        scar = np.exp(-np.square(away / np.float32(0.8)))
         level = level * (1 - np.float32(0.5) * scar)
     return level * sclerosis

@@ -74,13 +74,13 @@ def rod(points: Points, *, x: float, y: float, z: float, reach: float, radius: f
 
 
 def beak(points: Points, *, x: float, reach: float, root: tuple[float, float], tip: tuple[float, float]) -> np.ndarray:
-    """A ridge across the knee, centred at `x` and `reach` mm long to either side, that narrows from root to tip (y, z)."""
+    """A ridge across the knee about `x`, `reach` mm long to either side, that narrows from root to tip (y, z)."""
     beyond = np.maximum(np.abs(points.x - np.float32(x)) - np.float32(reach), 0)
     along, above = points.y - np.float32(root[0]), points.z - np.float32(root[1])
     ahead, up = tip[0] - root[0], tip[1] - root[1]
     share = np.clip((along * np.float32(ahead) + above * np.float32(up)) / np.float32(ahead**2 + up**2), 0, 1)
     away = (along - share * np.float32(ahead)) ** 2 + (above - share * np.float32(up)) ** 2
-    return np.sqrt(away + beyond * beyond) - np.float32(3.2) + np.float32(1.9) * share
+    return np.sqrt(away + beyond * beyond) - np.float32(3.2) + np.float32(1.2) * share
 
 
 def strip(points: Points, rows: Sequence[tuple[float, float, float]]) -> np.ndarray:

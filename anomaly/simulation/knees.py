@@ -1,12 +1,14 @@
 """Draws a whole study of knees into a folder: images, masks, the table of the cohort, and the truth."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ AHEAD = 4  # scans handed to each process before the first is waited for
 HURTING = ("effusion", "marrow")  # what a twin lacks
 PERSON = ("age", "sex", "bmi", "site", "womac", "pain", "normal", "split")
 OUTCOMES = ("pair", "progression", "incidence", "time", "event")
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +106,7 @@ def simulate_knees(
     """Draw a study of knees whose truth is known: who has which finding, who has pain, who gets worse.
 
     A second call with the same settings goes on where the first was stopped; the files do not depend on the number
-    of workers. In a script, call it below `if __name__ == "__main__":`, as it starts other processes.
+    of workers. A script that does not call it below `if __name__ == "__main__":` draws in one process.
 
     Args:
         out: gets `cohort.csv`, `truth.json`, `README.txt`, `preview.png`, `images/`, `masks/` and, if asked for,
@@ -121,6 +125,8 @@ def simulate_knees(
     Raises:
         CohortError: arguments out of range, or a folder that holds a simulation made with others.
     """
+    if getattr(current_process(), "_inheriting", False):
+        raise SystemExit(0)  # a script without a guard, read again by a process it started: that one is of no use
     studio = Studio(out=Path(out), dims=dims, size=size, seed=seed, twins=twins)
     months = sorted(set(image_months))
     _check(dims, months, workers)
@@ -202,8 +208,15 @@ def _taken(studio: Studio, scans: Sequence[Scan], workers: int) -> Iterator[tupl
         return
     # Ctrl-C reaches every process: those that draw finish the scan in hand, and this one tells them to end.
     quiet = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=quiet) as pool:
-        yield from ordered(pool, studio.take, scans, ahead=AHEAD * workers)
+    done = 0
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=quiet) as pool:
+            for measured in ordered(pool, studio.take, scans, ahead=AHEAD * workers):
+                yield measured
+                done += 1
+    except BrokenProcessPool:
+        LOGGER.info("drawing in one process; in a script, call simulate below `if __name__ == '__main__':` for several")
+        yield from map(studio.take, scans[done:])
 
 
 def _cohort(scanned: pd.DataFrame, studio: Studio) -> pd.DataFrame:

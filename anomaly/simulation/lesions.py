@@ -81,6 +81,8 @@ def simulate_lesions(
     )  # fmt: skip
     if not 0 < share <= 1 or seed < 0:
         raise CohortError(f"share is {share} and seed {seed}; expected a share above 0 to 1 and a seed of 0 or more")
+    if where is not None and not isinstance(where, Mapping):
+        raise CohortError(f"where is {where!r}; expected columns and values, such as {{'label': '0'}}")
     out = Path(out)
     cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
     cohort = _assigned(cohort, share, seed)

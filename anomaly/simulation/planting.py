@@ -52,7 +52,7 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise CohortError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
         for name, pair in (("radius", self.radius), ("contrast", self.contrasts)):
-            if len(pair) != 2 or not 0 < pair[0] <= pair[1] < np.inf:
+            if not isinstance(pair, tuple | list) or len(pair) != 2 or not 0 < pair[0] <= pair[1] < np.inf:
                 raise CohortError(f"{name} is {pair}; expected two numbers above 0, the smaller one first")
         if self.kind == "deformation" and self.contrasts[1] >= 1:
             raise CohortError(f"contrast is {self.contrasts}; a deformation's must stay below 1, or the image folds")

@@ -35,9 +35,9 @@ class Site:
 
 SITES = (
     Site(name="A", gamma=1.0, fat=1.0, fluid=1.0, blur=0.40, noise=0.020, bias=0.18),
-    Site(name="B", gamma=0.90, fat=0.82, fluid=0.93, blur=0.55, noise=0.026, bias=0.26),
+    Site(name="B", gamma=0.90, fat=0.82, fluid=0.93, blur=0.50, noise=0.024, bias=0.26),
     Site(name="C", gamma=1.08, fat=1.15, fluid=1.04, blur=0.35, noise=0.030, bias=0.14),
-    Site(name="D", gamma=0.96, fat=1.05, fluid=0.96, blur=0.65, noise=0.016, bias=0.32),
+    Site(name="D", gamma=0.96, fat=1.05, fluid=0.96, blur=0.58, noise=0.016, bias=0.32),
 )
 
 

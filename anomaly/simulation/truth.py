@@ -19,9 +19,12 @@ NOTES = {
     "oracle": "chance of the outcome given the four true findings at baseline, age, sex and BMI: a logistic "
     f"regression fitted to {REFERENCE_PERSONS} other simulated persons. The ceiling for any image: sensitivity to "
     "pain, the knee's own rate of loss and what happens later are left out, since no image shows them.",
+    "sampling": "all are AUROCs of this sample: with few events a single finding may come out above the oracle",
     "findings": "each true finding at baseline alone",
     "covariates": "the same regression on age, sex and BMI alone, fitted to the same other persons: a floor",
-    "mean_intensity": "mean of all pixels of the image at baseline: a floor",
+    "mean_intensity": "mean of all pixels of the image at baseline, as stored: a floor. What scoring calls "
+    "baseline_intensity is taken after preparation, where scaling each image by its own percentiles turns a bright "
+    "lesion into a darker rest: another floor, and at times a higher one",
     "knees": "knees at baseline whose outcome is known; test: those with split=test",
 }
 

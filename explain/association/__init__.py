@@ -12,11 +12,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from anomaly import joining
 from anomaly.errors import EvaluationError
-from anomaly.joining import check_numbers
 from anomaly.results import some
 from anomaly.statistics.permutation import Plan, plan
-from explain.association.findings import Association, about_shufflings, about_spread, facts_of, headline_of, write
+from explain.association.findings import (
+    Association,
+    about_prediction,
+    about_shufflings,
+    about_spread,
+    facts_of,
+    headline_of,
+    write,
+)
 from explain.association.groupmap import group_map
 from explain.association.load import loads, prediction, units
 from explain.association.maps import Maps, read_maps
@@ -82,6 +90,7 @@ def associate(
     if not 0 < alpha < 1:
         raise EvaluationError(f"alpha must lie between 0 and 1, got {alpha}")
     notes: list[str] = []
+    adjust, predict, beside = (joining.listed(each) for each in (adjust, predict, beside))
     sample = gather(
         Path(maps), cohort, outcome=outcome, subject=subject, positive=positive, adjust=adjust, match=match,
         where=where or {}, predict=predict, beside=beside, notes=notes,
@@ -105,7 +114,9 @@ def associate(
         "folds": folds, "alpha": alpha, "robust": robust, "seed": seed,
     }  # fmt: skip
     facts = settings | facts_of(found, read, table, alpha, sample.rows(model.images))
-    result = Association(table, load, predicted, read.failed, headline_of(facts, table), notes, Path(out))
+    result = Association(
+        table, load, predicted, read.failed, headline_of(facts, table), about_prediction(predicted), notes, Path(out)
+    )
     write(result, facts, found, read, sample)
     return result
 
@@ -116,9 +127,9 @@ def _read(
     """The maps, and the rows of those that could be read."""
     read = read_maps(sample.images, mask, smooth, shown=True)
     sample = sample.rows(read.read)
-    check_numbers(sample.outcome, columns[0])
+    joining.check_numbers(sample.outcome, columns[0])
     for column in columns[1:]:
-        check_numbers(sample.images[column].dropna().to_numpy(), column)
+        joining.check_numbers(sample.images[column].dropna().to_numpy(), column)
     if len(read.failed):
         notes.append(f"{len(read.failed)} maps could not be read and were left out ({some(read.failed['id'])}).")
     return sample, read

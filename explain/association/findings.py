@@ -36,7 +36,7 @@ class Association:
         regions: the significant regions, a row each; empty where nothing survives.
         load: a row an image, and prediction: a row an outcome and score; None where nothing was to be predicted.
         failed: maps that could not be read: id, path, error.
-        headline, notes: in plain words.
+        headline, sentences, notes: in plain words; the sentences tell what the load predicts.
         out: the folder that was written.
     """
 
@@ -45,6 +45,7 @@ class Association:
     prediction: pd.DataFrame | None
     failed: pd.DataFrame
     headline: str
+    sentences: list[str]
     notes: list[str]
     out: Path
 
@@ -117,6 +118,22 @@ def headline_of(facts: dict[str, Any], table: pd.DataFrame) -> str:
     )
 
 
+def about_prediction(predicted: pd.DataFrame | None) -> list[str]:
+    """A sentence on each outcome that the load was to predict: its AUROC, and those of the scores beside it."""
+    sentences = []
+    for outcome, rows in predicted.groupby("outcome", sort=False) if predicted is not None else ():
+        areas = {
+            str(row["score"]): f"{row['auroc']:.2f} ({row['auroc_low']:.2f} to {row['auroc_high']:.2f})"
+            for row in rows.to_dict("records")
+        }
+        load = areas.pop("load")
+        others = ", ".join(f"{name} {area}" for name, area in areas.items())
+        sentences.append(
+            f"The load on the map, cross-fitted, tells {outcome} with an AUROC of {load}; beside it {others}."
+        )
+    return sentences
+
+
 def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Maps, sample: Sample) -> None:
     """The files of an association. The picture lies on the mean image of controls, or the mean of their maps."""
     out, t, p = result.out, maps.volume(found.t), maps.volume(found.p, 1.0)
@@ -132,7 +149,7 @@ def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Map
             write_whole(out / f"{file}.csv", table.to_csv(index=False))
         else:
             (out / f"{file}.csv").unlink(missing_ok=True)  # of an earlier call
-    told = {"headline": result.headline, "notes": result.notes} | facts
+    told = {"headline": result.headline, "sentences": result.sentences, "notes": result.notes} | facts
     write_whole(out / "association.json", json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
     controls = sample.outcome == 0
     mean, under = maps.volume(maps.values[controls].mean(axis=0)), "mean map of the controls"

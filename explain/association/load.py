@@ -89,7 +89,7 @@ def prediction(
         known = table[name].notna().to_numpy()
         event, subject = table.loc[known, name].to_numpy(), None if whose is None else whose[known]
         if not known.all():
-            notes.append(f"{int((~known).sum())} images have no {name} and tell nothing of it.")
+            notes.append(f"Of {int((~known).sum())} images {name} is not known; they tell nothing of it.")
         scores = _scores(table[known], event, name, [VALUE, *beside], notes)
         for score, value in scores.items():
             area = auroc_interval(event, value, subject, scale="logit")

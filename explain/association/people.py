@@ -111,5 +111,5 @@ def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
 def _known(images: pd.DataFrame, known: pd.Series, what: str, notes: list[str]) -> pd.Series:
     lost = images.loc[~known, "id"]
     if len(lost):
-        notes.append(f"{len(lost)} images have no {what} and were left out ({some(lost)}).")
+        notes.append(f"Of {len(lost)} images {what} is not known; they were left out ({some(lost)}).")
     return known
