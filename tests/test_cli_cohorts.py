@@ -63,7 +63,7 @@ def test_evaluate_follows_people_in_time(run, tmp_path):
     words = "evaluate scores --cohort knees/cohort.csv --time time --event event --at 4 --subject subject"
     code, out, errors = run(f"{words} --out {tmp_path}")
     assert code == 0, errors
-    assert "\nTime to the event\nBy time 4, " in out
+    assert "\nTime to the event\nOf " in out and " followed up: by time 4, " in out
     assert {"hazard_ratio", "odds_ratio", "auroc by 4"} <= set(pd.read_csv(tmp_path / "survival.csv")["figure"])
 
 
@@ -98,6 +98,7 @@ def test_simulate_puts_lesions_into_images_and_names_those_it_cannot_use(run, st
     (tmp_path / "source" / "images").rename(normals)
     (normals / "sim0001-L-m00.png").write_bytes(b"damaged")
     words = f"simulate lesions --normals {normals} --out {tmp_path}/out --set kind=sphere --set radius=(2,4)"
+    assert run(f"{words} --set contrast=5")[0] == 1  # told, and nothing is made
     code, _, errors = run(words)
     assert code == cli.SOME_UNREADABLE and "errors.csv" in errors
     assert list(pd.read_csv(tmp_path / "out" / "errors.csv")["id"].str.contains("sim0001-L")) == [True]

@@ -171,7 +171,7 @@ def test_survival_counts_those_whose_outcome_was_never_known(whole):
     assert table.loc[("odds_ratio", "nothing"), "estimate_high"] == pytest.approx(pooled.high)
     assert {"auroc by 1", "auroc by 4"} <= set(table.index.get_level_values("figure"))
     first = whole.section("survival").sentences[0]
-    assert first.startswith("By time 4, ") and "highest third" in first
+    assert first.startswith("Of 300 images that were followed up: by time 4, ") and "highest third" in first
 
 
 def test_an_outcome_may_be_a_time_and_an_event(tmp_path):
@@ -183,6 +183,25 @@ def test_an_outcome_may_be_a_time_and_an_event(tmp_path):
     sooner = run(tables, tmp_path / "sooner", outcome=None, time="time", event="event", at=2)
     assert sooner.table["n"][0] == len(tables[1])
     assert sooner.table["events"][0] == int(((tables[1]["time"] <= 2) & (tables[1]["event"] == 1)).sum())
+
+
+def test_a_time_beyond_all_follow_up_is_cut_and_told(tmp_path):
+    found = run(cohort_of(), tmp_path, time="time", event="event", at=9)
+    assert any("Nobody was followed until time 9; survival is told to 4." in note for note in found.notes)
+    assert "by time 4, " in found.section("survival").sentences[0]
+
+
+def test_columns_may_be_given_as_one_text(tmp_path):
+    text, tupled = (run(cohort_of(), tmp_path / str(i), adjust=a) for i, a in enumerate(("age, sex", ("age", "sex"))))
+    pd.testing.assert_frame_equal(text.section("odds").table, tupled.section("odds").table)
+
+
+def test_a_score_compared_with_itself_is_told(tmp_path):
+    scores, people = cohort_of()
+    (tmp_path / "again").mkdir()
+    scores.to_csv(tmp_path / "again" / "scores.csv", index=False)
+    found = run((scores, people), tmp_path, compare=[tmp_path / "again"])
+    assert "again is the same as value in every image: one of the two is enough." in found.notes
 
 
 def test_where_keeps_rows_of_the_cohort(tmp_path):

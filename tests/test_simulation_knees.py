@@ -2,10 +2,14 @@
 
 import filecmp
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from cohorts import ROOT
 
 from anomaly.cohort import read_cohort
 from anomaly.errors import CohortError
@@ -240,3 +244,15 @@ def test_a_folder_of_other_settings_is_left_alone(folder):
     with pytest.raises(CohortError, match="seed"):
         simulate_knees(folder, persons=12, size=48, twins=True, seed=9, workers=1)
     assert (folder / "cohort.csv").read_bytes() == before
+
+
+def test_a_script_without_a_guard_draws_in_one_process(tmp_path):
+    script = tmp_path / "draw.py"
+    script.write_text(
+        "from anomaly.simulation import simulate\n"
+        "simulate('knees', 'k', persons=10, size=32, image_months=(0,), workers=2)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(pd.read_csv(tmp_path / "k" / "cohort.csv")) == 20

@@ -57,7 +57,7 @@ def _picks(cohort: pd.DataFrame) -> Iterator[tuple[str, Row]]:
     for name in FINDINGS:
         others = first[[f"true_{other}" for other in FINDINGS if other != name]].max(axis=1)
         clearest = (first[f"true_{name}"] - others / 2).sort_values().index[-1:]
-        for row in _rows(first.loc[clearest]):
+        for row in _rows(first[first.index.isin(clearest) & (first[f"true_{name}"] > 0)]):
             yield f"{name} {row[f'true_{name}']:.1f}", row
     pair = first[first["pair"] == 1].sort_values("womac", ascending=False)
     for caption, row in zip(("painful", "its painless pair"), _rows(pair), strict=False):
