@@ -158,9 +158,9 @@ def test_the_headline_sets_the_score_beside_the_best_trivial_one(tables, tmp_pat
 )  # fmt: skip
 def test_the_headline_does_not_call_better_what_is_not(difference, low, high, expected):
     rows = [
-        {"score": "value", "auroc": 0.8},
-        {"score": "baseline_intensity", "auroc": 0.82},
-        {"score": "baseline_mean_image", "auroc": 0.7},
+        {"score": "value", "auroc": 0.8, "n": 80},
+        {"score": "baseline_intensity", "auroc": 0.82, "n": 80},
+        {"score": "baseline_mean_image", "auroc": 0.7, "n": 80},
     ]
     pair = {"score_a": "value", "difference": difference, "low": low, "high": high}
     pairs = pd.DataFrame([{**pair, "score_b": "baseline_mean_image", "low": 9}, {**pair, "score_b": rows[1]["score"]}])

@@ -148,7 +148,7 @@ def test_strata_that_differ_are_told_from_those_that_do_not(tmp_path):
     noise = np.random.default_rng(0).normal(size=len(scores))
     only_men = scores.assign(value=np.where(people["sex"] == 0, scores["value"], noise))
     other = run((only_men, people), tmp_path / "other", strata=("sex",))
-    assert "chance alone may make them differ so" in same.section("strata").sentences[0]
+    assert "the strata are not shown to differ" in same.section("strata").sentences[0]
     assert "differ by more than chance" in other.section("strata").sentences[0]
 
 
@@ -202,6 +202,74 @@ def test_a_score_compared_with_itself_is_told(tmp_path):
     scores.to_csv(tmp_path / "again" / "scores.csv", index=False)
     found = run((scores, people), tmp_path, compare=[tmp_path / "again"])
     assert "again is the same as value in every image: one of the two is enough." in found.notes
+
+
+def test_the_event_in_time_is_named_whatever_the_outcome(tmp_path):
+    scores, people = cohort_of()
+    found = run((scores, people), tmp_path, outcome="sex", time="time", event="event")
+    assert "of those in the highest third of the score had event" in found.section("survival").sentences[0]
+
+
+def test_curves_are_told_no_further_than_every_third_was_followed(tmp_path):
+    scores, people = cohort_of()
+    high = scores["value"] > scores["value"].quantile(2 / 3)
+    people.loc[high, "event"] *= people.loc[high, "time"] <= 2
+    people.loc[high, "time"] = people.loc[high, "time"].clip(upper=2)
+    found = run((scores, people), tmp_path, time="time", event="event")
+    assert "by time 2, " in found.section("survival").sentences[0]
+
+
+def test_times_in_days_are_not_taken_for_visits(tmp_path):
+    scores, people = cohort_of()
+    found = run((scores, people.assign(time=365 * people["time"])), tmp_path, time="time", event="event")
+    assert set(found.section("survival").table["figure"].str.split().str[0]) == {"hazard_ratio", "auroc"}
+    assert any("times run up to 1460" in note for note in found.notes)
+
+
+def test_what_was_fitted_to_these_images_is_not_tested_on_them(whole):
+    floor = whole.table[whole.table["score"] == "baseline_covariates"]
+    assert floor["p_value"].isna().all() and floor["auroc_method"].str.endswith("fitting not counted").all()
+    pair = whole.comparison[whole.comparison["score_b"] == "baseline_covariates"]
+    assert len(pair) == 1 and pair[["z", "p_value", "p_holm"]].isna().all(axis=None)
+    assert any("not tested, since the covariates were fitted" in each for each in whole.section("comparison").sentences)
+    table = whole.section("calibration").table
+    assert not [name for name in table if name.endswith(("_low", "_high"))]
+    assert 0 < table["expected_error_if_right"][0] < 0.15
+
+
+def test_the_headline_sets_scores_side_by_side_on_the_same_images(tmp_path):
+    scores, people = cohort_of()
+    people.loc[people["age"] > 62, "age"] = np.nan
+    found = run((scores.assign(value=-scores["value"]), people), tmp_path, adjust=("age", "sex"))
+    rows = found.table.set_index("score")
+    few = rows.loc["baseline_covariates"]
+    pair = found.comparison.set_index("score_b").loc["baseline_covariates"]
+    said = f"on the {few['n']} images that have both, where the score reaches {few['auroc'] + pair['difference']:.2f}"
+    assert said in found.headline
+
+
+def test_covariates_of_too_few_cost_what_is_adjusted_alone(tmp_path):
+    scores, people = cohort_of()
+    ill = people.index[people["progression"] == 1][7:]
+    people.loc[ill, "age"] = np.nan
+    found = run((scores, people), tmp_path, adjust=("age",))
+    assert any("7 events and" in note and "could not be told" in note for note in found.notes)
+    assert found.table["n"][0] == people["progression"].notna().sum()
+
+
+def test_strata_of_perfect_scores_are_not_tested(tmp_path):
+    scores, people = cohort_of()
+    perfect = np.where(people["sex"] == 1, people["progression"].fillna(0) * 10, scores["value"])
+    found = run((scores.assign(value=perfect), people), tmp_path, strata=("sex",))
+    assert "their difference is not tested" in found.section("strata").sentences[0]
+
+
+def test_conditional_odds_are_withheld_where_persons_count_twice(tmp_path):
+    scores, people = cohort_of()
+    pairs = people.assign(pair=np.arange(len(people)) // 6)
+    found = run((scores, pairs), tmp_path, match="pair", subject="subject")
+    assert found.section("matched").table["odds_ratio"].isna().all()
+    assert any("persons have a part in several sets, or several images" in note for note in found.notes)
 
 
 def test_where_keeps_rows_of_the_cohort(tmp_path):

@@ -9,6 +9,7 @@ from anomaly import figures, metrics, statistics
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import ALONE, Gathered
 from anomaly.evaluation.section import Section, ends, in_words, interval, listed
+from anomaly.joining import check_numbers
 
 
 def covariates_alone(data: Gathered, seed: int) -> statistics.AddedValue | None:
@@ -21,6 +22,7 @@ def covariates_alone(data: Gathered, seed: int) -> statistics.AddedValue | None:
     known = _complete(data)
     images, subject = data.rows(known)
     try:
+        check_numbers(images["outcome"], "the images with all covariates")
         added = statistics.added_value(
             images["outcome"], images[data.names[0]], data.covariates[known], subject, seed=seed
         )
@@ -123,8 +125,7 @@ def adjusted_roc(data: Gathered, adjust: list[str], seed: int) -> Section | None
     pooled = metrics.auroc(images["outcome"], score)
     area = found.auroc
     sentence = (
-        f"Between people of the same {listed(adjust)} the AUROC is {interval(area)}, between any two {pooled:.2f}; "
-        "the covariates account for the difference."
+        f"Between people of the same {listed(adjust)} the AUROC is {interval(area)}, between any two {pooled:.2f}."
     )
     about = {"adjusted_for": ", ".join(adjust), "n": len(images), "events": int(images["outcome"].sum())}
     table = pd.DataFrame([about | ends("adjusted_auroc", area) | {"pooled_auroc": pooled, "method": area.method}])

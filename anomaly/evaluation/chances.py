@@ -1,38 +1,52 @@
 """Whether the score, turned into a chance of the outcome, means what it says."""
 
+import numpy as np
 import pandas as pd
 
 from anomaly import figures, statistics
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import Gathered
-from anomaly.evaluation.section import Section, ends, interval
+from anomaly.evaluation.section import Section
+
+DRAWS = 200
 
 
 def calibrated(data: Gathered, sign: str, seed: int) -> Section | None:
     """Calibration of the chance that a logistic model gives from the score, for persons it was not fitted on."""
     event, score = data.event, data.images[data.names[0]].to_numpy()
+    bins = int(np.clip(event.size // 50, 3, 10))
     try:
         chance = statistics.cross_fitted(event, score, data.groups, seed=seed)
-        found = statistics.calibration(event, chance, data.groups)
+        found = statistics.calibration(event, chance, data.groups, bins=bins)
     except EvaluationError as error:
         data.notes.append(f"Calibration could not be told: {error}.")
         return None
+    chosen = np.random.default_rng([seed, event.size]).random((DRAWS, event.size)) < chance
+    right = float(np.mean([_error(draw, chance, bins) for draw in chosen]))
     summary: dict[str, object] = {"n": event.size, "events": int(event.sum()), "expected_error": found.error}
-    summary |= {"brier": found.brier, "scaled_brier": found.scaled_brier} | ends("in_the_large", found.in_the_large)
-    slope = ""
-    if found.slope is not None:
-        summary |= ends("slope", found.slope)
-        slope = f" The slope is {interval(found.slope)}: 1 is right, below 1 the chances are too extreme."
+    summary |= {"expected_error_if_right": right, "brier": found.brier, "scaled_brier": found.scaled_brier}
+    slope = found.slope.value if found.slope is not None else float("nan")
+    summary |= {"in_the_large": found.in_the_large.value, "slope": slope}
     far = f"gets {100 * found.scaled_brier:.0f} % of the way from knowing only how frequent {sign} is to knowing who"
     if found.scaled_brier <= 0:
         far = f"tells no more than how frequent {sign} is"
+    steep = f" The slope is {slope:.2f}: 1 is right, below 1 the chances are too extreme." if slope > 0 else ""
     sentence = (
-        f"Read as a chance of {sign}, the score is off by {100 * found.error:.1f} points of a hundred on average "
-        f"(expected calibration error), and {far} (scaled Brier score {found.scaled_brier:z.2f}).{slope}"
+        f"Read as a chance of {sign}, the score is off by {100 * found.error:.1f} points of a hundred on average, "
+        f"where chances that are right would be off by {100 * right:.1f} with so many images (expected calibration "
+        f"error); it {far} (scaled Brier score {found.scaled_brier:z.2f}).{steep}"
     )
     caption = (
-        "Chances by a logistic model of the score, each for persons the model was not fitted on; in the large and "
-        f"slope with 95 % intervals ({found.in_the_large.method}); the figure's points hold equally many images."
+        "Chances by a logistic model of the score, each for persons the model was not fitted on. In the large and "
+        "slope have no interval: with chances cross-fitted in one sample none would hold; validate on another cohort "
+        "for that. The points of the figure hold equally many images."
     )
     drawn = figures.calibration(found.curve)
     return Section("calibration", "As a chance", [sentence], caption, pd.DataFrame([summary]), drawn)
+
+
+def _error(event: np.ndarray, chance: np.ndarray, bins: int) -> float:
+    """Expected calibration error of outcomes (n,), in as many bins of equal size."""
+    parts = np.array_split(np.argsort(chance, kind="stable"), bins)
+    gaps = [abs(event[part].mean() - chance[part].mean()) * part.size for part in parts]
+    return float(sum(gaps) / event.size)

@@ -23,6 +23,7 @@ TRIVIAL = {
 }
 # A number with more different values than this is cut at its thirds before it makes strata.
 MOST_LEVELS = 6
+_UNCOUNTED = ", fitting not counted"
 _PAIR = ["score_a", "score_b", "difference", "low", "high", "z", "p_value", "method"]
 
 
@@ -39,7 +40,9 @@ def row(data: Gathered, name: str, chosen: np.ndarray, *, seed: int, scale: str)
     for percent, specificity in SPECIFICITIES.items():
         sensitivity = statistics.sensitivity_interval(event, score, specificity, subject, seed=seed)
         found |= _figures(f"sensitivity_at_{percent}", sensitivity)
-    found["p_value"] = area.p_value
+    # Cross-fitted on these very images: its interval does not count the fitting, and no test of it would hold.
+    found["p_value"] = area.p_value if name != ALONE else float("nan")
+    found["auroc_method"] += _UNCOUNTED if name == ALONE else ""
     if data.flagged is not None and name == "value":
         for label, group in {"flagged_share": event == 0, "flagged_share_events": event == 1}.items():
             of_group = None if subject is None else subject[group]
@@ -144,7 +147,9 @@ def _compared(data: Gathered, column: str, usable: dict[str, np.ndarray], rows: 
     if len(set().union(*everyone)) < sum(map(len, everyone)):
         return f"{said}; some persons are in several of these strata, so their difference is not tested."
     p_value = _heterogeneity(data, list(usable.values()))
-    verdict = "the strata differ by more than chance" if p_value < 0.05 else "chance alone may make them differ so"
+    if not np.isfinite(p_value):
+        return f"{said}; where an AUROC is 0 or 1 its variance is unknown, so their difference is not tested."
+    verdict = "the strata differ by more than chance" if p_value < 0.05 else "the strata are not shown to differ"
     return f"{said}; {verdict} (Cochran's Q, {in_words(p_value)})."
 
 
@@ -177,7 +182,10 @@ def _pair(data: Gathered, first: str, second: str) -> dict[str, Any]:
     images, subject = data.rows(data.images[[first, second]].notna().all(axis=1).to_numpy())
     check_numbers(images["outcome"], f"the images scored by both {first} and {second}")
     found = statistics.compare_aurocs(images["outcome"], images[first], images[second], subject)
-    return {"score_a": first, "score_b": second} | asdict(found)
+    told = {"score_a": first, "score_b": second} | asdict(found)
+    if ALONE in (first, second):
+        told |= {"z": float("nan"), "p_value": float("nan"), "method": found.method + _UNCOUNTED}
+    return told
 
 
 def against(compared: pd.DataFrame) -> Section | None:
@@ -194,6 +202,11 @@ def against(compared: pd.DataFrame) -> Section | None:
 
 
 def _verdict(pair: dict[str, Any]) -> str:
+    if not np.isfinite(pair["p_value"]):
+        return (
+            f"{pair['score_a']} and {spoken(pair['score_b'])}: difference of the AUROCs {pair['difference']:+z.2f}, "
+            "not tested, since the covariates were fitted to these images; what the score adds to them is."
+        )
     verdict = "is not shown to differ from"
     if pair["p_holm"] < 0.05:
         verdict = "is better than" if pair["difference"] > 0 else "is worse than"
@@ -235,4 +248,7 @@ def against_trivial(rows: list[dict[str, Any]], compared: pd.DataFrame) -> str:
     if pair["difference"] <= 0:
         verdict = "no better than the best trivial score, {}, which reaches"
     numbers = f"difference {pair['difference']:+z.2f} ({pair['low']:z.2f} to {pair['high']:z.2f})"
+    if best["n"] != rows[0]["n"]:
+        both = best["auroc"] + pair["difference"]
+        numbers = f"{numbers} on the {best['n']} images that have both, where the score reaches {both:.2f}"
     return f"; {verdict.format(spoken(best['score']))} {best['auroc']:.2f}: {numbers}"

@@ -53,8 +53,18 @@ def _row(data: Gathered, name: str, match: str, chosen: np.ndarray, seed: int) -
     row: dict[str, object] = {"sets": found.sets, "sets_left_out": found.left_out, "comparisons": found.comparisons}
     row |= ends("concordance", found.concordance) | {"p_value": found.concordance.p_value}
     try:
+        if subject is not None and _shared(subject, sets.to_numpy()):
+            raise EvaluationError("persons have a part in several sets, or several images in a set with others")
         odds = statistics.conditional_odds_ratio(event, score, sets.to_numpy())
     except EvaluationError as error:
         data.notes.append(f"No conditional odds ratio of {name} within {match}: {error}.")
         odds = statistics.Estimate(np.nan, np.nan, np.nan, "none")
     return row | ends("odds_ratio", odds) | {"method": found.concordance.method, "test": found.test}
+
+
+def _shared(subject: np.ndarray, sets: np.ndarray) -> bool:
+    """Whether images of a person count more than once: in several sets, or beside other persons in one."""
+    parts = pd.DataFrame({"subject": subject, "set": sets})
+    several = (parts.groupby("subject")["set"].nunique() > 1).any()
+    among = parts.groupby("set")["subject"].transform("nunique") > 1
+    return bool(several or parts[among].duplicated().any())

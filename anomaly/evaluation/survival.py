@@ -46,9 +46,9 @@ def survival(data: Gathered, question: Question, seed: int) -> Section | None:
         return None
     caption = (
         "Curves by Kaplan-Meier, their 95 % limits pointwise, counting each image as a person. Ratios per standard "
-        "deviation of the score: odds of the event within one interval between visits (pooled logistic, the default "
-        "where events are found at yearly visits), and hazard (Cox). AUROC by a time: cumulative cases against those "
-        "still free, weighted for censoring."
+        "deviation of the score: odds of the event within one unit of time (pooled logistic, the default where events "
+        "are found at visits one unit, such as a year, apart), and hazard (Cox). AUROC by a time: cumulative cases "
+        "against those still free, weighted for censoring. All of it supposes that leaving tells nothing of the event."
     )
     return Section("survival", "Time to the event", sentences, caption, pd.DataFrame(rows), drawn)
 
@@ -86,10 +86,12 @@ def _told(row: dict[str, Any], adjust: list[str]) -> str:
 
 
 def _by_thirds(curves: list[statistics.Curve], tested: statistics.LogRank, at: float, question: Question) -> str:
+    shortest = min(float(curve.times.max()) for curve in curves)
+    at = min(at, shortest)
     shares = {str(curve.group): 1 - float(curve.free[curve.time <= at][-1]) for curve in curves}
     return (
         f"Of {sum(curve.times.size for curve in curves)} images that were followed up: by {question.time} {at:g}, "
-        f"{100 * shares['high']:.0f} % of those in the highest third of the score have {question.sign}, "
+        f"{100 * shares['high']:.0f} % of those in the highest third of the score had {question.event}, "
         f"{100 * shares['middle']:.0f} % in the middle and {100 * shares['low']:.0f} % in the lowest "
         f"({tested.method}, {in_words(tested.p_value)})."
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 
 from anomaly.errors import EvaluationError
 from anomaly.metrics import checked
@@ -46,11 +47,13 @@ def adjusted_auroc(
     their residuals says how far controls depart from it; each case is placed in that distribution. The mean
     of one minus the placements is the AUROC (section 2), a tie counting one half. With `strata` (n,), a
     category such as the site, a case is compared with controls of its own stratum only: each has its level
-    and its scatter, the slopes are common. The interval draws whole subjects anew and fits the model to each draw.
+    and its scatter, the slopes are common. The interval is made on the log-odds from the variance of draws of whole
+    subjects, the model fitted to each draw; ends at the quantiles of the draws fall short near an AUROC of 1.
 
     Raises:
         EvaluationError: as `metrics.checked`; no covariates and no strata; covariates that are useless, or
-            useless among the controls; a stratum that has cases but fewer than two controls.
+            useless among the controls; a stratum that has cases but fewer than two controls; controls of so few
+            subjects that a draw may hold none.
     """
     event, value = checked(outcome, score)
     matrix, names = covariate_matrix(covariates, event.size)
@@ -69,7 +72,21 @@ def adjusted_auroc(
     groups = groups_of(subject, event.size)
     found = bootstrap(_mean_rank(event, place), groups, event, repeats=repeats, seed=seed, confidence=confidence)
     placement = place(np.ones((1, event.size)))[0, event]
-    return AdjustedRoc(replace(found, method=f"covariate-adjusted, {found.method}"), *_corners(placement), placement)
+    if not np.isfinite(found.variance):
+        raise EvaluationError("controls come from so few subjects that draws of subjects hold none; gather more")
+    return AdjustedRoc(_on_log_odds(found, confidence), *_corners(placement), placement)
+
+
+def _on_log_odds(found: Estimate, confidence: float) -> Estimate:
+    """The estimate with its interval made symmetric on the log-odds, from the variance of the draws."""
+    spread = found.value * (1 - found.value)
+    method = f"covariate-adjusted, logit scale, variance by {found.method.replace('percentile, ', '')}"
+    if spread == 0:
+        return replace(found, method=f"covariate-adjusted, {found.method}")
+    step = float(norm.ppf(0.5 + confidence / 2)) * np.sqrt(found.variance) / spread
+    centre = np.log(found.value / (1 - found.value))
+    low, high = (float(end) for end in 1 / (1 + np.exp([step - centre, -step - centre])))
+    return replace(found, low=low, high=high, method=method)
 
 
 def _strata(strata: ArrayLike | None, event: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -16,6 +16,7 @@ from anomaly.statistics.logistic import INDEPENDENT, coefficient
 from anomaly.statistics.models import Covariates, exponentiated, score_and_covariates
 from anomaly.statistics.survival import finite_scores, followed
 
+MOST_VISITS = 40
 # A logarithm of the hazard ratio of one standard deviation known no better than this is not known at all.
 _FLAT = 30.0
 
@@ -90,6 +91,11 @@ def pooled_logistic(
     times, happened, columns, names = _columns(time, event, score, covariates)
     if not 0 < width < np.inf:
         raise EvaluationError(f"width must be above zero, in the unit of time, got {width}")
+    if times.max() / width > MOST_VISITS:
+        raise EvaluationError(
+            f"times run up to {times.max():g}, {times.max() / width:.0f} intervals of {width:g}, and {MOST_VISITS} is "
+            "the most; give times in years, or in the unit that visits are apart"
+        )
     image, visit, found = person_periods(times, happened, width)
     parts = np.unique(visit, return_inverse=True)[1]
     levels = (parts[:, None] == np.arange(parts.max() + 1)).astype(np.float64)
