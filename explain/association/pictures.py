@@ -55,14 +55,14 @@ def _picture(
     axes = figure.subplots(1, 2)
     aspect = float(spacing[0] / spacing[1])
     for ax, layer, name in ((axes[0], np.zeros_like(t), under), (axes[1], t, "difference (t)")):
-        _slice(ax, layer, significant, mean, aspect, _limits(mean))
+        _slice(ax, layer, significant, mean, aspect, _limits(mean), _end(t))
         ax.set_title(name, fontsize=10)
     for row in regions.head(9).itertuples():
         axes[1].annotate(
             str(row.region), (row.peak_j, row.peak_i), (7, 7), textcoords="offset points",
             fontsize=10, fontweight="bold", color="white", bbox={"boxstyle": "circle,pad=0.15", "fc": "black", "lw": 0},
         )  # fmt: skip
-    return _finished(figure, list(axes))
+    return _finished(figure, list(axes), _end(t))
 
 
 def _volume(
@@ -85,7 +85,7 @@ def _volume(
             # The patient's right (front, in sagittal slices) to the left; front or head up.
             layers = [np.take(each, index[axis], axis).T[::-1, ::-1] for each in (shown, outlined, grey)]
             wide, tall = np.delete(sizes, axis)
-            _slice(ax, layers[0], layers[1] > 0, layers[2], float(tall / wide), limits)
+            _slice(ax, layers[0], layers[1] > 0, layers[2], float(tall / wide), limits, _end(t))
             where = (
                 f"{plane}, {letter} = {place[axis]:.0f} mm" if known else f"axis {axis + 1}, slice {index[axis] + 1}"
             )
@@ -93,16 +93,22 @@ def _volume(
             if known:
                 _mark(ax, ends)
         across[0].set_ylabel("largest t" if regions.empty else f"region {number}", fontsize=10)
-    return _finished(figure, axes.ravel().tolist())
+    return _finished(figure, axes.ravel().tolist(), _end(t))
 
 
 def _slice(
-    ax: Axes, t: np.ndarray, significant: np.ndarray, mean: np.ndarray, aspect: float, limits: tuple[float, float]
+    ax: Axes,
+    t: np.ndarray,
+    significant: np.ndarray,
+    mean: np.ndarray,
+    aspect: float,
+    limits: tuple[float, float],
+    end: float,
 ) -> None:
     """Grey mean, t over it (the fainter, the smaller), a black and white line round what is significant."""
     ax.imshow(mean, cmap="gray", vmin=limits[0], vmax=limits[1], aspect=aspect, interpolation="nearest")
-    alpha = 0.9 * np.clip(np.abs(t) / _FULL, 0, 1) ** 1.5
-    ax.imshow(t, cmap=_COLOURS, vmin=-END, vmax=END, alpha=alpha, aspect=aspect, interpolation="nearest")
+    alpha = 0.9 * np.clip(np.abs(t) / (_FULL * end / END), 0, 1) ** 1.5
+    ax.imshow(t, cmap=_COLOURS, vmin=-end, vmax=end, alpha=alpha, aspect=aspect, interpolation="nearest")
     for colour, width in (("black", 3.2), ("white", 1.4)):
         _outline(ax, significant, colour, width)
     ax.set(xticks=[], yticks=[])
@@ -137,9 +143,14 @@ def _figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
-def _finished(figure: Figure, axes: list[Axes]) -> bytes:
-    scale = ScalarMappable(Normalize(-END, END), _COLOURS)
-    bar = figure.colorbar(scale, ax=axes, shrink=0.9, pad=0.02, extend="both")
+def _end(t: np.ndarray) -> float:
+    """Where the colours end: at `END`, or at the largest t where many images make all of them large."""
+    return max(END, float(np.ceil(np.abs(t).max())))
+
+
+def _finished(figure: Figure, axes: list[Axes], end: float) -> bytes:
+    scale = ScalarMappable(Normalize(-end, end), _COLOURS)
+    bar = figure.colorbar(scale, ax=axes, shrink=0.9, pad=0.02)
     bar.set_label("t: blue lower, red higher with the outcome", fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, facecolor="white")
