@@ -207,7 +207,7 @@ def test_a_score_compared_with_itself_is_told(tmp_path):
 def test_the_event_in_time_is_named_whatever_the_outcome(tmp_path):
     scores, people = cohort_of()
     found = run((scores, people), tmp_path, outcome="sex", time="time", event="event")
-    assert "of those in the highest third of the score had event" in found.section("survival").sentences[0]
+    assert "of those in the highest third of the score had the event, " in found.section("survival").sentences[0]
 
 
 def test_curves_are_told_no_further_than_every_third_was_followed(tmp_path):

@@ -88,10 +88,11 @@ def _told(row: dict[str, Any], adjust: list[str]) -> str:
 def _by_thirds(curves: list[statistics.Curve], tested: statistics.LogRank, at: float, question: Question) -> str:
     shortest = min(float(curve.times.max()) for curve in curves)
     at = min(at, shortest)
+    called = "the event" if question.event == "event" else question.event
     shares = {str(curve.group): 1 - float(curve.free[curve.time <= at][-1]) for curve in curves}
     return (
         f"Of {sum(curve.times.size for curve in curves)} images that were followed up: by {question.time} {at:g}, "
-        f"{100 * shares['high']:.0f} % of those in the highest third of the score had {question.event}, "
+        f"{100 * shares['high']:.0f} % of those in the highest third of the score had {called}, "
         f"{100 * shares['middle']:.0f} % in the middle and {100 * shares['low']:.0f} % in the lowest "
         f"({tested.method}, {in_words(tested.p_value)})."
     )
