@@ -195,7 +195,7 @@ def evaluate(
     out = out or (scores if scores.is_dir() else scores.parent)
     result = run(
         scores, cohort, outcome=outcome, positive=positive, subject=subject, where=options.conditions(where),
-        adjust=options.columns(adjust), match=match, strata=options.columns(strata), time=time, event=event, at=at,
+        adjust=adjust or (), match=match, strata=strata or (), time=time, event=event, at=at,
         compare=compare or (), out=out, seed=seed,
     )  # fmt: skip
     typer.echo(result.headline)
@@ -233,10 +233,10 @@ def associate(
     from explain.association import associate as run
 
     found = run(
-        maps, cohort, outcome=outcome, out=out, subject=subject, positive=positive, adjust=options.columns(adjust),
+        maps, cohort, outcome=outcome, out=out, subject=subject, positive=positive, adjust=adjust or (),
         match=match, where=options.conditions(where), correction=correction, permutations=permutations,
-        cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=options.columns(predict),
-        beside=options.columns(beside), folds=folds, alpha=alpha, robust=not pooled, seed=seed,
+        cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (),
+        beside=beside or (), folds=folds, alpha=alpha, robust=not pooled, seed=seed,
     )  # fmt: skip
     typer.echo("\n".join([found.headline, *found.sentences, f"picture: {out / 'association.png'}"]))
     _end_with(len(found.failed), out / "errors.csv")

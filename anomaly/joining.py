@@ -150,10 +150,16 @@ def simulated(people: pd.DataFrame) -> bool:
     return "simulated" in people and bool((people["simulated"].map(plain_text) == "1").all())
 
 
-def listed(columns: str | Sequence[str]) -> tuple[str, ...]:
+def columns(names: str | Sequence[str]) -> tuple[str, ...]:
     """Names of columns, given as they are or as one text with commas."""
-    names = columns.split(",") if isinstance(columns, str) else columns
-    return tuple(name.strip() for name in names)
+    parts = names.split(",") if isinstance(names, str) else names
+    return tuple(name.strip() for name in parts if name.strip())
+
+
+def note_unknown(ids: pd.Series, what: str, notes: list[str]) -> None:
+    """Count and name the images of which something is not known; nothing where there are none."""
+    if len(ids):
+        notes.append(f"Of {len(ids)} images {what} is not known; they were left out ({some(ids)}).")
 
 
 def plain_text(value: object) -> str:

@@ -59,11 +59,6 @@ def numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def columns(text: str | None) -> list[str]:
-    """`age,sex` -> ["age", "sex"], None -> []."""
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
 def conditions(pairs: list[str] | None) -> dict[str, str]:
     """`["split=train"]` -> {"split": "train"}."""
     for pair in pairs or []:

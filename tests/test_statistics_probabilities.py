@@ -3,7 +3,7 @@ import pytest
 
 from anomaly.errors import EvaluationError
 from anomaly.statistics.multiplicity import adjust
-from anomaly.statistics.probabilities import calibration
+from anomaly.statistics.probabilities import calibration, error_if_right
 from anomaly.statistics.shares import wilson
 
 
@@ -130,3 +130,13 @@ def test_nothing_to_adjust_stays_nothing():
 def test_p_values_that_are_none_are_told(p_values, method, told):
     with pytest.raises(EvaluationError, match=told):
         adjust(p_values, method)
+
+
+def test_the_error_of_chances_that_are_right_is_that_of_a_binomial():
+    # One bin of n images: the mean of |X - np| / n, which for large n is that of a normal, sqrt(2 p q / (pi n)).
+    found = error_if_right(np.full(400, 0.3), bins=5, draws=4000)
+    assert found == pytest.approx(np.sqrt(2 * 0.3 * 0.7 / (np.pi * 400)), rel=0.05)
+    spread = np.random.default_rng(0).uniform(0.1, 0.9, 400)
+    event = np.random.default_rng(1).random(400) < spread
+    right = error_if_right(spread, bins=10)
+    assert 0.02 < right < 0.08 and abs(calibration(event, spread, bins=10).error - right) < 0.04

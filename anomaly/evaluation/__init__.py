@@ -93,8 +93,8 @@ def evaluate(
             collinear, negative times. An analysis that the numbers do not allow is left out and named in the notes.
     """
     question = Question(
-        outcome=outcome, positive=positive, subject=subject, where=dict(where or {}), adjust=joining.listed(adjust),
-        match=match, strata=joining.listed(strata), time=time, event=event, at=at,
+        outcome=outcome, positive=positive, subject=subject, where=dict(where or {}), adjust=joining.columns(adjust),
+        match=match, strata=joining.columns(strata), time=time, event=event, at=at,
     )  # fmt: skip
     data, names = gather(Path(scores), cohort, question, compare), list(question.adjust)
     called = str(outcome or event)
@@ -138,8 +138,8 @@ def _write(result: Evaluation, names: list[str], sign: str, about: dict[str, Any
     drawn = {section.name: section.figure for section in result.sections if section.figure is not None}
     drawn["roc"] = figures.roc(result.images, names)
     drawn["distribution"] = figures.distribution(result.images["value"].to_numpy(), groups)
+    made_up = joining.SIMULATED in result.notes
     for name, picture in drawn.items():
-        made_up = joining.SIMULATED in result.notes
         write_whole(result.out / f"{name}.png", figures.stamped(picture, "SIMULATED") if made_up else picture)
     listed = {name: _records(tables[name]) for name in ("evaluation", "comparison")}
     facts = about | {"headline": result.headline, "notes": result.notes} | listed

@@ -8,8 +8,6 @@ from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import Gathered
 from anomaly.evaluation.section import Section
 
-DRAWS = 200
-
 
 def calibrated(data: Gathered, sign: str, seed: int) -> Section | None:
     """Calibration of the chance that a logistic model gives from the score, for persons it was not fitted on."""
@@ -21,8 +19,7 @@ def calibrated(data: Gathered, sign: str, seed: int) -> Section | None:
     except EvaluationError as error:
         data.notes.append(f"Calibration could not be told: {error}.")
         return None
-    chosen = np.random.default_rng([seed, event.size]).random((DRAWS, event.size)) < chance
-    right = float(np.mean([_error(draw, chance, bins) for draw in chosen]))
+    right = statistics.error_if_right(chance, bins=bins, seed=seed)
     summary: dict[str, object] = {"n": event.size, "events": int(event.sum()), "expected_error": found.error}
     summary |= {"expected_error_if_right": right, "brier": found.brier, "scaled_brier": found.scaled_brier}
     slope = found.slope.value if found.slope is not None else float("nan")
@@ -43,10 +40,3 @@ def calibrated(data: Gathered, sign: str, seed: int) -> Section | None:
     )
     drawn = figures.calibration(found.curve)
     return Section("calibration", "As a chance", [sentence], caption, pd.DataFrame([summary]), drawn)
-
-
-def _error(event: np.ndarray, chance: np.ndarray, bins: int) -> float:
-    """Expected calibration error of outcomes (n,), in as many bins of equal size."""
-    parts = np.array_split(np.argsort(chance, kind="stable"), bins)
-    gaps = [abs(event[part].mean() - chance[part].mean()) * part.size for part in parts]
-    return float(sum(gaps) / event.size)

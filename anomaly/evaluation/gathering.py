@@ -124,7 +124,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
     event = _events(people, times, question, notes)
     followed = None if times is None else _followed(scored, people, times, question)
     known = event.notna().to_numpy()
-    _name_missing(scored.loc[~known, "id"], question.outcome or "the outcome by then", notes)
+    joining.note_unknown(scored.loc[~known, "id"], question.outcome or "the outcome by then", notes)
     scored, people = scored[known].reset_index(drop=True), people[known].reset_index(drop=True)
     images = pd.DataFrame({"id": scored["id"], "outcome": event[known].astype(int).to_numpy()})
     joining.check_numbers(images["outcome"], question.sign)
@@ -208,11 +208,6 @@ def _scores_file(path: Path) -> Path:
 
 def _folder(table: Path | pd.DataFrame) -> Path:
     return Path.cwd() if isinstance(table, pd.DataFrame) else Path(table).parent
-
-
-def _name_missing(ids: pd.Series, outcome: str, notes: list[str]) -> None:
-    if len(ids):
-        notes.append(f"Of {len(ids)} images {outcome} is not known; they were left out ({some(ids)}).")
 
 
 def _name_mixed(images: pd.DataFrame, groups: np.ndarray | None, sign: str, notes: list[str]) -> None:

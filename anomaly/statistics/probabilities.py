@@ -74,6 +74,25 @@ def calibration(
     )
 
 
+def error_if_right(chance: np.ndarray, *, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
+    """The expected calibration error that chances (n,) have where they are right: what chance alone puts in the bins.
+
+    The mean over `draws` of outcomes drawn from the chances themselves; `calibration` gives the error to set beside it.
+    """
+    inside = _bins(chance, bins)
+    drawn = np.random.default_rng([seed, chance.size]).random((draws, chance.size)) < chance
+    excess = np.stack([np.bincount(inside, weights=row - chance) for row in drawn])
+    return float(np.abs(excess).sum(axis=1).mean() / chance.size)
+
+
+def _bins(chance: np.ndarray, bins: int) -> np.ndarray:
+    """Which of at most `bins` bins of equally many images each chance (n,) lies in; tied ones lie together."""
+    ranked = np.sort(chance)
+    # Every image tied with the first of a bin goes with it.
+    edges = np.unique(ranked[np.arange(1, bins) * chance.size // bins])
+    return np.searchsorted(edges, chance, side="right")
+
+
 def _slope(event: np.ndarray, odds: np.ndarray, groups: np.ndarray, confidence: float) -> Estimate | None:
     if np.ptp(odds) == 0:
         return None
@@ -88,10 +107,7 @@ def _slope(event: np.ndarray, odds: np.ndarray, groups: np.ndarray, confidence: 
 def _curve(
     event: np.ndarray, chance: np.ndarray, groups: np.ndarray | None, bins: int, confidence: float
 ) -> pd.DataFrame:
-    ranked = np.sort(chance)
-    # Every image tied with the first of a bin goes with it.
-    edges = np.unique(ranked[np.arange(1, bins) * chance.size // bins])
-    inside = np.searchsorted(edges, chance, side="right")
+    inside = _bins(chance, bins)
     rows = []
     for part in np.unique(inside):
         chosen = inside == part

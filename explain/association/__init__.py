@@ -90,7 +90,7 @@ def associate(
     if not 0 < alpha < 1:
         raise EvaluationError(f"alpha must lie between 0 and 1, got {alpha}")
     notes: list[str] = []
-    adjust, predict, beside = (joining.listed(each) for each in (adjust, predict, beside))
+    adjust, predict, beside = (joining.columns(each) for each in (adjust, predict, beside))
     sample = gather(
         Path(maps), cohort, outcome=outcome, subject=subject, positive=positive, adjust=adjust, match=match,
         where=where or {}, predict=predict, beside=beside, notes=notes,

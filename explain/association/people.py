@@ -9,7 +9,7 @@ import pandas as pd
 
 from anomaly import joining
 from anomaly.errors import EvaluationError
-from anomaly.results import read_table, some
+from anomaly.results import read_table
 from anomaly.statistics.design import design
 from explain.association.maps import list_maps
 
@@ -109,7 +109,5 @@ def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _known(images: pd.DataFrame, known: pd.Series, what: str, notes: list[str]) -> pd.Series:
-    lost = images.loc[~known, "id"]
-    if len(lost):
-        notes.append(f"Of {len(lost)} images {what} is not known; they were left out ({some(lost)}).")
+    joining.note_unknown(images.loc[~known, "id"], what, notes)
     return known

@@ -49,20 +49,20 @@ def _picture(
     title: str,
     under: str,
 ) -> bytes:
-    spacing = voxel_sizes(affine)[:2]
+    spacing, end = voxel_sizes(affine)[:2], _end(t)
     height = 4.3 * float(np.clip(t.shape[0] * spacing[0] / (t.shape[1] * spacing[1]), 0.5, 1.6))
     figure = _figure(9.6, height + 0.9, title)
     axes = figure.subplots(1, 2)
     aspect = float(spacing[0] / spacing[1])
     for ax, layer, name in ((axes[0], np.zeros_like(t), under), (axes[1], t, "difference (t)")):
-        _slice(ax, layer, significant, mean, aspect, _limits(mean), _end(t))
+        _slice(ax, layer, significant, mean, aspect, _limits(mean), end)
         ax.set_title(name, fontsize=10)
     for row in regions.head(9).itertuples():
         axes[1].annotate(
             str(row.region), (row.peak_j, row.peak_i), (7, 7), textcoords="offset points",
             fontsize=10, fontweight="bold", color="white", bbox={"boxstyle": "circle,pad=0.15", "fc": "black", "lw": 0},
         )  # fmt: skip
-    return _finished(figure, list(axes), _end(t))
+    return _finished(figure, list(axes), end)
 
 
 def _volume(
@@ -75,7 +75,7 @@ def _volume(
         peaks = np.array([np.unravel_index(int(np.abs(t).argmax()), t.shape)])
     back = np.linalg.inv(inv_ornt_aff(turn, t.shape))
     shown, outlined, grey = (apply_orientation(each, turn) for each in (t, significant.astype(np.uint8), mean))
-    sizes, known, limits = voxel_sizes(upright), located(affine), _limits(mean)
+    sizes, known, limits, end = voxel_sizes(upright), located(affine), _limits(mean), _end(t)
     figure = _figure(9.6, 2.9 * len(peaks) + 1.0, title)
     axes = figure.subplots(len(peaks), 3, squeeze=False)
     for number, (across, peak) in enumerate(zip(axes, peaks, strict=True), start=1):
@@ -85,7 +85,7 @@ def _volume(
             # The patient's right (front, in sagittal slices) to the left; front or head up.
             layers = [np.take(each, index[axis], axis).T[::-1, ::-1] for each in (shown, outlined, grey)]
             wide, tall = np.delete(sizes, axis)
-            _slice(ax, layers[0], layers[1] > 0, layers[2], float(tall / wide), limits, _end(t))
+            _slice(ax, layers[0], layers[1] > 0, layers[2], float(tall / wide), limits, end)
             where = (
                 f"{plane}, {letter} = {place[axis]:.0f} mm" if known else f"axis {axis + 1}, slice {index[axis] + 1}"
             )
@@ -93,7 +93,7 @@ def _volume(
             if known:
                 _mark(ax, ends)
         across[0].set_ylabel("largest t" if regions.empty else f"region {number}", fontsize=10)
-    return _finished(figure, axes.ravel().tolist(), _end(t))
+    return _finished(figure, axes.ravel().tolist(), end)
 
 
 def _slice(
