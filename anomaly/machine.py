@@ -1,5 +1,6 @@
 """Where a training or a scoring runs: device, precision and processes, by Lightning Fabric underneath."""
 
+import atexit
 import logging
 import os
 import warnings
@@ -76,6 +77,8 @@ class Machine:
         except (ValueError, RuntimeError) as error:
             raise AnomalyError(f"device {self.device!r} cannot be used here: {error}") from error
         fabric.launch()
+        if several:
+            atexit.register(_part)
         return fabric
 
     @property
@@ -190,6 +193,18 @@ class Machine:
         scaler = getattr(self.fabric._precision, "scaler", None)
         if scaler is not None and state:
             scaler.load_state_dict(state)
+
+
+def _part() -> None:
+    """Close Gloo's connections while Python still runs.
+
+    Its threads may hold tensors of the last exchange; one freed after the interpreter has begun to end aborts a
+    process whose work is done. Gloo alone: leaving NCCL may wait for processes that are gone.
+    """
+    import torch.distributed as group
+
+    if group.is_initialized() and group.get_backend() == "gloo":
+        group.destroy_process_group()
 
 
 def _launched() -> tuple[str, int, int] | None:

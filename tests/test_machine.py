@@ -175,6 +175,22 @@ def test_what_fails_in_one_process_fails_alike_in_all(tmp_path):
     assert other == [(first, True), 8, (disk[0], True)]
 
 
+PART = """
+import atexit
+import torch.distributed as group
+
+machine.average(torch.ones(3))
+before = group.is_initialized()
+atexit._run_exitfuncs()  # as Python does first of all when it ends
+torch.save([before, group.is_initialized()], out / f"{rank}.pt")
+"""
+
+
+def test_processes_part_before_python_ends(tmp_path):
+    """Gloo's threads must not free a tensor later than that: it aborts one process in some hundreds."""
+    assert outcomes(tmp_path, PART) == [[True, False], [True, False]]
+
+
 RESUME = """
 def play(folder, save_every, resume=False, die_at=0):
     torch.manual_seed(0)
