@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -60,6 +60,14 @@ class Autoencoder(ReconstructionDetector):
         maps = 2 if self.objective == UNCERTAINTY else 1
         network = Network(shape, latent=self.latent, width=self.width, hidden=self.hidden, maps=maps)
         return nn.ModuleDict({"autoencoder": network, "scales": Scales(len(self.offered()), shape[1:])})
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The bottleneck."""
+        return cast(Tensor, self.net_["autoencoder"].encode(x)[0])
+
+    def decode(self, code: Tensor) -> Tensor:
+        """What the decoder draws of a bottleneck."""
+        return cast(Tensor, self.net_["autoencoder"].decode(code)[0].clamp(-1, 1))
 
     def draw(self, x: Tensor) -> Drawing:
         """Mean clamped to the image range, and the log variance where there is one."""

@@ -55,6 +55,7 @@ class Detector(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     cite: ClassVar[str]
+    generates: ClassVar[bool] = False  # whether `decode` draws new images from codes that are N(0, I)
     net_: Any = field(init=False, repr=False, compare=False)  # a module; what it holds is the method's own affair
     shape_: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
@@ -97,6 +98,22 @@ class Detector(ABC):
     def reconstruct(self, x: Tensor) -> Tensor | None:
         """The image as the method would draw it if it were normal, or None where it draws none."""
         return None
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code (N, latent) that the method has of images (N, C, *space).
+
+        Raises:
+            AnomalyError: the method has none.
+        """
+        raise AnomalyError(f"{self.name} has no code of an image")
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Images (N, C, *space) in [-1, 1] drawn from codes (N, latent); new ones from N(0, I) if it `generates`.
+
+        Raises:
+            AnomalyError: the method draws nothing from a code.
+        """
+        raise AnomalyError(f"{self.name} draws no images from codes")
 
     def stages(self) -> Sequence[Stage]:
         """The games that train the networks; none by default."""

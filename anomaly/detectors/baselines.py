@@ -105,12 +105,17 @@ class PCA(Detector):
         self.net_.axes[: len(axes)].copy_(axes)
         self.net_.variances[: len(values)].copy_((values / (len(normals) - 1)).clamp_min(1e-12))
 
-    def _code(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor) -> Tensor:
+        """Where the image lies along each axis, from the mean image."""
         return (x - self.net_.mean).flatten(1) @ self.net_.axes.T
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The image that lies there; not bound to [-1, 1]."""
+        return (code @ self.net_.axes).view(-1, *self.shape_) + self.net_.mean
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The nearest image that the axes can draw."""
-        return (self._code(x) @ self.net_.axes).view_as(x) + self.net_.mean
+        return self.decode(self.encode(x))
 
     def error(self, x: Tensor) -> Tensor:
         """Squared residual, averaged over channels."""
@@ -118,7 +123,7 @@ class PCA(Detector):
 
     def mahalanobis(self, x: Tensor) -> Tensor:
         """Mean over the axes of code^2 / variance, (N,); about 1 for a normal image."""
-        return (self._code(x).square() / self.net_.variances).mean(1)
+        return (self.encode(x).square() / self.net_.variances).mean(1)
 
     def judge(self, x: Tensor) -> Score:
         """Both distances, one of them as the value."""

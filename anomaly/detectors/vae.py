@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class VAE(ReconstructionDetector):
     heads: ClassVar[tuple[str, ...]] = ("l1", "l2", "ssim", "elbo", "gradient")
     positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "latent", "width", "hidden")
     not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "beta")
+    generates: ClassVar[bool] = True
     latent: int = 16
     width: int = 16
     hidden: int = 1024
@@ -46,9 +47,17 @@ class VAE(ReconstructionDetector):
         mean, log_variance = self.net_["autoencoder"].encode(x)
         return mean, log_variance.clamp(-20, 10)
 
+    def encode(self, x: Tensor) -> Tensor:
+        """The posterior mean."""
+        return self._posterior(x)[0]
+
+    def decode(self, code: Tensor) -> Tensor:
+        """The mean image of a code."""
+        return cast(Tensor, self.net_["autoencoder"].decode(code)[0].clamp(-1, 1))
+
     def draw(self, x: Tensor) -> Drawing:
         """The image decoded from the posterior mean."""
-        return Drawing(self.net_["autoencoder"].decode(self._posterior(x)[0])[0].clamp(-1, 1))
+        return Drawing(self.decode(self.encode(x)))
 
     def loss(self, x: Tensor) -> Tensor:
         """(sum of squared residuals + beta KL) / values in an image; the likelihood has variance 1/2."""
