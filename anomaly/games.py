@@ -1,11 +1,7 @@
-"""A game of players: who they are, and one stage of it in progress."""
+"""A game of players: who they are, when they move, and what a person sees of it."""
 
-import hashlib
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,16 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from anomaly.checkpoints import Checkpoint
-from anomaly.errors import TrainingError
-from anomaly.journal import CURVE
-from anomaly.machine import Machine
-
 
 class Source(Protocol):
     """Whatever gives batch number k: images, pairs of them, or (controls, cases)."""
 
     def __getitem__(self, k: int) -> Any: ...
+
+
+Loss = Tensor | tuple[Tensor, Mapping[str, Tensor]]
+"""A scalar, or with it further scalars by name, which go to the curves."""
 
 
 @dataclass(kw_only=True)
@@ -32,7 +27,8 @@ class Player:
     Args:
         name: stands in the curves and in error messages.
         owns: the modules whose parameters it moves; everything else stands still while it moves.
-        loss: batch -> scalar; closes over whatever networks it needs. Randomness comes from torch.
+        loss: batch -> scalar, or (scalar, terms by name) where the curves are to show its terms; closes over whatever
+            networks it needs. Randomness comes from torch.
         optimiser: parameters -> optimiser.
         turns: moves in one step, each with a batch of its own.
         every: it moves only in each `every`-th step.
@@ -42,7 +38,7 @@ class Player:
 
     name: str
     owns: Sequence[nn.Module]
-    loss: Callable[[Any], Tensor]
+    loss: Callable[[Any], Loss]
     optimiser: Callable[[Iterable[nn.Parameter]], Optimizer] = partial(torch.optim.Adam, lr=1e-3)
     turns: int = 1
     every: int = 1
@@ -54,6 +50,21 @@ class Player:
         return list(nn.ModuleList(self.owns).parameters())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    """What a person may see of a training in progress.
+
+    Args:
+        pictures: rows of images (n, C, *space) in [-1, 1], by name.
+        figures: numbers for the curves, by name.
+        warnings: plain sentences by the kind of trouble; each kind is told once.
+    """
+
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(kw_only=True)
 class Stage:
     """A named game of `steps` steps.
@@ -63,6 +74,7 @@ class Stage:
             had the lowest, and stops early once `patience` looks brought nothing lower. Of a player with `ema`,
             the averages are looked at and kept.
         look_every: steps between two looks.
+        glance: how the training goes, for a person to see with the checkpoints, and at the end.
     """
 
     name: str
@@ -71,211 +83,4 @@ class Stage:
     watch: Callable[[], Tensor] | None = None
     look_every: int = 200
     patience: int = 10
-
-
-class Play:
-    """A stage in progress: optimisers, averages, best weights so far, and the place in the data."""
-
-    def __init__(self, game: nn.Module, stage: Stage, batches: Source, machine: Machine, seed: int) -> None:
-        self.game, self.stage, self.batches, self.machine = game, stage, batches, machine
-        self.step = self.drawn = self.looks_in_vain = 0
-        self.lowest, self.best = math.inf, {}  # type: float, dict[str, Tensor]
-        self.note, self._began, self._sums = "", time.monotonic(), {}  # type: str, float, dict[str, list[Any]]
-        self.owned = {player.name: player.parameters() for player in stage.players}
-        for name, parameters in self.owned.items():
-            if not parameters:
-                raise machine.alike(TrainingError(f"player {name!r} of stage {stage.name!r} owns no parameters"))
-        self.averages = {
-            player.name: [p.detach().clone() for p in self.owned[player.name]]
-            for player in stage.players
-            if player.ema > 0
-        }
-        for parameter in game.parameters():
-            parameter.requires_grad_(False)
-        self._mover: Player | None = None
-        self.optimisers = {p.name: self._optimiser(p) for p in stage.players}
-        digest = hashlib.sha256(f"{seed} {stage.name} {machine.share[0]}".encode()).digest()
-        torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        self._practise()
-
-    def _optimiser(self, player: Player) -> Optimizer:
-        optimiser = player.optimiser(self.owned[player.name])
-        for group in optimiser.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-        return self.machine.optimiser(optimiser)
-
-    def _practise(self) -> None:
-        """Owned modules learn; those nobody owns in this stage stay as at test time."""
-        self.game.eval()
-        for player in self.stage.players:
-            for module in player.owns:
-                module.train()
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether early stopping has been reached."""
-        return self.stage.watch is not None and self.looks_in_vain >= self.stage.patience
-
-    def advance(self) -> None:
-        """One step: every player whose step it is takes its turns."""
-        for player in self.stage.players:
-            if self.step % player.every == 0:
-                for _ in range(player.turns):
-                    self._move(player)
-        self.step += 1
-
-    def _move(self, player: Player) -> None:
-        optimiser, parameters = self.optimisers[player.name], self.owned[player.name]
-        self._hand_over_to(player)
-        if player.schedule is not None:
-            factor = player.schedule(self.step / self.stage.steps)
-            for group in optimiser.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-        batch = _to_device(self.batches[self.drawn], self.machine.torch_device)
-        self.drawn += 1
-        optimiser.zero_grad(set_to_none=True)
-        with self.machine.autocast():
-            loss = player.loss(batch)
-        self._note_loss(player, self.machine.backward(loss, parameters))
-        optimiser.step()
-        if player.ema > 0:
-            torch._foreach_lerp_(self.averages[player.name], [p.detach() for p in parameters], 1 - player.ema)
-
-    def _hand_over_to(self, player: Player) -> None:
-        if self._mover is not player:
-            for parameter in self.owned[self._mover.name] if self._mover else ():
-                parameter.requires_grad_(False)
-            for parameter in self.owned[player.name]:
-                parameter.requires_grad_(True)
-            self._mover = player
-
-    def _note_loss(self, player: Player, loss: Tensor) -> None:
-        # Reading a loss makes a GPU wait, so there the check is made once for each row of the curves.
-        if self.machine.torch_device.type == "cpu":
-            self._check(player.name, loss)
-        total = self._sums.setdefault(player.name, [torch.zeros_like(loss), 0])
-        total[0] += loss
-        total[1] += 1
-
-    def _check(self, name: str, loss: Tensor) -> None:
-        if not math.isfinite(loss.item()):
-            error = TrainingError(
-                f"the loss of {name!r} became {loss.item()} at step {self.step} of stage {self.stage.name!r}; "
-                "lower the learning rate (--set lr=...), or train at --precision 32; "
-                "earlier checkpoints are kept, --resume goes on from the last"
-            )
-            raise self.machine.alike(error)
-
-    def check(self) -> None:
-        """Refuse to go on if a loss since the last call of `rows` was not finite."""
-        for name, (total, _) in self._sums.items():
-            self._check(name, total)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The curves since the last call: the mean loss of each player."""
-        rows = []
-        self.check()
-        for name, (total, count) in self._sums.items():
-            mean = total / count
-            rate = self.optimisers[name].param_groups[0]["lr"]
-            row = (self.stage.name, self.step, name, mean.item(), rate, time.monotonic() - self._began)
-            rows.append(dict(zip(CURVE, row, strict=True)))
-        if rows:
-            self.note = ", ".join(f"{row['player']} loss {row['loss']:.4g}" for row in rows)
-        self._sums = {}
-        return rows
-
-    @torch.no_grad()
-    def look(self) -> None:
-        """Ask the stage's `watch`, and remember the weights if they are the best so far."""
-        assert self.stage.watch is not None
-        self.machine.align(self.game.buffers())
-        self.game.eval()
-        self.looks_in_vain += 1
-        with self._averages_in_place():
-            value = float(self.machine.average(self.stage.watch()))
-            if value < self.lowest:
-                self.lowest, self.looks_in_vain = value, 0
-                self.best = {k: v.detach().clone() for k, v in self.game.state_dict().items()}
-        self._practise()
-
-    @contextmanager
-    def _averages_in_place(self) -> Iterator[None]:
-        own = [(parameter, parameter.detach().clone()) for name in self.averages for parameter in self.owned[name]]
-        self._take_averages()
-        try:
-            yield
-        finally:
-            for parameter, weights in own:
-                parameter.copy_(weights)
-
-    def _take_averages(self) -> None:
-        for name, averages in self.averages.items():
-            for parameter, average in zip(self.owned[name], averages, strict=True):
-                parameter.copy_(average)
-
-    @torch.no_grad()
-    def finish(self) -> None:
-        """Leave the networks as the stage promises: averages in place, or the best weights seen."""
-        if self.best:
-            self.game.load_state_dict(self.best)
-        else:
-            self._take_averages()
-        self.machine.align(self.game.buffers())
-
-    def checkpoint(self, done: list[str]) -> Checkpoint:
-        """Everything that `restore` needs; taking it changes nothing in any process."""
-        weights = {f"game.{k}": v for k, v in self.game.state_dict().items()}
-        weights |= {f"best.{k}": v for k, v in self.best.items()}
-        for name, averages in self.averages.items():
-            weights |= {f"average.{name}.{i}": average for i, average in enumerate(averages)}
-        state = {
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "random": self.machine.random_state(),
-            "precision": self.machine.precision_state(),
-            # Running statistics differ between processes; the weights hold the first one's alone.
-            "buffers": [self.machine.gather(buffer) for buffer in self.game.buffers()],
-            "sums": self._sums,
-        }
-        facts = {
-            "stage": self.stage.name, "step": self.step, "drawn": self.drawn, "done": done,
-            "lowest": self.lowest if self.best else None, "looks_in_vain": self.looks_in_vain,
-            "seconds": time.monotonic() - self._began,
-        }  # fmt: skip
-        return Checkpoint(weights, state, facts)
-
-    @torch.no_grad()
-    def restore(self, found: Checkpoint) -> None:
-        """Stand exactly where `checkpoint` was taken."""
-        device = self.machine.torch_device
-        load_game(self.game, found)
-        for buffer, of_all in zip(self.game.buffers(), found.state["buffers"], strict=True):
-            buffer.copy_(of_all[self.machine.share[0]])
-        self.best = _under("best.", found.weights, device)
-        for name, averages in self.averages.items():
-            for i, average in enumerate(averages):
-                average.copy_(found.weights[f"average.{name}.{i}"])
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(found.state["optimisers"][name])
-        self.machine.set_precision_state(found.state["precision"])
-        self.step, self.drawn = found.facts["step"], found.facts["drawn"]
-        self.lowest = math.inf if found.facts["lowest"] is None else found.facts["lowest"]
-        self.looks_in_vain = found.facts["looks_in_vain"]
-        self._sums = {name: [total.to(device), count] for name, (total, count) in found.state["sums"].items()}
-        self._began = time.monotonic() - found.facts["seconds"]
-        self.machine.set_random_state(found.state["random"])
-
-
-def load_game(game: nn.Module, found: Checkpoint) -> None:
-    """Give the networks the weights of a checkpoint."""
-    game.load_state_dict(_under("game.", found.weights, None))
-
-
-def _under(prefix: str, weights: Mapping[str, Tensor], device: torch.device | None) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v.to(device) for k, v in weights.items() if k.startswith(prefix)}
-
-
-def _to_device(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    return tuple(_to_device(part, device) for part in batch)
+    glance: Callable[[], Glance] | None = None

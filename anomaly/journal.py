@@ -3,7 +3,7 @@
 import csv
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,14 @@ class Journal:
         resume: go on from the newest checkpoint instead of starting anew.
         save_every: steps between two checkpoints.
         log_every: steps averaged in one row of the curves.
+        draw: (stage, step, glance) -> None; draws what a stage shows with each checkpoint.
     """
 
     folder: Path | None = None
     resume: bool = False
     save_every: int = 500
     log_every: int = 50
+    draw: Callable[[str, int, Any], None] | None = None
 
 
 class Curve:

@@ -25,10 +25,11 @@ from anomaly.moments import Moments
 from anomaly.preprocessing import Preprocessing
 from anomaly.previews import model_card, preview
 from anomaly.run import COHORT, Run, read_facts, write_run
+from anomaly.watching import CURVES, SAMPLES, Watch, draw_curves
 
 logger = logging.getLogger(__name__)
 FEWEST_FOR_5_PERCENT = 19
-DRAFT = {"checkpoint", "training.csv", "errors.csv"}
+DRAFT = {"checkpoint", "training.csv", "errors.csv", SAMPLES, CURVES}
 NO_SUBJECTS = (
     "nothing says whose image is whose, so each file is taken for another subject; if a person has several, "
     "give --subject COLUMN or --subject-pattern REGEX, or parts of one person land on both sides of the split"
@@ -109,7 +110,8 @@ def learn(
     if machine.leads:
         rest = len(images.pixels) - len(train)
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
-    journal = Journal(folder=out, resume=resume, save_every=save_every)
+    turned = bool((images.table["slices"] > 1).any())
+    journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=turned))
     detector.fit(train, held_out, machine=machine, seed=seed, journal=journal)
     machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
     return Run.open(out, method=method if code else None)
@@ -126,6 +128,8 @@ def _write_down(
     """Calibrate, and leave the run folder as a reader expects it; `run.json` comes last."""
     calibration = calibrated(detector, images)
     sliced = bool((images.table["slices"] > 1).any())
+    if (out / "training.csv").exists():
+        draw_curves(out)
     preview(detector, calibration, images.part("choose"), out / "preview.png", slices=sliced)
     write_whole(out / COHORT, images.table.to_csv(index=False))
     counts = images.table["split"].value_counts()

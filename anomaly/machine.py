@@ -4,7 +4,7 @@ import atexit
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,22 +100,30 @@ class Machine:
         """Compute in the chosen precision inside this context."""
         return self.fabric.autocast()
 
-    def backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-        """Fill the parameters' gradients, averaged over the processes; the loss, averaged as well.
+    def backward(self, loss: Tensor, parameters: list[nn.Parameter], beside: Sequence[Tensor] = ()) -> Tensor:
+        """Fill the parameters' gradients, averaged over the processes; the loss and what is beside it, as well.
 
         One flat all-reduce after the backward pass instead of a wrapped module, so a loss may call any network
         in any order. The loss travels with it, so that every process sees one that is not finite.
+
+        Args:
+            loss: a scalar.
+            parameters: whose gradients are filled.
+            beside: further scalars.
+
+        Returns:
+            (1 + len(beside),): loss and further scalars.
         """
         self.fabric.backward(loss)
+        told = torch.stack([value.detach().reshape(()).to(loss.dtype) for value in (loss, *beside)])
         if self.fabric.world_size == 1:
-            return loss.detach()
+            return told
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        of_loss = loss.detach().reshape(1).to(gradients[0].dtype)
-        flat = torch.cat([*(gradient.flatten() for gradient in gradients), of_loss])
-        *means, of_loss = self.average(flat).split([*(g.numel() for g in gradients), 1])
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), told.to(gradients[0].dtype)])
+        *means, told = self.average(flat).split([*(g.numel() for g in gradients), len(told)])
         for parameter, mean in zip(parameters, means, strict=True):
             parameter.grad = mean.view_as(parameter).clone()
-        return of_loss.view_as(loss).clone()
+        return told.clone()
 
     def optimiser(self, optimiser: Optimizer) -> Optimizer:
         """The optimiser, wrapped so that it works in the chosen precision."""

@@ -5,23 +5,27 @@ several in turn and remembers which are done. Device, precision, processes, free
 early stopping and loss curves live here and nowhere else, so a method writes only its losses.
 """
 
+import logging
 import math
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 
-import torch
 from torch import nn
 
 from anomaly.checkpoints import newest, save
 from anomaly.errors import TrainingError
-from anomaly.games import Play, Player, Source, Stage, load_game
+from anomaly.games import Glance, Player, Source, Stage
 from anomaly.journal import Curve, Journal, stop_when_asked
 from anomaly.machine import Machine
+from anomaly.playing import Play, fork_random_state, load_game
 from anomaly.progress import progress
 
-__all__ = ["Journal", "Machine", "Player", "Source", "Stage", "cosine", "train", "train_stages"]
+logger = logging.getLogger(__name__)
+MOST_GLANCES = 50
+"""In a stage; with more checkpoints than that, only every so many of them come with one."""
+
+__all__ = ["Glance", "Journal", "Machine", "Player", "Source", "Stage", "cosine", "train", "train_stages"]
 
 
 def cosine(done: float) -> float:
@@ -88,7 +92,7 @@ def train_stages(
     curve = Curve(journal.folder if machine.leads else None, found.facts if found else None)
     flags = [(parameter, parameter.requires_grad) for parameter in game.parameters()]
     try:
-        with _fork_random_state(machine), stop_when_asked() as asked:
+        with fork_random_state(machine), stop_when_asked() as asked:
             for stage in stages:
                 if stage.name not in done:
                     play = Play(game, stage, batches, machine, seed)
@@ -116,8 +120,21 @@ def _refuse_doubles(stages: Sequence[Stage], machine: Machine) -> None:
 def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked: threading.Event) -> None:
     stage, machine = play.stage, play.machine
 
+    def show() -> None:
+        seen = play.glance()
+        if seen is not None:
+            curve.write(seen[1])
+            for text in seen[0].warnings.values():
+                logger.warning("%s, step %d: %s", stage.name, play.step, text)
+            if journal.draw is not None:
+                journal.draw(stage.name, play.step, seen[0])
+
+    often = journal.save_every * math.ceil(stage.steps / journal.save_every / MOST_GLANCES)
+
     def keep(finished: bool = False) -> None:
         play.check()
+        if stage.glance is not None and (finished or play.step % often == 0):
+            machine.lead(show)
         if journal.folder is not None:
             checkpoint = play.checkpoint([*done, stage.name] if finished else done)
             machine.lead(partial(save, journal.folder / "checkpoint", checkpoint))
@@ -137,13 +154,6 @@ def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked
                 raise machine.alike(KeyboardInterrupt())
             if play.step % journal.save_every == 0 and play.step < stage.steps:
                 keep()
-    play.finish()
     curve.write(play.rows())
+    play.finish()
     keep(finished=True)
-
-
-@contextmanager
-def _fork_random_state(machine: Machine) -> Iterator[None]:
-    devices = [machine.torch_device] if machine.torch_device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--intensity", default="percentile")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="32")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
@@ -72,7 +73,7 @@ def one(name: str, method: str, settings: dict[str, Any], seed: int, arguments: 
     learn(
         cohort, place / "run", method=method, settings=settings, where={"split": "train", "label": "0"},
         preprocessing=Preprocessing(intensity=arguments.intensity, size=arguments.size), seed=seed,
-        machine=Machine(device=arguments.device), resume=True,
+        machine=Machine(device=arguments.device, precision=arguments.precision), resume=True,
     )  # fmt: skip
     if fresh:
         (place / "seconds.json").write_text(json.dumps(time.perf_counter() - begun))

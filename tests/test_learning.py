@@ -20,7 +20,7 @@ from anomaly.run import Run
 
 FILES = {
     "run.json", "weights.safetensors", "calibration.safetensors", "cohort.csv", "training.csv", "preview.png",
-    "MODEL_CARD.md",
+    "MODEL_CARD.md", "training.png", "samples",
 }  # fmt: skip
 LONG = ["--size", SIDE, "--device", "cpu", "--workers", 1, "--save-every", 10]
 LONG += [word for name, value in {**AE, "steps": 600}.items() for word in ("--set", f"{name}={value}")]
@@ -54,7 +54,7 @@ def until(condition, process, seconds: float = 60) -> None:
 
 def test_a_run_folder_is_complete_and_holds_nothing_else(uninterrupted):
     assert {path.name for path in uninterrupted.folder.iterdir()} == FILES
-    assert not any(os.access(path, os.X_OK) for path in uninterrupted.folder.iterdir())
+    assert not any(os.access(path, os.X_OK) for path in uninterrupted.folder.rglob("*") if path.is_file())
     curve = pd.read_csv(uninterrupted.folder / "training.csv")
     assert curve["step"].iloc[-1] == 600
 
@@ -62,7 +62,7 @@ def test_a_run_folder_is_complete_and_holds_nothing_else(uninterrupted):
 def test_others_in_the_group_may_read_a_run_as_they_may_any_new_file(uninterrupted, tmp_path):
     (tmp_path / "new").touch()
     usual = (tmp_path / "new").stat().st_mode
-    assert {path.stat().st_mode for path in uninterrupted.folder.iterdir()} == {usual}
+    assert {path.stat().st_mode for path in uninterrupted.folder.rglob("*") if path.is_file()} == {usual}
 
 
 def test_the_table_of_a_run_says_who_was_in_which_part(uninterrupted):
@@ -281,7 +281,7 @@ def test_a_method_in_closed_form_goes_on_wherever_it_was_stopped(where, resume, 
     place = {"where": where, "method": "mean-image"}
     stopped(normals, tmp_path / "run", monkeypatch, **place)
     run = trained(normals, tmp_path / "run", resume=resume)
-    assert {path.name for path in run.folder.iterdir()} >= FILES - {"training.csv"}
+    assert {path.name for path in run.folder.iterdir()} >= FILES - {"training.csv", "training.png", "samples"}
     assert not (run.folder / "checkpoint").exists()
 
 

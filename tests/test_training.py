@@ -18,7 +18,8 @@ from anomaly.checkpoints import newest
 from anomaly.errors import RunError, TrainingError
 from anomaly.journal import Journal
 from anomaly.losses import gradient_penalty
-from anomaly.training import Player, Stage, cosine, train, train_stages
+from anomaly.machine import Machine
+from anomaly.training import Glance, Player, Stage, cosine, train, train_stages
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 POINTS = torch.randn(100, 3, generator=torch.Generator().manual_seed(7))
@@ -360,3 +361,55 @@ def test_the_callers_random_numbers_go_on_undisturbed():
     player = Player(name="one", owns=[game], loss=lambda x: game(x + torch.randn_like(x)).square().mean())
     train(game, [player], Batches(POINTS, size=8), steps=3)
     assert torch.equal(torch.rand(3), expected)
+
+
+# What a person sees
+
+
+class Told(nn.Module):
+    """A line whose loss tells its terms."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(3, 1)
+
+    def loss(self, x):
+        square = (self.line(x) + 0.1 * torch.randn(len(x), 1)).square().mean()
+        size = self.line.weight.square().sum()
+        return square + 0.1 * size, {"square": square, "size": size}
+
+
+def told_run(folder, glance=None, steps=6, draw=None):
+    torch.manual_seed(0)
+    game = Told()
+    player = Player(name="line", owns=[game], loss=game.loss, optimiser=SGD)
+    stage = Stage(name="train", players=[player], steps=steps, glance=glance)
+    journal = Journal(folder=folder, log_every=3, save_every=2, draw=draw)
+    train_stages(game, [stage], Batches(POINTS, size=4), machine=Machine(device="cpu"), journal=journal)
+    return game, curve(folder)[1:]
+
+
+def test_the_terms_of_a_loss_stand_in_the_curves_beside_it(tmp_path):
+    _, rows = told_run(tmp_path)
+    values = {(row[1], row[2]): float(row[3]) for row in rows}
+    for step in ("3", "6"):
+        whole = values[step, "line/square"] + 0.1 * values[step, "line/size"]
+        assert values[step, "line"] == pytest.approx(whole, rel=1e-5)
+    assert len(values) == 6
+
+
+def test_a_glance_is_told_with_each_checkpoint_and_changes_nothing(tmp_path, caplog):
+    looks, shown = [], []
+
+    def glance():
+        torch.rand(5)  # what a glance draws must not shift what the training draws
+        looks.append(torch.is_grad_enabled())
+        return Glance(figures={"size": len(looks)}, warnings={"one": "look out", "two": f"again {len(looks)}"})
+
+    plain, _ = told_run(tmp_path / "plain")
+    seen, rows = told_run(tmp_path / "seen", glance, draw=lambda stage, step, what: shown.append((stage, step)))
+    assert torch.equal(plain.line.weight, seen.line.weight) and looks == [False] * 3
+    assert [(row[1], row[3]) for row in rows if row[2] == "seen/size"] == [("2", "1"), ("4", "2"), ("6", "3")]
+    assert shown == [("train", 2), ("train", 4), ("train", 6)]
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["train, step 2: look out", "train, step 2: again 1"], "each kind of trouble once"

@@ -21,7 +21,11 @@ TINY: dict[str, dict[str, Any]] = {
     "pca": {"components": 4},
     "autoencoder": NETWORK,
     "vae": NETWORK,
-}
+    "fanogan": {
+        "latent": 4, "width": 4, "batch": 8, "steps": 40, "lr": 2e-3, "encoder_steps": 150, "encoder_lr": 2e-3,
+    },
+    "alphagan": {"latent": 4, "width": 4, "hidden": 16, "batch": 8, "steps": 150, "lr": 5e-3},
+}  # fmt: skip
 OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "pca, mahalanobis": ("pca", {"value_from": "mahalanobis"}),
     "autoencoder, plain l1": (

@@ -1,8 +1,10 @@
 """The detectors: one file a method, one line here."""
 
+from anomaly.detectors.alphagan import AlphaGAN
 from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector, Score, TrainedDetector
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
+from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.reconstruction import ReconstructionDetector
 from anomaly.detectors.vae import VAE
 
@@ -10,8 +12,10 @@ __all__ = [
     "DETECTORS",
     "PCA",
     "VAE",
+    "AlphaGAN",
     "Autoencoder",
     "Detector",
+    "FAnoGAN",
     "Intensity",
     "MeanImage",
     "ReconstructionDetector",
@@ -19,4 +23,6 @@ __all__ = [
     "TrainedDetector",
 ]
 
-DETECTORS: dict[str, type[Detector]] = {cls.name: cls for cls in (Intensity, MeanImage, PCA, Autoencoder, VAE)}
+DETECTORS: dict[str, type[Detector]] = {
+    cls.name: cls for cls in (Intensity, MeanImage, PCA, Autoencoder, VAE, FAnoGAN, AlphaGAN)
+}

@@ -7,8 +7,9 @@ All images are (N, C, *space) in [-1, 1] with two or three spatial axes. Higher 
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,12 +22,13 @@ from torch import Tensor, nn
 from anomaly.batches import Batches
 from anomaly.checkpoints import save_tensors
 from anomaly.errors import AnomalyError, RunError
+from anomaly.games import Glance
 from anomaly.journal import Journal
 from anomaly.machine import Machine
 from anomaly.training import Player, Stage, train_stages
 
 Images = Tensor | np.ndarray
-CHUNK = 64
+CHUNK, SHOWN = 64, 8
 
 
 @dataclass(frozen=True)
@@ -283,8 +285,21 @@ class TrainedDetector(Detector):
         if self.patience > 0:
             stages[-1].watch = lambda: self._held_out_loss(held_out)
             stages[-1].patience, stages[-1].look_every = self.patience, self.look_every
+        watch = self.onlooker(held_out)
+        for stage in stages:
+            stage.glance = stage.glance or partial(watch, stage.name)
         batches = Batches(normals, size=self.batch, seed=seed, share=(which, processes))
         train_stages(self.net_, stages, batches, machine=machine, seed=seed, journal=journal)
+
+    def onlooker(self, held_out: Images) -> Callable[[str], Glance]:
+        """What a person sees of the training: name of a stage -> glance; by default images and how they are drawn."""
+        shown = next(chunks(held_out, self.device, SHOWN))
+
+        def reconstructions(stage: str) -> Glance:
+            drawn = self.reconstruct(shown)
+            return Glance() if drawn is None else Glance(pictures={"image": shown, "reconstruction": drawn})
+
+        return reconstructions
 
     def _held_out_loss(self, held_out: Images) -> Tensor:
         losses = [self.loss(x) * len(x) for x in chunks(held_out, self.device)]

@@ -18,10 +18,17 @@ from anomaly.moments import Moments
 
 
 class Drawing(NamedTuple):
-    """An image drawn again by the network: its mean in [-1, 1] and, where the network gives one, the log variance."""
+    """An image drawn again by the network: its mean in [-1, 1], and where the network gives them, others.
+
+    Args:
+        mean: (N, C, *space).
+        log_variance: of each pixel, as `mean`.
+        code: (N, latent) that it was drawn from.
+    """
 
     mean: Tensor
     log_variance: Tensor | None = None
+    code: Tensor | None = None
 
 
 Head = Callable[[Tensor, Drawing, float], Tensor]
@@ -61,7 +68,8 @@ class ReconstructionDetector(TrainedDetector):
         value_from: what ranks images. A head, "l1", "l2", "ssim" (wide structural dissimilarity) or whatever a
             method adds, is the mean of its residual. With "_excess" behind, as in "ssim_excess", it is the mean
             over pixels of max(0, z), z the residual in units of the held-out normals' variation at that pixel.
-            "combined" is the mean over all "_excess" values, each in units of the held-out normals'.
+            "combined" is the mean over all "_excess" values, each in units of the held-out normals'. Or a value of
+            the method's own.
         map_from: the head that draws where.
         sigma: width of the structural window, in 64ths of the smallest side.
         smooth: width of the Gaussian that the map is smoothed with, in 64ths of the smallest side; 0 for none.
@@ -72,13 +80,14 @@ class ReconstructionDetector(TrainedDetector):
     sigma: float = WIDE
     smooth: float = 2.0
     heads: ClassVar[tuple[str, ...]] = ("l1", "l2", "ssim")
+    own_values: ClassVar[tuple[str, ...]] = ()  # what `further_values` gives
     not_negative: ClassVar[tuple[str, ...]] = (*TrainedDetector.not_negative, "smooth")
     positive: ClassVar[tuple[str, ...]] = (*TrainedDetector.positive, "sigma")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         heads = self.offered()
-        values = (*heads, *(head + EXCESS for head in heads), COMBINED)
+        values = (*self.own_values, *heads, *(head + EXCESS for head in heads), COMBINED)
         for setting, known in (("value_from", values), ("map_from", heads)):
             got = getattr(self, setting)
             if got not in known:
@@ -98,33 +107,38 @@ class ReconstructionDetector(TrainedDetector):
         """The image as it would look if it were normal, in [-1, 1]."""
         return self.draw(x).mean
 
-    def residuals(self, x: Tensor) -> dict[str, Tensor]:
+    def further_values(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
+        """Values (N,) that are no residual of pixels, by the names in `own_values`."""
+        return {}
+
+    def residuals(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
         """Every head's residual (N, 1, *space), from one reconstruction."""
-        drawing = self.draw(x)
         sigma = in_pixels(self.sigma, x.shape[2:])
         shared = [name for name in self.offered() if name in HEADS]
         return {name: HEADS[name](x, drawing, sigma).mean(1, keepdim=True) for name in shared}
 
     def error(self, x: Tensor) -> Tensor:
         """The residual of the head `map_from`, smoothed."""
-        return self._smoothed(self.residuals(x)[self.map_from])
+        return self._smoothed(self.residuals(x, self.draw(x))[self.map_from])
 
     def judge(self, x: Tensor) -> Score:
         """Map, value and all values that could have been chosen, from one reconstruction."""
-        residuals = self.residuals(x)
-        values = self._values(residuals)
+        drawing = self.draw(x)
+        residuals = self.residuals(x, drawing)
+        values = {**self.further_values(x, drawing), **self._values(residuals)}
         return Score(self._smoothed(residuals[self.map_from]), values[self.value_from], values)
 
     def tune(self, held_out: Images) -> None:
         """Learn how each head varies over held-out normals, pixel by pixel and as a whole."""
         scales, moments = self.net_.scales, [Moments() for _ in self.offered()]
         for x in chunks(held_out, self.device):
-            for of_head, residual in zip(moments, self.residuals(x).values(), strict=True):
+            for of_head, residual in zip(moments, self.residuals(x, self.draw(x)).values(), strict=True):
                 of_head.add(residual.cpu().numpy())
         for i, of_head in enumerate(moments):
             scales.mean[i].copy_(torch.from_numpy(of_head.mean()))
             scales.sd[i].copy_(torch.from_numpy(of_head.sd()))
-        values = torch.cat([self._excesses(self.residuals(x)) for x in chunks(held_out, self.device)])
+        residuals = (self.residuals(x, self.draw(x)) for x in chunks(held_out, self.device))
+        values = torch.cat([self._excesses(each) for each in residuals])
         scales.centre.copy_(values.mean(0))
         scales.spread.copy_(values.std(0, correction=0).clamp_min(1e-6))
 

@@ -67,14 +67,14 @@ class VAE(ReconstructionDetector):
         divergence = kl_to_standard_normal(mean, log_variance).mean()
         return l2(x, drawn).mean() + self.beta * divergence / prod(x.shape[1:])
 
-    def residuals(self, x: Tensor) -> dict[str, Tensor]:
+    def residuals(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
         """The shared heads, with the two that need the posterior."""
         explained = x.requires_grad and torch.is_grad_enabled()
         with torch.enable_grad():
             x_ = x if explained else x.detach().requires_grad_(True)
             divergence = kl_to_standard_normal(*self._posterior(x_))
             (slope,) = torch.autograd.grad(divergence.sum(), x_, create_graph=explained)
-        shared = super().residuals(x)
+        shared = super().residuals(x, drawing)
         elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), x)
         gradient = slope.abs().mean(1, keepdim=True) * shared["l1"]
         return {**shared, "elbo": elbo, "gradient": gaussian_blur(gradient, in_pixels(1, x.shape[2:]))}

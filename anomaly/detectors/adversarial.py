@@ -1,0 +1,192 @@
+"""What the adversarial detectors share: an encoder, a generator and a critic, read and watched in one way.
+
+The image is drawn again from its code, G(E(x)); the critic's features say how alike the two look. Both detectors
+draw new images too, so a person can watch whether the generator still follows the critic.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomaly.detectors.base import Images
+from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector
+from anomaly.games import Glance
+from anomaly.losses import gradient_penalty
+
+SHOWN, JUDGED = 8, 64
+IMAGE, FEATURES, BOTH, LATENT = "image", "features", "both", "latent"
+COLLAPSED = 0.2
+"""A generator whose images differ by less than this share of what real images do has collapsed."""
+APART, LOOKS = 0.99, 4
+"""The critic has won if it told so large a share of pairs apart at so many glances, the distance never falling."""
+
+
+def wasserstein(of_real: Tensor, of_fake: Tensor) -> Tensor:
+    """The critic's estimate of the Wasserstein distance, mean D(x) - mean D(y); higher is further apart."""
+    return of_real.mean() - of_fake.mean()
+
+
+def told_apart(of_real: Tensor, of_fake: Tensor) -> float:
+    """Share of pairs of a real and a drawn image in which the critic gives the real one more; ties count half."""
+    difference = of_real[:, None] - of_fake[None, :]
+    return float((difference > 0).float().mean() + 0.5 * (difference == 0).float().mean())
+
+
+def spread(x: Tensor) -> float:
+    """Mean absolute difference of the images of a batch from one another, per value: its diversity."""
+    flat = x.flatten(1)
+    return float((flat - flat.roll(1, 0)).abs().mean())
+
+
+@dataclass(kw_only=True)
+class AdversarialDetector(ReconstructionDetector):
+    """Base of the detectors that hold `encoder`, `generator` and `critic` in `net_`.
+
+    Values beside the heads: "image", mean |x - G(E(x))|^2; "features", mean |f(x) - f(G(E(x)))|^2, f the critic's last
+    layer but one; "both", image + kappa features; "latent", mean |E(x) - E(G(E(x)))|.
+
+    Args:
+        kappa: weight of the feature residual against the image residual.
+        penalty: weight of the gradient penalty.
+        latent: length of the code.
+        width: channels of the networks at full size; the deepest have eight times as many.
+    """
+
+    generates: ClassVar[bool] = True
+    shown: ClassVar[Mapping[str, tuple[str, ...]]]  # rows that a person sees of each stage
+    own_values: ClassVar[tuple[str, ...]] = (BOTH, IMAGE, FEATURES, LATENT)
+    positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "latent", "width")
+    not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "kappa", "penalty")
+    value_from: str = BOTH
+    kappa: float = 1.0
+    penalty: float = 10.0
+    latent: int = 128
+    width: int = 64
+
+    def encode(self, x: Tensor) -> Tensor:
+        """E(x)."""
+        return cast(Tensor, self.net_["encoder"](x))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """G(z)."""
+        return cast(Tensor, self.net_["generator"](code))
+
+    def criticise(self, x: Tensor) -> Tensor:
+        """D(x) (N,)."""
+        return cast(Tensor, self.net_["critic"](x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """f(x) (N, F), the critic's last layer but one."""
+        return cast(Tensor, self.net_["critic"].features(x))
+
+    def draw(self, x: Tensor) -> Drawing:
+        """G(E(x))."""
+        code = self.encode(x)
+        return Drawing(self.decode(code), code=code)
+
+    def further_values(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
+        """Residuals of the image, of the critic's features and of the code; each a mean over its values."""
+        of_image = (x - drawing.mean).square().flatten(1).mean(1)
+        # No two images of a batch have a say in each other's features, so one pass serves both.
+        features = self.features(torch.cat([x, drawing.mean])).chunk(2)
+        of_features = (features[0] - features[1]).square().mean(1)
+        assert drawing.code is not None
+        of_code = (drawing.code - self.encode(drawing.mean)).abs().mean(1)
+        both = of_image + self.kappa * of_features
+        return {BOTH: both, IMAGE: of_image, FEATURES: of_features, LATENT: of_code}
+
+    def codes(self, x: Tensor) -> Tensor:
+        """As many codes z from N(0, I) as there are images."""
+        return torch.randn(len(x), self.latent, device=x.device)
+
+    def penalised(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The mean gradient penalty of the image critic between the two, not weighted."""
+        return gradient_penalty(self.net_["critic"], real, fake).mean()
+
+    def onlooker(self, held_out: Images) -> "Referee":
+        """Watches samples, reconstructions and the contest of critic and generator."""
+        chosen = np.unique(np.linspace(0, len(held_out) - 1, JUDGED).round().astype(int))
+        return Referee(self, torch.as_tensor(np.asarray(held_out[chosen]), dtype=torch.float32, device=self.device))
+
+
+class Referee:
+    """Looks at a training in progress: draws from codes that stay the same, and says who has the upper hand.
+
+    Args:
+        detector: in training.
+        real: normals not trained on, (n, C, *space).
+    """
+
+    def __init__(self, detector: AdversarialDetector, real: Tensor) -> None:
+        self.detector, self.real = detector, real
+        codes = np.random.default_rng(0).standard_normal((JUDGED, detector.latent), dtype=np.float32)
+        self.codes = torch.from_numpy(codes).to(real.device)
+        self.contests: deque[Contest] = deque(maxlen=LOOKS)
+
+    @torch.no_grad()
+    def __call__(self, stage: str) -> Glance:
+        """Pictures, figures and warnings of the moment; those of the contest only while the generator learns."""
+        rows = self.detector.shown[stage]
+        draw = {"sample": self._samples, "image": lambda: self.real, "reconstruction": self._reconstructions}
+        pictures = {row: draw[row]()[:SHOWN] for row in rows}
+        if "sample" not in rows:
+            return Glance(pictures=pictures)
+        contest = self._contest()
+        self.contests.append(contest)
+        return Glance(pictures=pictures, figures=contest.figures(), warnings=warnings(self.contests))
+
+    def _samples(self) -> Tensor:
+        return torch.cat([self.detector.decode(codes) for codes in self.codes.split(SHOWN)])
+
+    def _reconstructions(self) -> Tensor:
+        return self.detector.decode(self.detector.encode(self.real[:SHOWN]))
+
+    def _contest(self) -> "Contest":
+        fake = self._samples()
+        diversity = spread(fake) / max(spread(self.real), 1e-9)
+        return Contest(self._criticised(self.real), self._criticised(fake), diversity)
+
+    def _criticised(self, x: Tensor) -> Tensor:
+        return torch.cat([self.detector.criticise(part) for part in x.split(SHOWN)])
+
+
+class Contest:
+    """Critic against generator at one moment.
+
+    Args:
+        of_real: D(x) of normals not trained on, (n,).
+        of_fake: D(G(z)), (m,).
+        diversity: mean difference between drawn images over that between real ones.
+    """
+
+    def __init__(self, of_real: Tensor, of_fake: Tensor, diversity: float) -> None:
+        self.distance = float(wasserstein(of_real, of_fake))
+        self.apart, self.diversity = told_apart(of_real, of_fake), diversity
+
+    def figures(self) -> dict[str, float]:
+        """For the curves."""
+        return {"distance": self.distance, "told_apart": self.apart, "diversity": self.diversity}
+
+
+def warnings(contests: Sequence[Contest]) -> dict[str, str]:
+    """What to tell a person of the last `LOOKS` glances; nothing before there are so many."""
+    if len(contests) < LOOKS:
+        return {}
+    told, last = {}, contests[-1]
+    if all(each.diversity < COLLAPSED for each in contests):
+        told["collapsed"] = (
+            f"the generator has collapsed: its images differ from one another {last.diversity:.0%} as much as real "
+            "ones do; train on more normals, raise --set width=..., or lower --set lr=..."
+        )
+    if all(each.apart >= APART for each in contests) and last.distance >= max(each.distance for each in contests):
+        told["won"] = (
+            f"the critic has won: it tells {last.apart:.0%} of drawn from real images and the distance still grows "
+            f"({last.distance:.3g}), so the generator learns nothing; lower --set lr=..., or raise --set width=..., "
+            "--set penalty=... or the number of normals"
+        )
+    return told

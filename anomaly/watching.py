@@ -1,0 +1,106 @@
+"""What a person can watch of a training: sheets of what is drawn, and the curves, in the run folder."""
+
+import io
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from anomaly import heatmaps
+from anomaly.files import write_whole
+from anomaly.games import Glance
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SAMPLES, CURVES = "samples", "training.png"
+ACROSS = 4
+SECONDS_BETWEEN_CURVES = 20.0
+EDGES = (-1.0, 1.0)
+
+
+class Watch:
+    """Draws into a run folder what its training shows; the curves, which take longer, now and then.
+
+    Args:
+        folder: of the run.
+        turned: the images are slices of volumes, to be turned as a volume's are.
+    """
+
+    def __init__(self, folder: Path, *, turned: bool = False) -> None:
+        self.folder, self.turned, self._last = folder, turned, time.monotonic()
+
+    def __call__(self, stage: str, step: int, seen: Glance) -> None:
+        """Draw a sheet, and the curves if they have not been drawn for a while."""
+        draw_glance(self.folder, stage, step, seen, turned=self.turned)
+        if time.monotonic() - self._last > SECONDS_BETWEEN_CURVES:
+            draw_curves(self.folder)
+            self._last = time.monotonic()
+
+
+def draw_glance(folder: Path, stage: str, step: int, seen: Glance, *, turned: bool = False) -> None:
+    """Write one sheet, `samples/STAGE_STEP.png`, all images from black at -1 to white at 1; nothing if none are shown.
+
+    Args:
+        folder: of the run.
+        stage, step: where the training stands.
+        seen: rows of images; channels are averaged, of a volume the middle slice of the last axis is shown.
+        turned: the images are slices of volumes, to be turned as a volume's are.
+    """
+    if not seen.pictures:
+        return
+    (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
+    rows = [[heatmaps.grey(each, EDGES) for each in _flat(images, turned)] for images in seen.pictures.values()]
+    across = min(len(row) for row in rows)
+    sheet = heatmaps.sheet(
+        [row[:across] for row in rows], list(seen.pictures), title=f"stage {stage}, step {step}",
+        footer=" ".join(f"Warning: {text}." for text in seen.warnings.values()), bar=False,
+    )  # fmt: skip
+    heatmaps.write_png(folder / SAMPLES / f"{stage}_{step:06d}.png", sheet)
+
+
+def draw_curves(folder: Path) -> None:
+    """Draw `training.csv` as `training.png`: a panel for each loss, term and figure of each stage; once it has rows."""
+    table = pd.read_csv(folder / "training.csv")
+    if table.empty:
+        return
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = list(table.groupby(["stage", "player"], sort=False))
+    down = -(-len(panels) // ACROSS)
+    figure = Figure(figsize=(3.0 * ACROSS, 2.4 * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(down, ACROSS, squeeze=False).ravel()
+    for axes, ((stage, what), rows) in zip(grid, panels, strict=False):
+        _curve(axes, f"{stage}: {what}", rows)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    write_whole(folder / CURVES, _png(figure))
+
+
+def _curve(axes: "Axes", title: str, rows: pd.DataFrame) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.plot(rows["step"], rows["loss"], color="#0072B2", linewidth=1.4, marker="." if len(rows) < 20 else "")
+    axes.set_title(title.replace("/", ", ").replace("_", " "), fontsize=9)
+    axes.set_xlabel("step", fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.3)
+
+
+def _png(figure: Any) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    return stream.getvalue()
+
+
+def _flat(images: Tensor, turned: bool) -> list[np.ndarray]:
+    flat = images.float().cpu().numpy().mean(axis=1)
+    volumes = flat.ndim == 4
+    flat = flat[..., flat.shape[-1] // 2] if volumes else flat
+    return [each.T[::-1, ::-1] if volumes or turned else each for each in flat]

@@ -1,0 +1,164 @@
+"""What a step of the adversarial detectors costs: against a bare loop, against other code, and as volumes grow.
+
+    python -m benchmarks.adversarial [--only loop resolution] [--threads 1]
+    python -m benchmarks.adversarial --only peer --peer "COMMAND" [--method fanogan] [--set width=64 batch=8]
+
+Random images; a step is all that a step of the method is (f-AnoGAN: five turns of the critic and one of the
+generator). COMMAND times a step of other code, with the same sizes, and ends with a line of JSON that holds
+`seconds_per_step`; both take turns.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anomaly.batches import Batches
+from anomaly.detectors import TrainedDetector
+from anomaly.methods import create, parse_settings
+from anomaly.training import train_stages
+
+PAIRS = 5
+SMALL = {"fanogan": {"width": 16, "latent": 64, "batch": 8}, "alphagan": {"width": 16, "latent": 64, "hidden": 256}}
+VOLUMES = {"fanogan": {"width": 8, "latent": 64, "batch": 4}, "alphagan": {"width": 16, "latent": 100, "hidden": 512}}
+SIDES = (16, 32, 48, 64)
+
+
+def main() -> None:
+    """Print one line of JSON for each measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=("loop", "resolution", "peer"), default=["loop", "resolution"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peer", help="command that times a step of other code")
+    parser.add_argument("--method", default="fanogan")
+    parser.add_argument("--stage", type=int, default=0, help="which stage of the method is timed")
+    parser.add_argument("--shape", type=int, nargs="+", default=[1, 64, 64], help="channels and sides")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--set", nargs="*", default=[], dest="settings")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.alone:
+        seconds = Steps(arguments.method, arguments.shape, parse_settings(arguments.settings), arguments.stage).ours(2)
+        peak = int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) / 1024
+        print(json.dumps({"seconds_per_step": seconds / 2, "megabytes": peak}))
+        return
+    for name in arguments.only:
+        for row in {"loop": loop, "resolution": resolution, "peer": peer}[name](arguments):
+            print(json.dumps({"measurement": name, "threads": arguments.threads, **row}), flush=True)
+
+
+class Steps:
+    """Steps of one stage of a method on random images, by the program's loop or by a bare one."""
+
+    def __init__(self, method: str, shape: list[int], settings: dict[str, Any], stage: int = 0) -> None:
+        detector = create(method, settings)
+        assert isinstance(detector, TrainedDetector)
+        self.detector, self.which = detector, stage
+        detector.shape_ = tuple(shape)
+        torch.manual_seed(0)
+        detector.net_ = detector.build(detector.shape_)
+        self.images = torch.rand(4 * detector.batch, *shape) * 2 - 1
+
+    def ours(self, steps: int) -> float:
+        """Seconds by `train_stages`, without writing anything."""
+        stage = self.detector.stages()[self.which]
+        stage.steps = steps
+        begun = time.perf_counter()
+        train_stages(self.detector.net_, [stage], Batches(self.images, size=self.detector.batch))
+        return time.perf_counter() - begun
+
+    def bare(self, steps: int) -> float:
+        """Seconds by the shortest loop that does the same: draw, loss, backward, step."""
+        players = self.detector.stages()[self.which].players
+        optimisers = [player.optimiser(player.parameters()) for player in players]
+        batches, drawn = Batches(self.images, size=self.detector.batch), 0
+        everything = list(self.detector.net_.parameters())
+        self.detector.net_.train()
+        begun = time.perf_counter()
+        for _ in range(steps):
+            for player, optimiser in zip(players, optimisers, strict=True):
+                for parameter in everything:
+                    parameter.requires_grad_(False)
+                for parameter in player.parameters():
+                    parameter.requires_grad_(True)
+                for _ in range(player.turns):
+                    optimiser.zero_grad(set_to_none=True)
+                    returned = player.loss(batches[drawn])
+                    loss: Tensor = returned[0] if isinstance(returned, tuple) else returned
+                    loss.backward()
+                    optimiser.step()
+                    drawn += 1
+        return time.perf_counter() - begun
+
+
+def loop(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Steps a second of the program's loop over those of a bare one: above 1 is faster."""
+    rows = []
+    for method, shape in (("fanogan", [1, 64, 64]), ("alphagan", [1, 32, 32, 32])):
+        steps = Steps(method, shape, dict(SMALL[method]))
+        ratio = taking_turns(lambda steps=steps: steps.ours(3), lambda steps=steps: steps.bare(3))  # type: ignore[misc]
+        rows.append({"method": method, "shape": shape, **SMALL[method], **ratio})
+    return rows
+
+
+def resolution(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds a step and peak memory of training on volumes, each size in a process of its own (Linux)."""
+    rows = []
+    for method, settings in VOLUMES.items():
+        for side in SIDES:
+            command = [
+                sys.executable, "-m", "benchmarks.adversarial", "--alone", "--method", method,
+                "--threads", str(arguments.threads), "--shape", "1", *[str(side)] * 3,
+                "--set", *(f"{name}={value}" for name, value in settings.items()),
+            ]  # fmt: skip
+            told = _last_line(command)
+            seconds, megabytes = round(told["seconds_per_step"], 3), round(told["megabytes"])
+            rows.append({"method": method, **settings, "side": side, "seconds": seconds, "megabytes": megabytes})
+    return rows
+
+
+def peer(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Steps a second of ours over those of the code that COMMAND times."""
+    if not arguments.peer:
+        raise SystemExit("give --peer COMMAND, which ends with a line of JSON that holds seconds_per_step")
+    settings = parse_settings(arguments.settings)
+    steps = Steps(arguments.method, arguments.shape, settings, arguments.stage)
+    command = shlex.split(arguments.peer)
+    ratio = taking_turns(
+        lambda: steps.ours(arguments.steps) / arguments.steps,
+        lambda: float(_last_line(command)["seconds_per_step"]),
+        pairs=3,
+    )
+    return [{"method": arguments.method, "shape": arguments.shape, **settings, "peer": arguments.peer, **ratio}]
+
+
+def taking_turns(ours: Callable[[], float], other: Callable[[], float], pairs: int = PAIRS) -> dict[str, float]:
+    """Medians of the seconds that each tells, and of their ratios; one pair first that is not counted."""
+    times = [(ours(), other()) for _ in range(pairs + 1)][1:]
+    ratios = [there / here for here, there in times]
+    return {
+        "ratio": round(median(ratios), 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3),
+        "seconds": round(median(here for here, _ in times), 3),
+        "seconds_other": round(median(there for _, there in times), 3),
+    }  # fmt: skip
+
+
+def _last_line(command: list[str]) -> dict[str, Any]:
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    result: dict[str, Any] = json.loads(told.strip().splitlines()[-1])
+    return result
+
+
+if __name__ == "__main__":
+    main()
