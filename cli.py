@@ -8,31 +8,14 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from anomaly import options
-
-INTERRUPTED = 130
-SOME_UNREADABLE = 3
-
-
-class Commands(TyperGroup):
-    """Ctrl-C ends a command with a word on how to go on; typer alone would end without one."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
-            _tell(stop, "stopped; what was done is kept, the same command goes on (train: with --resume)")
-            raise typer.Exit(INTERRUPTED) from None
-
+from anomaly import exits, options
 
 commands = typer.Typer(
-    cls=Commands,
+    cls=exits.Commands,
     name="anomaly",
     help="Learn what normal images look like; then say of any image how far it departs, where, and what that predicts.",
     no_args_is_help=True,
@@ -52,13 +35,13 @@ def app() -> None:
         commands()
     except OSError as error:
         hint = "what was done is kept, free the disk or mend the path and run the same command again"
-        _tell(error, f"error: {error}; {hint}")
+        exits.tell(error, f"error: {error}; {hint}")
         raise SystemExit(1) from None
     except ValueError as error:
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
-        _tell(error, f"error: {error}")
+        exits.tell(error, f"error: {error}")
         raise SystemExit(code) from None
 
 
@@ -134,7 +117,7 @@ def train(
     )  # fmt: skip
     if machine.leads:
         typer.echo(f"run: {run.folder}")
-    _end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv", tell=machine.leads)
+    exits.end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv", told=machine.leads)
 
 
 @commands.command()
@@ -153,7 +136,7 @@ def score(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Score subjects of the training too; their scores come out too low.")
     ] = False,
-    method: Annotated[str | None, typer.Option(help="FILE.py:CLASS again, for a method of your own.")] = None,
+    method: options.Own = None,
     device: options.Device = "auto",
     batch: Annotated[int, typer.Option(help="Images scored at once.", min=1)] = 32,
     workers: options.Workers = None,
@@ -167,7 +150,7 @@ def score(
         device=device, batch=batch, workers=workers,
     )  # fmt: skip
     typer.echo(f"scores: {scored.path} ({scored.new} new, {scored.before} from before, {scored.failed} unreadable)")
-    _end_with(scored.failed, scored.errors)
+    exits.end_with(scored.failed, scored.errors)
 
 
 @commands.command()
@@ -239,7 +222,7 @@ def associate(
         beside=beside or (), folds=folds, alpha=alpha, robust=not pooled, seed=seed,
     )  # fmt: skip
     typer.echo("\n".join([found.headline, *found.sentences, f"picture: {out / 'association.png'}"]))
-    _end_with(len(found.failed), out / "errors.csv")
+    exits.end_with(len(found.failed), out / "errors.csv")
 
 
 @commands.command()
@@ -264,7 +247,32 @@ def simulate(
     typer.echo(f"cohort: {table}")
     if (out / "errors.csv").is_file():
         typer.echo(f"some images could not be used; see {out / 'errors.csv'}", err=True)
-        raise typer.Exit(SOME_UNREADABLE)
+        raise typer.Exit(exits.SOME_UNREADABLE)
+
+
+@commands.command()
+def generate(
+    run: Annotated[Path, typer.Argument(help="Run folder of a method that draws images.", metavar="RUN")],
+    out: options.Out,
+    count: Annotated[int, typer.Option(help="Images to draw, those of earlier calls counted.")] = 64,
+    seed: Annotated[int, typer.Option(help="Image i follows from the run, the seed and i alone.")] = 0,
+    real: options.Real = None,
+    where: options.Where = None,
+    features: options.Features = None,
+    pairs: Annotated[int, typer.Option(help="Most pairs of images whose likeness is measured.")] = 1000,
+    batch: Annotated[int, typer.Option(help="Images drawn at once.")] = 32,
+    device: options.Device = "auto",
+    method: options.Own = None,
+) -> None:
+    """Draw new images from a run, and measure how diverse, how like real ones and how new they are."""
+    from anomaly.generation import generate as draw
+
+    drawn = draw(
+        run, out, count=count, seed=seed, real=real, where=options.conditions(where), features=features, pairs=pairs,
+        batch=batch, device=device, method=method,
+    )  # fmt: skip
+    typer.echo("\n".join([f"images: {drawn.table} ({drawn.new} new, {drawn.before} from before)", *drawn.sentences]))
+    exits.end_with(drawn.unreadable, out / "errors.csv")
 
 
 @commands.command()
@@ -283,21 +291,6 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
     from anomaly.run import describe
 
     typer.echo(describe(run))
-
-
-def _end_with(unreadable: int, table: Path, *, tell: bool = True) -> None:
-    if unreadable:
-        if tell:
-            typer.echo(f"{unreadable} images could not be used; see {table}", err=True)
-        raise typer.Exit(SOME_UNREADABLE)
-
-
-def _tell(error: BaseException, text: str) -> None:
-    """Of an error that all processes of a training raise alike, the first one tells; of all others, who has it."""
-    from anomaly.journal import TOLD
-
-    if TOLD not in getattr(error, "__notes__", ()):
-        typer.echo(text, err=True)
 
 
 if __name__ == "__main__":

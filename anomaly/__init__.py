@@ -1,7 +1,7 @@
 """Learn what normal images look like; say of any other how far it departs, where, and what that predicts.
 
-The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`, `simulate`,
-`demo`; `anomaly associate` is `explain.association.associate`.
+The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
+`generate`, `simulate`, `demo`; `anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
 """
 
@@ -13,6 +13,7 @@ _PLACES = {
     "score": "anomaly.scoring",
     "evaluate": "anomaly.evaluation",
     "report": "anomaly.reporting",
+    "generate": "anomaly.generation",
     "simulate": "anomaly.simulation",
     "demo": "anomaly.demonstration",
     "Run": "anomaly.run",

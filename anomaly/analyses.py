@@ -73,6 +73,13 @@ ANALYSES = (
         "associate",
         "Freedman-Lane: Winkler et al. 2014; persons and pairs: Winkler et al. 2015; TFCE: Smith and Nichols 2009",
     ),
+    Analysis(
+        "generate",
+        "how diverse, how like real ones and how new the images are that a run draws",
+        "generate RUN",
+        "MS-SSIM: Wang et al. 2003, its use: Odena et al. 2017; MMD: Gretton et al. 2012; Frechet distance: Dowson and "
+        "Landau 1982, Heusel et al. 2017; copies: Meehan et al. 2020",
+    ),
 )
 
 

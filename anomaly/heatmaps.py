@@ -5,9 +5,7 @@ A map is in standard deviations of normal variation. Nothing is coloured below `
 """
 
 import math
-import struct
 import unicodedata
-import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,7 +16,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from PIL import Image, ImageDraw, ImageFont
 
 from anomaly.errors import AnomalyError
-from anomaly.files import write_whole
+from anomaly.images.pictures import write_png
 
 LOW, HIGH = 2.0, 8.0
 TICKS = (2, 4, 6, 8)
@@ -76,28 +74,14 @@ def save_overlay(
     write_png(path, overlay(image, z, title=title, footer=footer, affine=affine))
 
 
-def write_png(path: Path, picture: Image.Image) -> None:
-    """Write a picture in colours as PNG, whole or not at all.
-
-    Every row is stored as its difference from the one above (PNG specification, filter type 2) at the fastest
-    level. Pillow tries five filters for every row, which takes twice as long and saves nothing here.
-    """
-    pixels = np.asarray(picture.convert("RGB"))
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, -1)
-    filtered = np.full((height, 1 + 3 * width), 2, dtype=np.uint8)
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 1)), (b"IEND", b""))
-    content = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    write_whole(path, b"\x89PNG\r\n\x1a\n" + b"".join(content))
-
-
 def sheet(
-    rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], *, title: str = "", footer: str = "", side: int = 96
+    rows: Sequence[Sequence[np.ndarray]],
+    labels: Sequence[str],
+    *,
+    title: str = "",
+    footer: str = "",
+    side: int = 96,
+    bar: bool = True,
 ) -> Image.Image:
     """Draw a contact sheet of small panels with a label to every row and the colour bar.
 
@@ -107,9 +91,10 @@ def sheet(
         labels: one a row.
         title, footer: lines above and below.
         side: pixels of the longer side of a panel.
+        bar: whether there is a colour bar; where no map is shown it would say nothing.
     """
     resized = [[_resized_colours(panel, side) for panel in row] for row in rows]
-    return _page(resized, labels=[_plain(label) for label in labels], title=title, footer=footer)
+    return _page(resized, labels=[_plain(label) for label in labels], title=title, footer=footer, bar=bar)
 
 
 def window(image: np.ndarray) -> tuple[float, float]:
@@ -221,13 +206,14 @@ def _page(
     captions: Sequence[str] = (),
     labels: Sequence[str] = (),
     footer: str = "",
+    bar: bool = True,
 ) -> Image.Image:
-    """Lay panels out on a grid, with words above, beside and below, and the colour bar to the right."""
+    """Lay panels out on a grid, with words above, beside and below, and the colour bar, if asked for, to the right."""
     widths = [max(panel.shape[1] for panel in column) + GAP for column in zip(*rows, strict=True)]
     heights = [max(panel.shape[0] for panel in row) + GAP for row in rows]
     left = MARGIN + max((math.ceil(_font(14).getlength(label)) + GAP for label in labels), default=0)
     top = MARGIN + LINE * (bool(title) + bool(captions))
-    width = max(left + sum(widths) + BAR + MARGIN, NARROWEST)
+    width = max(left + sum(widths) + BAR * bar + MARGIN, NARROWEST)
     below = top + sum(heights)
     lines = _wrapped(footer, width - 2 * MARGIN)
     canvas = np.full((below + LINE * len(lines) + MARGIN - GAP, width, 3), BACKGROUND, dtype=np.uint8)
@@ -235,7 +221,8 @@ def _page(
     for y, row in zip(ys, rows, strict=False):
         for x, panel in zip(xs, row, strict=False):
             _paste(canvas, panel, x, y)
-    _paste(canvas, _colour_bar(min(below - top - GAP, VOLUME)), xs[-1], top)
+    if bar:
+        _paste(canvas, _colour_bar(min(below - top - GAP, VOLUME)), xs[-1], top)
     page = Image.fromarray(canvas)
     draw = ImageDraw.Draw(page)
     draw.text((MARGIN, MARGIN - 4), _shortened(title, width - 2 * MARGIN), TEXT, _font(16))

@@ -1,4 +1,4 @@
-"""What a training leaves for its reader: a page of pictures and a page of plain words."""
+"""Pages for a reader: pictures and plain words that a training leaves, and what a run draws beside real images."""
 
 import dataclasses
 from pathlib import Path
@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from PIL import Image
 
 from anomaly import heatmaps
 from anomaly.calibration import Calibration
 from anomaly.detectors import DETECTORS, Detector
 from anomaly.preprocessing import Preprocessing
 
-SHOWN = 8
+SHOWN, ROWS = 8, 3
+LONGEST = 256  # pixels of the longest side of a volume, before the sheet makes it as small as its panels
+EDGES = (-1.0, 1.0)  # what is drawn black and white where images are to be compared
 
 
 def preview(
@@ -54,6 +59,44 @@ def preview(
     heatmaps.write_png(path, heatmaps.sheet(list(rows.values()), list(rows), title=title))
 
 
+def generated_sheet(
+    path: Path,
+    generated: np.ndarray,
+    real: np.ndarray,
+    *,
+    title: str,
+    affine: np.ndarray | None = None,
+    slices: bool = False,
+) -> None:
+    """Write a contact sheet of generated images above real ones, all on one scale from black to white.
+
+    Args:
+        path: of the PNG file.
+        generated: (n, C, *space) in [-1, 1]; of pictures up to 24 are shown, of volumes the middle slices of 8.
+        real: the same of real images, may be none; evenly spread over them.
+        title: a line above.
+        affine: of volumes, index to millimetres.
+        slices: the images are slices of volumes, to be turned as a volume's are.
+    """
+    most = SHOWN * (ROWS if affine is None else 1)
+    spread = np.unique(np.linspace(0, max(0, len(real) - 1), most).round().astype(int))[: len(real)]
+    rows: list[list[np.ndarray]] = []
+    labels: list[str] = []
+    for name, images in (("new", generated[:most]), ("real", real[spread])):
+        if affine is None:
+            turned = images.swapaxes(2, 3)[..., ::-1, ::-1] if slices else images
+            blocks = [[_panel(each) for each in turned[k : k + SHOWN]] for k in range(0, len(turned), SHOWN)]
+            labels += [name, *[""] * (len(blocks) - 1)][: len(blocks)]
+        else:
+            blocks = [list(row) for row in zip(*(_middles(each, affine) for each in images), strict=True)]
+            labels += [f"{name}, {plane}" for plane, *_ in heatmaps.PLANES][: len(blocks)]
+        rows += blocks
+    across = max(map(len, rows))
+    empty = np.full(rows[0][0].shape[:2], heatmaps.BACKGROUND, dtype=np.uint8)
+    filled = [[*row, *[empty] * (across - len(row))] for row in rows]
+    heatmaps.write_png(path, heatmaps.sheet(filled, labels, title=title, bar=False))
+
+
 def model_card(detector: Detector, preprocessing: Preprocessing, data: dict[str, Any], seed: int) -> str:
     """Say in plain words what a run is, what it may be used for and what it cannot know; Markdown.
 
@@ -85,6 +128,25 @@ def _pictures(images: np.ndarray, turned: bool) -> list[np.ndarray]:
     flat = images.mean(axis=1)
     flat = flat[..., flat.shape[-1] // 2] if flat.ndim == 4 else flat
     return [each.T[::-1, ::-1] if turned else each for each in flat]
+
+
+def _panel(image: np.ndarray) -> np.ndarray:
+    """One picture (C, rows, columns) as uint8: in colours where it has three channels, else their mean."""
+    return heatmaps.grey(np.moveaxis(image, 0, -1) if len(image) == 3 else image.mean(axis=0), EDGES)
+
+
+def _middles(image: np.ndarray, affine: np.ndarray) -> list[np.ndarray]:
+    """The middle axial, coronal and sagittal slices of (C, i, j, k), in millimetres; front or head up, right left."""
+    turn = io_orientation(affine)
+    turned = np.stack([apply_orientation(channel, turn) for channel in image])
+    sides = np.array(turned.shape[1:]) * voxel_sizes(affine @ inv_ornt_aff(turn, image.shape[1:]))
+    panels = []
+    for _, _, axis, _ in heatmaps.PLANES:
+        middle = np.take(turned, turned.shape[axis + 1] // 2, axis + 1)
+        across, down = np.delete(sides, axis) * LONGEST / sides.max()
+        panel = Image.fromarray(_panel(middle.transpose(0, 2, 1)[:, ::-1, ::-1]))
+        panels.append(np.asarray(panel.resize((max(1, round(across)), max(1, round(down))), Image.Resampling.BICUBIC)))
+    return panels
 
 
 def _bullets(values: dict[str, Any]) -> str:

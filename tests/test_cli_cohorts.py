@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from cohorts import call, calling, start
 
-import cli
+from anomaly import exits
 from anomaly.errors import AnomalyError
 from anomaly.simulation import KINDS, simulate
 
@@ -100,7 +100,7 @@ def test_simulate_puts_lesions_into_images_and_names_those_it_cannot_use(run, st
     words = f"simulate lesions --normals {normals} --out {tmp_path}/out --set kind=sphere --set radius=(2,4)"
     assert run(f"{words} --set contrast=5")[0] == 1  # told, and nothing is made
     code, _, errors = run(words)
-    assert code == cli.SOME_UNREADABLE and "errors.csv" in errors
+    assert code == exits.SOME_UNREADABLE and "errors.csv" in errors
     assert list(pd.read_csv(tmp_path / "out" / "errors.csv")["id"].str.contains("sim0001-L")) == [True]
     assert pd.read_csv(tmp_path / "out" / "cohort.csv")["label"].sum() > 0
 
@@ -143,7 +143,7 @@ def test_a_simulation_that_is_stopped_goes_on(tmp_path):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
-    assert process.returncode == cli.INTERRUPTED
+    assert process.returncode == exits.INTERRUPTED
     before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "k" / "images").glob("*.png")}
     code, _, errors = call(*words)
     assert code == 0, errors

@@ -22,7 +22,8 @@ ABOVE_DETECTORS = tuple(
     for name in (
         *("images", "preprocessing", "cohort", "caching", "calibration", "learning", "run", "previews", "scoring"),
         *("ensemble", "maps", "tables", "heatmaps", "evaluation", "reporting", "methods", "demonstration"),
-        *("joining", "results", "simulation", "analyses", "options"),
+        *("joining", "results", "simulation", "analyses", "options", "exits"),
+        *("generation", "comparison", "synthesis", "watching"),
     )
 )
 

@@ -1,6 +1,7 @@
 """The contact sheet and the model card that a training leaves."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from anomaly import heatmaps
 from anomaly.calibration import Calibration
 from anomaly.detectors import PCA, Detector, Intensity, MeanImage
 from anomaly.preprocessing import Preprocessing
-from anomaly.previews import model_card, preview
+from anomaly.previews import generated_sheet, model_card, preview
 
 DATA = {
     "images": 100,
@@ -112,3 +113,52 @@ def test_model_card_of_a_users_own_method_tells_how_to_open_it() -> None:
 
     detector, _, _ = fitted(Mine(), (16, 16))
     assert "--method FILE.py:CLASS" in model_card(detector, Preprocessing(), DATA, seed=0)
+
+
+def panels(monkeypatch: pytest.MonkeyPatch, folder: Path, *images: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+    """What the sheet shows in each row, by its label; (panels, rows, columns). Rows without a label are numbered."""
+    told: dict[str, np.ndarray] = {}
+
+    def sheet(rows: list[list[np.ndarray]], labels: list[str], **_: Any) -> Image.Image:
+        told.update({label or str(i): np.array(row) for i, (label, row) in enumerate(zip(labels, rows, strict=True))})
+        return Image.new("L", (8, 8))
+
+    monkeypatch.setattr(heatmaps, "sheet", sheet)
+    generated_sheet(folder / "sheet.png", *images, title="", **options)
+    return told
+
+
+def test_the_sheet_shows_new_images_above_real_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.linspace(-1, 1, 52, dtype=np.float32)
+    new, real = (np.full((len(part), 1, 8, 8), part[:, None, None, None]) for part in (levels[:10], levels[10:]))
+    shown = panels(monkeypatch, tmp_path, new, real)
+    assert list(shown) == ["new", "1", "real", "3", "4"]
+    assert shown["new"][:, 0, 0].tolist() == [5 * i for i in range(8)]
+    assert shown["1"][:, 0, 0].tolist() == [40, 45, *[heatmaps.BACKGROUND] * 6]
+    assert shown["real"][0, 0, 0] == 50 and shown["4"][-1, 0, 0] == 255  # spread over all
+
+
+@pytest.mark.parametrize("slices", [False, True])
+def test_the_sheet_turns_slices_of_volumes_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: bool) -> None:
+    new = np.random.default_rng(0).uniform(-1, 1, size=(8, 1, 6, 8)).astype(np.float32)
+    shown = panels(monkeypatch, tmp_path, new, new[:0], slices=slices)["new"]
+    grey = heatmaps.grey(new[3, 0], (-1, 1))
+    assert (shown[3] == (grey.T[::-1, ::-1] if slices else grey)).all()
+
+
+def test_the_sheet_shows_volumes_upright_and_in_proportion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = np.full((1, 1, 8, 8, 4), -1, dtype=np.float32)
+    volume[..., 3:] = 1.0  # the end of the third axis; the first quarter of the second is grey
+    volume[:, :, :, :2, :3] = 0.0
+    for up in (1.0, -1.0):
+        affine = np.diag([1.0, 1.0, 2.0 * up, 1.0])  # as high as it is wide
+        shown = panels(monkeypatch, tmp_path, volume, volume[:0], affine=affine)
+        assert list(shown) == ["new, axial", "new, coronal", "new, sagittal"]
+        axial, coronal, sagittal = (row[0] for row in shown.values())
+        assert axial.shape == coronal.shape == sagittal.shape == (256, 256)
+        assert (axial[:140] == 0).all() and (axial[-15:] == 128).all()  # front up
+        head = slice(0, 15) if up > 0 else slice(-15, None)
+        feet = slice(-100, None) if up > 0 else slice(0, 100)
+        assert (coronal[head] == 255).all() and (coronal[feet] == 0).all()
+        assert (sagittal[head] == 255).all()
+        assert (sagittal[feet, :140] == 0).all() and (sagittal[feet, -15:] == 128).all()  # front to the left

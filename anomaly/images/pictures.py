@@ -1,7 +1,9 @@
-"""PNG, JPEG and TIFF pictures, 8 and 16 bit."""
+"""PNG, JPEG and TIFF pictures, 8 and 16 bit; and PNG written fast."""
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import PIL.PngImagePlugin
 import PIL.TiffImagePlugin  # each makes its format known: a file of none of them is then told as such
 
 from anomaly.errors import UnreadableImage
+from anomaly.files import write_whole
 from anomaly.images.image import Image, as_float
 
 FORMATS = ("PNG", "JPEG", "TIFF", "MPO")
@@ -38,6 +41,26 @@ def read_picture(path: Path) -> Image:
     pixels = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
     limits = (0.0, float(2**bits - 1)) if known else None
     return Image(as_float(pixels, path), np.eye(4), path, "picture", limits)
+
+
+def write_png(path: Path, picture: PIL.Image.Image) -> None:
+    """Write a picture in colours as PNG, whole or not at all.
+
+    Every row is stored as its difference from the one above (PNG specification, filter type 2) at the fastest
+    level. Pillow tries five filters for every row, which takes twice as long and saves nothing here.
+    """
+    pixels = np.asarray(picture.convert("RGB"))
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, -1)
+    filtered = np.full((height, 1 + 3 * width), 2, dtype=np.uint8)
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 1)), (b"IEND", b""))
+    content = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    write_whole(path, b"\x89PNG\r\n\x1a\n" + b"".join(content))
 
 
 def _values(file: PIL.Image.Image) -> np.ndarray:

@@ -1,0 +1,200 @@
+"""Generated images of a run beside real ones: which real ones, read as the run reads them, and on which features."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from anomaly.caching import CachedImages, cache_images
+from anomaly.cohort import read_cohort
+from anomaly.detectors import PCA, Detector
+from anomaly.detectors.base import chunks
+from anomaly.errors import AnomalyError, CohortError
+from anomaly.results import some
+from anomaly.run import COHORT, Run
+from anomaly.synthesis import Measure, diversity, likenesses, novelty
+
+logger = logging.getLogger(__name__)
+MOST, MOST_BYTES = 1000, 512 * 2**20
+"""Of training images, of held-out ones and of generated ones, each, so that memory stays bounded."""
+COMPONENTS = 64
+READING = ".reading"  # hidden, so that nobody takes what lies in it for images
+
+
+@dataclass(frozen=True)
+class Real:
+    """Real images as a run reads them, at most `most_of` each.
+
+    Args:
+        train: images it was trained on, (n, C, *space); none where their files are gone.
+        reference: images to compare with, not trained on.
+        subjects: whose each of these is.
+        unreadable: files that could not be used.
+    """
+
+    train: np.ndarray
+    reference: np.ndarray
+    subjects: np.ndarray
+    unreadable: int = 0
+
+
+def sliced(run: Run) -> bool:
+    """Whether what the run knows are slices of volumes."""
+    return bool((_trained_on(run)["slices"].astype(int) > 1).any())
+
+
+def most_of(shape: tuple[int, ...]) -> int:
+    """How many images of shape (C, *space) are looked at: 1000, or what 512 MiB hold."""
+    return max(1, min(MOST, MOST_BYTES // (4 * int(np.prod(shape)))))
+
+
+def real_cohort(run: Run, real: Path | str | pd.DataFrame | None, where: Mapping[str, str] | None) -> pd.DataFrame:
+    """Which real images there are: id, path, subject, and split, "train" or "reference"; at most 1000 of each.
+
+    Args:
+        run: gives the images it was trained on, and by default its held-out ones as the reference.
+        real: a folder or table to take as the reference instead; images the run was trained on are left out.
+        where: keeps rows of that table.
+
+    Raises:
+        CohortError: `real` cannot be used, or holds nothing but images that were trained on.
+        AnomalyError: `where` without `real`.
+    """
+    if where and real is None:
+        raise AnomalyError(f"where ({some(where)}) picks among the real images; give these too, by real")
+    known = _trained_on(run)
+    train = known[known["split"] == "train"]
+    if real is None:
+        reference = _there(known[known["split"] != "train"], "held-out normals")
+    else:
+        reference = read_cohort(real, where=where)
+        new = ~reference["path"].isin(train["path"])
+        if not new.all():
+            logger.warning("%d of the real images were trained on and are left out", (~new).sum())
+        if not new.any():
+            raise CohortError(f"all {len(new)} real images were trained on; give others to compare with")
+        reference = reference[new]
+    parts = {"train": _there(train, "images it was trained on"), "reference": reference}
+    columns = ["id", "path", "subject"]
+    return pd.concat([_picked(rows[columns]).assign(split=name) for name, rows in parts.items()], ignore_index=True)
+
+
+def read_real(run: Run, cohort: pd.DataFrame, out: Path) -> Real:
+    """Read these images through the run's own preprocessing; `errors.csv` in `out` names those that cannot be used.
+
+    Raises:
+        CohortError: none can be read, or they come out in another shape than the run's.
+    """
+    shape = run.detector.shape_
+    if cohort.empty:
+        empty = np.empty((0, *shape), dtype=np.float32)
+        return Real(empty, empty, np.empty(0, dtype=str))
+    shutil.rmtree(out / READING, ignore_errors=True)
+    try:
+        (out / READING).mkdir(parents=True)
+        cache_images(cohort, run.preprocessing, out / READING)
+        cached = CachedImages.open(out / READING)
+        if cached.pixels.shape[1:] != shape:
+            raise CohortError(f"real images have shape {cached.pixels.shape[1:]} (C, *space), the run expects {shape}")
+        (train, _), (reference, subjects) = (_few(cached, name, most_of(shape)) for name in ("train", "reference"))
+        return Real(train, reference, subjects, cached.unreadable)
+    finally:
+        shutil.rmtree(out / READING, ignore_errors=True)
+
+
+def open_features(run: Run, features: Path | str, *, device: str = "cpu") -> Run:
+    """Another run whose codes are to be compared.
+
+    Raises:
+        RunError: there is none.
+        AnomalyError: it has no codes, or prepares images in another way than `run`.
+    """
+    other = Run.open(features, device=device)
+    if type(other.detector).encode is Detector.encode:
+        raise AnomalyError(f"{other.folder} has no codes of images: its method is {other.detector.name}; give another")
+    ours, theirs = run.facts["preprocessing"], other.facts["preprocessing"]
+    differ = [f"{name} {theirs.get(name)}, expected {each}" for name, each in ours.items() if theirs.get(name) != each]
+    if differ or other.detector.shape_ != run.detector.shape_:
+        told = "; ".join(differ) or f"shape {other.detector.shape_}, expected {run.detector.shape_}"
+        raise AnomalyError(f"{other.folder} was trained on images prepared otherwise ({told}); train one alike")
+    return other
+
+
+def compare(generated: np.ndarray, real: Real, *, features: Run | None, pairs: int, seed: int = 0) -> list[Measure]:
+    """All measures that the real images at hand allow; a warning names those that are left out.
+
+    Args:
+        generated: images (n, C, *space).
+        real: what to compare with.
+        features: a run whose codes are compared; None takes principal components of the training images.
+        pairs: of images, at most.
+        seed: of pairs and halves.
+    """
+    if len(generated) < 2:
+        logger.warning("one image alone cannot be measured; give a larger --count")
+        return []
+    found = [diversity(generated, real.reference, real.subjects, pairs=pairs, seed=seed)]
+    if not len(real.reference):
+        logger.warning("no real images are at hand, so new ones are compared with none; give them by --real")
+        return found
+    if features is None and len(real.train) < 2:
+        logger.warning("the images trained on are gone, so there are no features of them; give --features RUN2")
+        return found
+    detector, name = _features(features, real.train)
+    codes = {"generated": generated, "train": real.train, "real": real.reference}
+    of = {part: _encoded(detector, images) for part, images in codes.items()}
+    try:
+        found += likenesses(of["generated"], of["real"], real.subjects, name=name, seed=seed)
+        if len(real.train):
+            found += novelty(**of, subjects=real.subjects, name=name, seed=seed)
+    except AnomalyError as error:
+        logger.warning("%s; what needs them is left out", error)
+    return found
+
+
+def _features(run: Run | None, train: np.ndarray) -> tuple[Detector, str]:
+    """What gives an image its features, and their name."""
+    if run is not None:
+        return run.detector, f"codes of the {run.detector.name} run {run.identity[:12]}"
+    pca = PCA(components=min(COMPONENTS, len(train) - 1))
+    pca.net_ = pca.build(train.shape[1:])  # `fit` would ask for the machine of a training, which this is none
+    pca.settle(train)
+    return pca, f"pca-{pca.components} of the run's training normals"
+
+
+def _encoded(detector: Detector, images: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        parts = [detector.encode(x).double().cpu().numpy() for x in chunks(images, detector.device)]
+    return np.concatenate(parts) if parts else np.empty((0, 0))
+
+
+def _trained_on(run: Run) -> pd.DataFrame:
+    return pd.read_csv(run.folder / COHORT, dtype=str, keep_default_na=False)
+
+
+def _there(rows: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The rows whose files still exist."""
+    there = np.array([Path(path).exists() for path in rows["path"]], dtype=bool)
+    if not there.all():
+        logger.warning("%d of the %d %s of the run are gone from where they lay", (~there).sum(), len(rows), what)
+    return rows[there]
+
+
+def _picked(rows: pd.DataFrame) -> pd.DataFrame:
+    """At most 1000 rows, chosen by chance but always the same."""
+    return rows.iloc[np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST])]
+
+
+def _few(cached: CachedImages, name: str, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most so many images of a part, in memory, and whose they are."""
+    table = cached.table[cached.table["split"] == name]
+    if table.empty:
+        return np.empty((0, *cached.pixels.shape[1:]), dtype=np.float32), np.empty(0, dtype=str)
+    pixels, subjects = cached.part(name), np.repeat(table["subject"].to_numpy(dtype=str), table["slices"])
+    chosen = np.sort(np.random.default_rng(0).permutation(len(pixels))[:most])
+    return np.array(pixels[chosen]), subjects[chosen]

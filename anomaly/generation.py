@@ -1,0 +1,235 @@
+"""Draw new images from a run: which ones, into which files, beside which real ones."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from nibabel.orientations import axcodes2ornt
+
+from anomaly.comparison import compare, most_of, open_features, read_real, real_cohort, sliced
+from anomaly.detectors import DETECTORS
+from anomaly.errors import AnomalyError, RunError
+from anomaly.files import write_whole
+from anomaly.images import write_volume
+from anomaly.preprocessing import Preprocessing
+from anomaly.previews import generated_sheet
+from anomaly.progress import progress
+from anomaly.run import Run
+from anomaly.simulation.folders import write_array, write_grey
+from anomaly.synthesis import tabulated
+
+FOLDER, TABLE, FACTS, MEASURES, SHEET = "images", "generated.csv", "generated.json", "synthesis.csv", "sheet.png"
+NAME = re.compile(r"(generated_([0-9]{5,}))\.(?:png|npy|nii\.gz)$")
+BATCH_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a call of `generate` did.
+
+    Args:
+        folder: holds everything; the images alone lie in its folder `images`.
+        table: `generated.csv`: id, path, number, seed, run; a cohort like any other.
+        measures: as in `synthesis.csv`: measure, features, generated, real_against_real, n_generated, n_real, note.
+        sentences: the measures in plain words.
+        new: images drawn now.
+        before: images from an earlier call.
+        unreadable: real images that could not be used; `errors.csv` names them.
+    """
+
+    folder: Path
+    table: Path
+    measures: pd.DataFrame
+    sentences: tuple[str, ...]
+    new: int
+    before: int
+    unreadable: int
+
+
+def generate(
+    run: Path | str,
+    out: Path | str,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    real: Path | str | pd.DataFrame | None = None,
+    where: Mapping[str, str] | None = None,
+    features: Path | str | None = None,
+    pairs: int = 1000,
+    batch: int = 32,
+    device: str = "auto",
+    method: str | None = None,
+) -> Generated:
+    """Draw new images from a run, and measure them against real ones; this is `anomaly generate`.
+
+    Image number i follows from the run, the seed and i. A second call draws only what is missing, so a larger
+    count adds images. Pictures become PNG of 8 bits (grey, or three channels as colours), volumes NIfTI of 32
+    bits with the spacing and orientation that the run prepares images to (1 mm where it sets none); other numbers of
+    channels become `.npy`. Slices of volumes are stored on the grid that the run knows them on, and shown upright
+    in `sheet.png` alone, which holds generated images above real ones.
+
+    Measured are at most 1000 images of a kind, and at most 512 MiB: diversity, likeness to real images on named
+    features, and novelty; see `anomaly.synthesis`.
+
+    Args:
+        run: folder of a run whose method generates.
+        out: gets `images/`, `generated.csv`, `sheet.png` and `synthesis.csv`; `out/images` and
+            `out/generated.csv` are what other commands take as images.
+        count: images there are to be, those of earlier calls counted.
+        seed: of the codes, 0 or more.
+        real: folder or table of real images to compare with; None takes the run's held-out normals.
+        where: keeps rows of that table.
+        features: another run, whose codes of images are compared; None takes principal components of the
+            images that `run` was trained on.
+        pairs: of images whose likeness is measured, at most.
+        batch: images drawn at once.
+        device: "auto", "cpu", "cuda", ...
+        method: FILE.py:CLASS again, for a user's own method.
+
+    Raises:
+        AnomalyError: numbers out of range, a method that does not generate, or features that do not fit.
+        RunError: a run that cannot be used, or an `out` that holds something else.
+        CohortError: real images that cannot be used.
+    """
+    out = Path(out)
+    _check(count=count, pairs=pairs, batch=batch, seed=seed)
+    opened = Run.open(run, device=device, method=method)
+    if not opened.detector.generates:
+        able = ", ".join(name for name, cls in DETECTORS.items() if cls.generates)
+        raise AnomalyError(f"{run} is a run of {opened.detector.name}, which draws no new images; train one of {able}")
+    other = None if features is None else open_features(opened, features, device=device)
+    cohort = real_cohort(opened, real, where)
+    _claim(out, opened, seed)
+    before, new = _write_missing(opened, out, count, seed, batch)
+    there = read_real(opened, cohort, out)
+    few = min(count, most_of(opened.detector.shape_))
+    images = np.concatenate([pixels for _, pixels in draw(opened, range(few), seed, batch)])
+    title = f"{opened.detector.name}, seed {seed}: new images"
+    title += " above, real ones it was not trained on below" if len(there.reference) else ""
+    affine = grid(opened.preprocessing, images.shape[2:]) if images.ndim == 5 else None
+    generated_sheet(out / SHEET, images, there.reference, title=title, affine=affine, slices=sliced(opened))
+    found = compare(images, there, features=other, pairs=pairs)
+    measures = tabulated(found)
+    write_whole(out / MEASURES, measures.to_csv(index=False))
+    sentences = tuple(each.sentence for each in found)
+    return Generated(out, out / TABLE, measures, sentences, new, before, there.unreadable)
+
+
+def draw(run: Run, numbers: Sequence[int], seed: int, batch: int = 32) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+    """Images by their numbers, a batch at a time: numbers and pixels (n, C, *space) float32 in [-1, 1].
+
+    Code i is `default_rng([seed, i]).standard_normal(latent)`, whatever the batch it is drawn in.
+
+    Raises:
+        RunError: the run draws NaN or infinite values.
+    """
+    detector = run.detector
+    latent = detector.latent  # type: ignore[attr-defined]  # every method that generates has it
+    batch = max(1, min(batch, BATCH_BYTES // (4 * int(np.prod(detector.shape_)))))
+    for start in range(0, len(numbers), batch):
+        part = numbers[start : start + batch]
+        codes = np.stack([np.random.default_rng([seed, i]).standard_normal(latent) for i in part])
+        with torch.no_grad():
+            drawn = detector.decode(torch.from_numpy(codes).float().to(detector.device))
+        pixels = drawn.float().clamp(-1, 1).cpu().numpy()
+        if not np.isfinite(pixels).all():
+            raise RunError(f"{run.folder} draws NaN or infinite values in images {part[0]} to {part[-1]}; train again")
+        yield part, pixels
+
+
+def grid(preprocessing: Preprocessing, space: tuple[int, ...]) -> np.ndarray:
+    """Where a prepared volume lies: (4, 4), index to millimetres, RAS+, its centre at 0.
+
+    Axes point where the preprocessing turns them (RAS where it keeps them), by its spacing, or 1 mm.
+    """
+    letters = "RAS" if preprocessing.orientation == "keep" else preprocessing.orientation
+    spacing = preprocessing.spacing if isinstance(preprocessing.spacing, tuple) else (1.0, 1.0, 1.0)
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for axis, (place, sign) in enumerate(axcodes2ornt(letters)):
+        affine[int(place), axis] = sign * spacing[axis]
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(space) - 1) / 2)
+    return affine
+
+
+def _check(**numbers: int) -> None:
+    for name, value in numbers.items():
+        least = 0 if name == "seed" else 1
+        if value < least:
+            raise AnomalyError(f"{name} must be {least} or more, got {value}")
+
+
+def _claim(out: Path, run: Run, seed: int) -> None:
+    """Make the folder ours, or say why it cannot be."""
+    facts = {"run": run.identity, "method": run.detector.name, "seed": seed}
+    path = out / FACTS
+    if not path.exists():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise RunError(f"{out} is not empty and holds no generated images; choose another --out")
+        write_whole(path, json.dumps(facts, indent=1) + "\n")
+        return
+    try:
+        before = {name: json.loads(path.read_text())[name] for name in facts}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error!r}); remove the folder, or choose another --out") from error
+    changed = [f"{name} {before[name]} there, {now} asked for" for name, now in facts.items() if now != before[name]]
+    if changed:
+        raise RunError(f"{out} holds images drawn otherwise ({'; '.join(changed)}); choose another --out")
+
+
+def _write_missing(run: Run, out: Path, count: int, seed: int, batch: int) -> tuple[int, int]:
+    """Draw and write the images that are not there yet; how many were there and how many are new.
+
+    The table is written also when this is stopped, and tells what is there then.
+    """
+    suffix, new = _suffix(run.detector.shape_), 0
+    missing = [i for i in range(count) if not (out / _name(i, suffix)).exists()]
+    try:
+        with progress("drawing", count, done=count - len(missing), unit="images") as bar:
+            for numbers, pixels in draw(run, missing, seed, batch):
+                for number, image in zip(numbers, pixels, strict=True):
+                    _write(out / _name(number, suffix), image, run.preprocessing)
+                    new += 1
+                bar.advance(len(numbers))
+    finally:
+        _write_table(out, run, seed)
+    return count - len(missing), new
+
+
+def _write(path: Path, image: np.ndarray, preprocessing: Preprocessing) -> None:
+    """Write (C, *space) in [-1, 1] in the format that the name says."""
+    if path.suffix == ".png":
+        grey = np.rint((image + 1) * 127.5).astype(np.uint8)
+        write_grey(path, grey[0] if len(grey) == 1 else np.moveaxis(grey, 0, -1))
+    elif path.suffix == ".npy":  # channels first; a last axis of 1 tells them from slices
+        write_array(path, image if image.ndim == 4 else image[..., None])
+    else:
+        write_volume(path, image[0], grid(preprocessing, image.shape[1:]))
+
+
+def _write_table(out: Path, run: Run, seed: int) -> None:
+    """Tell of every image that is there."""
+    names = (NAME.match(path.name) for path in (out / FOLDER).iterdir()) if (out / FOLDER).is_dir() else ()
+    paths = sorted(((int(name[2]), name) for name in names if name), key=lambda each: each[0])
+    rows = [
+        {"id": name[1], "path": f"{FOLDER}/{name[0]}", "number": number, "seed": seed, "run": run.identity}
+        for number, name in paths
+    ]
+    if rows:
+        write_whole(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
+
+
+def _suffix(shape: tuple[int, ...]) -> str:
+    channels, dims = shape[0], len(shape) - 1
+    if dims == 2 and channels in (1, 3):
+        return ".png"
+    return ".nii.gz" if dims == 3 and channels == 1 else ".npy"
+
+
+def _name(number: int, suffix: str) -> str:
+    return f"{FOLDER}/generated_{number:05d}{suffix}"

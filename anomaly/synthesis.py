@@ -1,0 +1,284 @@
+"""Measures of generated images against real ones: how diverse, how alike, and how new they are.
+
+Each comes with the same measure of real images against other real ones, which is what a perfect generator would get.
+Images are (n, C, *space) in [-1, 1], features (n, d), both as float arrays.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from math import sqrt
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist, pdist
+
+from anomaly.errors import AnomalyError
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first: Wang et al. 2003, section 3.2
+WINDOW = 7
+LARGEST = 64  # the shortest side of a volume is halved until it is below twice this, for time
+PAIRS_BYTES = 16 * 2**20
+SPLITS = 10
+CLOSE = 0.05
+ENOUGH = 2  # images a feature, below which a Frechet distance says more of their number than of their kind
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of generated images beside the same of real ones.
+
+    Args:
+        measure: its name.
+        features: what it was computed on.
+        generated: of generated against real images (diversity: among generated ones).
+        real_against_real: what real images in their place get.
+        n_generated, n_real: images it was computed from.
+        note: how, and what to mind.
+        sentence: the same in plain words.
+    """
+
+    measure: str
+    features: str
+    generated: float
+    real_against_real: float
+    n_generated: int
+    n_real: int
+    note: str
+    sentence: str
+
+
+COLUMNS = [field.name for field in fields(Measure) if field.name != "sentence"]
+
+
+def tabulated(measures: Iterable[Measure]) -> pd.DataFrame:
+    """The measures as `synthesis.csv` holds them, a row each."""
+    return pd.DataFrame([{name: getattr(each, name) for name in COLUMNS} for each in measures], columns=COLUMNS)
+
+
+def scales(space: tuple[int, ...]) -> tuple[int, int]:
+    """How many scales (at most 5) fit images of this size, and the side of their Gaussian window, in pixels.
+
+    The window of 11 pixels that is usual needs 176 pixels a side for 5 scales. One of 7 leaves two scales for 16
+    pixels, four for 64 and five for 112; smaller images take one scale, below 7 pixels with a smaller window.
+    """
+    side = min(space)
+    window = min(WINDOW, side - 1 + side % 2)
+    # Beside the room that the coarsest scale needs, MONAI asks for window * (scales - 1)^2 pixels.
+    fits = [k for k in range(1, len(WEIGHTS) + 1) if min(side >> (k - 1), side // max(1, k - 1) ** 2) >= window]
+    return max(fits), window
+
+
+def ms_ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Structural similarity over several scales of pairs of images, (n,); 1 for the same image, 0 for none.
+
+    Wang et al. 2003, equation 7, on intensities from 0 to 1, with the first weights of `WEIGHTS` brought to a sum of 1
+    where fewer than 5 scales fit (`scales`), windows of 1.5 pixels (Gaussian, standard deviation), and negative
+    covariances counted as 0. Volumes of 128 voxels a side or more are first halved.
+    """
+    import torch
+    from monai.metrics.regression import compute_ms_ssim
+    from torch.nn.functional import avg_pool3d
+
+    first, second = (torch.from_numpy(np.ascontiguousarray(each, dtype=np.float32) / 2 + 0.5) for each in (x, y))
+    while first.ndim == 5 and min(first.shape[2:]) >= 2 * LARGEST:
+        first, second = avg_pool3d(first, 2), avg_pool3d(second, 2)
+    count, window = scales(tuple(first.shape[2:]))
+    weights = [weight / sum(WEIGHTS[:count]) for weight in WEIGHTS[:count]]
+    told = compute_ms_ssim(first, second, first.ndim - 2, kernel_size=window, weights=weights)
+    return np.asarray(told[:, 0].numpy(), dtype=float)
+
+
+def likeness(images: np.ndarray, groups: np.ndarray, *, pairs: int, seed: int = 0) -> tuple[float, int]:
+    """Mean `ms_ssim` over random pairs of images of different groups (subjects), and of how many pairs.
+
+    The lower, the more diverse; Odena et al. 2017, section 4.2. NaN and 0 where there is no such pair.
+    """
+    first, second = np.triu_indices(len(images), 1)
+    apart = groups[first] != groups[second]
+    first, second = first[apart], second[apart]
+    if not len(first):
+        return float("nan"), 0
+    chosen = np.random.default_rng(seed).permutation(len(first))[:pairs]
+    step = max(1, PAIRS_BYTES // images[0].nbytes)
+    parts = [chosen[start : start + step] for start in range(0, len(chosen), step)]
+    return float(np.concatenate([ms_ssim(images[first[k]], images[second[k]]) for k in parts]).mean()), len(chosen)
+
+
+def median_distance(x: np.ndarray) -> float:
+    """The median Euclidean distance between two rows: the usual width of a kernel.
+
+    Raises:
+        AnomalyError: it is 0, or there are fewer than two rows.
+    """
+    width = float(np.median(pdist(x))) if len(x) > 1 else 0.0
+    if not width > 0:
+        raise AnomalyError(f"the {len(x)} real images do not differ in these features; give others, or more of them")
+    return width
+
+
+def mmd2(x: np.ndarray, y: np.ndarray, width: float) -> float:
+    """Squared maximum mean discrepancy with a Gaussian kernel, without bias, so it may be below 0.
+
+    Gretton et al. 2012, equation 3, with k(a, b) = exp(-|a - b|^2 / (2 width^2)). MONAI's is without bias too, but
+    its kernel is the inner product, which sees means only, and it wants as many rows on both sides.
+    """
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.asarray(np.exp(cdist(a, b, "sqeuclidean") / (-2 * width**2)))
+
+    within = [(kernel(each, each).sum() - len(each)) / (len(each) * (len(each) - 1)) for each in (x, y)]
+    return float(sum(within) - 2 * kernel(x, y).mean())
+
+
+def frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """Squared Frechet distance of the normal distributions with the means and covariances of two sets of features.
+
+    |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)): Dowson and Landau 1982; Heusel et al. 2017, equation 6. With
+    rows A and B such that S_x = A'A and S_y = B'B, the last trace is the sum of the singular values of AB'. That needs
+    no square root of a product that is nearly singular where images are few; MONAI takes one numerically, by an
+    argument that newer SciPy no longer has.
+    """
+    rows = [(each - each.mean(0)) / sqrt(len(each) - 1) for each in (x.astype(float), y.astype(float))]
+    a, b = (np.asarray(np.linalg.qr(each, mode="r")) for each in rows)
+    spread = np.square(a).sum() + np.square(b).sum() - 2 * np.linalg.svdvals(a @ b.T).sum()
+    return float(np.square(x.mean(0) - y.mean(0)).sum() + max(0.0, float(spread)))
+
+
+def nearest(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """How far each row of x is from the nearest row of y, (n,)."""
+    return np.asarray(cdist(x, y).min(axis=1))
+
+
+def halves(subjects: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Which images belong to one random half of the subjects and which to the other, cut to as many of both."""
+    names, of = np.unique(subjects, return_inverse=True)
+    first = random.permutation(len(names))[of] < len(names) // 2
+    parts = [random.permutation(np.flatnonzero(each)) for each in (first, ~first)]
+    count = min(map(len, parts))
+    return parts[0][:count], parts[1][:count]
+
+
+def diversity(generated: np.ndarray, real: np.ndarray, subjects: np.ndarray, *, pairs: int, seed: int = 0) -> Measure:
+    """How alike two generated images are, beside how alike two real ones of different subjects are.
+
+    Args:
+        generated, real: images; `real` may be empty.
+        subjects: whose each real image is.
+        pairs: at most so many of each.
+        seed: of the choice of pairs.
+    """
+    drawn, of = likeness(generated, np.arange(len(generated)), pairs=pairs, seed=seed)
+    floor, pairs_real = likeness(real, subjects, pairs=pairs, seed=seed) if len(real) else (float("nan"), 0)
+    count, window = scales(generated.shape[2:])
+    sentence = f"Diversity: two new images are alike by an MS-SSIM of {drawn:.3f}"
+    if pairs_real:
+        sentence += f", two real ones of different subjects by {floor:.3f}"
+    note = (
+        f"{of} pairs generated, {pairs_real} real of different subjects; {count} scales, window of {window} pixels; "
+        "lower is more diverse"
+    )
+    sentence += "; lower is more diverse, and a generator that draws one image again and again comes near 1."
+    return Measure("ms_ssim", "pixels", drawn, floor, len(generated), len(real), note, sentence)
+
+
+def likenesses(
+    generated: np.ndarray, real: np.ndarray, subjects: np.ndarray, *, name: str, seed: int = 0
+) -> list[Measure]:
+    """Squared maximum mean discrepancy and Frechet distance, each beside real images against other real ones.
+
+    Half of the real subjects are the reference; as many generated images, and the other half, are held against
+    it. Given is the mean over random halves.
+
+    Args:
+        generated, real: features.
+        subjects: whose each real image is.
+        name: of the features, for the reader.
+        seed: of the halves.
+    """
+    random, width, found = np.random.default_rng(seed), median_distance(real), []
+    splits = [halves(subjects, random) for _ in range(SPLITS)]
+    n = min(len(generated), *(len(one) for one, _ in splits))  # the same throughout, since bias depends on it
+    if n < 2:
+        raise AnomalyError(
+            f"{len(generated)} generated and {len(real)} real images of {len(set(subjects))} subjects are too few; "
+            "expected 2 or more generated, and 2 or more in each half of the real subjects"
+        )
+    for one, other in splits:
+        drawn = generated[random.permutation(len(generated))[:n]]
+        reference, others = real[one[:n]], real[other[:n]]
+        found.append([f(x, reference) for f in (lambda a, b: mmd2(a, b, width), frechet) for x in (drawn, others)])
+    values = np.array(found)
+    told = (
+        ("mmd2", "MMD^2", f"unbiased, Gaussian kernel {width:.4g} wide"),
+        ("frechet", "Frechet distance", "biased upwards, the more the fewer images"),
+    )
+    return [_likeness(*each, values[:, 2 * k : 2 * k + 2], name, n, generated.shape[1]) for k, each in enumerate(told)]
+
+
+def _likeness(measure: str, title: str, how: str, values: np.ndarray, name: str, n: int, dimension: int) -> Measure:
+    """Generated and real values of each split as one measure."""
+    (drawn, floor), (low, high) = values.mean(axis=0), (values[:, 1].min(), values[:, 1].max())
+    sentence = (
+        f"{title} on {name}: {drawn:.4g} between new and real images, where real images have {floor:.4g} against other "
+        f"real ones ({low:.4g} to {high:.4g} over {SPLITS} splits), with {n} images on each side."
+    )
+    note = f"{how}; {n} images on each side, mean of {SPLITS} splits, real {low:.4g} to {high:.4g}"
+    if measure == "frechet" and n < ENOUGH * dimension:
+        few = f"{n} images are few for {dimension} features: compare it with its own floor, never with other studies"
+        sentence, note = f"{sentence} Note: {few}.", f"{note}; {few}"
+    return Measure(measure, name, drawn, floor, n, n, note, sentence)
+
+
+def novelty(
+    generated: np.ndarray, train: np.ndarray, real: np.ndarray, subjects: np.ndarray, *, name: str, seed: int = 0
+) -> list[Measure]:
+    """Whether generated images are copies of those trained on; two shares, each beside that of held-out real images.
+
+    "closer_to_training": the share of images that lie closer to their nearest training image than 95 % of held-out
+    real ones do. Images that are only smoother than real ones lie closer to all of them, so this alone accuses the
+    innocent. "copies" therefore takes for each image its distance from the nearest training image over that from
+    the nearest held-out one, and gives the share below the 5th percentile of real images: what only is smooth is
+    near both, and mostly spared. The question is that of Meehan et al. 2020; distances are Euclidean, between
+    features. Given is the mean over random halves of the held-out subjects, one to set the limits, the other as floor.
+
+    Args:
+        generated, train, real: features; of what was drawn, trained on, and held out.
+        subjects: whose each held-out image is.
+        name: of the features, for the reader.
+        seed: of the halves.
+
+    Raises:
+        AnomalyError: the held-out images are of one subject.
+    """
+    random, found = np.random.default_rng(seed), []
+    drawn, held = nearest(generated, train), nearest(real, train)
+    for _ in range(SPLITS):
+        one, other = halves(subjects, random)
+        if not len(one):
+            raise AnomalyError("the real images are of one subject; expected two or more, to compare them with")
+        closer = [(each < np.quantile(held[one], CLOSE)).mean() for each in (drawn, held[other])]
+        ratios = [
+            near / np.maximum(nearest(x, reference), np.finfo(float).tiny)
+            for near, x, reference in (
+                (held[one], real[one], real[other]),
+                (drawn, generated, real[other]),
+                (held[other], real[other], real[one]),
+            )
+        ]
+        found.append([*closer, *((each < np.quantile(ratios[0], CLOSE)).mean() for each in ratios[1:])])
+    closer, closer_real, copies, copies_real = np.mean(found, axis=0)
+    sizes = (len(generated), len(real))
+    return [
+        Measure(
+            "closer_to_training", name, closer, closer_real, *sizes,
+            f"share closer to a training image than 95 % of held-out real images; {len(train)} training images",
+            f"Novelty: {closer:.0%} of the new images lie closer to a training image than 95 % of held-out real ones "
+            f"do (other real ones: {closer_real:.0%}); smooth images do so too, by being nearer to everything.",
+        ),
+        Measure(
+            "copies", name, copies, copies_real, *sizes,
+            "share nearer to a training image, in relation to a held-out one, than 95 % of held-out real images",
+            f"Copies: {copies:.0%} of the new images are nearer to a training image, in relation to a held-out one, "
+            f"than 95 % of real ones are (other real ones: {copies_real:.0%}); smooth ones seldom are, copies always.",
+        ),
+    ]  # fmt: skip
