@@ -281,7 +281,10 @@ def test_a_glance_shows_samples_images_and_reconstructions_from_the_same_codes()
     assert torch.equal(first.pictures["image"], x[:8])
     with torch.no_grad():
         torch.testing.assert_close(first.pictures["reconstruction"], detector.decode(detector.encode(x[:8])))
-    assert set(first.figures) == {"distance", "told_apart", "diversity"} and first.figures == again.figures
+    assert set(first.figures) == {"distance", "told_apart", "diversity", "code_spread"}
+    assert first.figures == again.figures
+    codes = detector.encode(x).detach().numpy()
+    assert first.figures["code_spread"] == pytest.approx(codes.std(0).mean(), rel=1e-4)
 
 
 def test_fanogan_shows_of_each_stage_what_it_trains():
@@ -289,5 +292,22 @@ def test_fanogan_shows_of_each_stage_what_it_trains():
     detector.net_.eval()
     referee = Referee(detector, normals(12, SHAPES["2D"]))
     assert list(referee("wgan").pictures) == ["sample", "image"] and referee("wgan").figures
-    assert list(referee("encoder").pictures) == ["image", "reconstruction"] and not referee("encoder").figures
+    assert list(referee("encoder").pictures) == ["image", "reconstruction"]
+    assert set(referee("encoder").figures) == {"code_spread"} and not referee("encoder").warnings
     assert {stage.name for stage in detector.stages()} == set(detector.shown)
+
+
+def test_an_encoder_that_saturates_is_told_at_once():
+    detector = built("fanogan")
+    detector.net_.eval()
+    with torch.no_grad():
+        detector.net_["encoder"][1].bias.fill_(50.0)  # far in the flat part of the tanh
+    told = Referee(detector, normals(12, SHAPES["2D"]))("encoder").warnings
+    assert list(told) == ["saturated"] and "encoder_lr" in told["saturated"]
+
+
+def test_the_encoder_begins_with_small_steps():
+    detector = built("fanogan", encoder_steps=1000)
+    (encoder,) = detector.stages()[1].players
+    rates = [encoder.schedule(step / 1000) for step in (0, 49, 99, 100, 999)]
+    assert rates == pytest.approx([0.01, 0.5, 1.0, 1.0, 1.0])

@@ -63,7 +63,11 @@ def test_a_run_of_fanogan_can_be_watched(tmp_path):
         rows = list(csv.DictReader(stream))
     told = {(row["stage"], row["player"]) for row in rows}
     wgan = {"critic", "critic/distance", "critic/penalty", "generator", "seen/distance", "seen/told_apart"}
-    assert told == {("encoder", "encoder"), *(("wgan", each) for each in {*wgan, "seen/diversity"})}
+    assert told == {
+        ("encoder", "encoder"),
+        ("encoder", "seen/code_spread"),
+        *(("wgan", each) for each in {*wgan, "seen/diversity"}),
+    }
     assert [row["step"] for row in rows if row["player"] == "seen/diversity"] == ["2", "4"]
     with Image.open(run.folder / "training.png") as curves:
         assert curves.size[0] > 1000 and curves.size[1] > 400

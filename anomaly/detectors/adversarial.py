@@ -25,6 +25,13 @@ COLLAPSED = 0.2
 APART, LOOKS = 0.99, 4
 """The critic has won if it told so large a share of pairs apart at so many glances, the distance never falling."""
 
+SATURATED = 0.01
+"""Codes of normal images that vary less than this from image to image, where those to draw from vary by 1."""
+SAME_CODE = (
+    "the encoder gives all images nearly the same code, so all are drawn alike; begin anew with a lower learning rate "
+    "(fanogan: --set encoder_lr=..., alphagan: --set lr=...)"
+)
+
 
 def wasserstein(of_real: Tensor, of_fake: Tensor) -> Tensor:
     """The critic's estimate of the Wasserstein distance, mean D(x) - mean D(y); higher is further apart."""
@@ -134,17 +141,26 @@ class Referee:
         rows = self.detector.shown[stage]
         draw = {"sample": self._samples, "image": lambda: self.real, "reconstruction": self._reconstructions}
         pictures = {row: draw[row]()[:SHOWN] for row in rows}
-        if "sample" not in rows:
-            return Glance(pictures=pictures)
-        contest = self._contest()
-        self.contests.append(contest)
-        return Glance(pictures=pictures, figures=contest.figures(), warnings=warnings(self.contests))
+        figures: dict[str, float] = {}
+        told: dict[str, str] = {}
+        if "sample" in rows:
+            self.contests.append(self._contest())
+            figures |= self.contests[-1].figures()
+            told |= warnings(self.contests)
+        if "reconstruction" in rows:
+            figures["code_spread"] = self._code_spread()
+            told |= {} if figures["code_spread"] > SATURATED else {"saturated": SAME_CODE}
+        return Glance(pictures=pictures, figures=figures, warnings=told)
 
     def _samples(self) -> Tensor:
         return torch.cat([self.detector.decode(codes) for codes in self.codes.split(SHOWN)])
 
     def _reconstructions(self) -> Tensor:
         return self.detector.decode(self.detector.encode(self.real[:SHOWN]))
+
+    def _code_spread(self) -> float:
+        codes = torch.cat([self.detector.encode(part) for part in self.real.split(SHOWN)])
+        return float(codes.std(0, correction=0).mean())
 
     def _contest(self) -> "Contest":
         fake = self._samples()

@@ -15,6 +15,7 @@ from anomaly.games import Player, Stage
 from anomaly.nets.residual import Critic, Encoder, Generator
 
 MAPPINGS = ("izi_f", "izi", "ziz")
+WARM_UP = 100
 
 
 @dataclass(kw_only=True)
@@ -73,13 +74,21 @@ class FAnoGAN(AdversarialDetector):
         )
         generator = Player(name="generator", owns=[net["generator"]], loss=self.generator_loss, optimiser=adam)
         encoder = Player(
-            name="encoder", owns=[net["encoder"]], loss=self.loss,
-            optimiser=partial(torch.optim.RMSprop, lr=self.encoder_lr),
+            name="encoder", owns=[net["encoder"]], loss=self.loss, schedule=self._warm_up,
+            optimiser=partial(torch.optim.RMSprop, lr=self.encoder_lr, alpha=0.9),
         )  # fmt: skip
         return [
             Stage(name="wgan", players=[critic, generator], steps=self.steps),
             Stage(name="encoder", players=[encoder], steps=self.encoder_steps),
         ]
+
+    def _warm_up(self, done: float) -> float:
+        """Rise to the full learning rate over the first updates of the encoder.
+
+        The original's RMSProp begins with mean squares of one, so with small steps. PyTorch's begins at zero, with
+        steps of three times the learning rate in every weight, which can drive the tanh to where nothing is learnt.
+        """
+        return min(1.0, (done * self.encoder_steps + 1) / WARM_UP)
 
     def critic_loss(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """D(G(z)) - D(x) + penalty (|grad D| - 1)^2 (Gulrajani et al. 2017, eq. 3)."""
