@@ -57,7 +57,7 @@ class Glance:
     Args:
         pictures: rows of images (n, C, *space) in [-1, 1], by name.
         figures: numbers for the curves, by name.
-        warnings: plain sentences by the kind of trouble; each kind is told once.
+        warnings: plain sentences by the kind of trouble that there is now; each kind is logged once.
     """
 
     pictures: Mapping[str, Tensor] = field(default_factory=dict)

@@ -139,18 +139,16 @@ class Play:
         return dict(zip(CURVE, row, strict=True))
 
     @torch.no_grad()
-    def glance(self) -> tuple[Glance, list[dict[str, Any]]] | None:
-        """What the stage has to show, at test time and with averages in place, and rows for the curves."""
-        if self.stage.glance is None:
-            return None
+    def glance(self) -> tuple[Glance, list[str], list[dict[str, Any]]]:
+        """What the stage has to show, as at test time; which warnings are new; rows for the curves."""
+        assert self.stage.glance is not None
         self.game.eval()
         with fork_random_state(self.machine), self._averages_in_place():
             seen = self.stage.glance()
         self._practise()
-        fresh = {kind: text for kind, text in seen.warnings.items() if kind not in self._warned}
-        self._warned |= fresh.keys()
-        rows = [self._row(f"{SEEN}/{name}", value) for name, value in seen.figures.items()]
-        return Glance(pictures=seen.pictures, figures=seen.figures, warnings=fresh), rows
+        fresh = [text for kind, text in seen.warnings.items() if kind not in self._warned]
+        self._warned |= seen.warnings.keys()
+        return seen, fresh, [self._row(f"{SEEN}/{name}", value) for name, value in seen.figures.items()]
 
     @torch.no_grad()
     def look(self) -> None:

@@ -47,14 +47,14 @@ def preview(
     with torch.no_grad():
         drawn = detector.reconstruct(x)
     turned = slices or shown.ndim == 5
-    originals = _pictures(shown, turned)
+    originals = flat_pictures(shown, turned)
     limits = heatmaps.window(np.stack(originals))
     grey = [heatmaps.grey(each, limits) for each in originals]
     rows = {"image": grey}
     if drawn is not None:
-        redrawn = _pictures(drawn.float().cpu().numpy(), turned)
+        redrawn = flat_pictures(drawn.float().cpu().numpy(), turned)
         rows["reconstruction"] = [heatmaps.grey(each, limits) for each in redrawn]
-    rows["departure"] = [heatmaps.coloured(*each) for each in zip(grey, _pictures(z, turned), strict=True)]
+    rows["departure"] = [heatmaps.coloured(*each) for each in zip(grey, flat_pictures(z, turned), strict=True)]
     title = f"{detector.name} on normal images it was not trained on"
     heatmaps.write_png(path, heatmaps.sheet(list(rows.values()), list(rows), title=title))
 
@@ -123,7 +123,7 @@ def model_card(detector: Detector, preprocessing: Preprocessing, data: dict[str,
     return CARD.format(**facts)
 
 
-def _pictures(images: np.ndarray, turned: bool) -> list[np.ndarray]:
+def flat_pictures(images: np.ndarray, turned: bool) -> list[np.ndarray]:
     """One picture (rows, columns) for each of (n, C, *space), front or head up where they are `turned`."""
     flat = images.mean(axis=1)
     flat = flat[..., flat.shape[-1] // 2] if flat.ndim == 4 else flat

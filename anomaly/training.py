@@ -121,13 +121,12 @@ def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked
     stage, machine = play.stage, play.machine
 
     def show() -> None:
-        seen = play.glance()
-        if seen is not None:
-            curve.write(seen[1])
-            for text in seen[0].warnings.values():
-                logger.warning("%s, step %d: %s", stage.name, play.step, text)
-            if journal.draw is not None:
-                journal.draw(stage.name, play.step, seen[0])
+        seen, fresh, rows = play.glance()
+        curve.write(rows)
+        for text in fresh:
+            logger.warning("%s, step %d: %s", stage.name, play.step, text)
+        if journal.draw is not None:
+            journal.draw(stage.name, play.step, seen)
 
     often = journal.save_every * math.ceil(stage.steps / journal.save_every / MOST_GLANCES)
 

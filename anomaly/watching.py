@@ -1,25 +1,25 @@
 """What a person can watch of a training: sheets of what is drawn, and the curves, in the run folder."""
 
 import io
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from anomaly import heatmaps
 from anomaly.files import write_whole
 from anomaly.games import Glance
+from anomaly.previews import EDGES, flat_pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+logger = logging.getLogger(__name__)
 SAMPLES, CURVES = "samples", "training.png"
 ACROSS = 4
 SECONDS_BETWEEN_CURVES = 20.0
-EDGES = (-1.0, 1.0)
 
 
 class Watch:
@@ -35,10 +35,15 @@ class Watch:
 
     def __call__(self, stage: str, step: int, seen: Glance) -> None:
         """Draw a sheet, and the curves if they have not been drawn for a while."""
-        draw_glance(self.folder, stage, step, seen, turned=self.turned)
-        if time.monotonic() - self._last > SECONDS_BETWEEN_CURVES:
-            draw_curves(self.folder)
-            self._last = time.monotonic()
+        try:
+            draw_glance(self.folder, stage, step, seen, turned=self.turned)
+            if time.monotonic() - self._last > SECONDS_BETWEEN_CURVES:
+                draw_curves(self.folder)
+                self._last = time.monotonic()
+        except OSError:
+            raise  # a full disk would stop the checkpoint as well
+        except Exception as error:  # a picture is not worth a training
+            logger.warning("%s, step %d: nothing could be drawn (%r)", stage, step, error)
 
 
 def draw_glance(folder: Path, stage: str, step: int, seen: Glance, *, turned: bool = False) -> None:
@@ -53,7 +58,10 @@ def draw_glance(folder: Path, stage: str, step: int, seen: Glance, *, turned: bo
     if not seen.pictures:
         return
     (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
-    rows = [[heatmaps.grey(each, EDGES) for each in _flat(images, turned)] for images in seen.pictures.values()]
+    rows = [
+        [heatmaps.grey(each, EDGES) for each in flat_pictures(images.float().cpu().numpy(), turned or images.ndim == 5)]
+        for images in seen.pictures.values()
+    ]
     across = min(len(row) for row in rows)
     sheet = heatmaps.sheet(
         [row[:across] for row in rows], list(seen.pictures), title=f"stage {stage}, step {step}",
@@ -97,10 +105,3 @@ def _png(figure: Any) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     return stream.getvalue()
-
-
-def _flat(images: Tensor, turned: bool) -> list[np.ndarray]:
-    flat = images.float().cpu().numpy().mean(axis=1)
-    volumes = flat.ndim == 4
-    flat = flat[..., flat.shape[-1] // 2] if volumes else flat
-    return [each.T[::-1, ::-1] if volumes or turned else each for each in flat]

@@ -302,3 +302,23 @@ def test_a_build_that_returns_nothing_is_told():
 
     with pytest.raises(AnomalyError, match=r"Forgetful.build returned None; return the nn.Module"):
         Forgetful().fit(torch.zeros(4, 1, 8, 8))
+
+
+@pytest.mark.parametrize("shape", ["2D", "3D"])
+@named
+def test_what_it_draws_from_a_code_is_an_image_of_its_own_kind(name, shape):
+    detector = fitted(name, shape)
+    try:
+        code = detector.encode(unseen(shape, 4))
+    except AnomalyError as error:
+        assert "no code" in str(error) and not detector.generates
+        return
+    assert code.shape[0] == 4 and code.ndim == 2
+    with torch.no_grad():
+        drawn = detector.decode(code)
+    assert drawn.shape == (4, *SHAPES[shape])
+    torch.testing.assert_close(drawn, detector.reconstruct(unseen(shape, 4)))
+    if detector.generates:
+        new = detector.decode(torch.randn(5, detector.latent, generator=torch.Generator().manual_seed(0)))
+        assert new.shape == (5, *SHAPES[shape]) and new.abs().max() <= 1
+        assert not torch.equal(new[0], new[1])

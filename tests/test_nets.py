@@ -6,10 +6,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from anomaly.nets import convolutional, residual
-from anomaly.nets.layers import CONVOLVE, MEAN_POOL, ConvolutionThenHalve, DoubleThenConvolution
+from anomaly.nets.pyramid import CONVOLVE, MEAN_POOL, ConvolutionThenHalve, DoubleThenConvolution, Pyramid
 
+FACTORS = [(2, 2), (2, 1), (2, 2, 2), (1, 2, 1)]
 SPACES = {2: (6, 10), 3: (4, 6, 8)}
-SIZES = [(1, 64, 64), (2, 18, 20), (1, 10, 12, 9), (1, 5, 40)]
+SIZES = [(1, 64, 64), (2, 18, 20), (1, 10, 12, 9), (1, 5, 40), (1, 33, 17, 6)]
 
 
 def drawn(layer: nn.Module) -> nn.Module:
@@ -18,26 +19,29 @@ def drawn(layer: nn.Module) -> nn.Module:
     return layer
 
 
-@pytest.mark.parametrize("dims", SPACES)
-def test_convolution_and_halving_in_one_step_are_the_two_in_turn(dims):
+@pytest.mark.parametrize("factors", FACTORS)
+def test_convolution_and_halving_in_one_step_are_the_two_in_turn(factors):
     torch.manual_seed(0)
-    layer, x = drawn(ConvolutionThenHalve(dims, 2, 3)), torch.randn(2, 2, *SPACES[dims])
-    expected = MEAN_POOL[dims](CONVOLVE[dims](x, layer.weight, layer.bias, padding=1), 2)
+    dims = len(factors)
+    layer, x = drawn(ConvolutionThenHalve(factors, 2, 3)), torch.randn(2, 2, *SPACES[dims])
+    expected = MEAN_POOL[dims](CONVOLVE[dims](x, layer.weight, layer.bias, padding=1), factors)
     torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("dims", SPACES)
-def test_doubling_and_convolution_in_one_step_are_the_two_in_turn(dims):
+@pytest.mark.parametrize("factors", FACTORS)
+def test_doubling_and_convolution_in_one_step_are_the_two_in_turn(factors):
     torch.manual_seed(0)
-    layer, x = drawn(DoubleThenConvolution(dims, 2, 3)), torch.randn(2, 2, *SPACES[dims])
-    expected = CONVOLVE[dims](F.interpolate(x, scale_factor=2), layer.weight, layer.bias, padding=1)
+    dims = len(factors)
+    layer, x = drawn(DoubleThenConvolution(factors, 2, 3)), torch.randn(2, 2, *SPACES[dims])
+    doubled = F.interpolate(x, scale_factor=[float(each) for each in factors])
+    expected = CONVOLVE[dims](doubled, layer.weight, layer.bias, padding=1)
     torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_residual_block_is_its_published_layers():
     """Gulrajani et al. 2017: norm, rectifier, convolution, norm, rectifier, convolution, mean of 2 x 2; shortcut."""
     torch.manual_seed(0)
-    block, x = residual.DownBlock(2, 3, 5, "layer"), torch.randn(2, 3, 8, 8)
+    block, x = residual.DownBlock((2, 2), 3, 5, "layer"), torch.randn(2, 3, 8, 8)
     first, second = block.residual[0], block.residual[3]
     drawn(first), drawn(second)
 
@@ -89,3 +93,32 @@ def test_every_size_comes_back_and_a_critic_sees_each_image_by_itself(nets, shap
     assert critic.training
     torch.testing.assert_close(critic(x[:1]), critic(x)[:1], rtol=1e-4, atol=1e-5)
     assert critic.head(critic.features(x)).squeeze(1).tolist() == pytest.approx(critic(x).tolist(), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("space", "padded", "bottom", "factors"),
+    [
+        ((64, 64), (64, 64), (4, 4), [(2, 2)] * 4),
+        ((63, 33), (64, 40), (4, 5), [(2, 1), *[(2, 2)] * 3]),
+        ((160, 160, 24), (160, 160, 24), (5, 5, 6), [(2, 2, 1)] * 3 + [(2, 2, 2)] * 2),
+        ((5, 7), (6, 8), (3, 4), [(2, 2)]),
+        ((28, 3), (28, 3), (7, 3), [(2, 1)] * 2),
+    ],
+)
+def test_each_axis_is_halved_by_itself_the_longest_first(space, padded, bottom, factors):
+    pyramid = Pyramid.of(space)
+    assert (pyramid.padded, pyramid.bottom, list(pyramid.factors)) == (padded, bottom, factors)
+    x = torch.rand(1, 1, *space)
+    assert pyramid.pad(x).shape[2:] == padded
+    assert torch.equal(pyramid.pad(x)[(..., *(slice(side) for side in space))], x)
+
+
+@pytest.mark.parametrize("nets", [residual, convolutional])
+def test_padding_by_a_pixel_and_thick_slices_cost_nothing_out_of_proportion(nets):
+    def size(*space):
+        with torch.device("meta"):
+            made = (nets.Generator((1, *space), latent=64, width=64), nets.Critic((1, *space), width=64))
+        return sum(parameter.numel() for net in made for parameter in net.parameters())
+
+    assert size(63, 63) == size(64, 64)
+    assert size(160, 160, 24) < 3 * size(64, 64, 64)

@@ -13,7 +13,7 @@ from anomaly import learn
 from anomaly.games import Glance
 from anomaly.machine import Machine
 from anomaly.preprocessing import Preprocessing
-from anomaly.watching import draw_curves, draw_glance
+from anomaly.watching import Watch, draw_curves, draw_glance
 
 
 def gray(path):
@@ -42,6 +42,18 @@ def test_a_warning_stands_on_the_sheet(tmp_path):
     draw_glance(tmp_path, "a", 1, Glance(pictures=pictures))
     draw_glance(tmp_path, "b", 1, Glance(pictures=pictures, warnings={"won": "the critic has won"}))
     assert len(gray(tmp_path / "samples" / "b_000001.png")) > len(gray(tmp_path / "samples" / "a_000001.png"))
+
+
+def test_a_picture_that_fails_costs_no_training(tmp_path, monkeypatch, caplog):
+    def broken(*given, **named):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr("anomaly.watching.draw_glance", broken)
+    Watch(tmp_path)("gan", 3, Glance())
+    assert "gan, step 3: nothing could be drawn" in caplog.text
+    monkeypatch.setattr("anomaly.watching.draw_glance", lambda *given, **named: (tmp_path / "none" / "x").touch())
+    with pytest.raises(OSError):
+        Watch(tmp_path)("gan", 3, Glance())
 
 
 def test_no_curves_before_there_is_a_row(tmp_path):

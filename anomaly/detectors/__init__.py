@@ -2,10 +2,11 @@
 
 from anomaly.detectors.alphagan import AlphaGAN
 from anomaly.detectors.autoencoder import Autoencoder
-from anomaly.detectors.base import Detector, Score, TrainedDetector
+from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
 from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.reconstruction import ReconstructionDetector
+from anomaly.detectors.trained import TrainedDetector
 from anomaly.detectors.vae import VAE
 
 __all__ = [

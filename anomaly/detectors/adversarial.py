@@ -4,8 +4,9 @@ The image is drawn again from its code, G(E(x)); the critic's features say how a
 draw new images too, so a person can watch whether the generator still follows the critic.
 """
 
+import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -13,18 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly.detectors.base import Images
+from anomaly.detectors.base import Images, passes
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector
 from anomaly.games import Glance
 from anomaly.losses import gradient_penalty
 
-SHOWN, JUDGED = 8, 64
+SHOWN, JUDGED, MOST_VALUES = 8, 64, 2**25
 IMAGE, FEATURES, BOTH, LATENT = "image", "features", "both", "latent"
 COLLAPSED = 0.2
 """A generator whose images differ by less than this share of what real images do has collapsed."""
-APART, LOOKS = 0.99, 4
-"""The critic has won if it told so large a share of pairs apart at so many glances, the distance never falling."""
-
+APART, GROWN, LOOKS = 0.99, 1.2, 4
+"""The critic has won if it told so large a share of pairs apart at so many glances, the distance growing by this."""
+FEWEST = 8
+"""Of fewer real images nothing is said."""
 SATURATED = 0.01
 """Codes of normal images that vary less than this from image to image, where those to draw from vary by 1."""
 SAME_CODE = (
@@ -45,9 +47,9 @@ def told_apart(of_real: Tensor, of_fake: Tensor) -> float:
 
 
 def spread(x: Tensor) -> float:
-    """Mean absolute difference of the images of a batch from one another, per value: its diversity."""
+    """Mean absolute difference over all pairs of images, per value: how diverse they are."""
     flat = x.flatten(1)
-    return float((flat - flat.roll(1, 0)).abs().mean())
+    return float(torch.pdist(flat, p=1).mean() / flat.shape[1])
 
 
 @dataclass(kw_only=True)
@@ -85,7 +87,7 @@ class AdversarialDetector(ReconstructionDetector):
 
     def criticise(self, x: Tensor) -> Tensor:
         """D(x) (N,)."""
-        return cast(Tensor, self.net_["critic"](x))
+        return cast(Tensor, self.net_["critic"](x)).float()  # means in half precision would hide small distances
 
     def features(self, x: Tensor) -> Tensor:
         """f(x) (N, F), the critic's last layer but one."""
@@ -117,8 +119,11 @@ class AdversarialDetector(ReconstructionDetector):
 
     def onlooker(self, held_out: Images) -> "Referee":
         """Watches samples, reconstructions and the contest of critic and generator."""
-        chosen = np.unique(np.linspace(0, len(held_out) - 1, JUDGED).round().astype(int))
-        return Referee(self, torch.as_tensor(np.asarray(held_out[chosen]), dtype=torch.float32, device=self.device))
+        most = max(SHOWN, min(JUDGED, MOST_VALUES // math.prod(held_out.shape[1:])))  # so that large volumes fit
+        chosen = np.unique(np.linspace(0, len(held_out) - 1, most).round().astype(int))
+        return Referee(
+            self, torch.as_tensor(np.asarray(held_out[chosen]), dtype=torch.float32, device=self.device), most
+        )
 
 
 class Referee:
@@ -127,48 +132,53 @@ class Referee:
     Args:
         detector: in training.
         real: normals not trained on, (n, C, *space).
+        drawn: how many images to draw.
     """
 
-    def __init__(self, detector: AdversarialDetector, real: Tensor) -> None:
+    def __init__(self, detector: AdversarialDetector, real: Tensor, drawn: int = JUDGED) -> None:
         self.detector, self.real = detector, real
-        codes = np.random.default_rng(0).standard_normal((JUDGED, detector.latent), dtype=np.float32)
+        codes = np.random.default_rng(0).standard_normal((drawn, detector.latent), dtype=np.float32)
         self.codes = torch.from_numpy(codes).to(real.device)
+        self.at_once = passes(real.shape[1:])
         self.contests: deque[Contest] = deque(maxlen=LOOKS)
 
     @torch.no_grad()
     def __call__(self, stage: str) -> Glance:
-        """Pictures, figures and warnings of the moment; those of the contest only while the generator learns."""
-        rows = self.detector.shown[stage]
-        draw = {"sample": self._samples, "image": lambda: self.real, "reconstruction": self._reconstructions}
-        pictures = {row: draw[row]()[:SHOWN] for row in rows}
+        """Pictures, figures and warnings of the moment."""
+        pictures: dict[str, Tensor] = {}
         figures: dict[str, float] = {}
         told: dict[str, str] = {}
-        if "sample" in rows:
-            self.contests.append(self._contest())
-            figures |= self.contests[-1].figures()
-            told |= warnings(self.contests)
-        if "reconstruction" in rows:
-            figures["code_spread"] = self._code_spread()
-            told |= {} if figures["code_spread"] > SATURATED else {"saturated": SAME_CODE}
-        return Glance(pictures=pictures, figures=figures, warnings=told)
+        enough = len(self.real) >= FEWEST
+        for row in self.detector.shown.get(stage, ()):
+            if row == "sample":
+                pictures[row] = fake = self._samples()
+                self.contests.append(self._contest(fake))
+                figures |= self.contests[-1].figures()
+                told |= warnings(self.contests) if enough else {}
+            elif row == "image":
+                pictures[row] = self.real
+            else:
+                parts = self.real[:SHOWN].split(self.at_once)
+                pictures[row] = torch.cat([self.detector.decode(self.detector.encode(part)) for part in parts])
+                figures["code_spread"] = self._code_spread()
+                told |= {"saturated": SAME_CODE} if enough and figures["code_spread"] < SATURATED else {}
+        return Glance(
+            pictures={row: images[:SHOWN] for row, images in pictures.items()}, figures=figures, warnings=told
+        )
 
     def _samples(self) -> Tensor:
-        return torch.cat([self.detector.decode(codes) for codes in self.codes.split(SHOWN)])
-
-    def _reconstructions(self) -> Tensor:
-        return self.detector.decode(self.detector.encode(self.real[:SHOWN]))
+        return torch.cat([self.detector.decode(codes) for codes in self.codes.split(self.at_once)])
 
     def _code_spread(self) -> float:
-        codes = torch.cat([self.detector.encode(part) for part in self.real.split(SHOWN)])
+        codes = torch.cat([self.detector.encode(part) for part in self.real.split(self.at_once)])
         return float(codes.std(0, correction=0).mean())
 
-    def _contest(self) -> "Contest":
-        fake = self._samples()
-        diversity = spread(fake) / max(spread(self.real), 1e-9)
+    def _contest(self, fake: Tensor) -> "Contest":
+        diversity = spread(fake) / max(spread(self.real), 1e-9) if len(self.real) > 1 else math.nan
         return Contest(self._criticised(self.real), self._criticised(fake), diversity)
 
     def _criticised(self, x: Tensor) -> Tensor:
-        return torch.cat([self.detector.criticise(part) for part in x.split(SHOWN)])
+        return torch.cat([self.detector.criticise(part) for part in x.split(self.at_once)])
 
 
 class Contest:
@@ -189,8 +199,9 @@ class Contest:
         return {"distance": self.distance, "told_apart": self.apart, "diversity": self.diversity}
 
 
-def warnings(contests: Sequence[Contest]) -> dict[str, str]:
+def warnings(contests: Iterable[Contest]) -> dict[str, str]:
     """What to tell a person of the last `LOOKS` glances; nothing before there are so many."""
+    contests = list(contests)
     if len(contests) < LOOKS:
         return {}
     told, last = {}, contests[-1]
@@ -199,10 +210,11 @@ def warnings(contests: Sequence[Contest]) -> dict[str, str]:
             f"the generator has collapsed: its images differ from one another {last.diversity:.0%} as much as real "
             "ones do; train on more normals, raise --set width=..., or lower --set lr=..."
         )
-    if all(each.apart >= APART for each in contests) and last.distance >= max(each.distance for each in contests):
+    before, lately = (sum(each.distance for each in part) for part in (contests[: LOOKS // 2], contests[LOOKS // 2 :]))
+    if all(each.apart >= APART for each in contests) and lately > GROWN * before:
         told["won"] = (
-            f"the critic has won: it tells {last.apart:.0%} of drawn from real images and the distance still grows "
-            f"({last.distance:.3g}), so the generator learns nothing; lower --set lr=..., or raise --set width=..., "
+            f"the critic has won: it tells {last.apart:.0%} of drawn from real images and the distance grows (now "
+            f"{last.distance:.3g}), so the generator learns nothing; lower --set lr=..., or raise --set width=..., "
             "--set penalty=... or the number of normals"
         )
     return told

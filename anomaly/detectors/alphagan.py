@@ -19,8 +19,9 @@ from anomaly.nets.convolutional import CodeCritic, Critic, Encoder, Generator
 class AlphaGAN(AdversarialDetector):
     """Auto-encoding GAN (alpha-WGAN-GP): draws whole volumes, and any volume again as if it were normal.
 
-    One stage, one update of each player a step. Instance norm in the image critic, where the original has batch
-    norm, which a gradient penalty forbids; and one step of the generator, where the original takes two.
+    One stage, one update of each player a step. Otherwise than the original: instance norm in the image critic, for
+    a gradient penalty forbids batch norm; one step of the generator, not two; new images and those drawn again pass the
+    generator in one batch, which steadies its batch norm at four volumes a batch.
 
     Args:
         reconstruction: weight of |G(E(x)) - x|_1.

@@ -7,9 +7,9 @@ All images are (N, C, *space) in [-1, 1] with two or three spatial axes. Higher 
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,16 +19,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anomaly.batches import Batches
 from anomaly.checkpoints import save_tensors
 from anomaly.errors import AnomalyError, RunError
-from anomaly.games import Glance
 from anomaly.journal import Journal
 from anomaly.machine import Machine
-from anomaly.training import Player, Stage, train_stages
+from anomaly.training import Stage
 
 Images = Tensor | np.ndarray
-CHUNK, SHOWN = 64, 8
+CHUNK, MOST_VALUES = 64, 2**20
 
 
 @dataclass(frozen=True)
@@ -233,81 +231,14 @@ class Detector(ABC):
         return next(iter(self.net_.state_dict().values())).device
 
 
-@dataclass(kw_only=True)
-class TrainedDetector(Detector):
-    """A detector whose networks are trained by playing games; one player and one loss by default.
-
-    Args:
-        steps: length of the (default) stage.
-        batch: images in a batch.
-        lr: learning rate of Adam.
-        patience: stop after so many looks at held-out normals without a lower loss; 0 never stops early.
-        look_every: steps between two looks.
-    """
-
-    steps: int = 1000
-    batch: int = 64
-    lr: float = 1e-3
-    patience: int = 0
-    look_every: int = 100
-    positive: ClassVar[tuple[str, ...]] = ("steps", "batch", "lr", "look_every")
-    not_negative: ClassVar[tuple[str, ...]] = ("patience",)
-
-    def __post_init__(self) -> None:
-        for setting in self.positive:
-            if not getattr(self, setting) > 0:
-                raise AnomalyError(f"{setting} must be positive, got {getattr(self, setting)}")
-        for setting in self.not_negative:
-            if not getattr(self, setting) >= 0:
-                raise AnomalyError(f"{setting} must be 0 or more, got {getattr(self, setting)}")
-
-    def loss(self, x: Tensor) -> Tensor:
-        """What training lowers: batch (N, C, *space) -> scalar."""
-        raise NotImplementedError(f"{type(self).__name__} writes either loss(x) or stages()")
-
-    def stages(self) -> Sequence[Stage]:
-        """One stage, one player that owns every network, Adam at `lr`."""
-        player = Player(name=self.name, owns=[self.net_], loss=self.loss, optimiser=self.adam)
-        return [Stage(name="train", players=[player], steps=self.steps)]
-
-    def adam(self, parameters: Any) -> torch.optim.Optimizer:
-        """The default optimiser."""
-        return torch.optim.Adam(parameters, lr=self.lr)
-
-    def practise(
-        self, normals: Images, held_out: Images, *, machine: Machine, seed: int, journal: Journal | None
-    ) -> None:
-        """Play the stages on batches of `normals`, watching the loss on `held_out` where there is patience."""
-        which, processes = machine.share
-        if self.batch % processes:
-            raise AnomalyError(f"batch={self.batch} cannot be shared by {processes} processes alike; take a multiple")
-        stages = list(self.stages())
-        if self.patience > 0:
-            stages[-1].watch = lambda: self._held_out_loss(held_out)
-            stages[-1].patience, stages[-1].look_every = self.patience, self.look_every
-        watch = self.onlooker(held_out)
-        for stage in stages:
-            stage.glance = stage.glance or partial(watch, stage.name)
-        batches = Batches(normals, size=self.batch, seed=seed, share=(which, processes))
-        train_stages(self.net_, stages, batches, machine=machine, seed=seed, journal=journal)
-
-    def onlooker(self, held_out: Images) -> Callable[[str], Glance]:
-        """What a person sees of the training: name of a stage -> glance; by default images and how they are drawn."""
-        shown = next(chunks(held_out, self.device, SHOWN))
-
-        def reconstructions(stage: str) -> Glance:
-            drawn = self.reconstruct(shown)
-            return Glance() if drawn is None else Glance(pictures={"image": shown, "reconstruction": drawn})
-
-        return reconstructions
-
-    def _held_out_loss(self, held_out: Images) -> Tensor:
-        losses = [self.loss(x) * len(x) for x in chunks(held_out, self.device)]
-        return torch.stack(losses).sum() / len(held_out)
+def passes(shape: tuple[int, ...] | torch.Size) -> int:
+    """How many images of shape (C, *space) go through a network at once: 64, of volumes fewer, so that they fit."""
+    return max(1, min(CHUNK, MOST_VALUES // prod(shape)))
 
 
-def chunks(images: Images, device: torch.device | str = "cpu", size: int = CHUNK) -> Iterator[Tensor]:
-    """The images in order, a few at a time, as tensors on a device."""
+def chunks(images: Images, device: torch.device | str = "cpu", size: int | None = None) -> Iterator[Tensor]:
+    """The images in order, a few at a time (`passes`, unless told), as tensors on a device."""
+    size = size or passes(images.shape[1:])
     for start in range(0, len(images), size):
         part = images[start : start + size]
         yield (part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))).to(device, torch.float32)

@@ -11,7 +11,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from anomaly.detectors.base import Images, Score, TrainedDetector, chunks
+from anomaly.detectors.base import Images, Score, chunks
+from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
 from anomaly.losses import WIDE, dissimilarity, gaussian_blur, in_pixels, l1, l2
 from anomaly.moments import Moments

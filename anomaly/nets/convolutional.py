@@ -1,21 +1,15 @@
-"""Plain convolutional generator, encoder and critics as in the auto-encoding GAN (Kwon et al. 2019), 2D or 3D."""
+"""Plain convolutional generator, encoder and critics as in the auto-encoding GAN (Kwon et al. 2019), 2D or 3D.
+
+Weights begin as in `residual`, where the original leaves them to the library.
+"""
 
 from collections.abc import Callable
-from itertools import pairwise
 from math import prod
 
 from torch import Tensor, nn
 
-from anomaly.nets.layers import (
-    BATCH_NORM,
-    CONVOLUTION,
-    INSTANCE_NORM,
-    DoubleThenConvolution,
-    crop,
-    halvings,
-    pad_to_multiple,
-)
-from anomaly.nets.residual import DEEPEST, initialise
+from anomaly.nets.layers import BATCH_NORM, CONVOLUTION, crop
+from anomaly.nets.pyramid import INSTANCE_NORM, DoubleThenConvolution, Pyramid, initialise
 
 
 class Generator(nn.Module):
@@ -33,19 +27,19 @@ class Generator(nn.Module):
     def __init__(self, shape: tuple[int, ...], *, latent: int, width: int) -> None:
         super().__init__()
         channels, *space = shape
-        dims, levels = len(space), halvings(tuple(space))
+        dims, pyramid = len(space), Pyramid.of(tuple(space))
         self.space = tuple(space)
-        bottom = [-(-side // 2**levels) for side in space]
-        deep = _widths(width, levels)[::-1]
+        widths = [channels, *pyramid.widths(width)[:-1]]
         layers: list[nn.Module] = [
-            nn.Linear(latent, deep[0] * prod(bottom)),
-            nn.Unflatten(1, (deep[0], *bottom)),
-            BATCH_NORM[dims](deep[0]),
+            nn.Linear(latent, widths[-1] * prod(pyramid.bottom)),
+            nn.Unflatten(1, (widths[-1], *pyramid.bottom)),
+            BATCH_NORM[dims](widths[-1]),
             nn.ReLU(),
         ]
-        for a, b in pairwise(deep):
-            layers += [DoubleThenConvolution(dims, a, b, bias=False), BATCH_NORM[dims](b), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, DoubleThenConvolution(dims, deep[-1], channels), nn.Tanh())
+        *doublings, (last, _, factors) = pyramid.up(widths)
+        for a, b, each in doublings:
+            layers += [DoubleThenConvolution(each, a, b, bias=False), BATCH_NORM[dims](b), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, DoubleThenConvolution(factors, last, channels), nn.Tanh())
         initialise(self)
 
     def forward(self, code: Tensor) -> Tensor:
@@ -65,19 +59,20 @@ class Trunk(nn.Module):
     def __init__(self, shape: tuple[int, ...], *, width: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         channels, *space = shape
-        dims, levels = len(space), halvings(tuple(space))
-        self.multiple = 2**levels
-        deep = _widths(width, levels)
-        self.features = deep[-1] * prod(-(-side // self.multiple) for side in space)
-        layers: list[nn.Module] = [CONVOLUTION[dims](channels, deep[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        for a, b in pairwise(deep):
-            convolution = CONVOLUTION[dims](a, b, 4, stride=2, padding=1, bias=False)
-            layers += [convolution, norm(b), nn.LeakyReLU(0.2)]
+        self.pyramid = Pyramid.of(tuple(space))
+        widths = [channels, *self.pyramid.widths(width)[:-1]]
+        self.features = widths[-1] * prod(self.pyramid.bottom)
+        layers: list[nn.Module] = []
+        for k, (a, b, factors) in enumerate(self.pyramid.down(widths)):
+            kernel = tuple(2 + each for each in factors)  # 4 with stride 2, 3 with stride 1
+            layers += [CONVOLUTION[len(space)](a, b, kernel, stride=factors, padding=1, bias=k == 0)]
+            layers += [norm(b)] if k else []
+            layers += [nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, *space) -> features (N, F)."""
-        features: Tensor = self.layers(pad_to_multiple(x, self.multiple))
+        features: Tensor = self.layers(self.pyramid.pad(x))
         return features
 
 
@@ -126,7 +121,3 @@ class CodeCritic(nn.Sequential):
             nn.Linear(hidden, 1),
             nn.Flatten(0),
         )
-
-
-def _widths(width: int, levels: int) -> list[int]:
-    return [width * min(2**level, DEEPEST) for level in range(levels)]

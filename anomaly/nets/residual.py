@@ -1,26 +1,12 @@
 """Residual generator and critic as in WGAN-GP (Gulrajani et al. 2017, appendix F), in two or three dimensions."""
 
-import math
-from itertools import pairwise
 from math import prod
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomaly.nets.layers import (
-    BATCH_NORM,
-    CONVOLUTION,
-    MEAN_POOL,
-    ConvolutionThenHalve,
-    DoubleThenConvolution,
-    crop,
-    halvings,
-    pad_to_multiple,
-)
-
-DEEPEST = 8
-"""The deepest blocks have so many times the channels of the shallowest."""
+from anomaly.nets.layers import BATCH_NORM, CONVOLUTION, crop
+from anomaly.nets.pyramid import MEAN_POOL, ConvolutionThenHalve, DoubleThenConvolution, Pyramid, initialise
 
 
 def normalisation(dims: int, channels: int, kind: str) -> nn.Module:
@@ -28,17 +14,12 @@ def normalisation(dims: int, channels: int, kind: str) -> nn.Module:
     return BATCH_NORM[dims](channels) if kind == "batch" else nn.GroupNorm(1, channels)
 
 
-def widths(width: int, levels: int) -> list[int]:
-    """Channels at full size and after each halving: they double up to 8 times `width`."""
-    return [width * min(2**level, DEEPEST) for level in range(levels + 1)]
-
-
 class DownBlock(nn.Module):
     """Norm, rectifier, convolution, twice, halving; beside it the halved image through a convolution of width 1."""
 
-    def __init__(self, dims: int, channels: int, out: int, norm: str) -> None:
+    def __init__(self, factors: tuple[int, ...], channels: int, out: int, norm: str) -> None:
         super().__init__()
-        self.pool = MEAN_POOL[dims]
+        dims, self.factors = len(factors), factors
         self.shortcut = CONVOLUTION[dims](channels, out, 1)
         self.residual = nn.Sequential(
             normalisation(dims, channels, norm),
@@ -46,35 +27,36 @@ class DownBlock(nn.Module):
             CONVOLUTION[dims](channels, channels, 3, padding=1, bias=False),
             normalisation(dims, channels, norm),
             nn.ReLU(),
-            ConvolutionThenHalve(dims, channels, out),
+            ConvolutionThenHalve(factors, channels, out),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, *space) -> (N, out, *space / 2)."""
+        """(N, channels, *space) -> (N, out, *space / factors)."""
         residual: Tensor = self.residual(x)
-        return residual + self.shortcut(self.pool(x, 2))
+        return residual + self.shortcut(MEAN_POOL[len(self.factors)](x, self.factors))
 
 
 class UpBlock(nn.Module):
     """Norm, rectifier, convolution, twice, doubling; beside it the doubled image through a convolution of width 1."""
 
-    def __init__(self, dims: int, channels: int, out: int) -> None:
+    def __init__(self, factors: tuple[int, ...], channels: int, out: int) -> None:
         super().__init__()
+        dims, self.factors = len(factors), factors
         self.shortcut = CONVOLUTION[dims](channels, out, 1)
         self.residual = nn.Sequential(
             normalisation(dims, channels, "batch"),
             nn.ReLU(),
-            DoubleThenConvolution(dims, channels, out, bias=False),
+            DoubleThenConvolution(factors, channels, out, bias=False),
             normalisation(dims, out, "batch"),
             nn.ReLU(),
             CONVOLUTION[dims](out, out, 3, padding=1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, *space) -> (N, out, *2 space)."""
+        """(N, channels, *space) -> (N, out, *factors * space)."""
         residual: Tensor = self.residual(x)
         # A convolution of width 1 gives the same before and after pixels are repeated, and before costs less.
-        return residual + F.interpolate(self.shortcut(x), scale_factor=2.0, mode="nearest")
+        return residual + F.interpolate(self.shortcut(x), scale_factor=[float(each) for each in self.factors])
 
 
 class Generator(nn.Module):
@@ -93,17 +75,16 @@ class Generator(nn.Module):
     def __init__(self, shape: tuple[int, ...], *, latent: int, width: int) -> None:
         super().__init__()
         channels, *space = shape
-        dims, levels = len(space), halvings(tuple(space))
+        dims, pyramid = len(space), Pyramid.of(tuple(space))
         self.space = tuple(space)
-        bottom = [-(-side // 2**levels) for side in space]
-        deep = widths(width, levels)[::-1]
+        widths = pyramid.widths(width)
         self.layers = nn.Sequential(
-            nn.Linear(latent, deep[0] * prod(bottom)),
-            nn.Unflatten(1, (deep[0], *bottom)),
-            *[UpBlock(dims, a, b) for a, b in pairwise(deep)],
-            normalisation(dims, deep[-1], "batch"),
+            nn.Linear(latent, widths[-1] * prod(pyramid.bottom)),
+            nn.Unflatten(1, (widths[-1], *pyramid.bottom)),
+            *[UpBlock(factors, a, b) for a, b, factors in pyramid.up(widths)],
+            normalisation(dims, width, "batch"),
             nn.ReLU(),
-            CONVOLUTION[dims](deep[-1], channels, 3, padding=1),
+            CONVOLUTION[dims](width, channels, 3, padding=1),
             nn.Tanh(),
         )
         initialise(self)
@@ -125,19 +106,18 @@ class Trunk(nn.Module):
     def __init__(self, shape: tuple[int, ...], *, width: int, norm: str) -> None:
         super().__init__()
         channels, *space = shape
-        dims, levels = len(space), halvings(tuple(space))
-        self.multiple = 2**levels
-        deep = widths(width, levels)
-        self.features = deep[-1] * prod(-(-side // self.multiple) for side in space)
+        self.pyramid = Pyramid.of(tuple(space))
+        widths = self.pyramid.widths(width)
+        self.features = widths[-1] * prod(self.pyramid.bottom)
         self.layers = nn.Sequential(
-            CONVOLUTION[dims](channels, deep[0], 3, padding=1),
-            *[DownBlock(dims, a, b, norm) for a, b in pairwise(deep)],
+            CONVOLUTION[len(space)](channels, width, 3, padding=1),
+            *[DownBlock(factors, a, b, norm) for a, b, factors in self.pyramid.down(widths)],
             nn.Flatten(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, *space) -> features (N, F)."""
-        features: Tensor = self.layers(pad_to_multiple(x, self.multiple))
+        features: Tensor = self.layers(self.pyramid.pad(x))
         return features
 
 
@@ -171,19 +151,3 @@ class Encoder(nn.Sequential):
         trunk = Trunk(shape, width=width, norm="batch")
         super().__init__(trunk, nn.Linear(trunk.features, latent), nn.Tanh())
         initialise(self)
-
-
-def initialise(module: nn.Module) -> None:
-    """Uniform weights of variance 4 / (fan in + fan out) before a rectifier, half that elsewhere; no bias.
-
-    As in the reference implementation of WGAN-GP: He's for the convolutions of width 3, Glorot's for those of
-    width 1 and the linear layers.
-    """
-    for part in module.modules():
-        weight = getattr(part, "weight", None)
-        if isinstance(weight, nn.Parameter) and weight.ndim >= 2:
-            rectified = weight.ndim > 2 and weight.shape[-1] > 1
-            nn.init.xavier_uniform_(weight, gain=math.sqrt(2) if rectified else 1.0)
-            if isinstance(getattr(part, "bias", None), nn.Parameter):
-                with torch.no_grad():
-                    part.bias.zero_()  # type: ignore[operator]
