@@ -257,6 +257,8 @@ def generate(
     count: Annotated[int, typer.Option(help="Images to draw, those of earlier calls counted.")] = 64,
     seed: Annotated[int, typer.Option(help="Image i follows from the run, the seed and i alone.")] = 0,
     real: options.Real = None,
+    subject: options.Subject = None,
+    subject_pattern: options.Pattern = None,
     where: options.Where = None,
     features: options.Features = None,
     pairs: Annotated[int, typer.Option(help="Most pairs of images whose likeness is measured.")] = 1000,
@@ -268,8 +270,8 @@ def generate(
     from anomaly.generation import generate as draw
 
     drawn = draw(
-        run, out, count=count, seed=seed, real=real, where=options.conditions(where), features=features, pairs=pairs,
-        batch=batch, device=device, method=method,
+        run, out, count=count, seed=seed, real=real, subject=subject, subject_pattern=subject_pattern,
+        where=options.conditions(where), features=features, pairs=pairs, batch=batch, device=device, method=method,
     )  # fmt: skip
     typer.echo("\n".join([f"images: {drawn.table} ({drawn.new} new, {drawn.before} from before)", *drawn.sentences]))
     exits.end_with(drawn.unreadable, out / "errors.csv")

@@ -18,6 +18,11 @@ from anomaly.results import read_csv, some
 
 PATH_COLUMNS = ("path", "image", "file", "filename")
 FILE_NAMES = "the file names, each taken for another subject"
+NO_SUBJECTS = (
+    "nothing says whose image is whose, so each file is taken for another subject; if a person has several, "
+    "give --subject COLUMN or --subject-pattern REGEX, or "
+)
+TELL_APART = "where one name means two people, tell them apart by --subject or --subject-pattern"
 BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
 
 

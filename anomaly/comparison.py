@@ -11,13 +11,12 @@ import pandas as pd
 import torch
 
 from anomaly.caching import CachedImages, cache_images
-from anomaly.cohort import read_cohort
+from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, TELL_APART, read_cohort
 from anomaly.detectors import PCA, Detector
 from anomaly.detectors.base import chunks
 from anomaly.errors import AnomalyError, CohortError
-from anomaly.results import some
-from anomaly.run import COHORT, Run
-from anomaly.synthesis import Measure, diversity, likenesses, novelty
+from anomaly.run import Run
+from anomaly.synthesis import FEW, Measure, diversity, likenesses, novelty
 
 logger = logging.getLogger(__name__)
 MOST, MOST_BYTES = 1000, 512 * 2**20
@@ -45,7 +44,7 @@ class Real:
 
 def sliced(run: Run) -> bool:
     """Whether what the run knows are slices of volumes."""
-    return bool((_trained_on(run)["slices"].astype(int) > 1).any())
+    return bool((run.normals["slices"].astype(int) > 1).any())
 
 
 def most_of(shape: tuple[int, ...]) -> int:
@@ -53,35 +52,41 @@ def most_of(shape: tuple[int, ...]) -> int:
     return max(1, min(MOST, MOST_BYTES // (4 * int(np.prod(shape)))))
 
 
-def real_cohort(run: Run, real: Path | str | pd.DataFrame | None, where: Mapping[str, str] | None) -> pd.DataFrame:
-    """Which real images there are: id, path, subject, and split, "train" or "reference"; at most 1000 of each.
+def real_cohort(
+    run: Run,
+    real: Path | str | pd.DataFrame | None,
+    *,
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Which real images there are: id, path, subject, and split, "train" or "reference"; at most `most_of` of each.
 
     Args:
-        run: gives the images it was trained on, and by default its held-out ones as the reference.
-        real: a folder or table to take as the reference instead; images the run was trained on are left out.
-        where: keeps rows of that table.
+        run: gives the images it was trained on, and by default, as the reference, the normals it held out to choose
+            by. Those that calibrate it are left alone.
+        real: a folder or table to take as the reference instead; subjects the run was trained on are left out.
+        subject, subject_pattern, where: of `real`, see `read_cohort`.
 
     Raises:
-        CohortError: `real` cannot be used, or holds nothing but images that were trained on.
-        AnomalyError: `where` without `real`.
+        CohortError: `real` cannot be used, or shows nobody but subjects that were trained on.
+        AnomalyError: `subject`, `subject_pattern` or `where` without `real`.
     """
-    if where and real is None:
-        raise AnomalyError(f"where ({some(where)}) picks among the real images; give these too, by real")
-    known = _trained_on(run)
-    train = known[known["split"] == "train"]
+    options = {"subject": subject, "subject_pattern": subject_pattern, "where": where}
+    given = [name for name, value in options.items() if value]
+    if given and real is None:
+        raise AnomalyError(f"{' and '.join(given)} without real images; give these too, by real")
+    known = run.normals
+    train = _there(known[known["split"] == "train"], "images to train on")
     if real is None:
-        reference = _there(known[known["split"] != "train"], "held-out normals")
+        reference = _there(known[known["split"] == "choose"], "normals held out to choose by")
     else:
-        reference = read_cohort(real, where=where)
-        new = ~reference["path"].isin(train["path"])
-        if not new.all():
-            logger.warning("%d of the real images were trained on and are left out", (~new).sum())
-        if not new.any():
-            raise CohortError(f"all {len(new)} real images were trained on; give others to compare with")
-        reference = reference[new]
-    parts = {"train": _there(train, "images it was trained on"), "reference": reference}
-    columns = ["id", "path", "subject"]
-    return pd.concat([_picked(rows[columns]).assign(split=name) for name, rows in parts.items()], ignore_index=True)
+        cohort = read_cohort(real, subject=subject, subject_pattern=subject_pattern, where=where)
+        reference = _new(run, cohort)
+    columns, most = ["id", "path", "subject"], most_of(run.detector.shape_)
+    parts = {"train": train, "reference": reference}
+    picked = [_picked(rows[columns], most).assign(split=name) for name, rows in parts.items()]
+    return pd.concat(picked, ignore_index=True)
 
 
 def read_real(run: Run, cohort: pd.DataFrame, out: Path) -> Real:
@@ -142,6 +147,13 @@ def compare(generated: np.ndarray, real: Real, *, features: Run | None, pairs: i
     if not len(real.reference):
         logger.warning("no real images are at hand, so new ones are compared with none; give them by --real")
         return found
+    people = len(np.unique(real.subjects))
+    if people < FEW:
+        logger.warning(
+            "only %d real images of %d subjects are at hand, which say little; give more by --real, expected %d "
+            "subjects or more",
+            len(real.reference), people, FEW,
+        )  # fmt: skip
     if features is None and len(real.train) < 2:
         logger.warning("the images trained on are gone, so there are no features of them; give --features RUN2")
         return found
@@ -153,7 +165,7 @@ def compare(generated: np.ndarray, real: Real, *, features: Run | None, pairs: i
         if len(real.train):
             found += novelty(**of, subjects=real.subjects, name=name, seed=seed)
     except AnomalyError as error:
-        logger.warning("%s; what needs them is left out", error)
+        logger.warning("%s; what needs them is left out: give more real images by --real", error)
     return found
 
 
@@ -173,21 +185,45 @@ def _encoded(detector: Detector, images: np.ndarray) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty((0, 0))
 
 
-def _trained_on(run: Run) -> pd.DataFrame:
-    return pd.read_csv(run.folder / COHORT, dtype=str, keep_default_na=False)
+def _new(run: Run, reference: pd.DataFrame) -> pd.DataFrame:
+    """Those of the real images that show nobody the run was trained on."""
+    trained = run.normals.query("split == 'train'")
+    if reference.attrs["subjects_from"] == FILE_NAMES:
+        logger.warning("%simages of people who were trained on are taken for those of others", NO_SUBJECTS)
+    elif run.facts["data"]["subjects_from"] == FILE_NAMES:
+        logger.warning(
+            "%s took each of its files for another subject, so other images of people it was trained on are taken for "
+            "those of others; train it with --subject or --subject-pattern, or leave them out of --real",
+            run.folder,
+        )
+    # A file that was trained on tells of its subject too, under whatever name that goes here.
+    known = [*trained["subject"], *reference.loc[reference["path"].isin(trained["path"]), "subject"]]
+    old = reference["subject"].isin(known)
+    people = reference.loc[old, "subject"].nunique()
+    if old.all():
+        raise CohortError(
+            f"all {len(old)} real images are of {people} subjects that {run.folder} was trained on; give images of "
+            f"others; {TELL_APART}"
+        )
+    if old.any():
+        logger.warning(
+            "%d of the %d real images are of %d subjects that %s was trained on, and are left out; %s",
+            old.sum(), len(old), people, run.folder, TELL_APART,
+        )  # fmt: skip
+    return reference[~old]
 
 
 def _there(rows: pd.DataFrame, what: str) -> pd.DataFrame:
     """The rows whose files still exist."""
     there = np.array([Path(path).exists() for path in rows["path"]], dtype=bool)
     if not there.all():
-        logger.warning("%d of the %d %s of the run are gone from where they lay", (~there).sum(), len(rows), what)
+        logger.warning("%d of the run's %d %s are gone from where they lay", (~there).sum(), len(rows), what)
     return rows[there]
 
 
-def _picked(rows: pd.DataFrame) -> pd.DataFrame:
-    """At most 1000 rows, chosen by chance but always the same."""
-    return rows.iloc[np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST])]
+def _picked(rows: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many rows, chosen by chance but always the same."""
+    return rows.iloc[np.sort(np.random.default_rng(0).permutation(len(rows))[:most])]
 
 
 def _few(cached: CachedImages, name: str, most: int) -> tuple[np.ndarray, np.ndarray]:

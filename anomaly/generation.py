@@ -13,19 +13,20 @@ from nibabel.orientations import axcodes2ornt
 
 from anomaly.comparison import compare, most_of, open_features, read_real, real_cohort, sliced
 from anomaly.detectors import DETECTORS
+from anomaly.detectors.base import passes
 from anomaly.errors import AnomalyError, RunError
 from anomaly.files import write_whole
 from anomaly.images import write_volume
+from anomaly.images.arrays import write_array
+from anomaly.images.pictures import write_grey
 from anomaly.preprocessing import Preprocessing
 from anomaly.previews import generated_sheet
 from anomaly.progress import progress
 from anomaly.run import Run
-from anomaly.simulation.folders import write_array, write_grey
 from anomaly.synthesis import tabulated
 
 FOLDER, TABLE, FACTS, MEASURES, SHEET = "images", "generated.csv", "generated.json", "synthesis.csv", "sheet.png"
 NAME = re.compile(r"(generated_([0-9]{5,}))\.(?:png|npy|nii\.gz)$")
-BATCH_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def generate(
     count: int = 64,
     seed: int = 0,
     real: Path | str | pd.DataFrame | None = None,
+    subject: str | None = None,
+    subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
     features: Path | str | None = None,
     pairs: int = 1000,
@@ -78,12 +81,13 @@ def generate(
 
     Args:
         run: folder of a run whose method generates.
-        out: gets `images/`, `generated.csv`, `sheet.png` and `synthesis.csv`; `out/images` and
-            `out/generated.csv` are what other commands take as images.
+        out: gets `images/`, `generated.csv`, `sheet.png` and `synthesis.csv`; other commands take `out` or
+            `out/generated.csv` as images, without the sheet.
         count: images there are to be, those of earlier calls counted.
         seed: of the codes, 0 or more.
-        real: folder or table of real images to compare with; None takes the run's held-out normals.
-        where: keeps rows of that table.
+        real: folder or table of real images to compare with, without subjects the run was trained on; None takes
+            the normals that the run held out to choose by. Those that calibrate it are touched once, and not here.
+        subject, subject_pattern, where: of these images, see `read_cohort`.
         features: another run, whose codes of images are compared; None takes principal components of the
             images that `run` was trained on.
         pairs: of images whose likeness is measured, at most.
@@ -103,12 +107,14 @@ def generate(
         able = ", ".join(name for name, cls in DETECTORS.items() if cls.generates)
         raise AnomalyError(f"{run} is a run of {opened.detector.name}, which draws no new images; train one of {able}")
     other = None if features is None else open_features(opened, features, device=device)
-    cohort = real_cohort(opened, real, where)
+    cohort = real_cohort(opened, real, subject=subject, subject_pattern=subject_pattern, where=where)
     _claim(out, opened, seed)
-    before, new = _write_missing(opened, out, count, seed, batch)
+    shape = opened.detector.shape_
+    images = np.empty((min(count, most_of(shape)), *shape), dtype=np.float32)
+    new = _write_missing(opened, out, images, count, seed, batch)
+    for numbers, pixels in draw(opened, sorted({*range(len(images))} - {*new}), seed, batch):
+        images[list(numbers)] = pixels
     there = read_real(opened, cohort, out)
-    few = min(count, most_of(opened.detector.shape_))
-    images = np.concatenate([pixels for _, pixels in draw(opened, range(few), seed, batch)])
     title = f"{opened.detector.name}, seed {seed}: new images"
     title += " above, real ones it was not trained on below" if len(there.reference) else ""
     affine = grid(opened.preprocessing, images.shape[2:]) if images.ndim == 5 else None
@@ -117,11 +123,11 @@ def generate(
     measures = tabulated(found)
     write_whole(out / MEASURES, measures.to_csv(index=False))
     sentences = tuple(each.sentence for each in found)
-    return Generated(out, out / TABLE, measures, sentences, new, before, there.unreadable)
+    return Generated(out, out / TABLE, measures, sentences, len(new), count - len(new), there.unreadable)
 
 
 def draw(run: Run, numbers: Sequence[int], seed: int, batch: int = 32) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-    """Images by their numbers, a batch at a time: numbers and pixels (n, C, *space) float32 in [-1, 1].
+    """Images by their numbers, at most `batch` at once: numbers and pixels (n, C, *space) float32 in [-1, 1].
 
     Code i is `default_rng([seed, i]).standard_normal(latent)`, whatever the batch it is drawn in.
 
@@ -130,7 +136,7 @@ def draw(run: Run, numbers: Sequence[int], seed: int, batch: int = 32) -> Iterat
     """
     detector = run.detector
     latent = detector.latent  # type: ignore[attr-defined]  # every method that generates has it
-    batch = max(1, min(batch, BATCH_BYTES // (4 * int(np.prod(detector.shape_)))))
+    batch = min(batch, passes(detector.shape_))
     for start in range(0, len(numbers), batch):
         part = numbers[start : start + batch]
         codes = np.stack([np.random.default_rng([seed, i]).standard_normal(latent) for i in part])
@@ -182,23 +188,24 @@ def _claim(out: Path, run: Run, seed: int) -> None:
         raise RunError(f"{out} holds images drawn otherwise ({'; '.join(changed)}); choose another --out")
 
 
-def _write_missing(run: Run, out: Path, count: int, seed: int, batch: int) -> tuple[int, int]:
-    """Draw and write the images that are not there yet; how many were there and how many are new.
+def _write_missing(run: Run, out: Path, images: np.ndarray, count: int, seed: int, batch: int) -> list[int]:
+    """Draw and write the images that are not there yet, and keep those that `images` has room for; their numbers.
 
     The table is written also when this is stopped, and tells what is there then.
     """
-    suffix, new = _suffix(run.detector.shape_), 0
+    suffix = _suffix(run.detector.shape_)
     missing = [i for i in range(count) if not (out / _name(i, suffix)).exists()]
     try:
         with progress("drawing", count, done=count - len(missing), unit="images") as bar:
             for numbers, pixels in draw(run, missing, seed, batch):
                 for number, image in zip(numbers, pixels, strict=True):
                     _write(out / _name(number, suffix), image, run.preprocessing)
-                    new += 1
+                    if number < len(images):
+                        images[number] = image
                 bar.advance(len(numbers))
     finally:
         _write_table(out, run, seed)
-    return count - len(missing), new
+    return missing
 
 
 def _write(path: Path, image: np.ndarray, preprocessing: Preprocessing) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly.caching import CachedImages, cache_images
 from anomaly.calibration import Calibration
-from anomaly.cohort import FILE_NAMES, fingerprint, read_cohort, split
+from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, read_cohort, split
 from anomaly.detectors import Detector
 from anomaly.detectors.base import chunks, mean_of
 from anomaly.errors import AnomalyError, RunError
@@ -30,10 +30,6 @@ from anomaly.watching import CURVES, SAMPLES, Watch, draw_curves
 logger = logging.getLogger(__name__)
 FEWEST_FOR_5_PERCENT = 19
 DRAFT = {"checkpoint", "training.csv", "errors.csv", SAMPLES, CURVES}
-NO_SUBJECTS = (
-    "nothing says whose image is whose, so each file is taken for another subject; if a person has several, "
-    "give --subject COLUMN or --subject-pattern REGEX, or parts of one person land on both sides of the split"
-)
 
 
 def learn(
@@ -99,7 +95,7 @@ def learn(
             return
         _claim(out, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
-            logger.warning(NO_SUBJECTS)
+            logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
         cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
 
     machine.lead(prepare)

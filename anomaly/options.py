@@ -42,7 +42,7 @@ Normals = Annotated[
     Path | None, typer.Option(help="lesions: folder or CSV of real images to put them in.", metavar="DIR|CSV")
 ]
 Real = Annotated[
-    Path | None, typer.Option(help="Real images to compare with; else the run's held-out normals.", metavar="DIR|CSV")
+    Path | None, typer.Option(help="Real images to compare with; else the normals it chose by.", metavar="DIR|CSV")
 ]
 Features = Annotated[Path | None, typer.Option(help="Another run whose codes of images are compared.", metavar="RUN2")]
 Own = Annotated[str | None, typer.Option(help="FILE.py:CLASS again, for a method of your own.")]

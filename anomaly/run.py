@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import torch
 
 from anomaly.calibration import Calibration
@@ -46,6 +47,11 @@ class Run:
     def identity(self) -> str:
         """SHA-256 of the weights: the same for a moved or renamed folder."""
         return str(self.facts["files"][WEIGHTS])
+
+    @property
+    def normals(self) -> pd.DataFrame:
+        """Its `cohort.csv`, all as text: the images it was made with, their subject, path, split and slices."""
+        return pd.read_csv(self.folder / COHORT, dtype=str, keep_default_na=False)
 
     def judge(self, pixels: np.ndarray) -> Score:
         """Score prepared images (N, C, *size); the map comes back in units of normal variation, on the CPU.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from anomaly.cohort import check_disjoint, read_cohort
+from anomaly.cohort import TELL_APART, check_disjoint, read_cohort
 from anomaly.ensemble import Ensemble, Verdict
 from anomaly.errors import AnomalyError, CohortError, RunError, UnreadableImage
 from anomaly.images import Image, read
@@ -20,7 +20,7 @@ from anomaly.machine import one_core_left
 from anomaly.maps import write_heatmaps
 from anomaly.preprocessing import Prepared
 from anomaly.progress import progress
-from anomaly.run import COHORT, Run
+from anomaly.run import Run
 from anomaly.streams import ordered
 from anomaly.tables import ScoreTable
 
@@ -164,12 +164,11 @@ def _judged(
 
 
 def _refuse_overlap(run: Run, cohort: pd.DataFrame) -> None:
-    known = pd.read_csv(run.folder / COHORT, dtype=str, usecols=["subject", "path"], keep_default_na=False)
+    known = run.normals
     try:
         check_disjoint(known["subject"], cohort["subject"])
     except CohortError as error:
-        hint = "where one name means two people, tell them apart by --subject or --subject-pattern"
-        raise CohortError(f"{error}; {hint}; or give --allow-overlap") from None
+        raise CohortError(f"{error}; {TELL_APART}; or give --allow-overlap") from None
     files = sorted(set(known["path"]) & set(cohort["path"]))
     if files:
         raise CohortError(

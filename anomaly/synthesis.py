@@ -20,6 +20,7 @@ LARGEST = 64  # the shortest side of a volume is halved until it is below twice 
 PAIRS_BYTES = 16 * 2**20
 SPLITS = 10
 CLOSE = 0.05
+FEW = 20  # images, below which 5 % of them are less than one
 ENOUGH = 2  # images a feature, below which a Frechet distance says more of their number than of their kind
 
 
@@ -239,7 +240,8 @@ def novelty(
     innocent. "copies" therefore takes for each image its distance from the nearest training image over that from
     the nearest held-out one, and gives the share below the 5th percentile of real images: what only is smooth is
     near both, and mostly spared. The question is that of Meehan et al. 2020; distances are Euclidean, between
-    features. Given is the mean over random halves of the held-out subjects, one to set the limits, the other as floor.
+    features. Given is the mean over random halves of the held-out subjects, one to set the limits, the other as floor;
+    `n_real` is the number in each half. A note tells where there are fewer than 20 of a kind.
 
     Args:
         generated, train, real: features; of what was drawn, trained on, and held out.
@@ -251,11 +253,12 @@ def novelty(
         AnomalyError: the held-out images are of one subject.
     """
     random, found = np.random.default_rng(seed), []
+    splits = [halves(subjects, random) for _ in range(SPLITS)]
+    n = min(len(one) for one, _ in splits)
+    if not n:
+        raise AnomalyError("the real images are of one subject; expected two or more, to compare them with")
     drawn, held = nearest(generated, train), nearest(real, train)
-    for _ in range(SPLITS):
-        one, other = halves(subjects, random)
-        if not len(one):
-            raise AnomalyError("the real images are of one subject; expected two or more, to compare them with")
+    for one, other in ((one[:n], other[:n]) for one, other in splits):
         closer = [(each < np.quantile(held[one], CLOSE)).mean() for each in (drawn, held[other])]
         ratios = [
             near / np.maximum(nearest(x, reference), np.finfo(float).tiny)
@@ -267,18 +270,30 @@ def novelty(
         ]
         found.append([*closer, *((each < np.quantile(ratios[0], CLOSE)).mean() for each in ratios[1:])])
     closer, closer_real, copies, copies_real = np.mean(found, axis=0)
-    sizes = (len(generated), len(real))
+    sizes, few = (len(generated), n), _few(len(generated), n)
+    note = f"{n} held-out images in each half, mean of {SPLITS} splits; {len(train)} training images"
+    note += f"; {few}" if few else ""
+    told = f" Note: {few}." if few else ""
     return [
         Measure(
             "closer_to_training", name, closer, closer_real, *sizes,
-            f"share closer to a training image than 95 % of held-out real images; {len(train)} training images",
+            f"share closer to a training image than 95 % of held-out real images; {note}",
             f"Novelty: {closer:.0%} of the new images lie closer to a training image than 95 % of held-out real ones "
-            f"do (other real ones: {closer_real:.0%}); smooth images do so too, by being nearer to everything.",
+            f"do (other real ones: {closer_real:.0%}); smooth images do so too, by being nearer to everything.{told}",
         ),
         Measure(
             "copies", name, copies, copies_real, *sizes,
-            "share nearer to a training image, in relation to a held-out one, than 95 % of held-out real images",
+            "share nearer to a training image, in relation to a held-out one, than 95 % of held-out real images; "
+            f"{note}",
             f"Copies: {copies:.0%} of the new images are nearer to a training image, in relation to a held-out one, "
-            f"than 95 % of real ones are (other real ones: {copies_real:.0%}); smooth ones seldom are, copies always.",
+            f"than 95 % of real ones are (other real ones: {copies_real:.0%}); smooth ones seldom are, copies always."
+            f"{told}",
         ),
     ]  # fmt: skip
+
+
+def _few(generated: int, half: int) -> str:
+    """Which numbers are too small for a share of 5 %, in words; none where both do."""
+    told = ((generated, "new images"), (half, "held-out ones in a half"))
+    few = " and ".join(f"{number} {what}" for number, what in told if number < FEW)
+    return f"{few} are few for a limit of {CLOSE:.0%}, which wants {FEW} or more of each" if few else ""

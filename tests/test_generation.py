@@ -83,9 +83,11 @@ def test_the_table_tells_of_every_image(home: Path, drawn: Generated) -> None:
 
 
 def test_images_and_table_are_cohorts_without_the_sheet(home: Path, drawn: Generated) -> None:
-    by_table, by_folder = read_cohort(drawn.table), read_cohort(drawn.folder / "images")
-    assert list(by_table["id"]) == list(by_folder["id"]) == [f"generated_{i:05d}" for i in range(6)]
-    assert list(by_table["path"]) == list(by_folder["path"])
+    by_table = read_cohort(drawn.table)
+    assert list(by_table["id"]) == [f"generated_{i:05d}" for i in range(6)]
+    for folder in (drawn.folder, drawn.folder / "images"):
+        by_folder = read_cohort(folder)
+        assert list(by_folder["id"]) == list(by_table["id"]) and list(by_folder["path"]) == list(by_table["path"])
     scored = anomaly.score(home / "mean", drawn.table, home / "scores", heatmaps=["none"], device="cpu", workers=1)
     assert (scored.new, scored.failed) == (6, 0)
 
@@ -102,7 +104,7 @@ def test_an_image_does_not_depend_on_how_many_there_are_or_on_the_batch(home: Pa
 def test_volumes_lie_where_the_preprocessing_puts_them(tmp_path: Path) -> None:
     normals = volumes(tmp_path / "normals", 24)
     turned = Preprocessing(dims=3, size=(8, 6, 7), fit="crop", orientation="LIP", spacing=(1.0, 2.0, 1.5))
-    trained(normals, tmp_path / "run", "vae", settings=VAE, preprocessing=turned)
+    trained(normals, tmp_path / "run", "vae", settings=VAE, preprocessing=turned, choose=0.2)
     made = generate(tmp_path / "run", tmp_path / "out", count=3, pairs=5, device="cpu")
     file = nib.load(tmp_path / "out" / "images" / "generated_00002.nii.gz")
     assert file.get_data_dtype() == np.float32
@@ -223,10 +225,11 @@ def test_measures_compare_with_held_out_normals_on_features_of_the_trained_ones(
     assert list(table["measure"]) == ["ms_ssim", "mmd2", "frechet", "closer_to_training", "copies"]
     assert list(table["features"]) == ["pixels", *["pca-27 of the run's training normals"] * 4]
     assert np.isfinite(table[["generated", "real_against_real"]]).all(axis=None)
-    assert list(table["n_generated"]) == list(table["n_real"].clip(upper=6)) == [6] * 5
-    assert list(table["n_real"]) == [12, 6, 6, 12, 12]
+    assert list(table["n_generated"]) == [6, 2, 2, 6, 6]
+    assert list(table["n_real"]) == [4, 2, 2, 2, 2]  # 4 of 40 to choose by, in halves; the 8 to calibrate by untouched
     assert pd.read_csv(drawn.folder / "synthesis.csv")["measure"].tolist() == list(table["measure"])
-    assert len(drawn.sentences) == 5 and "6 images are few for 27 features" in drawn.sentences[2]
+    assert len(drawn.sentences) == 5 and "2 images are few for 27 features" in drawn.sentences[2]
+    assert all("6 new images and 2 held-out ones in a half are few" in each for each in drawn.sentences[3:])
     again = json.loads((drawn.folder / "generated.json").read_text())
     assert again["seed"] == 3 and again["method"] == "vae"
 
@@ -237,6 +240,92 @@ def test_codes_of_another_run_are_named_by_it(home: Path, tmp_path: Path) -> Non
     assert set(made.measures["features"][1:]) == {f"codes of the pca run {identity[:12]}"}
 
 
+def test_those_that_calibrate_are_left_alone_and_few_others_are_told(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    split = pd.read_csv(home / "flat" / "cohort.csv", dtype=str).set_index("id")["split"]
+    cohort = real_cohort(Run.open(home / "flat"), None)
+    assert set(split[cohort["id"]]) == {"train", "choose"}
+    assert (split[cohort["id"]].to_numpy() == cohort["split"].replace("reference", "choose")).all()
+    with caplog.at_level(logging.WARNING):
+        generate(home / "flat", tmp_path / "out", count=4, pairs=5, device="cpu")
+    assert "only 4 real images of 4 subjects are at hand, which say little; give more by --real" in caplog.text
+    trained(pictures(tmp_path / "normals", 20, first=500), tmp_path / "run", "vae", settings=VAE)
+    with caplog.at_level(logging.WARNING):
+        made = generate(tmp_path / "run", tmp_path / "few", count=4, pairs=5, device="cpu")
+    assert list(made.measures["measure"]) == ["ms_ssim"]
+    assert "2 real images of 2 subjects are too few" in caplog.text and "give more real images by --real" in caplog.text
+
+
+def test_subjects_that_were_trained_on_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    normals = pictures(tmp_path / "normals", 48)
+    people = pd.DataFrame({"path": sorted(normals.iterdir()), "person": [f"p{i // 2}" for i in range(48)]})
+    run = trained(people, tmp_path / "run", "vae", settings=VAE, subject="person")
+    split = run.normals.drop_duplicates("subject").set_index("subject")["split"]
+    gone, kept = split[split == "train"].index[:3], [*split[split != "train"].index[:2], "q1", "q2"]
+    visits = sorted(pictures(tmp_path / "visits", 14, name="w").iterdir())
+    real = pd.DataFrame({"path": visits, "who": [*gone, *kept] * 2})
+    with caplog.at_level(logging.WARNING):
+        cohort = real_cohort(run, real, subject="who").query("split == 'reference'")
+    assert list(cohort["subject"]) == kept * 2
+    assert f"6 of the 14 real images are of 3 subjects that {run.folder} was trained on, and are left" in caplog.text
+    assert "nothing says whose image is whose" not in caplog.text
+    with pytest.raises(CohortError, match=r"all 6 real images are of 3 subjects that .* tell them apart by --subject"):
+        real_cohort(run, real[real["who"].isin(gone)], subject="who")
+    # A file that was trained on tells whose it is, also under another name, and so whose other files are.
+    file = run.normals.query("split == 'train'")["path"].iloc[0]
+    renamed = pd.DataFrame({"path": [file, *visits[:3]], "who": ["x", "x", "y", "z"]})
+    assert list(real_cohort(run, renamed, subject="who").query("split == 'reference'")["subject"]) == ["y", "z"]
+
+
+def test_where_nothing_says_whose_images_are_that_is_told(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    others, run = pictures(tmp_path / "others", 4, name="o"), Run.open(home / "flat")
+    with caplog.at_level(logging.WARNING):
+        cohort = real_cohort(run, others).query("split == 'reference'")
+    assert "nothing says whose image is whose" in caplog.text and "taken for those of others" in caplog.text
+    assert list(cohort["subject"]) == list(cohort["id"])
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        cohort = real_cohort(run, others, subject_pattern=r"o(\d\d)").query("split == 'reference'")
+    assert set(cohort["subject"]) == {"00"}
+    assert f"{run.folder} took each of its files for another subject" in caplog.text
+
+
+def test_no_more_files_are_read_than_are_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomaly.comparison.MOST_BYTES", 3 * 4 * SIDE**2)
+    cohort = real_cohort(Run.open(home / "flat"), None)
+    assert list(cohort["split"]) == ["train"] * 3 + ["reference"] * 3
+
+
+def test_what_was_drawn_to_be_written_is_not_drawn_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def drawing(run: Run, numbers: Any, *options: Any) -> Any:
+        asked.append(list(numbers))
+        return draw(run, numbers, *options)
+
+    measured: list[np.ndarray] = []
+    compare = generation.compare
+    monkeypatch.setattr(generation, "draw", drawing)
+    monkeypatch.setattr(generation, "compare", lambda x, *a, **o: measured.append(x) or compare(x, *a, **o))
+    generate(home / "flat", tmp_path / "out", count=3, pairs=5, device="cpu")
+    generate(home / "flat", tmp_path / "out", count=5, pairs=5, device="cpu")
+    assert asked == [[0, 1, 2], [], [3, 4], [0, 1, 2]]
+    assert np.abs(measured[1] - decoded(home / "flat", list(range(5)), seed=0)).max() < 1e-5
+    monkeypatch.setattr(generation, "most_of", lambda shape: 2)  # more are written than are measured
+    generate(home / "flat", tmp_path / "more", count=4, pairs=5, device="cpu")
+    assert asked[4:] == [[0, 1, 2, 3], []] and len(measured[2]) == 2
+
+
+def test_large_images_are_drawn_a_few_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "passes", lambda shape: 2)
+    assert [list(part) for part, _ in draw(Run.open(home / "flat"), range(5), 3)] == [[0, 1], [2, 3], [4]]
+
+
 def test_real_images_can_be_given(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     others = pictures(tmp_path / "others", 10, name="o")
     rows = [{"path": path, "site": "ab"[i % 2]} for i, path in enumerate(sorted(others.iterdir()))]
@@ -244,11 +333,11 @@ def test_real_images_can_be_given(home: Path, tmp_path: Path, caplog: pytest.Log
     table = pd.DataFrame([*rows, *({"path": path, "site": "a"} for path in trained_on)])
     run = Run.open(home / "flat")
     with caplog.at_level(logging.WARNING):
-        cohort = real_cohort(run, table, {"site": "a"})
+        cohort = real_cohort(run, table, where={"site": "a"})
     assert list(cohort.query("split == 'reference'")["id"]) == [f"o{i:03d}" for i in range(0, 10, 2)]
-    assert "3 of the real images were trained on and are left out" in caplog.text
-    with pytest.raises(CohortError, match="all 3 real images were trained on"):
-        real_cohort(run, pd.DataFrame({"path": trained_on}), None)
+    assert "3 of the 8 real images are of 3 subjects" in caplog.text
+    with pytest.raises(CohortError, match="all 3 real images are of 3 subjects"):
+        real_cohort(run, pd.DataFrame({"path": trained_on}))
     made = generate(home / "flat", tmp_path / "out", count=4, real=others, pairs=5, device="cpu")
     assert made.measures["n_real"][0] == 10
 
@@ -270,7 +359,7 @@ def test_without_real_images_only_what_needs_none_is_measured(
     shutil.rmtree(normals)
     with caplog.at_level(logging.WARNING):
         made = generate(tmp_path / "run", tmp_path / "out", count=4, pairs=5, device="cpu")
-    assert "9 of the 9 held-out normals of the run are gone" in caplog.text
+    assert "3 of the run's 3 normals held out to choose by are gone" in caplog.text
     assert "no real images are at hand" in caplog.text
     assert list(made.measures["measure"]) == ["ms_ssim"] and np.isnan(made.measures["real_against_real"][0])
     assert len(files(made.folder)) == 4 and (made.folder / "sheet.png").exists()
@@ -318,8 +407,8 @@ def test_runs_and_features_that_cannot_be_used(home: Path, tmp_path: Path) -> No
     trained(home / "normals", tmp_path / "small", "pca", settings={"components": 3}, preprocessing=small)
     with pytest.raises(AnomalyError, match=r"prepared otherwise \(size \[11, 11\], expected \[12, 12\]\)"):
         generate(home / "flat", tmp_path / "out", features=tmp_path / "small", device="cpu")
-    with pytest.raises(AnomalyError, match="picks among the real images; give these too"):
-        generate(home / "flat", tmp_path / "out", where={"site": "a"}, device="cpu")
+    with pytest.raises(AnomalyError, match="subject and where without real images; give these too"):
+        generate(home / "flat", tmp_path / "out", where={"site": "a"}, subject="who", device="cpu")
     with pytest.raises(CohortError, match="no such folder"):
         generate(home / "flat", tmp_path / "out", real=tmp_path / "gone", device="cpu")
     assert not (tmp_path / "out").exists()
@@ -354,8 +443,8 @@ def test_from_the_command_line(program: Any, tmp_path: Path) -> None:
     others = pictures(tmp_path / "others", 6, name="o")
     (others / "empty.png").write_bytes(b"")
     words = f"generate flat --count 6 --out {tmp_path}/out --real {others} --pairs 5 --device cpu"
-    code, out, errors = program(words)
-    assert code == 3 and "(1 new, 5 from before)" in out
+    code, out, errors = program(f"{words} --subject-pattern (.+)")
+    assert code == 3 and "(1 new, 5 from before)" in out and "nothing says whose" not in errors
     assert f"1 images could not be used; see {tmp_path}/out/errors.csv" in errors
 
 

@@ -12,6 +12,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.images import Image, find, read, write_volume
+from anomaly.images.arrays import write_array
+from anomaly.images.pictures import write_grey
 
 STRANGERS = [
     file
@@ -389,6 +391,40 @@ def test_find_lists_images_and_passes_over_the_rest(tmp_path: Path, caplog: pyte
         "c",
     ]
     assert "passed over 2 files" in caplog.text
+
+
+def test_find_passes_over_the_page_that_generate_makes_and_over_no_other_of_its_name(tmp_path: Path) -> None:
+    for folder in ("drawn", "drawn/images", "own"):
+        (tmp_path / folder).mkdir()
+        picture(tmp_path / folder / "sheet.png", np.zeros((2, 2), dtype=np.uint8))
+        picture(tmp_path / folder / "x.png", np.zeros((2, 2), dtype=np.uint8))
+    (tmp_path / "drawn" / "generated.json").write_text("{}")
+    assert [file.relative_to(tmp_path).as_posix() for file in find(tmp_path)] == [
+        "drawn/images/sheet.png", "drawn/images/x.png", "drawn/x.png", "own/sheet.png", "own/x.png"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_grey_pictures_come_back_in_the_depth_they_were_written_in(tmp_path: Path, kind: type) -> None:
+    values = np.array([[0, 1, 2], [3, 200, np.iinfo(kind).max]], dtype=kind)
+    write_grey(tmp_path / "x.png", values)
+    again = read(tmp_path / "x.png")
+    assert (again.pixels == values).all() and again.limits == (0, np.iinfo(kind).max)
+
+
+def test_masks_and_colours_are_written_as_pictures(tmp_path: Path) -> None:
+    write_grey(tmp_path / "mask.png", np.array([[True, False]]))
+    assert read(tmp_path / "mask.png").pixels.tolist() == [[[255, 0]]]
+    colours = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    write_grey(tmp_path / "colours.png", colours)
+    assert (read(tmp_path / "colours.png").pixels == np.moveaxis(colours, -1, 0)).all()
+
+
+def test_arrays_come_back_as_they_were_written(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    write_array(tmp_path / "x.npy", values)
+    assert (read(tmp_path / "x.npy").pixels == values).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 
 
 def test_radiographs_in_one_folder_are_images_of_their_own(tmp_path: Path) -> None:

@@ -203,6 +203,7 @@ def test_a_line_cut_inside_a_letter_is_dropped(run, tmp_path):
 
 def test_a_full_disk_is_told_in_one_line_and_the_same_call_then_completes(run, images, tmp_path, monkeypatch):
     import cli
+    from anomaly import exits
 
     written = []
 
@@ -216,7 +217,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_call_then_completes(run, i
     words = ["anomaly", "score", str(run), "--images", str(images), "--out", str(tmp_path), "--batch", "2"]
     monkeypatch.setattr("sys.argv", [*words, "--workers", "1", "--device", "cpu"])
     told: list[str] = []
-    monkeypatch.setattr(cli, "_tell", lambda error, text: told.append(text))
+    monkeypatch.setattr(exits, "tell", lambda error, text: told.append(text))
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "write_heatmaps", full)
         with pytest.raises(SystemExit) as ended:

@@ -215,6 +215,20 @@ def test_held_out_images_get_a_twentieth_of_both() -> None:
         novelty(train, train, real, np.zeros(400), name="eight")
 
 
+def test_novelty_tells_what_was_compared_and_that_it_was_few() -> None:
+    random = np.random.default_rng(1)
+    train, real, people = random.normal(size=(50, 4)), random.normal(size=(45, 4)), np.repeat(np.arange(9), 5)
+    for each in novelty(random.normal(size=(30, 4)), train, real, people, name="four"):
+        assert (each.n_generated, each.n_real) == (30, 20)  # four of the nine subjects against as many images
+        assert "20 held-out images in each half" in each.note and "few" not in each.note + each.sentence
+    for each in novelty(random.normal(size=(19, 4)), train, real[:39], np.arange(39), name="four"):
+        assert (each.n_generated, each.n_real) == (19, 19)
+        few = "19 new images and 19 held-out ones in a half are few for a limit of 5%, which wants 20 or more of each"
+        assert each.note.endswith(few) and each.sentence.endswith(f" Note: {few}.")
+    unlike = np.array([0, 0, 0, 1, 1, 2])  # halves of one to three images, cut to the smallest
+    assert {each.n_real for each in novelty(train, train, real[:6], unlike, name="four")} == {1}
+
+
 def test_nearest() -> None:
     assert nearest(np.array([[0.0], [10.0]]), np.array([[1.0], [7.0]])).tolist() == [1, 3]
 

@@ -1,12 +1,14 @@
-"""NumPy arrays saved as .npy or .npz."""
+"""NumPy arrays saved as .npy or .npz; and .npy written."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from anomaly.errors import UnreadableImage
+from anomaly.files import write_whole
 from anomaly.images.image import MOST_CHANNELS, Image, as_float
 
 
@@ -24,6 +26,13 @@ def read_array(path: Path) -> Image:
     limits = (0.0, 255.0) if values.dtype == np.uint8 else None
     pixels = as_float(values if values.ndim == 4 else values[None], path)
     return Image(pixels, np.eye(4), path, "array", limits)
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Write an array as `.npy`, whole or not at all."""
+    stream = io.BytesIO()
+    np.save(stream, values)
+    write_whole(path, stream.getvalue())
 
 
 def _load(path: Path) -> np.ndarray:

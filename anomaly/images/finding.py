@@ -11,6 +11,8 @@ from anomaly.images.dicom import entries, is_dicom, read_dicom
 from anomaly.images.reading import READERS, suffix
 
 LOGGER = logging.getLogger(__name__)
+PAGES = {"sheet.png": "generated.json"}
+"""Pages of pictures that the program makes, and what lies beside them where it did (`anomaly generate`)."""
 
 
 def find(folder: Path) -> list[Path]:
@@ -18,7 +20,8 @@ def find(folder: Path) -> list[Path]:
 
     A folder with the slices of a DICOM series counts as one image, the folder; DICOM files that form no stack
     (radiographs, one file a volume) count one by one. Hidden files and files that are no images are passed
-    over. Raises CohortError where the folder does not exist or holds no image.
+    over, and so is the page that `anomaly generate` lays beside what it draws. Raises CohortError where the folder
+    does not exist or holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -29,8 +32,9 @@ def find(folder: Path) -> list[Path]:
         seen.add(os.path.realpath(here))
         folders[:] = [f for f in folders if f[0] != "." and os.path.realpath(Path(here, f)) not in seen]
         files = [Path(here, name) for name in sorted(names) if name[0] != "."]
-        dicoms = [file for file in files if _is_dicom(file)]
-        others = [file for file in files if suffix(file) in READERS and READERS[suffix(file)] is not read_dicom]
+        images = [file for file in files if PAGES.get(file.name) not in names]
+        dicoms = [file for file in images if _is_dicom(file)]
+        others = [file for file in images if suffix(file) in READERS and READERS[suffix(file)] is not read_dicom]
         found += others + entries(Path(here), dicoms)
         passed += len(files) - len(dicoms) - len(others)
     if passed:

@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF pictures, 8 and 16 bit; and PNG written fast."""
+"""PNG, JPEG and TIFF pictures, 8 and 16 bit; PNG written as it is given, and pages of colours fast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import PIL.PngImagePlugin
 import PIL.TiffImagePlugin  # each makes its format known: a file of none of them is then told as such
 
 from anomaly.errors import UnreadableImage
-from anomaly.files import write_whole
+from anomaly.files import whole, write_whole
 from anomaly.images.image import Image, as_float
 
 FORMATS = ("PNG", "JPEG", "TIFF", "MPO")
@@ -41,6 +41,13 @@ def read_picture(path: Path) -> Image:
     pixels = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
     limits = (0.0, float(2**bits - 1)) if known else None
     return Image(as_float(pixels, path), np.eye(4), path, "picture", limits)
+
+
+def write_grey(path: Path, values: np.ndarray) -> None:
+    """Write (rows, columns) or (rows, columns, 3), uint8 or uint16, as PNG of the same depth; bool as 0 and 255."""
+    stored = values.astype(np.uint8) * 255 if values.dtype == bool else values
+    with whole(path) as part:
+        PIL.Image.fromarray(stored).save(part, format="PNG")
 
 
 def write_png(path: Path, picture: PIL.Image.Image) -> None:

@@ -1,6 +1,5 @@
 """What simulations leave in a folder: arrays, masks, a page of pictures, and the settings that made them."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from anomaly import heatmaps
 from anomaly.errors import CohortError
-from anomaly.files import whole, write_whole
+from anomaly.files import write_whole
 
 TRUTH = "truth.json"
 PANEL, GAP, TITLE, LABEL = 112, 6, 34, 96
@@ -41,20 +40,6 @@ def claim(out: Path, settings: Mapping[str, Any]) -> None:
 def write_truth(out: Path, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Write what made a simulation, and what is known of it, as `truth.json`."""
     write_whole(out / TRUTH, json.dumps({"settings": dict(settings), **facts}, indent=1) + "\n")
-
-
-def write_array(path: Path, values: np.ndarray) -> None:
-    """Write an array as `.npy`, whole or not at all."""
-    stream = io.BytesIO()
-    np.save(stream, values)
-    write_whole(path, stream.getvalue())
-
-
-def write_grey(path: Path, values: np.ndarray) -> None:
-    """Write (rows, columns) or (rows, columns, 3), uint8 or uint16, as PNG of the same depth; bool as 0 and 255."""
-    stored = values.astype(np.uint8) * 255 if values.dtype == bool else values
-    with whole(path) as part:
-        Image.fromarray(stored).save(part, format="PNG")
 
 
 def write_sheet(path: Path, rows: Mapping[str, Sequence[np.ndarray]], title: str) -> None:

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from anomaly.files import write_whole
-from anomaly.simulation.folders import write_grey
+from anomaly.images.pictures import write_grey
 from anomaly.simulation.population import FINDINGS
 
 ENDINGS = {2: ".png", 3: ".nii.gz"}

@@ -9,8 +9,9 @@ import numpy as np
 from anomaly.errors import UnreadableImage
 from anomaly.files import whole
 from anomaly.images import Image, write_volume
+from anomaly.images.arrays import write_array
+from anomaly.images.pictures import write_grey
 from anomaly.images.reading import suffix
-from anomaly.simulation.folders import write_array, write_grey
 
 
 def write_like(image: Image, folder: Path, name: str, pixels: np.ndarray, mask: np.ndarray) -> str:

@@ -15,8 +15,10 @@ import pandas as pd
 from anomaly.errors import CohortError
 from anomaly.files import write_whole
 from anomaly.images import read
+from anomaly.images.arrays import write_array
+from anomaly.images.pictures import write_grey
 from anomaly.progress import progress
-from anomaly.simulation.folders import claim, write_array, write_grey, write_sheet, write_truth
+from anomaly.simulation.folders import claim, write_sheet, write_truth
 from anomaly.streams import ordered
 
 SHARES = {"train": 0.64, "val": 0.16, "test": 0.2}
