@@ -4,8 +4,8 @@
     python -m benchmarks.adversarial --only peer --peer "COMMAND" [--method fanogan] [--set width=64 batch=8]
 
 Random images; a step is all that a step of the method is (f-AnoGAN: five turns of the critic and one of the
-generator). COMMAND times a step of other code, with the same sizes, and ends with a line of JSON that holds
-`seconds_per_step`; both take turns.
+generator). Seconds are of processor time, so that other work on the machine does not count. COMMAND times a step of
+other code, with the same sizes, and ends with a line of JSON that holds `cpu_seconds_per_step`; both take turns.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
     if arguments.alone:
         seconds = Steps(arguments.method, arguments.shape, parse_settings(arguments.settings), arguments.stage).ours(2)
         peak = int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) / 1024
-        print(json.dumps({"seconds_per_step": seconds / 2, "megabytes": peak}))
+        print(json.dumps({"cpu_seconds_per_step": seconds / 2, "megabytes": peak}))
         return
     for name in arguments.only:
         for row in {"loop": loop, "resolution": resolution, "peer": peer}[name](arguments):
@@ -74,9 +74,9 @@ class Steps:
         """Seconds by `train_stages`, without writing anything."""
         stage = self.detector.stages()[self.which]
         stage.steps = steps
-        begun = time.perf_counter()
+        begun = time.process_time()
         train_stages(self.detector.net_, [stage], Batches(self.images, size=self.detector.batch))
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     def bare(self, steps: int) -> float:
         """Seconds by the shortest loop that does the same: draw, loss, backward, step."""
@@ -85,7 +85,7 @@ class Steps:
         batches, drawn = Batches(self.images, size=self.detector.batch), 0
         everything = list(self.detector.net_.parameters())
         self.detector.net_.train()
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(steps):
             for player, optimiser in zip(players, optimisers, strict=True):
                 for parameter in everything:
@@ -99,7 +99,7 @@ class Steps:
                     loss.backward()
                     optimiser.step()
                     drawn += 1
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
 
 def loop(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def resolution(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 "--set", *(f"{name}={value}" for name, value in settings.items()),
             ]  # fmt: skip
             told = _last_line(command)
-            seconds, megabytes = round(told["seconds_per_step"], 3), round(told["megabytes"])
+            seconds, megabytes = round(told["cpu_seconds_per_step"], 3), round(told["megabytes"])
             rows.append({"method": method, **settings, "side": side, "seconds": seconds, "megabytes": megabytes})
     return rows
 
@@ -131,13 +131,13 @@ def resolution(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def peer(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Steps a second of ours over those of the code that COMMAND times."""
     if not arguments.peer:
-        raise SystemExit("give --peer COMMAND, which ends with a line of JSON that holds seconds_per_step")
+        raise SystemExit("give --peer COMMAND, which ends with a line of JSON that holds cpu_seconds_per_step")
     settings = parse_settings(arguments.settings)
     steps = Steps(arguments.method, arguments.shape, settings, arguments.stage)
     command = shlex.split(arguments.peer)
     ratio = taking_turns(
         lambda: steps.ours(arguments.steps) / arguments.steps,
-        lambda: float(_last_line(command)["seconds_per_step"]),
+        lambda: float(_last_line(command)["cpu_seconds_per_step"]),
         pairs=3,
     )
     return [{"method": arguments.method, "shape": arguments.shape, **settings, "peer": arguments.peer, **ratio}]
