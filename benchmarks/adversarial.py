@@ -15,9 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -27,8 +25,8 @@ from anomaly.batches import Batches
 from anomaly.detectors import TrainedDetector
 from anomaly.methods import create, parse_settings
 from anomaly.training import train_stages
+from benchmarks.ratios import taking_turns
 
-PAIRS = 5
 SMALL = {"fanogan": {"width": 16, "latent": 64, "batch": 8}, "alphagan": {"width": 16, "latent": 64, "hidden": 256}}
 VOLUMES = {"fanogan": {"width": 8, "latent": 64, "batch": 4}, "alphagan": {"width": 16, "latent": 100, "hidden": 512}}
 SIDES = (16, 32, 48, 64)
@@ -141,17 +139,6 @@ def peer(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         pairs=3,
     )
     return [{"method": arguments.method, "shape": arguments.shape, **settings, "peer": arguments.peer, **ratio}]
-
-
-def taking_turns(ours: Callable[[], float], other: Callable[[], float], pairs: int = PAIRS) -> dict[str, float]:
-    """Medians of the seconds that each tells, and of their ratios; one pair first that is not counted."""
-    times = [(ours(), other()) for _ in range(pairs + 1)][1:]
-    ratios = [there / here for here, there in times]
-    return {
-        "ratio": round(median(ratios), 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3),
-        "seconds": round(median(here for here, _ in times), 3),
-        "seconds_other": round(median(there for _, there in times), 3),
-    }  # fmt: skip
 
 
 def _last_line(command: list[str]) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from anomaly.batches import Batches
 from anomaly.cohort import read_cohort
 from anomaly.detectors import Autoencoder
 from anomaly.images import read
+from benchmarks.ratios import PAIRS, taking_turns, timed
 
-PAIRS = 5
 SCORED = 2000
 
 
@@ -69,7 +69,7 @@ def training(paths: list[str]) -> dict[str, object]:
                 loss.backward()
                 optimiser.step()
 
-        results[objective] = _ratio(ours, bare)
+        results[objective] = taking_turns(timed(ours), timed(bare))
     return results
 
 
@@ -95,7 +95,7 @@ def scoring(paths: list[str]) -> dict[str, object]:
             def ours(heatmaps: str = heatmaps) -> None:
                 score(run, folder, Path(place) / f"scores{next(number)}", heatmaps=(heatmaps,), allow_overlap=True)
 
-            results[heatmaps] = _ratio(ours, bare)
+            results[heatmaps] = taking_turns(timed(ours), timed(bare))
     return results
 
 
@@ -131,25 +131,6 @@ MEASUREMENTS: dict[str, Callable[[list[str]], dict[str, object]]] = {
     "memory": memory,
     "start": start,
 }
-
-
-def _ratio(ours: Callable[[], None], bare: Callable[[], None]) -> dict[str, float]:
-    """Throughput of ours over bare: above 1 is faster. One uncounted pair first."""
-    pairs = []
-    for _ in range(PAIRS + 1):
-        times = []
-        for side in (ours, bare):
-            begun = time.perf_counter()
-            side()
-            times.append(time.perf_counter() - begun)
-        pairs.append(times)
-    pairs = pairs[1:]
-    ratios = [there / here for here, there in pairs]
-    return {
-        "ratio": round(median(ratios), 3), "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3),
-        "seconds": round(median(here for here, _ in pairs), 3),
-        "seconds_bare": round(median(there for _, there in pairs), 3),
-    }  # fmt: skip
 
 
 def _small_run(paths: list[str], place: Path) -> Path:

@@ -9,7 +9,7 @@ from math import prod
 from torch import Tensor, nn
 
 from anomaly.nets.layers import BATCH_NORM, CONVOLUTION, crop
-from anomaly.nets.pyramid import INSTANCE_NORM, DoubleThenConvolution, Pyramid, initialise
+from anomaly.nets.pyramid import INSTANCE_NORM, DoubleThenConvolution, Pyramid, TrunkAndHead, initialise
 
 
 class Generator(nn.Module):
@@ -85,28 +85,15 @@ class Encoder(nn.Sequential):
         initialise(self)
 
 
-class Critic(nn.Module):
-    """Image -> one number, by way of features: a trunk with instance norm, linear. Arguments as for `Trunk`.
+class Critic(TrunkAndHead):
+    """Image -> one number: a trunk with instance norm, and a linear layer. Arguments as for `Trunk`.
 
     The original has batch norm here; the gradient penalty, which holds for each image by itself, forbids it.
     """
 
     def __init__(self, shape: tuple[int, ...], *, width: int) -> None:
-        super().__init__()
         norm = INSTANCE_NORM[len(shape) - 1]
-        self.trunk = Trunk(shape, width=width, norm=lambda channels: norm(channels, affine=True))
-        self.head = nn.Linear(self.trunk.features, 1)
-        initialise(self)
-
-    def features(self, x: Tensor) -> Tensor:
-        """f(x) (N, F): the last convolution, flattened."""
-        features: Tensor = self.trunk(x)
-        return features
-
-    def forward(self, x: Tensor) -> Tensor:
-        """D(x) (N,)."""
-        value: Tensor = self.head(self.trunk(x))
-        return value.squeeze(1)
+        super().__init__(Trunk(shape, width=width, norm=lambda channels: norm(channels, affine=True)))
 
 
 class CodeCritic(nn.Sequential):

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -71,14 +72,11 @@ class Pyramid:
         return F.pad(x, padding, mode="replicate") if any(padding) else x
 
 
-class ConvolutionThenHalve(nn.Module):
-    """A convolution of width 3, then the mean of neighbouring pixels along the axes to be halved, in one step.
-
-    The two are one convolution of width 4 and stride 2, whose kernel is the mean of the kernel of width 3 at its
-    two places along each such axis: less than half the products, a third in 3D.
+class Folded(nn.Module):
+    """A convolution of width 3 that takes a halving or a doubling with it.
 
     Args:
-        factors: 2 for each axis that is halved, 1 for the others.
+        factors: 2 for each axis that is halved or doubled, 1 for the others.
         channels: of the input.
         out: of the output.
         bias: whether it adds one.
@@ -90,30 +88,56 @@ class ConvolutionThenHalve(nn.Module):
         self.weight = nn.Parameter(torch.empty(out, channels, *[3] * len(factors)))
         self.bias = nn.Parameter(torch.zeros(out)) if bias else None
 
+
+class ConvolutionThenHalve(Folded):
+    """A convolution of width 3, then the mean of neighbouring pixels along the axes to be halved, in one step.
+
+    The two are one convolution of width 4 and stride 2, whose kernel is the mean of the kernel of width 3 at its
+    two places along each such axis: less than half the products, a third in 3D.
+    """
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, *space) -> (N, out, *space / factors)."""
         kernel = _at_both_places(self.weight, self.factors) / prod(self.factors)
         return CONVOLVE[len(self.factors)](x, kernel, self.bias, stride=self.factors, padding=1)
 
 
-class DoubleThenConvolution(nn.Module):
+class DoubleThenConvolution(Folded):
     """Each pixel repeated along the axes to be doubled, then a convolution of width 3, in one step.
 
     The two are one transposed convolution of width 4 and stride 2: the kernel, turned round, once for each of the
-    two copies of a pixel. Arguments as for `ConvolutionThenHalve`.
+    two copies of a pixel.
     """
-
-    def __init__(self, factors: tuple[int, ...], channels: int, out: int, *, bias: bool = True) -> None:
-        super().__init__()
-        self.factors = factors
-        self.weight = nn.Parameter(torch.empty(out, channels, *[3] * len(factors)))
-        self.bias = nn.Parameter(torch.zeros(out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, *space) -> (N, out, *factors * space)."""
         dims = len(self.factors)
         kernel = _at_both_places(self.weight.flip(list(range(2, 2 + dims))).transpose(0, 1), self.factors)
         return CONVOLVE_TRANSPOSED[dims](x, kernel, self.bias, stride=self.factors, padding=1)
+
+
+class TrunkAndHead(nn.Module):
+    """Image -> one number, by way of features: what every critic is.
+
+    Args:
+        trunk: images (N, C, *space) -> features (N, F), with F in `trunk.features`.
+    """
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(cast(int, trunk.features), 1)
+        initialise(self)
+
+    def features(self, x: Tensor) -> Tensor:
+        """f(x) (N, F): the trunk's last layer, flattened."""
+        features: Tensor = self.trunk(x)
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """D(x) (N,)."""
+        value: Tensor = self.head(self.trunk(x))
+        return value.squeeze(1)
 
 
 def _at_both_places(kernel: Tensor, factors: tuple[int, ...]) -> Tensor:

@@ -6,7 +6,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomaly.nets.layers import BATCH_NORM, CONVOLUTION, crop
-from anomaly.nets.pyramid import MEAN_POOL, ConvolutionThenHalve, DoubleThenConvolution, Pyramid, initialise
+from anomaly.nets.pyramid import (
+    MEAN_POOL,
+    ConvolutionThenHalve,
+    DoubleThenConvolution,
+    Pyramid,
+    TrunkAndHead,
+    initialise,
+)
 
 
 def normalisation(dims: int, channels: int, kind: str) -> nn.Module:
@@ -121,27 +128,14 @@ class Trunk(nn.Module):
         return features
 
 
-class Critic(nn.Module):
-    """Image -> one number, by way of features: a trunk with layer norm, and a linear layer.
+class Critic(TrunkAndHead):
+    """Image -> one number: a trunk with layer norm, and a linear layer.
 
     No batch norm, for the gradient penalty holds for each image by itself. Arguments as for `Trunk`.
     """
 
     def __init__(self, shape: tuple[int, ...], *, width: int) -> None:
-        super().__init__()
-        self.trunk = Trunk(shape, width=width, norm="layer")
-        self.head = nn.Linear(self.trunk.features, 1)
-        initialise(self)
-
-    def features(self, x: Tensor) -> Tensor:
-        """f(x) (N, F): the last block, flattened."""
-        features: Tensor = self.trunk(x)
-        return features
-
-    def forward(self, x: Tensor) -> Tensor:
-        """D(x) (N,)."""
-        value: Tensor = self.head(self.trunk(x))
-        return value.squeeze(1)
+        super().__init__(Trunk(shape, width=width, norm="layer"))
 
 
 class Encoder(nn.Sequential):
