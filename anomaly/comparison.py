@@ -151,8 +151,8 @@ def compare(generated: np.ndarray, real: Real, *, features: Run | None, pairs: i
     if people < FEW:
         logger.warning(
             "only %d real images of %d subjects are at hand, which say little; give more by --real, expected %d "
-            "subjects or more",
-            len(real.reference), people, FEW,
+            "subjects or more, and %d images to tell copies",
+            len(real.reference), people, FEW, 2 * FEW,
         )  # fmt: skip
     if features is None and len(real.train) < 2:
         logger.warning("the images trained on are gone, so there are no features of them; give --features RUN2")
@@ -162,7 +162,8 @@ def compare(generated: np.ndarray, real: Real, *, features: Run | None, pairs: i
     of = {part: _encoded(detector, images) for part, images in codes.items()}
     try:
         found += likenesses(of["generated"], of["real"], real.subjects, name=name, seed=seed)
-        if len(real.train):
+        # The smallest 5 % of fewer are chance, and would call honest images copies.
+        if len(real.train) and len(real.reference) >= 2 * FEW:
             found += novelty(**of, subjects=real.subjects, name=name, seed=seed)
     except AnomalyError as error:
         logger.warning("%s; what needs them is left out: give more real images by --real", error)
@@ -186,8 +187,8 @@ def _encoded(detector: Detector, images: np.ndarray) -> np.ndarray:
 
 
 def _new(run: Run, reference: pd.DataFrame) -> pd.DataFrame:
-    """Those of the real images that show nobody the run was trained on."""
-    trained = run.normals.query("split == 'train'")
+    """Those of the real images that show nobody the run was trained on or calibrated by."""
+    trained = run.normals.query("split != 'choose'")
     if reference.attrs["subjects_from"] == FILE_NAMES:
         logger.warning("%simages of people who were trained on are taken for those of others", NO_SUBJECTS)
     elif run.facts["data"]["subjects_from"] == FILE_NAMES:
@@ -202,12 +203,12 @@ def _new(run: Run, reference: pd.DataFrame) -> pd.DataFrame:
     people = reference.loc[old, "subject"].nunique()
     if old.all():
         raise CohortError(
-            f"all {len(old)} real images are of {people} subjects that {run.folder} was trained on; give images of "
-            f"others; {TELL_APART}"
+            f"all {len(old)} real images are of {people} subjects that {run.folder} was trained on or calibrated "
+            f"by; give images of others; {TELL_APART}"
         )
     if old.any():
         logger.warning(
-            "%d of the %d real images are of %d subjects that %s was trained on, and are left out; %s",
+            "%d of the %d real images are of %d subjects that %s was trained on or calibrated by, and are left out; %s",
             old.sum(), len(old), people, run.folder, TELL_APART,
         )  # fmt: skip
     return reference[~old]

@@ -11,6 +11,7 @@ import pandas as pd
 from anomaly import heatmaps
 from anomaly.files import write_whole
 from anomaly.games import Glance
+from anomaly.playing import SEEN
 from anomaly.previews import EDGES, flat_pictures
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ logger = logging.getLogger(__name__)
 SAMPLES, CURVES = "samples", "training.png"
 ACROSS = 4
 SECONDS_BETWEEN_CURVES = 20.0
+TITLES = {
+    "seen/distance": "distance, held-out",
+    "seen/told_apart": "told apart (0.5: not at all)",
+    "seen/diversity": "diversity (1: as real images)",
+    "seen/code_spread": "spread of codes (0: all alike)",
+}
 
 
 class Watch:
@@ -78,13 +85,15 @@ def draw_curves(folder: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = list(table.groupby(["stage", "player"], sort=False))
+    stages = list(table["stage"].unique())
+    groups = [(str(stage), str(what), rows) for (stage, what), rows in table.groupby(["stage", "player"], sort=False)]
+    panels = sorted(groups, key=lambda panel: (stages.index(panel[0]), panel[1].startswith(f"{SEEN}/")))
     down = -(-len(panels) // ACROSS)
     figure = Figure(figsize=(3.0 * ACROSS, 2.4 * down), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(down, ACROSS, squeeze=False).ravel()
-    for axes, ((stage, what), rows) in zip(grid, panels, strict=False):
-        _curve(axes, f"{stage}: {what}", rows)
+    for axes, (stage, what, rows) in zip(grid, panels, strict=False):
+        _curve(axes, f"{stage}: {TITLES.get(what, what)}", rows)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     write_whole(folder / CURVES, _png(figure))
@@ -95,6 +104,7 @@ def _curve(axes: "Axes", title: str, rows: pd.DataFrame) -> None:
 
     axes.plot(rows["step"], rows["loss"], color="#0072B2", linewidth=1.4, marker="." if len(rows) < 20 else "")
     axes.set_title(title.replace("/", ", ").replace("_", " "), fontsize=9)
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel("step", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.tick_params(labelsize=7)

@@ -177,6 +177,13 @@ def test_settings_out_of_range_are_refused(setting, value):
         FAnoGAN(**{setting: value})
 
 
+def test_a_momentum_of_one_and_codes_of_another_length_are_refused():
+    with pytest.raises(AnomalyError, match="momentum must be 0 or more and below 1, got 1"):
+        AlphaGAN(momentum=1.0)
+    with pytest.raises(AnomalyError, match=r"codes have shape \(2, 3\), expected \(N, 4\)"):
+        built("fanogan").decode(torch.zeros(2, 3))
+
+
 def test_scoring_takes_one_pass_of_each_network_and_a_second_of_the_encoder():
     detector, calls = built("fanogan"), []
     detector.net_.eval()

@@ -18,7 +18,7 @@ from cohorts import AE, SIDE, SOLID, calling, pictures, trained, values, volumes
 import anomaly
 from anomaly import generation
 from anomaly.cohort import read_cohort
-from anomaly.comparison import real_cohort, sliced
+from anomaly.comparison import Real, compare, real_cohort, sliced
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.generation import Generated, draw, generate, grid
 from anomaly.images import read
@@ -114,7 +114,7 @@ def test_volumes_lie_where_the_preprocessing_puts_them(tmp_path: Path) -> None:
     assert np.abs(file.get_fdata() - expected).max() < 1e-5
     again = Preprocessing(**{**vars(turned), "intensity": "none"}).apply(read(Path(file.get_filename()))).pixels
     assert np.abs(again[0, 0] - expected).max() < 1e-5  # read again, it is not moved
-    assert list(made.measures["measure"]) == ["ms_ssim", "mmd2", "frechet", "closer_to_training", "copies"]
+    assert list(made.measures["measure"]) == ["ms_ssim", "mmd2", "frechet"]
 
 
 def test_a_volume_is_centred_and_one_millimetre_a_voxel_where_nothing_else_is_known() -> None:
@@ -222,16 +222,23 @@ def test_a_folder_of_another_seed_run_or_kind_is_refused(home: Path, drawn: Gene
 
 def test_measures_compare_with_held_out_normals_on_features_of_the_trained_ones(drawn: Generated) -> None:
     table = drawn.measures
-    assert list(table["measure"]) == ["ms_ssim", "mmd2", "frechet", "closer_to_training", "copies"]
-    assert list(table["features"]) == ["pixels", *["pca-27 of the run's training normals"] * 4]
+    assert list(table["measure"]) == ["ms_ssim", "mmd2", "frechet"], "four images tell nothing of copies"
+    assert list(table["features"]) == ["pixels", *["pca-27 of the run's training normals"] * 2]
     assert np.isfinite(table[["generated", "real_against_real"]]).all(axis=None)
-    assert list(table["n_generated"]) == [6, 2, 2, 6, 6]
-    assert list(table["n_real"]) == [4, 2, 2, 2, 2]  # 4 of 40 to choose by, in halves; the 8 to calibrate by untouched
+    assert list(table["n_generated"]) == [6, 2, 2]
+    assert list(table["n_real"]) == [4, 2, 2]  # 4 of 40 to choose by, in halves; the 8 to calibrate by untouched
     assert pd.read_csv(drawn.folder / "synthesis.csv")["measure"].tolist() == list(table["measure"])
-    assert len(drawn.sentences) == 5 and "2 images are few for 27 features" in drawn.sentences[2]
-    assert all("6 new images and 2 held-out ones in a half are few" in each for each in drawn.sentences[3:])
+    assert len(drawn.sentences) == 3 and "2 images are few for 27 features" in drawn.sentences[2]
     again = json.loads((drawn.folder / "generated.json").read_text())
     assert again["seed"] == 3 and again["method"] == "vae"
+
+
+@pytest.mark.parametrize(("count", "told"), [(39, False), (40, True)])
+def test_copies_are_told_only_where_enough_real_images_say_what_is_usual(count: int, told: bool) -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, size=(count + 60, 1, 16, 16)).astype(np.float32)
+    real = Real(train=images[:50], reference=images[60:], subjects=np.arange(count).astype(str))
+    found = {each.measure for each in compare(images[50:60], real, features=None, pairs=3)}
+    assert ({"closer_to_training", "copies"} <= found) is told and "frechet" in found
 
 
 def test_codes_of_another_run_are_named_by_it(home: Path, tmp_path: Path) -> None:
@@ -262,13 +269,13 @@ def test_subjects_that_were_trained_on_are_left_out(tmp_path: Path, caplog: pyte
     people = pd.DataFrame({"path": sorted(normals.iterdir()), "person": [f"p{i // 2}" for i in range(48)]})
     run = trained(people, tmp_path / "run", "vae", settings=VAE, subject="person")
     split = run.normals.drop_duplicates("subject").set_index("subject")["split"]
-    gone, kept = split[split == "train"].index[:3], [*split[split != "train"].index[:2], "q1", "q2"]
+    gone, kept = split[split != "choose"].index[:3], [*split[split == "choose"].index[:2], "q1", "q2"]
     visits = sorted(pictures(tmp_path / "visits", 14, name="w").iterdir())
     real = pd.DataFrame({"path": visits, "who": [*gone, *kept] * 2})
     with caplog.at_level(logging.WARNING):
         cohort = real_cohort(run, real, subject="who").query("split == 'reference'")
     assert list(cohort["subject"]) == kept * 2
-    assert f"6 of the 14 real images are of 3 subjects that {run.folder} was trained on, and are left" in caplog.text
+    assert f"6 of the 14 real images are of 3 subjects that {run.folder} was trained on or calibrated by" in caplog.text
     assert "nothing says whose image is whose" not in caplog.text
     with pytest.raises(CohortError, match=r"all 6 real images are of 3 subjects that .* tell them apart by --subject"):
         real_cohort(run, real[real["who"].isin(gone)], subject="who")
@@ -438,7 +445,7 @@ def test_from_the_command_line(program: Any, tmp_path: Path) -> None:
     lines = out.splitlines()
     assert lines[0] == f"images: {tmp_path}/out/generated.csv (5 new, 0 from before)"
     assert [line.split(":")[0].split(" ")[0] for line in lines[1:]] == [
-        "Diversity", "MMD^2", "Frechet", "Novelty", "Copies"
+        "Diversity", "MMD^2", "Frechet"
     ]  # fmt: skip
     others = pictures(tmp_path / "others", 6, name="o")
     (others / "empty.png").write_bytes(b"")

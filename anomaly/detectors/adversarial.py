@@ -16,6 +16,7 @@ from torch import Tensor
 
 from anomaly.detectors.base import Images, passes
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector
+from anomaly.errors import AnomalyError
 from anomaly.games import Glance
 from anomaly.losses import gradient_penalty
 
@@ -82,7 +83,13 @@ class AdversarialDetector(ReconstructionDetector):
         return cast(Tensor, self.net_["encoder"](x))
 
     def decode(self, code: Tensor) -> Tensor:
-        """G(z)."""
+        """G(z).
+
+        Raises:
+            AnomalyError: the codes are not (N, latent).
+        """
+        if code.ndim != 2 or code.shape[1] != self.latent:
+            raise AnomalyError(f"codes have shape {tuple(code.shape)}, expected (N, {self.latent})")
         return cast(Tensor, self.net_["generator"](code))
 
     def criticise(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anomaly.detectors.adversarial import AdversarialDetector, wasserstein
 from anomaly.detectors.reconstruction import Scales
+from anomaly.errors import AnomalyError
 from anomaly.games import Player, Stage
 from anomaly.losses import gradient_penalty, l1
 from anomaly.nets.convolutional import CodeCritic, Critic, Encoder, Generator
@@ -42,6 +43,11 @@ class AlphaGAN(AdversarialDetector):
     reconstruction: float = 10.0
     hidden: int = 4096
     momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.momentum < 1:
+            raise AnomalyError(f"momentum must be 0 or more and below 1, got {self.momentum}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The four networks, and the scales of the heads."""

@@ -23,7 +23,9 @@ class FAnoGAN(AdversarialDetector):
     """Fast AnoGAN: how far an image is from what a generator of normal images can draw of it, in one pass.
 
     Stage "wgan" trains generator G and critic D (WGAN-GP); stage "encoder" trains E while both stand still. The
-    defaults are the published sizes, meant for a GPU; see the README for settings that suit a laptop.
+    defaults are the published sizes, meant for a GPU; the README has settings that suit a laptop.
+
+    The published map is not smoothed: `smooth=0`.
 
     Args:
         steps: of the generator.
