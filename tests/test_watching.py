@@ -37,6 +37,14 @@ def test_nothing_is_drawn_where_nothing_is_shown(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_fewer_real_images_than_samples_leave_places_empty(tmp_path):
+    shown = {"sample": torch.ones(3, 1, 8, 8), "image": torch.ones(1, 1, 8, 8)}
+    draw_glance(tmp_path, "gan", 1, Glance(pictures=shown))
+    sheet = gray(tmp_path / "samples" / "gan_000001.png") == 255
+    first, second = np.array_split(sheet[24:], 2)
+    assert first.sum() == pytest.approx(3 * second.sum(), rel=0.1)
+
+
 def test_a_warning_stands_on_the_sheet(tmp_path):
     pictures = {"sample": torch.zeros(8, 1, 8, 8)}
     draw_glance(tmp_path, "a", 1, Glance(pictures=pictures))
