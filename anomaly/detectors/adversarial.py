@@ -28,11 +28,11 @@ APART, GROWN, LOOKS = 0.99, 1.2, 4
 """The critic has won if it told so large a share of pairs apart at so many glances, the distance growing by this."""
 FEWEST = 8
 """Of fewer real images nothing is said."""
-SATURATED = 0.01
-"""Codes of normal images that vary less than this from image to image, where those to draw from vary by 1."""
+ALIKE = 0.05
+"""Codes of normal images that vary less than this at two glances are all alike; those to draw from vary by 1."""
 SAME_CODE = (
-    "the encoder gives all images nearly the same code, so all are drawn alike; begin anew with a lower learning rate "
-    "(fanogan: --set encoder_lr=..., alphagan: --set lr=...)"
+    "the encoder gives all images nearly the same code, so all are drawn alike; fanogan: begin anew with a lower --set "
+    "encoder_lr=..., alphagan: raise --set reconstruction=..."
 )
 
 
@@ -147,6 +147,7 @@ class Referee:
         codes = np.random.default_rng(0).standard_normal((drawn, detector.latent), dtype=np.float32)
         self.codes = torch.from_numpy(codes).to(real.device)
         self.at_once = passes(real.shape[1:])
+        self.code_spread = math.inf  # at the last glance
         self.contests: deque[Contest] = deque(maxlen=LOOKS)
 
     @torch.no_grad()
@@ -168,7 +169,9 @@ class Referee:
                 parts = self.real[:SHOWN].split(self.at_once)
                 pictures[row] = torch.cat([self.detector.decode(self.detector.encode(part)) for part in parts])
                 figures["code_spread"] = self._code_spread()
-                told |= {"saturated": SAME_CODE} if enough and figures["code_spread"] < SATURATED else {}
+                alike = max(self.code_spread, figures["code_spread"]) < ALIKE
+                told |= {"alike": SAME_CODE} if enough and alike else {}
+                self.code_spread = figures["code_spread"]
         return Glance(
             pictures={row: images[:SHOWN] for row, images in pictures.items()}, figures=figures, warnings=told
         )
