@@ -25,8 +25,8 @@ class AlphaGAN(AdversarialDetector):
     generator in one batch, which steadies its batch norm at four volumes a batch.
 
     Args:
-        reconstruction: weight of |G(E(x)) - x|_1, a mean over the image's values. The published 10 suits a generator; for a
-            detector, images drawn again follow the original more closely with some hundreds.
+        reconstruction: weight of |G(E(x)) - x|_1, a mean over the image's values. The published 10 suits a generator;
+            with some hundreds images drawn again follow the original more closely.
         hidden: layers of the code critic.
         momentum: Adam's first.
     """
