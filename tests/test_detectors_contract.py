@@ -27,7 +27,8 @@ def unseen(shape: str, n: int = 8) -> Tensor:
 
 
 def fitted_anew(name: str, shape: str, images: Tensor | np.ndarray, seed: int = 0, **settings: object) -> Detector:
-    short = {"steps": 6} if issubclass(DETECTORS[name], TrainedDetector) else {}
+    known = {field.name for field in dataclasses.fields(DETECTORS[name])}
+    short = {setting: 6 for setting in ("steps", "encoder_steps") if setting in known}
     return tiny(name, **{**short, **settings}).fit(images, machine=CPU, seed=seed)
 
 

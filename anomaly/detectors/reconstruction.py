@@ -112,15 +112,16 @@ class ReconstructionDetector(TrainedDetector):
         """Values (N,) that are no residual of pixels, by the names in `own_values`."""
         return {}
 
-    def residuals(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
-        """Every head's residual (N, 1, *space), from one reconstruction."""
+    def residuals(self, x: Tensor, drawing: Drawing | None = None) -> dict[str, Tensor]:
+        """Every head's residual (N, 1, *space), from one reconstruction: the one given, or a new one."""
+        drawing = drawing or self.draw(x)
         sigma = in_pixels(self.sigma, x.shape[2:])
         shared = [name for name in self.offered() if name in HEADS]
         return {name: HEADS[name](x, drawing, sigma).mean(1, keepdim=True) for name in shared}
 
     def error(self, x: Tensor) -> Tensor:
         """The residual of the head `map_from`, smoothed."""
-        return self._smoothed(self.residuals(x, self.draw(x))[self.map_from])
+        return self._smoothed(self.residuals(x)[self.map_from])
 
     def judge(self, x: Tensor) -> Score:
         """Map, value and all values that could have been chosen, from one reconstruction."""
@@ -133,12 +134,12 @@ class ReconstructionDetector(TrainedDetector):
         """Learn how each head varies over held-out normals, pixel by pixel and as a whole."""
         scales, moments = self.net_.scales, [Moments() for _ in self.offered()]
         for x in chunks(held_out, self.device):
-            for of_head, residual in zip(moments, self.residuals(x, self.draw(x)).values(), strict=True):
+            for of_head, residual in zip(moments, self.residuals(x).values(), strict=True):
                 of_head.add(residual.cpu().numpy())
         for i, of_head in enumerate(moments):
             scales.mean[i].copy_(torch.from_numpy(of_head.mean()))
             scales.sd[i].copy_(torch.from_numpy(of_head.sd()))
-        residuals = (self.residuals(x, self.draw(x)) for x in chunks(held_out, self.device))
+        residuals = (self.residuals(x) for x in chunks(held_out, self.device))
         values = torch.cat([self._excesses(each) for each in residuals])
         scales.centre.copy_(values.mean(0))
         scales.spread.copy_(values.std(0, correction=0).clamp_min(1e-6))

@@ -67,7 +67,7 @@ class VAE(ReconstructionDetector):
         divergence = kl_to_standard_normal(mean, log_variance).mean()
         return l2(x, drawn).mean() + self.beta * divergence / prod(x.shape[1:])
 
-    def residuals(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
+    def residuals(self, x: Tensor, drawing: Drawing | None = None) -> dict[str, Tensor]:
         """The shared heads, with the two that need the posterior."""
         explained = x.requires_grad and torch.is_grad_enabled()
         with torch.enable_grad():
