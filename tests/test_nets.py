@@ -43,7 +43,7 @@ def test_a_residual_block_is_its_published_layers():
     torch.manual_seed(0)
     block, x = residual.DownBlock((2, 2), 3, 5, "layer"), torch.randn(2, 3, 8, 8)
     first, second = block.residual[0], block.residual[3]
-    drawn(first), drawn(second)
+    drawn(block)
 
     def layer_norm(y, layer):
         gain, bias = layer.weight[:, None, None], layer.bias[:, None, None]

@@ -73,7 +73,7 @@ class Pyramid:
 
 
 class Folded(nn.Module):
-    """A convolution of width 3 that takes a halving or a doubling with it.
+    """A convolution of width 3 that takes a halving or a doubling with it; its weights are 0 until `initialise`d.
 
     Args:
         factors: 2 for each axis that is halved or doubled, 1 for the others.
@@ -85,7 +85,7 @@ class Folded(nn.Module):
     def __init__(self, factors: tuple[int, ...], channels: int, out: int, *, bias: bool = True) -> None:
         super().__init__()
         self.factors = factors
-        self.weight = nn.Parameter(torch.empty(out, channels, *[3] * len(factors)))
+        self.weight = nn.Parameter(torch.zeros(out, channels, *[3] * len(factors)))
         self.bias = nn.Parameter(torch.zeros(out)) if bias else None
 
 
