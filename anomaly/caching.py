@@ -41,6 +41,11 @@ class CachedImages:
         pixels = np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=tuple(facts["shape"]))
         return cls(pixels, table, facts["unreadable"])
 
+    @property
+    def sliced(self) -> bool:
+        """Whether they are slices of volumes."""
+        return bool((self.table["slices"] > 1).any())
+
     def part(self, name: str) -> np.ndarray:
         """The images of one part of the split, which lie together, as a view.
 

@@ -97,6 +97,13 @@ def sheet(
     return _page(resized, labels=[_plain(label) for label in labels], title=title, footer=footer, bar=bar)
 
 
+def filled(rows: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Rows of panels brought to one length by panels of background."""
+    across = max(map(len, rows))
+    empty = np.full(rows[0][0].shape[:2], BACKGROUND, dtype=np.uint8)
+    return [[*row, *[empty] * (across - len(row))] for row in rows]
+
+
 def window(image: np.ndarray) -> tuple[float, float]:
     """The values shown black and white: 0.5 and 99.5 percentile; the extremes where these meet."""
     values = image.reshape(-1)[:: max(1, image.size // SAMPLE)]

@@ -106,8 +106,7 @@ def learn(
     if machine.leads:
         rest = len(images.pixels) - len(train)
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
-    turned = bool((images.table["slices"] > 1).any())
-    journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=turned))
+    journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
     detector.fit(train, held_out, machine=machine, seed=seed, journal=journal)
     machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
     return Run.open(out, method=method if code else None)
@@ -123,10 +122,9 @@ def _write_down(
 ) -> None:
     """Calibrate, and leave the run folder as a reader expects it; `run.json` comes last."""
     calibration = calibrated(detector, images)
-    sliced = bool((images.table["slices"] > 1).any())
     if (out / "training.csv").exists():
         draw_curves(out)
-    preview(detector, calibration, images.part("choose"), out / "preview.png", slices=sliced)
+    preview(detector, calibration, images.part("choose"), out / "preview.png", slices=images.sliced)
     write_whole(out / COHORT, images.table.to_csv(index=False))
     counts = images.table["split"].value_counts()
     data = {

@@ -91,10 +91,7 @@ def generated_sheet(
             blocks = [list(row) for row in zip(*(_middles(each, affine) for each in images), strict=True)]
             labels += [f"{name}, {plane}" for plane, *_ in heatmaps.PLANES][: len(blocks)]
         rows += blocks
-    across = max(map(len, rows))
-    empty = np.full(rows[0][0].shape[:2], heatmaps.BACKGROUND, dtype=np.uint8)
-    filled = [[*row, *[empty] * (across - len(row))] for row in rows]
-    heatmaps.write_png(path, heatmaps.sheet(filled, labels, title=title, bar=False))
+    heatmaps.write_png(path, heatmaps.sheet(heatmaps.filled(rows), labels, title=title, bar=False))
 
 
 def model_card(detector: Detector, preprocessing: Preprocessing, data: dict[str, Any], seed: int) -> str:

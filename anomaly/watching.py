@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from anomaly import heatmaps
@@ -70,13 +69,9 @@ def draw_glance(folder: Path, stage: str, step: int, seen: Glance, *, turned: bo
         [heatmaps.grey(each, EDGES) for each in flat_pictures(images.float().cpu().numpy(), turned or images.ndim == 5)]
         for images in seen.pictures.values()
     ]
-    across = max(len(row) for row in rows)
-    empty = np.full(rows[0][0].shape, heatmaps.BACKGROUND, dtype=np.uint8)
-    sheet = heatmaps.sheet(
-        [[*row, *[empty] * (across - len(row))] for row in rows], list(seen.pictures),
-        title=f"stage {stage}, step {step}", footer=" ".join(f"Warning: {text}." for text in seen.warnings.values()),
-        bar=False,
-    )  # fmt: skip
+    warned = " ".join(f"Warning: {text}." for text in seen.warnings.values())
+    title, panels = f"stage {stage}, step {step}", heatmaps.filled(rows)
+    sheet = heatmaps.sheet(panels, list(seen.pictures), title=title, footer=warned, bar=False)
     heatmaps.write_png(folder / SAMPLES / f"{stage}_{step:06d}.png", sheet)
 
 

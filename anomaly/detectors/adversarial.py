@@ -16,11 +16,12 @@ from torch import Tensor
 
 from anomaly.detectors.base import Images, passes
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector
+from anomaly.detectors.trained import SHOWN
 from anomaly.errors import AnomalyError
 from anomaly.games import Glance
 from anomaly.losses import gradient_penalty
 
-SHOWN, JUDGED, MOST_VALUES = 8, 64, 2**25
+JUDGED, MOST_VALUES = 64, 2**25
 IMAGE, FEATURES, BOTH, LATENT = "image", "features", "both", "latent"
 COLLAPSED = 0.2
 """A generator whose images differ by less than this share of what real images do has collapsed."""
@@ -146,7 +147,7 @@ class Referee:
         self.detector, self.real = detector, real
         codes = np.random.default_rng(0).standard_normal((drawn, detector.latent), dtype=np.float32)
         self.codes = torch.from_numpy(codes).to(real.device)
-        self.at_once = passes(real.shape[1:])
+        self.at_once, self.spread = passes(real.shape[1:]), spread(real)
         self.code_spread = math.inf  # at the last glance
         self.contests: deque[Contest] = deque(maxlen=LOOKS)
 
@@ -159,16 +160,16 @@ class Referee:
         enough = len(self.real) >= FEWEST
         for row in self.detector.shown.get(stage, ()):
             if row == "sample":
-                pictures[row] = fake = self._samples()
+                pictures[row] = fake = self._drawn(self.codes)
                 self.contests.append(self._contest(fake))
                 figures |= self.contests[-1].figures()
                 told |= warnings(self.contests) if enough else {}
             elif row == "image":
                 pictures[row] = self.real
             else:
-                parts = self.real[:SHOWN].split(self.at_once)
-                pictures[row] = torch.cat([self.detector.decode(self.detector.encode(part)) for part in parts])
-                figures["code_spread"] = self._code_spread()
+                codes = torch.cat([self.detector.encode(part) for part in self.real.split(self.at_once)])
+                pictures[row] = self._drawn(codes[:SHOWN])
+                figures["code_spread"] = float(codes.std(0, correction=0).mean())
                 alike = max(self.code_spread, figures["code_spread"]) < ALIKE
                 told |= {"alike": SAME_CODE} if enough and alike else {}
                 self.code_spread = figures["code_spread"]
@@ -176,15 +177,11 @@ class Referee:
             pictures={row: images[:SHOWN] for row, images in pictures.items()}, figures=figures, warnings=told
         )
 
-    def _samples(self) -> Tensor:
-        return torch.cat([self.detector.decode(codes) for codes in self.codes.split(self.at_once)])
-
-    def _code_spread(self) -> float:
-        codes = torch.cat([self.detector.encode(part) for part in self.real.split(self.at_once)])
-        return float(codes.std(0, correction=0).mean())
+    def _drawn(self, codes: Tensor) -> Tensor:
+        return torch.cat([self.detector.decode(part) for part in codes.split(self.at_once)])
 
     def _contest(self, fake: Tensor) -> "Contest":
-        diversity = spread(fake) / max(spread(self.real), 1e-9) if len(self.real) > 1 else math.nan
+        diversity = spread(fake) / max(self.spread, 1e-9) if len(self.real) > 1 else math.nan
         return Contest(self._criticised(self.real), self._criticised(fake), diversity)
 
     def _criticised(self, x: Tensor) -> Tensor:

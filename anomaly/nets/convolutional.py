@@ -8,11 +8,11 @@ from math import prod
 
 from torch import Tensor, nn
 
-from anomaly.nets.layers import BATCH_NORM, CONVOLUTION, crop
-from anomaly.nets.pyramid import INSTANCE_NORM, DoubleThenConvolution, Pyramid, TrunkAndHead, initialise
+from anomaly.nets.layers import BATCH_NORM, CONVOLUTION
+from anomaly.nets.pyramid import INSTANCE_NORM, DoubleThenConvolution, FromCode, Pyramid, TrunkAndHead, initialise
 
 
-class Generator(nn.Module):
+class Generator(FromCode):
     """Code -> image in [-1, 1]: linear to the smallest size, then doublings with a convolution of width 3 each.
 
     At 64 pixels and width 64: 512 channels at 4, then 256-128-64 and the image; batch norm, rectifier; tanh.
@@ -25,26 +25,14 @@ class Generator(nn.Module):
     """
 
     def __init__(self, shape: tuple[int, ...], *, latent: int, width: int) -> None:
-        super().__init__()
         channels, *space = shape
         dims, pyramid = len(space), Pyramid.of(tuple(space))
-        self.space = tuple(space)
         widths = [channels, *pyramid.widths(width)[:-1]]
-        layers: list[nn.Module] = [
-            nn.Linear(latent, widths[-1] * prod(pyramid.bottom)),
-            nn.Unflatten(1, (widths[-1], *pyramid.bottom)),
-            BATCH_NORM[dims](widths[-1]),
-            nn.ReLU(),
-        ]
+        layers: list[nn.Module] = [BATCH_NORM[dims](widths[-1]), nn.ReLU()]
         *doublings, (last, _, factors) = pyramid.up(widths)
         for a, b, each in doublings:
             layers += [DoubleThenConvolution(each, a, b, bias=False), BATCH_NORM[dims](b), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, DoubleThenConvolution(factors, last, channels), nn.Tanh())
-        initialise(self)
-
-    def forward(self, code: Tensor) -> Tensor:
-        """Codes (N, latent) -> images (N, C, *space)."""
-        return crop(self.layers(code), self.space)
+        super().__init__(tuple(space), latent, widths[-1], [*layers, DoubleThenConvolution(factors, last, channels)])
 
 
 class Trunk(nn.Module):

@@ -5,6 +5,7 @@ would be gone, or so much would be left of the others that no linear layer could
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -13,6 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from anomaly.nets.layers import crop
 
 INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 CONVOLVE = {2: F.conv2d, 3: F.conv3d}
@@ -114,6 +117,28 @@ class DoubleThenConvolution(Folded):
         dims = len(self.factors)
         kernel = _at_both_places(self.weight.flip(list(range(2, 2 + dims))).transpose(0, 1), self.factors)
         return CONVOLVE_TRANSPOSED[dims](x, kernel, self.bias, stride=self.factors, padding=1)
+
+
+class FromCode(nn.Module):
+    """Code -> image in [-1, 1]: linear to the smallest size, the layers given, tanh; cropped to the size of the images.
+
+    Args:
+        space: size of the images.
+        latent: length of the code.
+        channels: at the smallest size.
+        layers: from there to the full size and the channels of an image.
+    """
+
+    def __init__(self, space: tuple[int, ...], latent: int, channels: int, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.space, bottom = space, Pyramid.of(space).bottom
+        start = [nn.Linear(latent, channels * prod(bottom)), nn.Unflatten(1, (channels, *bottom))]
+        self.layers = nn.Sequential(*start, *layers, nn.Tanh())
+        initialise(self)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Codes (N, latent) -> images (N, C, *space)."""
+        return crop(self.layers(code), self.space)
 
 
 class TrunkAndHead(nn.Module):

@@ -5,11 +5,12 @@ from math import prod
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomaly.nets.layers import BATCH_NORM, CONVOLUTION, crop
+from anomaly.nets.layers import BATCH_NORM, CONVOLUTION
 from anomaly.nets.pyramid import (
     MEAN_POOL,
     ConvolutionThenHalve,
     DoubleThenConvolution,
+    FromCode,
     Pyramid,
     TrunkAndHead,
     initialise,
@@ -66,7 +67,7 @@ class UpBlock(nn.Module):
         return residual + F.interpolate(self.shortcut(x), scale_factor=[float(each) for each in self.factors])
 
 
-class Generator(nn.Module):
+class Generator(FromCode):
     """Code -> image in [-1, 1].
 
     Linear layer to 8 `width` channels of the smallest size, a residual block for each doubling, batch norm, tanh:
@@ -80,25 +81,16 @@ class Generator(nn.Module):
     """
 
     def __init__(self, shape: tuple[int, ...], *, latent: int, width: int) -> None:
-        super().__init__()
         channels, *space = shape
         dims, pyramid = len(space), Pyramid.of(tuple(space))
-        self.space = tuple(space)
         widths = pyramid.widths(width)
-        self.layers = nn.Sequential(
-            nn.Linear(latent, widths[-1] * prod(pyramid.bottom)),
-            nn.Unflatten(1, (widths[-1], *pyramid.bottom)),
+        layers = [
             *[UpBlock(factors, a, b) for a, b, factors in pyramid.up(widths)],
             normalisation(dims, width, "batch"),
             nn.ReLU(),
             CONVOLUTION[dims](width, channels, 3, padding=1),
-            nn.Tanh(),
-        )
-        initialise(self)
-
-    def forward(self, code: Tensor) -> Tensor:
-        """Codes (N, latent) -> images (N, C, *space)."""
-        return crop(self.layers(code), self.space)
+        ]
+        super().__init__(tuple(space), latent, widths[-1], layers)
 
 
 class Trunk(nn.Module):
