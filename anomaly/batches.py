@@ -1,10 +1,13 @@
 """Batches whose content depends on nothing but their number, so that a killed training finds its place again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
+
+CHUNK, MOST_VALUES = 64, 2**20
 
 
 class Batches:
@@ -60,3 +63,40 @@ class Batches:
         if isinstance(self.images, Tensor):
             return self.images[torch.from_numpy(chosen)].float()
         return torch.from_numpy(self.images[chosen]).float()
+
+
+class Beside:
+    """Batches of several sources side by side: controls and cases, or images and their counterparts.
+
+    Sources of equal length, size and seed keep pairs together; others pass over their images independently.
+    """
+
+    def __init__(self, *sources: Batches) -> None:
+        self.sources = sources
+
+    def __getitem__(self, k: int) -> tuple[Tensor, ...]:
+        """Batch number k of each source."""
+        return tuple(source[k] for source in self.sources)
+
+
+def passes(shape: tuple[int, ...] | torch.Size) -> int:
+    """How many images of shape (C, *space) go through a network at once: 64, of volumes fewer, so that they fit."""
+    return max(1, min(CHUNK, MOST_VALUES // prod(shape)))
+
+
+def chunks(
+    images: np.ndarray | Tensor, device: torch.device | str = "cpu", size: int | None = None
+) -> Iterator[Tensor]:
+    """The images in order, a few at a time (`passes`, unless told), as tensors on a device."""
+    size = size or passes(images.shape[1:])
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        yield (part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))).to(device, torch.float32)
+
+
+def mean_of(images: np.ndarray | Tensor) -> Tensor:
+    """The mean image (1, C, *space), summed in double precision, which not every accelerator has."""
+    total = torch.zeros(1, *images.shape[1:], dtype=torch.float64)
+    for part in chunks(images):
+        total += part.double().sum(0, keepdim=True)
+    return (total / len(images)).float()

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from anomaly.batches import chunks
 from anomaly.caching import CachedImages, cache_images
 from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, TELL_APART, read_cohort
 from anomaly.detectors import PCA, Detector
-from anomaly.detectors.base import chunks
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.run import Run
 from anomaly.synthesis import FEW, Measure, diversity, likenesses, novelty

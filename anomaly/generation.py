@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from nibabel.orientations import axcodes2ornt
 
+from anomaly.batches import passes
 from anomaly.comparison import compare, most_of, open_features, read_real, real_cohort, sliced
 from anomaly.detectors import DETECTORS
-from anomaly.detectors.base import passes
 from anomaly.errors import AnomalyError, RunError
 from anomaly.files import write_whole
 from anomaly.images import write_volume

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anomaly.batches import chunks, mean_of
 from anomaly.caching import CachedImages, cache_images
 from anomaly.calibration import Calibration
 from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, read_cohort, split
 from anomaly.detectors import Detector
-from anomaly.detectors.base import chunks, mean_of
 from anomaly.errors import AnomalyError, RunError
 from anomaly.files import write_whole
 from anomaly.journal import Journal

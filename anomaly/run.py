@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from anomaly.batches import chunks
 from anomaly.calibration import Calibration
 from anomaly.detectors import Detector, Score
-from anomaly.detectors.base import chunks
 from anomaly.errors import RunError
 from anomaly.files import sha256_of, write_whole
 from anomaly.methods import code_of, find

@@ -34,12 +34,15 @@ class Explanation:
         map: the evidence, signed, (N, 1, *space).
         counterfactual: the image as it would look on the other side, (N, C, *space); None where none is drawn.
         field: the displacement that leads there, in pixels, (N, dims, *space); None where nothing moves.
+        spread: how much the counterfactual varies from draw to draw, a standard deviation in units of intensity,
+            (N, 1, *space); None where there is one draw.
         diagnostics: how far the explanation can be trusted, each (N,), by name.
     """
 
     map: Tensor
     counterfactual: Tensor | None = None
     field: Tensor | None = None
+    spread: Tensor | None = None
     diagnostics: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
@@ -81,6 +84,13 @@ class Explainer(ABC):
         Raises:
             AnomalyError: the images are not (n, C, *space), there are none, or the cases have another shape.
         """
+        self.admit(controls, cases)
+        with apart(seed, torch.device("cpu")):
+            self.learn(controls, cases)
+        return self
+
+    def admit(self, controls: Images, cases: Images | None) -> None:
+        """Say plainly when images cannot be learned from; else note their shape."""
         for images in (controls, cases):
             if images is not None and (images.ndim not in (4, 5) or not len(images)):
                 raise AnomalyError(f"expected images (n, C, *space), 2D or 3D, at least one; got {tuple(images.shape)}")
@@ -89,9 +99,6 @@ class Explainer(ABC):
             raise AnomalyError(
                 f"cases have shape {tuple(cases.shape[1:])}, controls {self.shape_} (C, *space); prepare them alike"
             )
-        with _apart(seed, torch.device("cpu")):
-            self.learn(controls, cases)
-        return self
 
     def explain(self, x: Tensor, *, seed: int = 0) -> Explanation:
         """The explanation of images (N, C, *space), whatever gradient mode the caller is in.
@@ -106,7 +113,7 @@ class Explainer(ABC):
 
     def _explain(self, x: Tensor, evidence: Callable[[Tensor], Explanation], seed: int) -> Explanation:
         self.check(x)
-        with _apart(seed, x.device):
+        with apart(seed, x.device):
             explanation = evidence(x.detach().clone())
         if not explanation.map.isfinite().all():
             raise AnomalyError(
@@ -154,11 +161,11 @@ class Explainer(ABC):
 
     def settings(self) -> dict[str, Any]:
         """The hyperparameters as plain values, without the target."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init and f.name != "target"}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init and f.repr}
 
 
 @contextmanager
-def _apart(seed: int, device: torch.device) -> Iterator[None]:
+def apart(seed: int, device: torch.device) -> Iterator[None]:
     """Gradients on and random numbers from the seed; both are the caller's again afterwards."""
     cuda = [device] if device.type == "cuda" else []
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(cuda):

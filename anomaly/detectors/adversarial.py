@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly.detectors.base import Images, passes
+from anomaly.batches import passes
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector
 from anomaly.detectors.trained import SHOWN
 from anomaly.errors import AnomalyError
 from anomaly.games import Glance
+from anomaly.learned import Images
 from anomaly.losses import gradient_penalty
 
 JUDGED, MOST_VALUES = 64, 2**25

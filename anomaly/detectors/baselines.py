@@ -7,8 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.detectors.base import Detector, Images, Score, chunks, mean_of
+from anomaly.batches import chunks, mean_of
+from anomaly.detectors.base import Detector, Score
 from anomaly.errors import AnomalyError
+from anomaly.learned import Images
 
 ROWS = 512
 

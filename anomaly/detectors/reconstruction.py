@@ -11,9 +11,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from anomaly.detectors.base import Images, Score, chunks
+from anomaly.batches import chunks
+from anomaly.detectors.base import Score
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
+from anomaly.learned import Images
 from anomaly.losses import WIDE, dissimilarity, gaussian_blur, in_pixels, l1, l2
 from anomaly.moments import Moments
 

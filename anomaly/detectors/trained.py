@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from anomaly.batches import Batches
-from anomaly.detectors.base import Detector, Images, chunks
-from anomaly.errors import AnomalyError
+from anomaly.batches import Batches, chunks
+from anomaly.detectors.base import Detector
 from anomaly.games import Glance
 from anomaly.journal import Journal
+from anomaly.learned import Images, share_of
 from anomaly.machine import Machine
-from anomaly.training import Player, Stage, train_stages
+from anomaly.training import Player, Stage
 
 SHOWN = 8
 
@@ -39,14 +39,6 @@ class TrainedDetector(Detector):
     positive: ClassVar[tuple[str, ...]] = ("steps", "batch", "lr", "look_every")
     not_negative: ClassVar[tuple[str, ...]] = ("patience",)
 
-    def __post_init__(self) -> None:
-        for setting in self.positive:
-            if not getattr(self, setting) > 0:
-                raise AnomalyError(f"{setting} must be positive, got {getattr(self, setting)}")
-        for setting in self.not_negative:
-            if not getattr(self, setting) >= 0:
-                raise AnomalyError(f"{setting} must be 0 or more, got {getattr(self, setting)}")
-
     def loss(self, x: Tensor) -> Tensor:
         """What training lowers: batch (N, C, *space) -> scalar."""
         raise NotImplementedError(f"{type(self).__name__} writes either loss(x) or stages()")
@@ -64,9 +56,7 @@ class TrainedDetector(Detector):
         self, normals: Images, held_out: Images, *, machine: Machine, seed: int, journal: Journal | None
     ) -> None:
         """Play the stages on batches of `normals`, watching the loss on `held_out` where there is patience."""
-        which, processes = machine.share
-        if self.batch % processes:
-            raise AnomalyError(f"batch={self.batch} cannot be shared by {processes} processes alike; take a multiple")
+        share = share_of(self.batch, machine)
         stages = list(self.stages())
         if self.patience > 0:
             stages[-1].watch = lambda: self._held_out_loss(held_out)
@@ -74,8 +64,8 @@ class TrainedDetector(Detector):
         watch = self.onlooker(held_out)
         for stage in stages:
             stage.glance = stage.glance or partial(watch, stage.name)
-        batches = Batches(normals, size=self.batch, seed=seed, share=(which, processes))
-        train_stages(self.net_, stages, batches, machine=machine, seed=seed, journal=journal)
+        batches = Batches(normals, size=self.batch, seed=seed, share=share)
+        self.play(stages, batches, machine=machine, seed=seed, journal=journal)
 
     def onlooker(self, held_out: Images) -> Callable[[str], Glance]:
         """What a person sees of the training: name of a stage -> glance; by default images and how they are drawn."""

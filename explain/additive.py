@@ -1,0 +1,130 @@
+"""VA-GAN: what must be added to a case so that a critic takes it for a control (Baumgartner et al. 2018)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from anomaly.errors import AnomalyError
+from anomaly.games import Player, Stage
+from anomaly.losses import gradient_penalty
+from anomaly.nets.critics import MeanCritic
+from anomaly.nets.unet import UNet
+from explain.base import Explanation
+from explain.trained import TrainedExplainer, drawn
+
+LEVELS = 4
+
+
+@dataclass(kw_only=True)
+class CriticisedExplainer(TrainedExplainer):
+    """Base of the explainers that play a generator of case minus disease against a Wasserstein critic of controls.
+
+    D(x1') - D(x0) + penalty (|grad D| - 1)^2 for the critic, one penalty an image, and -D(x1') and what the method
+    adds for the generator, x1' the counterfactual of x1; the sign is that of Gulrajani et al. 2017.
+
+    Args:
+        critic_turns: moves of the critic in each step of the generator.
+        warm_up: so many more moves before the first of the generator, in which a critic that knows nothing would
+            lead it astray.
+        penalty: weight of the gradient penalty.
+        width: channels of the generator at full size, doubled at each of three halvings.
+        critic_width: channels of the critic at full size; the deepest have sixteen times as many.
+        ema: if positive, the generator at the end is a running average of its weights.
+    """
+
+    positive: ClassVar[tuple[str, ...]] = (*TrainedExplainer.positive, "critic_turns", "width", "critic_width")
+    not_negative: ClassVar[tuple[str, ...]] = ("warm_up", "penalty", "ema")
+    critic_turns: int = 5
+    warm_up: int = 500
+    penalty: float = 10.0
+    width: int = 16
+    critic_width: int = 16
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ema >= 1:
+            raise AnomalyError(f"ema must be below 1, got {self.ema}")
+
+    def moves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The counterfactual of cases (N, C, *space), and what it costs: (N,), 0 or more, weighted."""
+        raise NotImplementedError(f"{type(self).__name__} writes moves(x)")
+
+    def stages(self) -> Sequence[Stage]:
+        """The critic alone for a while, then both."""
+        critic = Player(name="critic", owns=[self.net_["critic"]], loss=self.critic_loss, optimiser=self.adam)
+        generator = Player(
+            name="generator", owns=[self.net_["generator"]], loss=self.generator_loss, optimiser=self.adam, ema=self.ema
+        )
+        both = [self._turning(critic), generator]
+        stages = [Stage(name="game", players=both, steps=self.steps)]
+        return [Stage(name="critic", players=[critic], steps=self.warm_up), *stages] if self.warm_up else stages
+
+    def _turning(self, critic: Player) -> Player:
+        return Player(
+            name=critic.name, owns=critic.owns, loss=critic.loss, optimiser=critic.optimiser, turns=self.critic_turns
+        )
+
+    def critic_loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """D(x1') - D(x0) + penalty (|grad D| - 1)^2."""
+        controls, cases = batch
+        with torch.no_grad():
+            fake = self.moves(cases)[0]
+        of_fake, of_real = self.criticise(torch.cat([fake, controls])).chunk(2)
+        distance = of_real.mean() - of_fake.mean()
+        penalty = gradient_penalty(self.net_["critic"], controls, fake).mean()
+        return self.penalty * penalty - distance, {"distance": distance, "penalty": penalty}
+
+    def generator_loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """-D(x1') + cost."""
+        fake, cost = self.moves(batch[1])
+        cost = cost.mean()
+        return cost - self.criticise(fake).mean(), {"cost": cost}
+
+    def criticise(self, x: Tensor) -> Tensor:
+        """D(x) (N,)."""
+        judged: Tensor = self.net_["critic"](x).float()
+        return judged
+
+
+@dataclass(kw_only=True)
+class Additive(CriticisedExplainer):
+    """The image plus a map that a generator draws, x' = x + M(x), kept small (Baumgartner et al. 2018, eq. 4 and 5).
+
+    The original's defaults; its critic moves 5 times for each step of the generator, and 100 times in the first 25 steps
+    and in every 100th. Here the critic gets those moves beforehand, at once (`warm_up`).
+
+    Args:
+        sparsity: weight of the mean |M|; the larger, the less is changed.
+        bounded: draw tanh(x + M), which cannot leave the range of images, as the published code may.
+    """
+
+    name: ClassVar[str] = "additive"
+    summary: ClassVar[str] = "VA-GAN: what to add to a case so that a critic takes it for a control; unpaired"
+    cite: ClassVar[str] = "Baumgartner et al. 2018 (VA-GAN); Gulrajani et al. 2017 (WGAN-GP)"
+    not_negative: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.not_negative, "sparsity")
+    sparsity: float = 100.0
+    bounded: bool = False
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """The map's U-Net with batch norm, and a critic without norm."""
+        widths = [self.width << level for level in range(LEVELS)]
+        return nn.ModuleDict(
+            {
+                "generator": UNet(shape, out=shape[0], widths=widths),
+                "critic": MeanCritic(shape, width=self.critic_width),
+            }
+        )
+
+    def moves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x + M(x), and sparsity times the mean |M|."""
+        added = self.net_["generator"](x)
+        moved = torch.tanh(x + added) if self.bounded else x + added
+        return moved, self.sparsity * added.flatten(1).abs().mean(1)
+
+    def counterfactual(self, x: Tensor) -> Explanation:
+        """x + M(x)."""
+        return drawn(x, self.moves(x)[0])

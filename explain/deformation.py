@@ -1,0 +1,62 @@
+"""DeFI-GAN: how a case must be deformed so that a critic takes it for a control (Bigolin Lanfredi et al. 2020)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from anomaly.nets.critics import MeanCritic
+from anomaly.nets.unet import UNet
+from explain.additive import LEVELS, CriticisedExplainer
+from explain.base import Explanation
+from explain.fields import folded_share, integrate, length, roughness, warp
+from explain.trained import drawn
+
+
+@dataclass(kw_only=True)
+class Deformation(CriticisedExplainer):
+    """The image displaced by a field that a generator draws, x'(p) = x(p + phi(p)); nothing is painted, all moves.
+
+    The field costs the roughness of Bigolin Lanfredi et al. 2020 (section 2.2). Diagnostics: "displacement", the mean
+    length of the field in pixels, and "folded", the share of pixels where it folds space over itself.
+
+    Args:
+        smoothness: weight of the roughness; the paper takes 25 on its toy images and 10 on brains.
+        reach: displacement that an output of 1 stands for, as a share of the smallest side: about what is expected.
+        diffeomorphic: take the output for a velocity, integrated by scaling and squaring, so that space cannot fold.
+    """
+
+    name: ClassVar[str] = "deformation"
+    summary: ClassVar[str] = "DeFI-GAN: how to deform a case so that a critic takes it for a control; unpaired"
+    cite: ClassVar[str] = "Bigolin Lanfredi et al. 2020 (DeFI-GAN); diffeomorphic: Arsigny et al. 2006"
+    positive: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.positive, "reach")
+    not_negative: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.not_negative, "smoothness")
+    smoothness: float = 25.0
+    reach: float = 0.05
+    diffeomorphic: bool = False
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """The field's U-Net with batch norm, and a critic without norm."""
+        widths = [self.width << level for level in range(LEVELS)]
+        return nn.ModuleDict(
+            {
+                "generator": UNet(shape, out=len(shape) - 1, widths=widths),
+                "critic": MeanCritic(shape, width=self.critic_width),
+            }
+        )
+
+    def field(self, x: Tensor) -> Tensor:
+        """phi(x) (N, dims, *space), in pixels."""
+        given = self.net_["generator"](x).float() * (self.reach * min(x.shape[2:]))
+        return integrate(given) if self.diffeomorphic else given
+
+    def moves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x(p + phi(p)), and smoothness times the roughness of phi."""
+        field = self.field(x)
+        return warp(x, field), self.smoothness * roughness(field)
+
+    def counterfactual(self, x: Tensor) -> Explanation:
+        """x(p + phi(p)), with phi."""
+        field = self.field(x)
+        moved = length(field).flatten(1).mean(1)
+        return drawn(x, warp(x, field), field, displacement=moved, folded=folded_share(field))
