@@ -1,7 +1,6 @@
 """From a folder of normal images to a run: read once, split by subject, train, calibrate, write down."""
 
 import dataclasses
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -16,20 +15,21 @@ from anomaly.caching import CachedImages, cache_images
 from anomaly.calibration import Calibration
 from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, read_cohort, split
 from anomaly.detectors import Detector
-from anomaly.errors import AnomalyError, RunError
+from anomaly.errors import AnomalyError
+from anomaly.facts import read_facts
 from anomaly.files import write_whole
 from anomaly.journal import Journal
 from anomaly.machine import Machine
 from anomaly.methods import code_of, create
 from anomaly.moments import Moments
+from anomaly.plans import claim, refuse_changes
 from anomaly.preprocessing import Preprocessing
 from anomaly.previews import model_card, preview
-from anomaly.run import COHORT, Run, read_facts, write_run
-from anomaly.watching import CURVES, SAMPLES, Watch, draw_curves
+from anomaly.run import COHORT, Run, write_run
+from anomaly.watching import Watch, draw_curves
 
 logger = logging.getLogger(__name__)
 FEWEST_FOR_5_PERCENT = 19
-DRAFT = {"checkpoint", "training.csv", "errors.csv", SAMPLES, CURVES}
 
 
 def learn(
@@ -91,9 +91,9 @@ def learn(
             precision=machine.precision, processes=machine.processes * machine.nodes,
         )  # fmt: skip
         if finished:
-            _refuse_changes(out, read_facts(out), plan)
+            refuse_changes(out, read_facts(out), plan)
             return
-        _claim(out, plan, resume)
+        claim(out, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
         cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
@@ -164,38 +164,3 @@ def calibrated(detector: Detector, images: CachedImages) -> Calibration:
             calibration.people, 1 / (calibration.people + 1),
         )  # fmt: skip
     return calibration
-
-
-def _claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
-    """Make the run folder ours, or say why it cannot be."""
-    started = any((out / "checkpoint").glob("[0-9]*"))
-    if (out / "run.json").exists():
-        raise RunError(f"{out} already holds a trained run; choose another --out, or remove it")
-    if started and not resume:
-        raise RunError(f"{out} holds an unfinished training; add --resume to go on, or remove it")
-    path = out / "checkpoint" / "plan.json"
-    if not path.exists() and out.exists() and any(each.name not in DRAFT for each in out.iterdir()):
-        raise RunError(f"{out} is not empty and holds no training; choose another --out")
-    if started:
-        _refuse_changes(out, json.loads(path.read_text()), plan)
-        return
-    shutil.rmtree(path.parent, ignore_errors=True)
-    path.parent.mkdir(parents=True)
-    write_whole(path, json.dumps(plan, indent=1))
-
-
-def _refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    changed = _changes(before, json.loads(json.dumps(now)))
-    if changed:
-        raise RunError(f"{out} was begun with other settings ({'; '.join(changed)}); give the same, or another --out")
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    changed = []
-    for name, value in now.items():
-        old = before.get(name)
-        if isinstance(value, dict) and isinstance(old, dict):
-            changed += _changes(old, value)
-        elif value != old:
-            changed.append(f"{name} was {old}, now {value}")
-    return changed

@@ -91,13 +91,13 @@ class Preprocessing:
         within = np.logical_and.reduce(np.meshgrid(*covered(matrix, image.space, grid), indexing="ij"))
         values = np.stack([resample(one, matrix, grid, smooth=True) for one in source])
         mask = FOREGROUNDS[self.foreground](values.mean(axis=0), within)
-        pixels = _scaled(self, image, values, mask & within)
+        pixels, unit = _scaled(self, image, values, mask & within)
         pixels[:, ~within] = pixels[:, within].min() if self.intensity == "none" else -1
         pixels[:, ~mask] = -1
         if sliced is None:
-            return Prepared(pixels[None], mask[None, None], matrix, image.space, None)
+            return Prepared(pixels[None], mask[None, None], matrix, image.space, None, unit)
         pixels, mask = np.moveaxis(pixels, sliced + 1, 0), np.moveaxis(mask, sliced, 0)
-        return Prepared(np.ascontiguousarray(pixels), mask[:, None], matrix, image.space, sliced)
+        return Prepared(np.ascontiguousarray(pixels), mask[:, None], matrix, image.space, sliced, unit)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Prepared:
     foreground: (S, 1, *size) bool; all True unless a foreground was asked for.
     matrix: homogeneous, index on the prepared grid (before slicing) to index on the source grid; whole
         numbers are centres of pixels. source: the space of the image. sliced: the axis the slices follow.
+    unit: (C,), the intensity in the source that a difference of 1 in `pixels` stands for.
     """
 
     pixels: np.ndarray
@@ -116,6 +117,7 @@ class Prepared:
     matrix: np.ndarray
     source: tuple[int, ...]
     sliced: int | None
+    unit: np.ndarray
 
     def restore(self, maps: np.ndarray) -> np.ndarray:
         """Bring maps (S, 1, *size) back onto the source grid (*space), float32, by linear interpolation.
@@ -254,15 +256,20 @@ def _resize(count: np.ndarray, voxel: np.ndarray, size: np.ndarray, spacing: np.
     return count / size
 
 
-def _scaled(settings: Preprocessing, image: Image, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Map values (C, *grid) to [-1, 1] by the bounds of those within the mask."""
+def _scaled(
+    settings: Preprocessing, image: Image, values: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Map values (C, *grid) to [-1, 1] by the bounds of those within the mask; and half their distance (C,)."""
+    unit = np.ones(len(values))
     if settings.intensity == "none":
-        return values
+        return values, unit
     colours = len(values) == 3 and image.kind in ("picture", "dicom")
-    for part in [values] if colours else values:
+    for channels in [slice(None)] if colours else [slice(c, c + 1) for c in range(len(values))]:
+        part = values[channels]
         low, high = BOUNDS[settings.intensity](settings, image, part[..., mask])
         part[...] = np.clip((part - low) * (2 / (high - low)) - 1, -1, 1)
-    return values
+        unit[channels] = (high - low) / 2
+    return values, unit
 
 
 def _percentile(settings: Preprocessing, image: Image, values: np.ndarray) -> tuple[float, float]:

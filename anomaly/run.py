@@ -1,12 +1,7 @@
 """The folder a training leaves behind: written last, checked first, and nothing in it is code."""
 
-import hashlib
-import json
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,14 +13,12 @@ from anomaly.batches import chunks
 from anomaly.calibration import Calibration
 from anomaly.detectors import Detector, Score
 from anomaly.errors import RunError
-from anomaly.files import sha256_of, write_whole
+from anomaly.facts import DETECTOR, expect, kind_of, read_facts, verify, write_facts
 from anomaly.methods import code_of, find
 from anomaly.preprocessing import Preprocessing
 
-FORMAT = 1
 WEIGHTS, CALIBRATION, COHORT = "weights.safetensors", "calibration.safetensors", "cohort.csv"
 CHECKED = (WEIGHTS, CALIBRATION, COHORT)
-PACKAGES = ("anomaly-explain", "torch", "numpy", "lightning-fabric")
 
 
 @dataclass(frozen=True)
@@ -80,13 +73,9 @@ class Run:
         """
         folder = Path(folder)
         facts = read_facts(folder)
+        expect(folder, facts, DETECTOR)
         name = _method_of(facts, method, folder)
-        for file, expected in facts["files"].items():
-            path = folder / file
-            if not path.is_file():
-                raise RunError(f"{folder} lacks {file}; copy the whole run folder, or train again")
-            if sha256_of(path) != expected:
-                raise RunError(f"{path} was changed or cut short after training; copy it again, or train again")
+        verify(folder, facts)
         detector = find(name).load(folder / WEIGHTS, torch_device(device))
         preprocessing = Preprocessing(**facts["preprocessing"])
         return cls(folder, facts, detector, preprocessing, Calibration.load(folder / CALIBRATION))
@@ -97,14 +86,15 @@ def describe(folder: Path | str) -> str:
     facts = read_facts(Path(folder))
     data, settings = facts["data"], ", ".join(f"{k}={v}" for k, v in facts["settings"].items())
     split = ", ".join(f"{count} to {part}" for part, count in data["split"].items())
+    whose = "normals" if kind_of(facts) == DETECTOR else "learned"
     lines = {
         "run": str(folder),
         "method": f"{facts['method']}({settings})",
         "trained": f"{facts['created']} on {facts['machine']['device']}, seed {facts['seed']}",
-        "normals": f"{data['images']} images of {data['subjects']} subjects: {split}",
+        whose: f"{data['images']} images of {data['subjects']} subjects: {split}",
         "subjects": f"from {data['subjects_from']}",
         "images": ", ".join(f"{k} {v}" for k, v in facts["preprocessing"].items() if v is not None),
-        "smallest p": f"{1 / (data['calibration_subjects'] + 1):.4g}",
+        **({"smallest p": f"{1 / (data['calibration_subjects'] + 1):.4g}"} if "calibration_subjects" in data else {}),
         "versions": ", ".join(f"{k} {v}" for k, v in facts["versions"].items()),
     }
     return "\n".join(f"{name:<11}{value}" for name, value in lines.items())
@@ -133,37 +123,8 @@ def write_run(
     """
     detector.save(folder / WEIGHTS)
     calibration.save(folder / CALIBRATION)
-    facts: dict[str, Any] = {
-        "format": FORMAT,
-        **plan,
-        "code": code,
-        "shape": list(detector.shape_),
-        "data": data,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"device": device, "system": platform.platform(), "python": platform.python_version()},
-        "versions": {package: _version(package) for package in PACKAGES},
-        "files": {name: sha256_of(folder / name) for name in CHECKED},
-    }
-    write_whole(folder / "run.json", json.dumps({**facts, "checksum": _checksum(facts)}, indent=1) + "\n")
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """What `run.json` says, after its own checksum and format were checked."""
-    path = folder / "run.json"
-    if not path.is_file():
-        unfinished = (folder / "checkpoint").is_dir()
-        hint = "its training is unfinished; go on with --resume" if unfinished else "give a folder made by train"
-        raise RunError(f"{folder} holds no run.json: {hint}")
-    try:
-        facts: dict[str, Any] = json.loads(path.read_text())
-        checksum, form = facts.pop("checksum", None), facts.get("format")
-    except (ValueError, AttributeError, TypeError) as error:
-        raise RunError(f"{path} is not readable ({error}); copy the run again, or train again") from error
-    if form != FORMAT:
-        raise RunError(f"{path} has format {form}, this version reads {FORMAT}; use the version that wrote it")
-    if checksum != _checksum(facts):
-        raise RunError(f"{path} was edited after training; restore it, or train again with the settings you want")
-    return facts
+    facts = {**plan, "code": code, "shape": list(detector.shape_), "data": data}
+    write_facts(folder, facts, device=device, checked=CHECKED)
 
 
 def torch_device(device: str) -> torch.device:
@@ -191,14 +152,3 @@ def _method_of(facts: dict[str, Any], method: str | None, folder: Path) -> str:
     if given is None or given["sha256"] != code["sha256"]:
         raise RunError(f"{method} is not the file that {folder} was trained with (sha256 {code['sha256'][:12]}...)")
     return method
-
-
-def _checksum(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from anomaly.cohort import TELL_APART, check_disjoint, read_cohort
 from anomaly.ensemble import Ensemble, Verdict
-from anomaly.errors import AnomalyError, CohortError, RunError, UnreadableImage
+from anomaly.errors import AnomalyError, CohortError, UnreadableImage
 from anomaly.images import Image, read
 from anomaly.machine import one_core_left
 from anomaly.maps import write_heatmaps
@@ -22,7 +22,7 @@ from anomaly.preprocessing import Prepared
 from anomaly.progress import progress
 from anomaly.run import Run
 from anomaly.streams import ordered
-from anomaly.tables import ScoreTable
+from anomaly.tables import SCORES, GrowingTable
 
 logger = logging.getLogger(__name__)
 BATCH = 32
@@ -127,15 +127,9 @@ def score(
         "shards": shard[1],
         "allow_overlap": allow_overlap,
     }
-    table = ScoreTable(out, settings=settings, columns=ensemble.columns, shard=shard)
+    table = GrowingTable(SCORES, out, settings=settings, columns=ensemble.columns, shard=shard)
     rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")
-    for row in rows:
-        if table.done.get(row["id"], row["path"]) != row["path"]:
-            raise RunError(
-                f"{table.path} holds the score of {table.done[row['id']]} as {row['id']}, which now is {row['path']}; "
-                "choose another --out"
-            )
-    left = [row for row in rows if row["id"] not in table.done]
+    left = table.left(rows)
     writing = partial(_finish, folder=out, alpha=alpha, heatmaps=heatmaps)
     workers = workers or os.cpu_count() or 1
     with (

@@ -1,9 +1,10 @@
-"""`scores.csv` and `errors.csv`, appended row by row so that a stopped scoring goes on where it was."""
+"""Tables appended row by row, so that a stopped call goes on where it was: `scores.csv` and its like, `errors.csv`."""
 
 import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -11,36 +12,64 @@ from typing import Any, Self, TextIO
 from anomaly.errors import RunError
 from anomaly.files import write_whole
 
-FIRST = ("id", "subject", "path", "value", "z", "p_value", "flagged", "heatmap")
 ERRORS = ("id", "path", "error")
 INFORMATION = ("runs",)
 """Settings that may differ between calls: a run folder that was moved holds the same weights."""
 
 
-class ScoreTable:
-    """The tables of one scoring, or of one shard of it, in a folder.
-
-    Opening it reads what an earlier call left: a last line cut short is dropped, and so is a row whose heatmap is
-    gone, to be scored again.
+@dataclass(frozen=True)
+class Form:
+    """What a table is called and begins with.
 
     Args:
+        stem: of its file, STEM.csv.
+        facts: the file that holds the settings all rows share.
+        first: its first columns; id and path are among them.
+        files: the column that names files in the folder, with semicolons between.
+    """
+
+    stem: str
+    facts: str
+    first: tuple[str, ...]
+    files: str
+
+
+SCORES = Form(
+    "scores", "score.json", ("id", "subject", "path", "value", "z", "p_value", "flagged", "heatmap"), "heatmap"
+)
+
+
+class GrowingTable:
+    """The tables of one call, or of one shard of it, in a folder.
+
+    Opening it reads what an earlier call left: a last line cut short is dropped, and so is a row one of whose files is
+    gone, to be made again.
+
+    Args:
+        form: which table.
         folder: gets the tables; made if it is not there.
         settings: what all rows of a table must share (runs, alpha, heatmaps).
         columns: names of the columns behind the usual ones.
         shard: (i, N). Only the first shard's table has a header, so `cat` in the order of names joins them.
 
     Raises:
-        RunError: the folder holds scores made with other settings, or a table that cannot be continued.
+        RunError: the folder holds rows made with other settings, or a table that cannot be continued.
     """
 
     def __init__(
-        self, folder: Path, *, settings: Mapping[str, Any], columns: Sequence[str], shard: tuple[int, int]
+        self,
+        form: Form,
+        folder: Path,
+        *,
+        settings: Mapping[str, Any],
+        columns: Sequence[str],
+        shard: tuple[int, int] = (1, 1),
     ) -> None:
-        self.folder, self.columns = folder, (*FIRST, *columns)
+        self.form, self.folder, self.columns = form, folder, (*form.first, *columns)
         which, shards = shard
         width = len(str(shards))
         suffix = "" if shards == 1 else f"-{which:0{width}d}-of-{shards}"
-        self.path, self.errors = folder / f"scores{suffix}.csv", folder / f"errors{suffix}.csv"
+        self.path, self.errors = folder / f"{form.stem}{suffix}.csv", folder / f"errors{suffix}.csv"
         self._headed, self._joined = which == 1, shards > 1
         self.added, self.failed = 0, 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,12 +77,26 @@ class ScoreTable:
         kept = self._kept()
         self.done = {row["id"]: row["path"] for row in kept}
         self._rewrite(kept)
-        self._scores: TextIO | None = None
+        self._rows: TextIO | None = None
         self._errors: TextIO | None = None
+
+    def left(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The images that are not in the table yet.
+
+        Raises:
+            RunError: an id stands there for another image.
+        """
+        for row in rows:
+            if self.done.get(row["id"], row["path"]) != row["path"]:
+                raise RunError(
+                    f"{self.path} has {self.done[row['id']]} as {row['id']}, which now is {row['path']}; "
+                    "choose another --out"
+                )
+        return [row for row in rows if row["id"] not in self.done]
 
     def __enter__(self) -> Self:
         self.errors.unlink(missing_ok=True)
-        self._scores = self.path.open("a", newline="", encoding="utf-8")
+        self._rows = self.path.open("a", newline="", encoding="utf-8")
         if self._headed and self._joined:  # even without errors of its own it heads those of the other shards
             self._add_errors([])
         return self
@@ -61,17 +104,17 @@ class ScoreTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for stream in (self._scores, self._errors):
+        for stream in (self._rows, self._errors):
             if stream is not None:
                 stream.close()
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; those with an `error` go to the other table."""
-        assert self._scores is not None
+        assert self._rows is not None
         fine = [row for row in rows if "error" not in row]
         bad = [row for row in rows if "error" in row]
-        csv.DictWriter(self._scores, self.columns).writerows(fine)
-        self._scores.flush()
+        csv.DictWriter(self._rows, self.columns).writerows(fine)
+        self._rows.flush()
         if bad:
             self._add_errors(bad)
         self.added += len(fine)
@@ -86,14 +129,14 @@ class ScoreTable:
         self._errors.flush()
 
     def _agree(self, settings: Mapping[str, Any]) -> None:
-        path = self.folder / "score.json"
+        path = self.folder / self.form.facts
         if path.exists():
             before = _settings(path)
             changed = [name for name in settings if name not in INFORMATION and settings[name] != before.get(name)]
             if changed:
                 told = [_told(name, before.get(name), settings[name]) for name in changed]
                 raise RunError(
-                    f"{self.folder} holds scores made with another {' and '.join(told)}; choose another --out"
+                    f"{self.folder} holds {self.form.stem} made with another {' and '.join(told)}; choose another --out"
                 )
         else:
             write_whole(path, json.dumps(dict(settings), indent=1) + "\n")
@@ -112,7 +155,7 @@ class ScoreTable:
     def _is_whole(self, row: Mapping[str, str]) -> bool:
         if any(row.get(name) is None for name in self.columns):
             return False
-        return all((self.folder / name).exists() for name in row["heatmap"].split(";") if name)
+        return all((self.folder / name).exists() for name in row[self.form.files].split(";") if name)
 
     def _rewrite(self, rows: Sequence[Mapping[str, str]]) -> None:
         stream = io.StringIO(newline="")

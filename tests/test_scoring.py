@@ -355,7 +355,7 @@ def test_a_folder_with_scores_of_another_run_or_limit_is_refused(runs, images, t
 def test_scores_of_other_images_with_the_same_names_are_not_taken_for_theirs(run, images, tmp_path):
     others = shutil.copytree(images, tmp_path / "others")
     score(run, images, tmp_path / "out", **PLAIN)
-    with pytest.raises(RunError, match=r"holds the score of .*i000.png as i000, which now is .*others.*; choose"):
+    with pytest.raises(RunError, match=r"has .*i000.png as i000, which now is .*others.*; choose"):
         score(run, others, tmp_path / "out", **PLAIN)
 
 

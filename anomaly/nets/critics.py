@@ -8,7 +8,6 @@ from anomaly.nets.layers import CONVOLUTION
 from anomaly.nets.pyramid import INSTANCE_NORM, ConvolutionThenHalve, initialise
 from anomaly.nets.unet import halvings, pad_to
 
-
 GROUPS = (1, 1, 2, 2, 3)
 """Convolutions at each size, from the full one down."""
 
@@ -49,7 +48,8 @@ class MeanCritic(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """(N, 16 w), the mean over the image of the last layer but one."""
-        return self.trunk(pad_to(x, self.multiples)).flatten(2).mean(2)  # type: ignore[no-any-return]
+        seen: Tensor = self.trunk(pad_to(x, self.multiples))
+        return seen.flatten(2).mean(2)
 
     def forward(self, x: Tensor) -> Tensor:
         """D(x) (N,)."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def _after(self, channels: int) -> list[nn.Module]:
-        norms = {"batch": BATCH_NORM, "instance": INSTANCE_NORM}
+        norms: dict[str, Any] = {"batch": BATCH_NORM, "instance": INSTANCE_NORM}
         rectifier = nn.ReLU(inplace=True)
         return [norms[self.norm][self.dims](channels, affine=True), rectifier] if self.norm in norms else [rectifier]
 
