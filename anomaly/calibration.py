@@ -38,6 +38,11 @@ class Calibration:
         """Values on the scale of a standard normal among normals; see `normal_score`."""
         return normal_score(self.values, values, self.weights)
 
+    def bound(self, alpha: float) -> float:
+        """The highest value among the held-out normals that is not flagged at alpha."""
+        values = np.unique(self.values)
+        return float(values[self.p_value(values) > alpha].max(initial=values[0]))
+
     @cached_property
     def weights(self) -> np.ndarray:
         """One over the number of images of each case's subject, so that every subject counts once."""

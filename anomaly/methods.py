@@ -10,31 +10,42 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, TypeVar
 
 from anomaly.detectors import DETECTORS, Detector
 from anomaly.errors import AnomalyError
 from anomaly.files import sha256_of
 
+Method = TypeVar("Method")
+
 
 def find(method: str) -> type[Detector]:
-    """The class of a method: one of `DETECTORS` by name, or a user's own as `FILE.py:CLASS`.
+    """The class of a detector: one of `DETECTORS` by name, or a user's own as `FILE.py:CLASS`.
 
     Raises:
         AnomalyError: no such method; or the file or the class in it cannot be used.
     """
+    return find_among(DETECTORS, Detector, method)  # type: ignore[type-abstract]
+
+
+def find_among(methods: Mapping[str, type[Method]], base: type[Method], method: str) -> type[Method]:
+    """The same among other methods, where a user's own must be a `base`."""
     if ":" in method:
-        return _own(method)
-    if method not in DETECTORS:
-        near = difflib.get_close_matches(method, DETECTORS, n=1)
+        return _own(method, base)
+    if method not in methods:
+        near = difflib.get_close_matches(method, methods, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise AnomalyError(f"method {method!r} is unknown; {hint}there are {', '.join(DETECTORS)}, or FILE.py:CLASS")
-    return DETECTORS[method]
+        raise AnomalyError(f"method {method!r} is unknown; {hint}there are {', '.join(methods)}, or FILE.py:CLASS")
+    return methods[method]
 
 
 def create(method: str, settings: Mapping[str, Any] | None = None) -> Detector:
     """A detector by the name of its method, with settings checked against its fields."""
-    cls = find(method)
+    return make(find(method), settings)
+
+
+def make(cls: type[Method], settings: Mapping[str, Any] | None = None) -> Method:
+    """An object of a method's class, with settings checked against its fields."""
     return cls(**_checked(cls, dict(settings or {})))
 
 
@@ -52,8 +63,8 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def _checked(cls: type[Detector], settings: dict[str, Any]) -> dict[str, Any]:
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+def _checked(cls: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init and f.repr}
     for name, value in settings.items():
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
@@ -76,7 +87,7 @@ class _FromSource(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def _own(method: str) -> type[Detector]:
+def _own(method: str, base: type[Method]) -> type[Method]:
     place, _, name = method.rpartition(":")
     path = Path(place)
     if not path.is_file():
@@ -94,10 +105,10 @@ def _own(method: str) -> type[Detector]:
         del sys.modules[spec.name]
         raise AnomalyError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     cls = getattr(module, name, None)
-    if not (inspect.isclass(cls) and issubclass(cls, Detector) and "__dataclass_fields__" in vars(cls)):
-        raise AnomalyError(f"{path} holds no class {name!r} that is a dataclass and a Detector")
+    if not (inspect.isclass(cls) and issubclass(cls, base) and "__dataclass_fields__" in vars(cls)):
+        raise AnomalyError(f"{path} holds no class {name!r} that is a dataclass and a {base.__name__}")
     if "name" not in vars(cls):  # one inherited would let files of both be mixed up
-        cls.name = name
+        cls.name = name  # type: ignore[attr-defined]
     return cls
 
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +14,10 @@ import pandas as pd
 
 from anomaly.cohort import TELL_APART, check_disjoint, read_cohort
 from anomaly.ensemble import Ensemble, Verdict
-from anomaly.errors import AnomalyError, CohortError, UnreadableImage
-from anomaly.images import Image, read
+from anomaly.errors import AnomalyError, CohortError
+from anomaly.intake import AHEAD, Ready, intake
 from anomaly.machine import one_core_left
 from anomaly.maps import write_heatmaps
-from anomaly.preprocessing import Prepared
 from anomaly.progress import progress
 from anomaly.run import Run
 from anomaly.streams import ordered
@@ -26,9 +25,6 @@ from anomaly.tables import SCORES, GrowingTable
 
 logger = logging.getLogger(__name__)
 BATCH = 32
-AHEAD = 4
-BATCH_BYTES = 64 * 2**20
-"""Images are read in smaller batches where they are large, so that memory stays bounded."""
 HEATMAPS = ("auto", "nifti", "png", "none")
 
 
@@ -49,16 +45,6 @@ class Scored:
     new: int
     before: int
     failed: int
-
-
-@dataclass(frozen=True)
-class Ready:
-    """An image read and prepared for every run, or the reason why not."""
-
-    row: Mapping[str, Any]
-    image: Image | None
-    prepared: tuple[Prepared, ...]
-    error: str = ""
 
 
 def score(
@@ -148,11 +134,7 @@ def score(
 def _judged(
     rows: Sequence[Mapping[str, Any]], ensemble: Ensemble, pool: ThreadPoolExecutor, batch: int
 ) -> Iterator[tuple[list[Ready], list[Verdict]]]:
-    """Read a batch ahead of the one being scored; one task reads a whole batch, since tasks cost time too."""
-    prepare = partial(_prepare, ensemble=ensemble)
-    batch = _fitting(batch, rows, prepare)
-    groups = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    for ready in ordered(pool, lambda group: [prepare(row) for row in group], groups, ahead=AHEAD):
+    for ready in intake(rows, ensemble.prepare, pool, batch):
         fine = [one for one in ready if not one.error]
         yield ready, ensemble.judge([one.prepared for one in fine]) if fine else []
 
@@ -171,25 +153,6 @@ def _refuse_overlap(run: Run, cohort: pd.DataFrame) -> None:
         )
 
 
-def _prepare(row: Mapping[str, Any], *, ensemble: Ensemble) -> Ready:
-    try:
-        image = read(Path(row["path"]))
-        return Ready(row, image, ensemble.prepare(image))
-    except UnreadableImage as error:
-        return Ready(row, None, (), str(error))
-
-
-def _fitting(batch: int, rows: Sequence[Mapping[str, Any]], prepare: Callable[[Mapping[str, Any]], Ready]) -> int:
-    """The batch, or less where the first readable image says that so many would be too large."""
-    for row in rows:
-        ready = prepare(row)
-        if ready.image is not None:
-            shared = {id(one): one.pixels.nbytes for one in ready.prepared}
-            size = ready.image.pixels.nbytes + sum(shared.values())
-            return max(1, min(batch, BATCH_BYTES // size))
-    return batch
-
-
 def _finish(
     ready: Sequence[Ready], verdicts: Sequence[Verdict], *, folder: Path, alpha: float, heatmaps: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -197,7 +160,7 @@ def _finish(
     told = iter(verdicts)
     rows: list[dict[str, Any]] = []
     for one in ready:
-        about = {"id": one.row["id"], "subject": one.row["subject"], "path": one.row["path"]}
+        about = one.about
         if one.image is None:
             rows.append({**about, "error": one.error})
             continue

@@ -94,8 +94,8 @@ class CriticisedExplainer(TrainedExplainer):
 class Additive(CriticisedExplainer):
     """The image plus a map that a generator draws, x' = x + M(x), kept small (Baumgartner et al. 2018, eq. 4 and 5).
 
-    The original's defaults; its critic moves 5 times for each step of the generator, and 100 times in the first 25 steps
-    and in every 100th. Here the critic gets those moves beforehand, at once (`warm_up`).
+    Defaults are the original's, whose critic moves 5 times in each step of the generator, and 100 times in the first 25
+    and in every 100th. Here the critic gets such moves beforehand, at once (`warm_up`).
 
     Args:
         sparsity: weight of the mean |M|; the larger, the less is changed.

@@ -63,8 +63,8 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
 def integrate(velocity: Tensor, steps: int = 7) -> Tensor:
     """The displacement after following a steady velocity for one unit of time, by scaling and squaring.
 
-    The velocity is divided by 2^steps, and the field it gives is composed with itself `steps` times (Arsigny et al.
-    2006, algorithm 2). Smooth velocities give fields that do not fold; integrate(-velocity) is the inverse.
+    The velocity is divided by 2^steps, and that small displacement composed with itself `steps` times (Arsigny et al.
+    2006). Smooth velocities give fields that do not fold; integrate(-velocity) is the inverse.
     """
     field = _precise(velocity) / 2**steps
     for _ in range(steps):
@@ -91,7 +91,7 @@ def inverse_consistency(field: Tensor, inverse: Tensor) -> Tensor:
 
 
 def jacobian_determinant(field: Tensor) -> Tensor:
-    """Local volume, (N, *space): above 1 what is fetched covers more than its pixel, 0 or below the field folds.
+    """How much volume each pixel fetches, (N, *space): 1 where nothing changes, 0 or below where the field folds.
 
     The determinant of I + d field / d p, by central differences, one-sided at the edges, 0 along an axis of length 1.
     Folds that alternate from pixel to pixel escape central differences.
@@ -108,7 +108,7 @@ def jacobian_determinant(field: Tensor) -> Tensor:
 def log_jacobian(field: Tensor) -> Tensor:
     """Natural logarithm of the determinant, (N, 1, *space): 0 where volume is kept; no lower than log `SMALLEST`.
 
-    Positive where the moved image shows more of the original than fits, so where things became smaller.
+    Positive where a pixel fetches more than its own volume: there things became smaller.
     """
     return jacobian_determinant(field).clamp_min(SMALLEST).log()[:, None]
 
@@ -139,8 +139,8 @@ def roughness(field: Tensor) -> Tensor:
 def bending(field: Tensor) -> Tensor:
     """How much a field bends, (N,): its squared second differences, which are 0 for every affine field.
 
-    The sum over components and pairs of axes of the mean square, the mixed ones twice (Rueckert et al. 1999,
-    equation 8). In squared pixels a pixel^4; nothing is said of what lies outside, unlike in `roughness`.
+    The mean squares are summed over components and pairs of axes, mixed ones counted twice (Rueckert et al. 1999).
+    Only differences within the image count, so nothing is held at its edges, unlike in `roughness`.
     """
     phi = _precise(field)
     total = phi.new_zeros(len(phi))

@@ -36,6 +36,7 @@ class TrainedExplainer(Learned, Explainer):
 
     kind: ClassVar[str] = "explainer"
     paired: ClassVar[bool] = False
+    takes_target: ClassVar[bool] = False
     positive: ClassVar[tuple[str, ...]] = ("steps", "batch", "lr")
     steps: int = 1000
     batch: int = 32

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from anomaly import demonstration, scoring
+from anomaly import demonstration, intake, scoring
 from anomaly.demonstration import demo
 from anomaly.run import Run
 
@@ -41,8 +41,8 @@ def test_a_second_demonstration_does_only_what_is_missing(short, tmp_path, monke
     (tmp_path / "scores" / scores["heatmap"][3]).unlink()
     kept = {**untouched(tmp_path / "run"), **untouched(tmp_path / "scores" / "heatmaps")}
     read = []
-    original = scoring.read
-    monkeypatch.setattr(scoring, "read", lambda path: read.append(path) or original(path))
+    original = intake.read
+    monkeypatch.setattr(intake, "read", lambda path: read.append(path) or original(path))
     assert demo(tmp_path, steps=5) == page
     assert set(map(str, read)) == {scores["path"][3]}
     now = {**untouched(tmp_path / "run"), **untouched(tmp_path / "scores" / "heatmaps")}

@@ -18,7 +18,7 @@ import pytest
 from cohorts import FLAT, SIDE, SOLID, broken, call, pictures, table, trained, volumes
 from scipy import stats
 
-from anomaly import scoring
+from anomaly import intake, scoring
 from anomaly.calibration import conformal_p, normal_score
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images import read
@@ -511,8 +511,8 @@ def test_memory_does_not_grow_with_the_number_of_images(run, tmp_path, monkeypat
             most = max(most, len(alive))
         return image
 
-    original = scoring.read
-    monkeypatch.setattr(scoring, "read", read_and_count)
+    original = intake.read
+    monkeypatch.setattr(intake, "read", read_and_count)
     # Writing is what is slow, so that results pile up if anything lets them.
     monkeypatch.setattr(scoring, "write_heatmaps", lambda *arguments: time.sleep(0.004) or [])
     assert (
@@ -534,7 +534,7 @@ def test_large_images_are_taken_a_few_at_a_time(run, images, tmp_path, monkeypat
     original = scoring.Ensemble.judge
     monkeypatch.setattr(scoring.Ensemble, "judge", judge)
     one = 2 * 4 * SIDE * SIDE  # float32, once as stored and once prepared
-    monkeypatch.setattr(scoring, "BATCH_BYTES", 3 * one)
+    monkeypatch.setattr(intake, "BATCH_BYTES", 3 * one)
     score(run, images, tmp_path, **PLAIN)
     assert sizes == [3, 3, 3, 2]
 
