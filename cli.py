@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from anomaly import exits, options
+from explain.commands import commands as explain
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -24,6 +25,7 @@ commands = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+commands.add_typer(explain, name="explain")
 
 
 def app() -> None:
@@ -71,45 +73,37 @@ def train(
     method: Annotated[str, typer.Option(help="See `anomaly methods`; or FILE.py:CLASS.")] = "autoencoder",
     set_: options.Settings = None,
     steps: Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)] = None,
-    dims: Annotated[int, typer.Option(help="2 (pictures, or volumes slice by slice) or 3 (volumes).")] = 2,
-    size: Annotated[str, typer.Option(help="Pixels a side, as 64 or 64,96; 0 keeps each image's own.")] = "64",
-    fit: Annotated[str, typer.Option(help="How an image comes to that size: pad, resize or crop.")] = "pad",
-    spacing: Annotated[str | None, typer.Option(help="Millimetres a pixel, as 1 or 1,1,2.")] = None,
-    orientation: Annotated[str, typer.Option(help="Axes of volumes, as RAS; or keep.")] = "RAS",
-    slices: Annotated[str, typer.Option(help="With --dims 2 on volumes: axial, sagittal, coronal.")] = "axial",
-    intensity: Annotated[
-        str, typer.Option(help="What becomes black and white: percentile, range, window, zscore, none.")
-    ] = "percentile",
-    window: Annotated[str | None, typer.Option(help="LOW,HIGH for --intensity window, as -1000,400.")] = None,
-    foreground: Annotated[str, typer.Option(help="none, or otsu to blacken the background.")] = "none",
-    channels: Annotated[int, typer.Option(help="Channels of the images: 1 grey, 3 colour.", min=1)] = 1,
+    dims: options.Dims = 2,
+    size: options.Size = "64",
+    fit: options.Fit = "pad",
+    spacing: options.Spacing = None,
+    orientation: options.Orientation = "RAS",
+    slices: options.Slices = "axial",
+    intensity: options.Intensity = "percentile",
+    window: options.Window = None,
+    foreground: options.Foreground = "none",
+    channels: options.Channels = 1,
     subject: options.Subject = None,
     subject_pattern: options.Pattern = None,
     where: options.Where = None,
     choose: Annotated[float, typer.Option(help="Share of subjects held out to stop and scale by.")] = 0.1,
     calibrate: Annotated[float, typer.Option(help="Share of subjects held out to calibrate by.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of weights, batches and noise.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where a stopped training stood.")] = False,
-    save_every: Annotated[int, typer.Option(help="Steps between two checkpoints.", min=1)] = 500,
+    seed: options.Seed = 0,
+    resume: options.Resume = False,
+    save_every: options.SaveEvery = 500,
     device: options.Device = "auto",
-    precision: Annotated[str, typer.Option(help="32, bf16 or 16.")] = "32",
-    processes: Annotated[int, typer.Option(help="Processes on this computer, one a GPU.", min=1)] = 1,
-    nodes: Annotated[int, typer.Option(help="Computers that take part.", min=1)] = 1,
+    precision: options.Precision = "32",
+    processes: options.Processes = 1,
+    nodes: options.Nodes = 1,
     workers: options.Workers = None,
 ) -> None:
     """Learn what normal looks like from images of normal people."""
+    given = locals()
     from anomaly.learning import learn
-    from anomaly.machine import Machine
     from anomaly.methods import parse_settings
-    from anomaly.preprocessing import Preprocessing
 
     settings = parse_settings(set_ or []) | ({} if steps is None else {"steps": steps})
-    preprocessing = Preprocessing(
-        dims=dims, size=options.numbers("size", size, int) if size != "0" else None, fit=fit,
-        spacing=options.numbers("spacing", spacing, float), orientation=orientation, slices=slices,
-        intensity=intensity, window=options.numbers("window", window, float), foreground=foreground, channels=channels,
-    )  # fmt: skip
-    machine = Machine(device=device, precision=precision, processes=processes, nodes=nodes)
+    preprocessing, machine = options.preprocessing(given), options.machine(given)
     run = learn(
         normals, out, method=method, settings=settings, preprocessing=preprocessing, subject=subject,
         subject_pattern=subject_pattern, where=options.conditions(where), choose=choose, calibrate=calibrate, seed=seed,

@@ -1,10 +1,16 @@
 """What the commands of the program have in common: options, and how their texts are read."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from anomaly.machine import Machine
+    from anomaly.preprocessing import Preprocessing
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for what is made.", metavar="DIR")]
 Subject = Annotated[str | None, typer.Option(help="Column that says whose image it is.", metavar="COLUMN")]
@@ -51,6 +57,43 @@ Settings = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images; one a core by default.", min=1)]
+
+Dims = Annotated[int, typer.Option(help="2 (pictures, or volumes slice by slice) or 3 (volumes).")]
+Size = Annotated[str, typer.Option(help="Pixels a side, as 64 or 64,96; 0 keeps each image's own.")]
+Fit = Annotated[str, typer.Option(help="How an image comes to that size: pad, resize or crop.")]
+Spacing = Annotated[str | None, typer.Option(help="Millimetres a pixel, as 1 or 1,1,2.")]
+Orientation = Annotated[str, typer.Option(help="Axes of volumes, as RAS; or keep.")]
+Slices = Annotated[str, typer.Option(help="With --dims 2 on volumes: axial, sagittal, coronal.")]
+Intensity = Annotated[str, typer.Option(help="What becomes black and white: percentile, range, window, zscore, none.")]
+Window = Annotated[str | None, typer.Option(help="LOW,HIGH for --intensity window, as -1000,400.")]
+Foreground = Annotated[str, typer.Option(help="none, or otsu to blacken the background.")]
+Channels = Annotated[int, typer.Option(help="Channels of the images: 1 grey, 3 colour.", min=1)]
+Seed = Annotated[int, typer.Option(help="Of weights, batches and noise.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on exactly where a stopped training stood.")]
+SaveEvery = Annotated[int, typer.Option(help="Steps between two checkpoints.", min=1)]
+Precision = Annotated[str, typer.Option(help="32, bf16 or 16.")]
+Processes = Annotated[int, typer.Option(help="Processes on this computer, one a GPU.", min=1)]
+Nodes = Annotated[int, typer.Option(help="Computers that take part.", min=1)]
+
+
+def preprocessing(given: Mapping[str, Any]) -> Preprocessing:
+    """How images are prepared, by the options of a command that trains."""
+    from anomaly.preprocessing import Preprocessing
+
+    names = ("dims", "fit", "orientation", "slices", "intensity", "foreground", "channels")
+    return Preprocessing(
+        size=numbers("size", given["size"], int) if given["size"] != "0" else None,
+        spacing=numbers("spacing", given["spacing"], float),
+        window=numbers("window", given["window"], float),
+        **{name: given[name] for name in names},
+    )
+
+
+def machine(given: Mapping[str, Any]) -> Machine:
+    """Where a training runs, by the options of a command that trains."""
+    from anomaly.machine import Machine
+
+    return Machine(**{name: given[name] for name in ("device", "precision", "processes", "nodes")})
 
 
 def numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:

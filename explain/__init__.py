@@ -8,14 +8,26 @@ from importlib import import_module
 from typing import Any
 
 _EXPLAINERS = {
+    "Additive": "explain.additive",
+    "Conditional": "explain.conditional",
+    "Targeted": "explain.targeted",
+    "Paired": "explain.paired",
+    "Deformation": "explain.deformation",
+    "DeepLift": "explain.attributions",
+    "GradCAM": "explain.attributions",
+    "GradientShap": "explain.attributions",
     "IntegratedGradients": "explain.attributions",
+    "Occlusion": "explain.attributions",
     "Saliency": "explain.attributions",
+    "SmoothGrad": "explain.attributions",
 }
 _PLACES = {
     **_EXPLAINERS,
     "Explainer": "explain.base",
     "Explanation": "explain.base",
     "Target": "explain.base",
+    "TrainedExplainer": "explain.trained",
+    "Classifier": "explain.classifier",
     "Association": "explain.association",
     "associate": "explain.association",
 }

@@ -1,0 +1,13 @@
+"""Attributions: what each pixel contributes to a target, from the target's gradients or by covering parts of the image.
+
+They draw no counterfactual. Captum does the work where it can. Channels are summed, so a map has one. Each image goes
+through the target by itself, never beside another, so that an explanation does not depend on its batch.
+"""
+
+from explain.attributions.deep_lift import DeepLift
+from explain.attributions.grad_cam import GradCAM
+from explain.attributions.gradients import Saliency, SmoothGrad
+from explain.attributions.occlusion import Occlusion
+from explain.attributions.paths import GradientShap, IntegratedGradients
+
+__all__ = ["DeepLift", "GradCAM", "GradientShap", "IntegratedGradients", "Occlusion", "Saliency", "SmoothGrad"]

@@ -1,0 +1,58 @@
+"""What the held-out images say of a training: how much is changed in cases and in controls, or the AUROC."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from anomaly.batches import chunks
+from anomaly.caching import CachedImages
+from anomaly.learned import Images
+from anomaly.statistics import auroc_interval
+from explain.classifier import Classifier
+from explain.pictures import limit_of
+from explain.sides import CASE, CHOOSE, CONTROL
+from explain.trained import TrainedExplainer
+
+SAMPLED = 64
+"""Images whose maps set the end of the colour scale."""
+
+
+def judged(learner: TrainedExplainer | Classifier, images: CachedImages) -> dict[str, Any]:
+    """Figures on the images held out, for `run.json` and the model card."""
+    controls, cases = (images.part(f"{CHOOSE} {side}") for side in (CONTROL, CASE))
+    if isinstance(learner, Classifier):
+        return _separation(learner, images, controls, cases)
+    of_cases, of_controls = changes(learner, cases), changes(learner, controls)
+    chosen = np.unique(np.linspace(0, len(cases) - 1, SAMPLED).round().astype(int))
+    maps = [learner.explain(x).map.cpu().numpy() for x in chunks(cases[chosen], learner.device)]
+    return {
+        "limit": limit_of(maps),
+        "change_in_cases": float(of_cases.mean()),
+        "change_in_controls": float(of_controls.mean()),
+    }
+
+
+def changes(explainer: TrainedExplainer, images: Images) -> np.ndarray:
+    """Mean |map| of each image (n,)."""
+    sizes = [explainer.explain(x).map.flatten(1).abs().mean(1) for x in chunks(images, explainer.device)]
+    return torch.cat(sizes).cpu().numpy()
+
+
+def _separation(
+    classifier: Classifier, images: CachedImages, controls: np.ndarray, cases: np.ndarray
+) -> dict[str, Any]:
+    """AUROC of the logit, an image of a volume's slices each, persons counted together."""
+    with torch.no_grad():
+        logits = [
+            torch.cat([classifier.logit(x) for x in chunks(side, classifier.device)]).float().cpu().numpy()
+            for side in (controls, cases)
+        ]
+    table = images.table
+    whose = [
+        np.repeat(table["subject"], table["slices"])[np.repeat(table["split"] == f"{CHOOSE} {side}", table["slices"])]
+        for side in (CONTROL, CASE)
+    ]
+    outcome = np.repeat([0, 1], [len(controls), len(cases)])
+    area = auroc_interval(outcome, np.concatenate(logits), np.concatenate(whose))
+    return {"auroc": area.value, "auroc_low": area.low, "auroc_high": area.high}

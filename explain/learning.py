@@ -1,0 +1,200 @@
+"""From cases and controls to a run: read once, split by subject, train an explainer or a classifier, write down."""
+
+import dataclasses
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.caching import CachedImages, cache_images
+from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint
+from anomaly.errors import AnomalyError
+from anomaly.facts import CLASSIFIER, EXPLAINER, read_facts, write_facts
+from anomaly.files import write_whole
+from anomaly.journal import Journal
+from anomaly.learned import Learned
+from anomaly.machine import Machine
+from anomaly.methods import code_of, make
+from anomaly.plans import claim, refuse_changes
+from anomaly.preprocessing import Preprocessing
+from anomaly.run import COHORT, WEIGHTS
+from anomaly.watching import Watch, draw_curves
+from explain.cards import model_card, preview
+from explain.classifier import Classifier
+from explain.judging import judged
+from explain.pairs import whole_pairs
+from explain.run import LearnedRun, TargetRun, find_explainer, open_target
+from explain.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides
+from explain.trained import TrainedExplainer
+
+logger = logging.getLogger(__name__)
+
+
+def learn(
+    sides: Sides,
+    out: Path | str,
+    *,
+    method: str = "additive",
+    settings: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    target: Path | str | None = None,
+    choose: float = 0.15,
+    seed: int = 0,
+    machine: Machine | None = None,
+    resume: bool = False,
+    save_every: int = 500,
+    workers: int | None = None,
+) -> LearnedRun:
+    """Train an explainer or a classifier on cases and controls; `anomaly explain train` and `explain classifier`.
+
+    Args:
+        sides: who is a case and who a control.
+        out: the run folder; must be new, empty, or an unfinished run to resume.
+        method: name of an explainer that is trained, FILE.py:CLASS, or "classifier".
+        settings: hyperparameters of the method by name.
+        preprocessing: how images become tensors; stored with the run.
+        target: run folder of what is to be explained, for a method that takes a target; prepared alike.
+        choose: share of subjects held out, to watch and stop by.
+        seed: of weights, batches and noise. Who is held out depends on the subjects' names alone.
+        machine: device, precision, processes.
+        resume: go on exactly where a killed training stood; a finished run is returned as it is.
+        save_every: steps between two checkpoints.
+        workers: threads that read images; None takes one a core.
+
+    Raises:
+        AnomalyError: an unknown method or setting, a target that does not fit, pairs where none are taken.
+        CohortError: images or subjects are too few, or a side has none.
+        RunError: `out` holds something else, or a training with other settings.
+        TrainingError: the loss is no longer a number.
+    """
+    out, machine = Path(out), machine or Machine()
+    preprocessing = preprocessing or Preprocessing()
+    learner = _create(method, settings, sides)
+    opened = _targeted(learner, target, preprocessing, machine)
+    kind = CLASSIFIER if method == CLASSIFIER else EXPLAINER
+    own = method if code_of(method) else None
+    finished = resume and (out / "run.json").exists()
+    plan: dict[str, Any] = {}  # only the first process fills and needs it
+
+    def prepare() -> None:
+        cohort = sides.read(choose)
+        plan.update(
+            kind=kind, method=learner.name, settings=learner.settings(), seed=seed,
+            preprocessing=dataclasses.asdict(preprocessing), fingerprint=fingerprint(cohort), choose=choose, subjects_from=cohort.attrs["subjects_from"],
+            target=opened and {"identity": opened.identity}, code=code_of(method),
+            precision=machine.precision, processes=machine.processes * machine.nodes,
+        )  # fmt: skip
+        if finished:
+            refuse_changes(out, read_facts(out), plan)
+            return
+        claim(out, plan, resume)
+        if FILE_NAMES in plan["subjects_from"]:
+            logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
+        cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
+        if sides.pair is not None:
+            whole_pairs(out / "checkpoint")
+
+    machine.lead(prepare)
+    if not finished:
+        images = CachedImages.open(out / "checkpoint")
+        _fit(learner, images, out, machine, seed, resume, save_every)
+        machine.lead(lambda: _write_down(out, learner, images, plan, opened, machine))
+    return LearnedRun.open(out, kind, method=own, target=target)
+
+
+def _create(method: str, settings: Mapping[str, Any] | None, sides: Sides) -> "TrainedExplainer | Classifier":
+    cls: type[Any] = Classifier if method == CLASSIFIER else find_explainer(method)
+    learner: TrainedExplainer | Classifier = make(cls, settings)
+    paired = isinstance(learner, TrainedExplainer) and learner.paired
+    if paired and sides.pair is None:
+        raise AnomalyError(
+            f"{method} learns from pairs; give --cohort with --pair, the column that names each image's counterpart"
+        )
+    return learner
+
+
+def _targeted(
+    learner: Learned, target: Path | str | None, preprocessing: Preprocessing, machine: Machine
+) -> TargetRun | None:
+    """Open the target of a method that takes one."""
+    takes = isinstance(learner, TrainedExplainer) and learner.takes_target
+    if not takes and target is not None:
+        raise AnomalyError(f"{learner.name} learns from cases and controls alone and takes no target; leave it out")
+    if not takes:
+        return None
+    if target is None:
+        raise AnomalyError(
+            f"{learner.name} explains a target; give --target, the run folder of a classifier or a detector"
+        )
+    opened = open_target(target, device=str(machine.torch_device))
+    opened.check(preprocessing, "this training")
+    learner.target = opened.value  # type: ignore[attr-defined]
+    return opened
+
+
+def _fit(
+    learner: "TrainedExplainer | Classifier",
+    images: CachedImages,
+    out: Path,
+    machine: Machine,
+    seed: int,
+    resume: bool,
+    save_every: int,
+) -> None:
+    controls, cases = images.part(f"{TRAIN} {CONTROL}"), images.part(f"{TRAIN} {CASE}")
+    held_out = (images.part(f"{CHOOSE} {CONTROL}"), images.part(f"{CHOOSE} {CASE}"))
+    if machine.leads:
+        rest = len(images.pixels) - len(controls) - len(cases)
+        logger.info(
+            "training %s on %d controls and %d cases; %d are held out", learner, len(controls), len(cases), rest
+        )
+    journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
+    learner.fit(controls, cases, held_out=held_out, machine=machine, seed=seed, journal=journal)
+
+
+def _write_down(
+    out: Path,
+    learner: "TrainedExplainer | Classifier",
+    images: CachedImages,
+    plan: Mapping[str, Any],
+    opened: TargetRun | None,
+    machine: Machine,
+) -> None:
+    """Say of the held-out images how it does, and leave the run folder as a reader expects it; `run.json` last."""
+    if (out / "training.csv").exists():
+        draw_curves(out)
+    table = images.table.drop(columns="split")
+    write_whole(out / COHORT, table.to_csv(index=False))
+    told = judged(learner, images)
+    if isinstance(learner, TrainedExplainer):
+        preview(
+            learner, images.part(f"{CHOOSE} {CASE}"), out / "preview.png", limit=told["limit"], slices=images.sliced
+        )
+    target = opened and {"identity": opened.identity, "folder": os.path.relpath(opened.folder, out)}
+    data = _counts(table, plan, images.unreadable)
+    facts = {**plan, "target": target, "shape": list(learner.shape_), "data": data, "held_out": told}
+    write_whole(out / "MODEL_CARD.md", model_card(learner, facts))
+    learner.save(out / WEIGHTS)
+    write_facts(out, facts, device=str(machine.torch_device), checked=(WEIGHTS, COHORT))
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+
+
+def _counts(table: pd.DataFrame, plan: Mapping[str, Any], unreadable: int) -> dict[str, Any]:
+    sides = np.where(table["label"] == 1, CASE, CONTROL)
+    return {
+        "images": len(table),
+        "subjects": int(table["subject"].nunique()),
+        "subjects_from": plan["subjects_from"],
+        "split": {
+            f"{part} {side}s": int(((table["part"] == part) & (sides == side)).sum())
+            for part in (TRAIN, CHOOSE)
+            for side in (CONTROL, CASE)
+        },
+        "fingerprint": plan["fingerprint"],
+        "unreadable": unreadable,
+    }
