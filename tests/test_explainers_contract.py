@@ -14,18 +14,33 @@ from anomaly.detectors import Autoencoder, Detector, MeanImage
 from anomaly.errors import AnomalyError
 from anomaly.losses import gaussian_blur
 from anomaly.machine import Machine
-from explain import EXPLAINERS, Explainer, Target
+from explain import EXPLAINERS as ALL
+from explain import Explainer, Target, TrainedExplainer
+from explain.attributions.networks import ThroughNetwork, network_behind
 
+EXPLAINERS = {name: cls for name, cls in ALL.items() if not issubclass(cls, TrainedExplainer)}
+"""Those that explain a target and learn nothing; the others have a contract of their own."""
 TINY: dict[str, dict] = {
+    "deep-lift": {"baseline": "mean"},
+    "grad-cam": {},
+    "gradient-shap": {"samples": 8, "batch": 3, "kept": 4},
     "integrated-gradients": {"steps": 8, "batch": 3, "baseline": "mean"},
+    "occlusion": {"window": 0.05, "stride": 0.05, "batch": 64, "baseline": "mean"},
     "saliency": {},
+    "smooth-grad": {"samples": 4, "batch": 3},
 }
+WITHOUT_GRADIENTS = {"occlusion"}
+"""They only evaluate the target, so one that has no gradient is none of their mistakes; tested by what they do then."""
+OF_ONE_LAYER = {"grad-cam"}
+"""They show what one layer sees. The value of a detector compares the image with what its network makes of it, and no
+layer sees the first of the two; what they give then is tested apart."""
 SPACES = [(16, 12), (8, 10, 9)]
 DETECTORS = [
     MeanImage(),
     Autoencoder(latent=2, width=4, hidden=16, steps=40, batch=8, objective="l2", value_from="l2"),
 ]
 named = pytest.mark.parametrize("name", EXPLAINERS)
+differentiating = pytest.mark.parametrize("name", [name for name in EXPLAINERS if name not in WITHOUT_GRADIENTS])
 shaped = pytest.mark.parametrize("space", SPACES, ids=["2D", "3D"])
 
 
@@ -54,8 +69,23 @@ def network(dims: int) -> nn.Module:
     return net.eval()
 
 
+class Seen(nn.Module):
+    """A function of images as a network, for methods that look into one: a convolution before it changes nothing."""
+
+    def __init__(self, function: Target, dims: int) -> None:
+        super().__init__()
+        self.convolution = {2: nn.Conv2d, 3: nn.Conv3d}[dims](1, 1, 1, bias=False)
+        nn.init.ones_(self.convolution.weight)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.convolution(x))
+
+
 def made(name: str, target: Target, space: tuple[int, ...]) -> Explainer:
     """An explainer with tiny settings, fitted."""
+    if issubclass(EXPLAINERS[name], ThroughNetwork) and target and not network_behind(target):
+        target = Seen(target, len(space))
     controls = smooth(12, space, seed=1)
     cases = torch.where(lesion(space), smooth(12, space, seed=2) + 0.5, smooth(12, space, seed=2))
     return EXPLAINERS[name](target=target, **TINY[name]).fit(controls, cases)
@@ -186,7 +216,6 @@ def test_wrong_target_shape_names_both(name: str) -> None:
     ("target", "message"),
     [
         (lambda x: x.flatten(1).sum(1).sqrt() * float("nan"), "not finite"),
-        (lambda x: x.detach().flatten(1).sum(1), "cannot be differentiated"),
         (lambda x: 1.0, "gave float"),
         (None, "target=f"),
     ],
@@ -196,7 +225,23 @@ def test_wrong_target_is_told(name: str, target: Target, message: str) -> None:
         made(name, target, SPACES[0]).explain(smooth(2, SPACES[0], seed=3))
 
 
-@named
+@differentiating
+def test_target_without_a_gradient_is_told(name: str) -> None:
+    with pytest.raises(AnomalyError, match="cannot be differentiated"):
+        made(name, lambda x: x.detach().flatten(1).sum(1), SPACES[0]).explain(smooth(2, SPACES[0], seed=3))
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_GRADIENTS))
+def test_target_without_a_gradient_is_explained_as_one_that_has_it(name: str) -> None:
+    def brightness(x: Tensor) -> Tensor:
+        return (x * 0).sqrt().flatten(1).sum(1) + x.flatten(1).sum(1)  # its gradient is not a number
+
+    x = smooth(2, SPACES[0], seed=3)
+    maps = [made(name, f, SPACES[0]).explain(x).map for f in (brightness, lambda x: brightness(x.detach()))]
+    assert torch.equal(*maps) and maps[0].isfinite().all() and maps[0].abs().amax() > 0
+
+
+@differentiating
 def test_gradient_that_is_not_finite_is_told(name: str) -> None:
     def target(x: Tensor) -> Tensor:
         return (x * 0).sqrt().flatten(1).sum(1)
@@ -226,16 +271,19 @@ def test_planted_lesion_is_found_in_its_place(name: str, space: tuple[int, ...])
     controls, place = smooth(12, space, seed=1), lesion(space)
     healthy = controls.mean(0, keepdim=True)
 
-    def abnormality(x: Tensor) -> Tensor:
-        return (x - healthy).square().flatten(1).mean(1)
+    departure = Seen(lambda difference: difference.square().flatten(1).mean(1), len(space))
 
+    def abnormality(x: Tensor) -> Tensor:
+        return departure(x - healthy)
+
+    abnormality.net_ = departure
     explanation = made(name, abnormality, space).explain(torch.where(place, healthy + 0.5, healthy))
     inside = explanation.map[place].sum()
     assert inside > 0
     assert explanation.map.clamp_min(0).sum() < 1.01 * inside
 
 
-@named
+@pytest.mark.parametrize("name", [name for name in EXPLAINERS if name not in OF_ONE_LAYER])
 @shaped
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.name)
 def test_explains_the_value_of_a_detector(name: str, space: tuple[int, ...], detector: Detector) -> None:
@@ -244,3 +292,14 @@ def test_explains_the_value_of_a_detector(name: str, space: tuple[int, ...], det
     explanation = made(name, detector.value, space).explain(torch.where(place, x + 0.5, x))
     outside = explanation.map[(~place).expand_as(x)].mean()
     assert explanation.map[place.expand_as(x)].mean() > 3 * outside.abs()
+
+
+@pytest.mark.parametrize("name", sorted(OF_ONE_LAYER))
+@shaped
+def test_shows_a_layer_of_a_detector_that_has_one(name: str, space: tuple[int, ...]) -> None:
+    without, detector = (each.fit(smooth(24, space, seed=4), machine=Machine(device="cpu")) for each in DETECTORS)
+    x = smooth(4, space, seed=5)
+    explanation = made(name, detector.value, space).explain(x)
+    assert explanation.map.shape == x.shape and explanation.map.abs().amax() > 0
+    with pytest.raises(AnomalyError, match="through none"):
+        made(name, without.value, space).explain(x)

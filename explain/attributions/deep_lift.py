@@ -42,9 +42,11 @@ class DeepLift(AgainstBaseline, ThroughNetwork):
     The map sums to f(x) - f(b) where all that is not linear is an activation that is a module, torch's own:
     rectifiers, sigmoid, tanh and their kin, maximum pooling. All else (functional activations, squares as in the value
     of a detector, products, normalisation within an image, softmax) is taken by its derivative at the image; the "gap"
-    of the diagnostics tells what that leaves out. Image and baseline go through the network one after the other, so that it may use a
-    module several times, or put images beside one another, as several detectors do. Not captum's, which allows neither,
-    and does not add up where a maximum follows a rectifier at once, or where the windows of a maximum overlap.
+    of the diagnostics tells what that leaves out.
+
+    Image and baseline go through the network one after the other, so that it may use a module several times, or put
+    images beside one another, as several detectors do. Not captum's, which allows neither, and does not add up where a
+    maximum follows a rectifier at once, or where the windows of a maximum overlap.
 
     Args:
         target: a network, or a function with one behind it, as in `ThroughNetwork`.
