@@ -30,17 +30,25 @@ class CriticisedExplainer(TrainedExplainer):
         warm_up: so many more moves before the first of the generator, in which a critic that knows nothing would
             lead it astray.
         penalty: weight of the gradient penalty.
-        width: channels of the generator at full size, doubled at each of three halvings.
+        width: channels of the generator at full size, doubled at each halving.
+        levels: sizes at which the generator looks, the full one and each of the halvings.
         critic_width: channels of the critic at full size; the deepest have sixteen times as many.
         ema: if positive, the generator at the end is a running average of its weights.
     """
 
-    positive: ClassVar[tuple[str, ...]] = (*TrainedExplainer.positive, "critic_turns", "width", "critic_width")
+    positive: ClassVar[tuple[str, ...]] = (
+        *TrainedExplainer.positive,
+        "critic_turns",
+        "width",
+        "levels",
+        "critic_width",
+    )
     not_negative: ClassVar[tuple[str, ...]] = ("warm_up", "penalty", "ema")
     critic_turns: int = 5
     warm_up: int = 500
     penalty: float = 10.0
     width: int = 16
+    levels: int = LEVELS
     critic_width: int = 16
     ema: float = 0.0
 
@@ -48,6 +56,12 @@ class CriticisedExplainer(TrainedExplainer):
         super().__post_init__()
         if self.ema >= 1:
             raise AnomalyError(f"ema must be below 1, got {self.ema}")
+
+    def networks(self, shape: tuple[int, ...], *, out: int) -> nn.Module:
+        """A generator of `out` channels, a U-Net with batch norm, and a critic without norm."""
+        widths = [self.width << level for level in range(self.levels)]
+        critic = MeanCritic(shape, width=self.critic_width)
+        return nn.ModuleDict({"generator": UNet(shape, out=out, widths=widths), "critic": critic})
 
     def moves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The counterfactual of cases (N, C, *space), and what it costs: (N,), 0 or more, weighted."""
@@ -110,14 +124,8 @@ class Additive(CriticisedExplainer):
     bounded: bool = False
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
-        """The map's U-Net with batch norm, and a critic without norm."""
-        widths = [self.width << level for level in range(LEVELS)]
-        return nn.ModuleDict(
-            {
-                "generator": UNet(shape, out=shape[0], widths=widths),
-                "critic": MeanCritic(shape, width=self.critic_width),
-            }
-        )
+        """The map's U-Net and the critic."""
+        return self.networks(shape, out=shape[0])
 
     def moves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x + M(x), and sparsity times the mean |M|."""

@@ -5,9 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from anomaly.nets.critics import MeanCritic
-from anomaly.nets.unet import UNet
-from explain.additive import LEVELS, CriticisedExplainer
+from explain.additive import CriticisedExplainer
 from explain.base import Explanation
 from explain.fields import folded_share, integrate, length, roughness, warp
 from explain.trained import drawn
@@ -31,19 +29,14 @@ class Deformation(CriticisedExplainer):
     cite: ClassVar[str] = "Bigolin Lanfredi et al. 2020 (DeFI-GAN); diffeomorphic: Arsigny et al. 2006"
     positive: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.positive, "reach")
     not_negative: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.not_negative, "smoothness")
+    levels: int = 5
     smoothness: float = 25.0
     reach: float = 0.05
     diffeomorphic: bool = False
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
-        """The field's U-Net with batch norm, and a critic without norm."""
-        widths = [self.width << level for level in range(LEVELS)]
-        return nn.ModuleDict(
-            {
-                "generator": UNet(shape, out=len(shape) - 1, widths=widths),
-                "critic": MeanCritic(shape, width=self.critic_width),
-            }
-        )
+        """The field's U-Net and the critic."""
+        return self.networks(shape, out=len(shape) - 1)
 
     def field(self, x: Tensor) -> Tensor:
         """phi(x) (N, dims, *space), in pixels."""
