@@ -49,10 +49,8 @@ def model_card(learner: Learned, facts: Mapping[str, Any]) -> str:
     data, told = facts["data"], facts["held_out"]
     classifier = isinstance(learner, Classifier)
     if classifier:
-        held_out = (
-            f"AUROC on the images held out, which also said when to stop: {told['auroc']:.3f} "
-            f"({told['auroc_low']:.3f} to {told['auroc_high']:.3f})."
-        )
+        between = f" ({told['auroc_low']:.3f} to {told['auroc_high']:.3f})" if "auroc_low" in told else ""
+        held_out = f"AUROC on the images held out, which also said when to stop: {told['auroc']:.3f}{between}."
     else:
         held_out = (
             f"Mean size of the change, of a range of 2, in held-out cases {told['change_in_cases']:.4f}, in held-out "

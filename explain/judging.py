@@ -7,7 +7,9 @@ import torch
 
 from anomaly.batches import chunks
 from anomaly.caching import CachedImages
+from anomaly.errors import EvaluationError
 from anomaly.learned import Images
+from anomaly.metrics import auroc
 from anomaly.statistics import auroc_interval
 from explain.classifier import Classifier
 from explain.pictures import limit_of
@@ -53,6 +55,9 @@ def _separation(
         np.repeat(table["subject"], table["slices"])[np.repeat(table["split"] == f"{CHOOSE} {side}", table["slices"])]
         for side in (CONTROL, CASE)
     ]
-    outcome = np.repeat([0, 1], [len(controls), len(cases)])
-    area = auroc_interval(outcome, np.concatenate(logits), np.concatenate(whose))
+    outcome, logit = np.repeat([0, 1], [len(controls), len(cases)]), np.concatenate(logits)
+    try:
+        area = auroc_interval(outcome, logit, np.concatenate(whose))
+    except EvaluationError:  # too few persons for an interval, which is no reason to lose a training
+        return {"auroc": auroc(outcome, logit)}
     return {"auroc": area.value, "auroc_low": area.low, "auroc_high": area.high}

@@ -63,8 +63,8 @@ def figure(
 
     Args:
         image: (*space), any range, shown between its 0.5 and 99.5 percentiles.
-        map: the evidence, signed, (*space): image less counterfactual where there is one, else in units of the
-            target. Drawn in two colours; and its size over the image, from a quarter of the scale on.
+        map: the evidence, signed, (*space): image less counterfactual where there is one, both in [-1, 1], else in the
+            target's units. Drawn in two colours; and its size over the image, from a quarter of the scale on.
         counterfactual: (*space), shown in the greys of the image.
         field: displacements in pixels, (dims, *space), component c along array axis c: the value at p is fetched
             from p + field(p). An arrow goes from there to p, as things move from image to counterfactual; in
@@ -207,7 +207,7 @@ def _drawn(image: np.ndarray, map: np.ndarray, counterfactual: np.ndarray | None
 
 
 def _signed(end: float, *, differs: bool) -> Scale:
-    words = "intensity: original less counterfactual" if differs else "units of the target: above 0 raises it"
+    words = "of a range of 2: original less counterfactual" if differs else "units of the target: above 0 raises it"
     return Scale(-end, end, SIGNED, words)
 
 
