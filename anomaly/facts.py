@@ -15,6 +15,7 @@ from anomaly.files import sha256_of, write_whole
 FORMAT = 1
 DETECTOR, EXPLAINER, CLASSIFIER = "detector", "explainer", "classifier"
 MADE_BY = {DETECTOR: "train", EXPLAINER: "explain train", CLASSIFIER: "explain classifier"}
+A = {DETECTOR: "a detector", EXPLAINER: "an explainer", CLASSIFIER: "a classifier"}
 PACKAGES = ("anomaly-explain", "torch", "numpy", "lightning-fabric")
 
 
@@ -70,7 +71,7 @@ def expect(folder: Path, facts: Mapping[str, Any], kind: str) -> None:
     """
     if kind_of(facts) != kind:
         raise RunError(
-            f"{folder} holds a {kind_of(facts)} ({facts['method']}), expected a {kind}; "
+            f"{folder} holds {A[kind_of(facts)]} ({facts['method']}), expected {A[kind]}; "
             f"give a folder made by `anomaly {MADE_BY[kind]}`"
         )
 
