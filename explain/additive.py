@@ -1,7 +1,7 @@
 """VA-GAN: what must be added to a case so that a critic takes it for a control (Baumgartner et al. 2018)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -34,6 +34,7 @@ class CriticisedExplainer(TrainedExplainer):
         levels: sizes at which the generator looks, the full one and each of the halvings.
         critic_width: channels of the critic at full size; the deepest have sixteen times as many.
         ema: if positive, the generator at the end is a running average of its weights.
+        decay: share of the steps, at the end, over which all learning rates fall to 0.
     """
 
     positive: ClassVar[tuple[str, ...]] = (
@@ -43,7 +44,7 @@ class CriticisedExplainer(TrainedExplainer):
         "levels",
         "critic_width",
     )
-    not_negative: ClassVar[tuple[str, ...]] = ("warm_up", "penalty", "ema")
+    not_negative: ClassVar[tuple[str, ...]] = ("warm_up", "penalty", "ema", "decay")
     critic_turns: int = 5
     warm_up: int = 500
     penalty: float = 10.0
@@ -51,11 +52,13 @@ class CriticisedExplainer(TrainedExplainer):
     levels: int = LEVELS
     critic_width: int = 16
     ema: float = 0.0
+    decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.ema >= 1:
-            raise AnomalyError(f"ema must be below 1, got {self.ema}")
+        for setting in ("ema", "decay"):
+            if getattr(self, setting) >= 1:
+                raise AnomalyError(f"{setting} must be below 1, got {getattr(self, setting)}")
 
     def networks(self, shape: tuple[int, ...], *, out: int) -> nn.Module:
         """A generator of `out` channels, a U-Net with batch norm, and a critic without norm."""
@@ -71,16 +74,16 @@ class CriticisedExplainer(TrainedExplainer):
         """The critic alone for a while, then both."""
         critic = Player(name="critic", owns=[self.net_["critic"]], loss=self.critic_loss, optimiser=self.adam)
         generator = Player(
-            name="generator", owns=[self.net_["generator"]], loss=self.generator_loss, optimiser=self.adam, ema=self.ema
-        )
-        both = [self._turning(critic), generator]
-        stages = [Stage(name="game", players=both, steps=self.steps)]
+            name="generator", owns=[self.net_["generator"]], loss=self.generator_loss, optimiser=self.adam,
+            schedule=self.falling, ema=self.ema,
+        )  # fmt: skip
+        turning = replace(critic, turns=self.critic_turns, schedule=self.falling)
+        stages = [Stage(name="game", players=[turning, generator], steps=self.steps)]
         return [Stage(name="critic", players=[critic], steps=self.warm_up), *stages] if self.warm_up else stages
 
-    def _turning(self, critic: Player) -> Player:
-        return Player(
-            name=critic.name, owns=critic.owns, loss=critic.loss, optimiser=critic.optimiser, turns=self.critic_turns
-        )
+    def falling(self, done: float) -> float:
+        """Factor on the learning rate: 1, and over the last share of the steps straight down to 0."""
+        return min(1.0, (1 - done) / self.decay) if self.decay else 1.0
 
     def critic_loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """D(x1') - D(x0) + penalty (|grad D| - 1)^2."""
