@@ -69,11 +69,9 @@ def test_opened_again_it_says_the_same(run: LearnedRun) -> None:
 
 def test_kinds_of_runs_are_told_apart(run: LearnedRun, classifier: LearnedRun, cohort: Path, tmp_path: Path) -> None:
     detector = trained(cohort.parent / "controls", tmp_path / "detector")
-    with pytest.raises(RunError, match=r"holds an explainer \(additive\), expected a detector; give .* `anomaly train`"):
+    with pytest.raises(RunError, match=r"an explainer \(additive\), expected a detector; give .* `anomaly train`"):
         Run.open(run.folder)
-    with pytest.raises(
-        RunError, match=r"a detector \(mean-image\), expected an explainer; .* `anomaly explain train`"
-    ):
+    with pytest.raises(RunError, match=r"a detector \(mean-image\), expected an explainer; .* `anomaly explain train`"):
         LearnedRun.open(detector.folder)
     with pytest.raises(RunError, match="a target is a detector or a classifier"):
         open_target(run.folder)
