@@ -13,7 +13,15 @@ from explain.pictures import summary
 from explain.trained import TrainedExplainer, some
 
 
-def preview(explainer: TrainedExplainer, cases: np.ndarray, path: Path, *, limit: float, slices: bool = False) -> None:
+def preview(
+    explainer: TrainedExplainer,
+    cases: np.ndarray,
+    path: Path,
+    *,
+    limit: float,
+    affine: np.ndarray | None = None,
+    slices: bool = False,
+) -> None:
     """Write a sheet of held-out cases: image, counterfactual, difference, and movement where things move.
 
     Args:
@@ -21,6 +29,7 @@ def preview(explainer: TrainedExplainer, cases: np.ndarray, path: Path, *, limit
         cases: (n, C, *space) as prepared for it; up to 8, evenly spread, are shown.
         path: of the PNG file.
         limit: where the colours of a difference end.
+        affine: of volumes, index to millimetres.
         slices: the images are slices of volumes, to be turned as a volume's are.
     """
     x = some(cases, explainer.device)
@@ -30,7 +39,7 @@ def preview(explainer: TrainedExplainer, cases: np.ndarray, path: Path, *, limit
     field = None if explanation.field is None or slices else explanation.field.float().cpu().numpy()
     counterfactuals = None if drawn is None else _upright(drawn.float().cpu().numpy().mean(1), slices)
     title = f"{explainer.name} on cases it was not trained on"
-    page = summary(shown[0], counterfactuals, shown[1], fields=field, title=title, limits=limit)
+    page = summary(shown[0], counterfactuals, shown[1], fields=field, affine=affine, title=title, limits=limit)
     write_png(path, page)
 
 

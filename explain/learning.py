@@ -16,6 +16,7 @@ from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint
 from anomaly.errors import AnomalyError
 from anomaly.facts import CLASSIFIER, EXPLAINER, read_facts, write_facts
 from anomaly.files import write_whole
+from anomaly.generation import grid
 from anomaly.journal import Journal
 from anomaly.learned import Learned
 from anomaly.machine import Machine
@@ -84,11 +85,19 @@ def learn(
     def prepare() -> None:
         cohort = sides.read(choose)
         plan.update(
-            kind=kind, method=learner.name, settings=learner.settings(), seed=seed,
-            preprocessing=dataclasses.asdict(preprocessing), fingerprint=fingerprint(cohort), choose=choose, subjects_from=cohort.attrs["subjects_from"],
-            target=opened and {"identity": opened.identity}, code=code_of(method),
-            precision=machine.precision, processes=machine.processes * machine.nodes,
-        )  # fmt: skip
+            kind=kind,
+            method=learner.name,
+            settings=learner.settings(),
+            preprocessing=dataclasses.asdict(preprocessing),
+            seed=seed,
+            fingerprint=fingerprint(cohort),
+            choose=choose,
+            subjects_from=cohort.attrs["subjects_from"],
+            target=opened and {"identity": opened.identity},
+            code=code_of(method),
+            precision=machine.precision,
+            processes=machine.processes * machine.nodes,
+        )
         if finished:
             refuse_changes(out, read_facts(out), plan)
             return
@@ -172,9 +181,9 @@ def _write_down(
     write_whole(out / COHORT, table.to_csv(index=False))
     told = judged(learner, images)
     if isinstance(learner, TrainedExplainer):
-        preview(
-            learner, images.part(f"{CHOOSE} {CASE}"), out / "preview.png", limit=told["limit"], slices=images.sliced
-        )
+        cases = images.part(f"{CHOOSE} {CASE}")
+        affine = grid(Preprocessing(**plan["preprocessing"]), cases.shape[2:]) if cases.ndim == 5 else None
+        preview(learner, cases, out / "preview.png", limit=told["limit"], affine=affine, slices=images.sliced)
     target = opened and {"identity": opened.identity, "folder": os.path.relpath(opened.folder, out)}
     data = _counts(table, plan, images.unreadable)
     facts = {**plan, "target": target, "shape": list(learner.shape_), "data": data, "held_out": told}

@@ -129,7 +129,7 @@ def _moving(prepared: Prepared, field: np.ndarray | None) -> dict[str, np.ndarra
 
 def _footer(about: Mapping[str, Any]) -> str:
     told = [f"{name.replace('_', ' ')} {_number(value)}" for name, value in about.items() if name not in ABOUT]
-    return "   ".join(told)
+    return ", ".join(told)
 
 
 def _number(value: Any) -> str:
