@@ -52,17 +52,17 @@ RECIPES = {
     "squares": Recipe(
         Squares, (4000, 56), (10_000, 112), "additive",
         {"steps": 2000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
-         "sparsity": 60.0, "ema": 0.99},
+         "sparsity": 60.0, "decay": 0.4},
     ),
     "squares-anywhere": Recipe(
         SquaresAnywhere, (4000, 56), (10_000, 112), "additive",
         {"steps": 2000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
-         "sparsity": 60.0, "ema": 0.99},
+         "sparsity": 60.0, "decay": 0.4},
     ),
     "growing-squares": Recipe(
         GrowingSquares, (4000, 112), (10_000, 224), "deformation",
         {"steps": 3000, "lr": 3e-4, "critic_turns": 1, "width": 16, "critic_width": 16, "warm_up": 200, "batch": 8,
-         "reach": 0.1, "ema": 0.99},
+         "reach": 0.1, "decay": 0.4},
     ),
     "ellipses": Recipe(
         Ellipses, (2000, 64), (4000, 256), "conditional", {"steps": 2000, "batch": 10},

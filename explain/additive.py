@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.errors import AnomalyError
 from anomaly.games import Player, Stage
 from anomaly.losses import gradient_penalty
 from anomaly.nets.critics import MeanCritic
@@ -33,8 +32,6 @@ class CriticisedExplainer(TrainedExplainer):
         width: channels of the generator at full size, doubled at each halving.
         levels: sizes at which the generator looks, the full one and each of the halvings.
         critic_width: channels of the critic at full size; the deepest have sixteen times as many.
-        ema: if positive, the generator at the end is a running average of its weights.
-        decay: share of the steps, at the end, over which all learning rates fall to 0.
     """
 
     positive: ClassVar[tuple[str, ...]] = (
@@ -44,21 +41,13 @@ class CriticisedExplainer(TrainedExplainer):
         "levels",
         "critic_width",
     )
-    not_negative: ClassVar[tuple[str, ...]] = ("warm_up", "penalty", "ema", "decay")
+    not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, "warm_up", "penalty")
     critic_turns: int = 5
     warm_up: int = 500
     penalty: float = 10.0
     width: int = 16
     levels: int = LEVELS
     critic_width: int = 16
-    ema: float = 0.0
-    decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for setting in ("ema", "decay"):
-            if getattr(self, setting) >= 1:
-                raise AnomalyError(f"{setting} must be below 1, got {getattr(self, setting)}")
 
     def networks(self, shape: tuple[int, ...], *, out: int) -> nn.Module:
         """A generator of `out` channels, a U-Net with batch norm, and a critic without norm."""
@@ -75,15 +64,11 @@ class CriticisedExplainer(TrainedExplainer):
         critic = Player(name="critic", owns=[self.net_["critic"]], loss=self.critic_loss, optimiser=self.adam)
         generator = Player(
             name="generator", owns=[self.net_["generator"]], loss=self.generator_loss, optimiser=self.adam,
-            schedule=self.falling, ema=self.ema,
+            schedule=self.falling,
         )  # fmt: skip
         turning = replace(critic, turns=self.critic_turns, schedule=self.falling)
         stages = [Stage(name="game", players=[turning, generator], steps=self.steps)]
         return [Stage(name="critic", players=[critic], steps=self.warm_up), *stages] if self.warm_up else stages
-
-    def falling(self, done: float) -> float:
-        """Factor on the learning rate: 1, and over the last share of the steps straight down to 0."""
-        return min(1.0, (1 - done) / self.decay) if self.decay else 1.0
 
     def critic_loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """D(x1') - D(x0) + penalty (|grad D| - 1)^2."""

@@ -173,3 +173,57 @@ def map_(
         f"explanations: {mapped.path} ({mapped.new} new, {mapped.before} from before, {mapped.failed} unreadable)"
     )
     exits.end_with(mapped.failed, mapped.errors)
+
+
+@commands.command()
+def check(
+    source: Annotated[str, typer.Argument(help="Run folder of an explainer, or an attribution's name.", metavar="RUN")],
+    out: options.Out,
+    target: Target = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Attributions: folder or CSV of images. Runs: folder that now holds their images, if they were moved.",
+            metavar="DIR|CSV",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(help="So many images are explained again and again.", min=1)] = 32,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Explainer whose counterfactuals an attribution starts from.", metavar="RUN")
+    ] = None,
+    controls: Annotated[
+        Path | None, typer.Option(help="Controls for attributions with --set baseline=mean.", metavar="DIR|CSV")
+    ] = None,
+    set_: options.Settings = None,
+    limit: Annotated[float, typer.Option(help="Share of the real map below which a map has vanished.")] = 0.10,
+    permutations: Annotated[
+        int | None, typer.Option(help="Runs: trainings on permuted labels; 1 unless given.", min=1)
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Runs: shorter trainings; else as long as the real one.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of permutations and new weights.")] = 0,
+    subject: options.Subject = None,
+    subject_pattern: options.Pattern = None,
+    where: options.Where = None,
+    method: options.Own = None,
+    device: options.Device = "auto",
+    save_every: options.SaveEvery = 500,
+    workers: options.Workers = None,
+) -> None:
+    """Ask whether maps vanish with the labels permuted, or change with the target randomised.
+
+    A failed check is a finding, not an error: the exit code is 0 either way, and the answer is printed. When stopped,
+    the same command goes on.
+    """
+    from anomaly.methods import parse_settings
+    from explain.checking import check as check_
+
+    checked = check_(
+        source, out, target=target, images=images, count=count, settings=parse_settings(set_ or []), baseline=baseline,
+        controls=controls, limit=limit, permutations=permutations, steps=steps, seed=seed, subject=subject,
+        subject_pattern=subject_pattern, where=options.conditions(where), method=method, device=device,
+        save_every=save_every, workers=workers,
+    )  # fmt: skip
+    typer.echo(f"{checked.sentence}\ncheck: {checked.path}")
+    exits.end_with(checked.unreadable, checked.errors)

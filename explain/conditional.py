@@ -41,11 +41,10 @@ class TwoWayExplainer(TrainedExplainer):
             knows the side in its last layer alone, for the constants do not pass.
         width: channels of the generator at full size, doubled at each of three halvings.
         critic_width: channels of the critic's first layer.
-        ema: if positive, the generator at the end is a running average of its weights.
     """
 
     positive: ClassVar[tuple[str, ...]] = (*TrainedExplainer.positive, "critic_turns", "width", "critic_width")
-    not_negative: ClassVar[tuple[str, ...]] = ("adversarial", "cycle", "identity", "ema")
+    not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, "adversarial", "cycle", "identity")
     critic_turns: int = 5
     adversarial: float = 1.0
     cycle: float = 10.0
@@ -54,15 +53,12 @@ class TwoWayExplainer(TrainedExplainer):
     norm: str = "none"
     width: int = 16
     critic_width: int = 16
-    ema: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for setting, known in CHOICES.items():
             if getattr(self, setting) not in known:
                 raise AnomalyError(f"{setting}={getattr(self, setting)} is unknown; take one of {', '.join(known)}")
-        if self.ema >= 1:
-            raise AnomalyError(f"ema must be below 1, got {self.ema}")
 
     def generator(self, shape: tuple[int, ...]) -> nn.Module:
         """A U-Net whose only details at full size, if any, are those of the image it adds to."""
@@ -78,13 +74,14 @@ class TwoWayExplainer(TrainedExplainer):
             loss=self.critic_loss,
             optimiser=self.optimiser,
             turns=self.critic_turns,
+            schedule=self.falling,
         )
         generator = Player(
             name="generator",
             owns=[self.net_["generator"]],
             loss=self.generator_loss,
             optimiser=self.optimiser,
-            ema=self.ema,
+            schedule=self.falling,
         )
         return [Stage(name="game", players=[critic, generator], steps=self.steps)]
 

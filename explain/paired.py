@@ -92,10 +92,11 @@ class Paired(TrainedExplainer):
     positive: ClassVar[tuple[str, ...]] = (
         *TrainedExplainer.positive, "width", "blocks", "draws", "critic_width",
     )  # fmt: skip
-    not_negative: ClassVar[tuple[str, ...]] = (*WEIGHTS, "halved")
+    not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, *WEIGHTS, "halved")
     steps: int = 2000
     batch: int = 16
     lr: float = 2e-4
+    decay: float = 0.5
     network: str = "unet"
     mode: str = "mask"
     width: int = 16
@@ -151,7 +152,7 @@ class Paired(TrainedExplainer):
         moves = {"critic": self.critic_loss, "generator": self.generator_loss}
         owns = {"critic": [self.net_["critic"]]} if self.contested else {}
         players = [
-            Player(name=name, owns=nets, loss=moves[name], optimiser=adam, schedule=linear_decay)
+            Player(name=name, owns=nets, loss=moves[name], optimiser=adam, schedule=self.falling)
             for name, nets in {**owns, "generator": owned}.items()
         ]
         return [Stage(name="game", players=players, steps=self.steps)]
@@ -218,11 +219,6 @@ class Paired(TrainedExplainer):
                 squares = squares + apart * (drawn - mean)
         spread = (squares / (self.draws - 1)).sqrt().mean(1, keepdim=True)
         return Explanation(difference(x, mean), mean, spread=spread, diagnostics={"spread": spread.flatten(1).mean(1)})
-
-
-def linear_decay(done: float) -> float:
-    """A schedule: 1 in the first half, then in a straight line to 0."""
-    return min(1.0, 2 * (1 - done))
 
 
 def possible_halvings(space: Sequence[int]) -> int:

@@ -32,15 +32,24 @@ class TrainedExplainer(Learned, Explainer):
         steps: of the generator.
         batch: controls, and as many cases, in a batch.
         lr: learning rate of Adam.
+        decay: share of the steps, at the end, over which all learning rates fall to 0: a game that goes round ends
+            in its middle.
     """
 
     kind: ClassVar[str] = "explainer"
     paired: ClassVar[bool] = False
     takes_target: ClassVar[bool] = False
     positive: ClassVar[tuple[str, ...]] = ("steps", "batch", "lr")
+    not_negative: ClassVar[tuple[str, ...]] = ("decay",)
     steps: int = 1000
     batch: int = 32
     lr: float = 1e-4
+    decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decay >= 1:
+            raise AnomalyError(f"decay must be below 1, got {self.decay}")
 
     def counterfactual(self, x: Tensor) -> Explanation:
         """The explanation of a few images on the device, without gradients; its map may be left to `drawn`."""
@@ -113,6 +122,10 @@ class TrainedExplainer(Learned, Explainer):
     def adam(self, parameters: Any, betas: tuple[float, float] = (0.0, 0.9)) -> torch.optim.Optimizer:
         """The optimiser of the players, with the momenta of a Wasserstein game."""
         return torch.optim.Adam(parameters, lr=self.lr, betas=betas)
+
+    def falling(self, done: float) -> float:
+        """Factor on a learning rate when a share of the steps is done: 1, and at the end straight down to 0."""
+        return min(1.0, (1 - done) / self.decay) if self.decay else 1.0
 
     def onlooker(self, controls: Images, cases: Images) -> Callable[[str], Glance]:
         """What a person sees of the training: cases, their counterfactuals, and what these change in controls."""

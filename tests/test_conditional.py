@@ -178,7 +178,7 @@ def test_curves_show_every_term(tmp_path):
 def test_the_map_lies_where_cases_differ():
     place, shape = lesion(SHAPES["2D"][1:]), SHAPES["2D"]
     controls, cases = normals(60, shape, 1), with_lesion(normals(60, shape, 2))
-    explainer = Conditional(steps=45, batch=8, width=4, critic_width=4, critic_turns=1, lr=3e-3, ema=0.9)
+    explainer = Conditional(steps=45, batch=8, width=4, critic_width=4, critic_turns=1, lr=3e-3)
     explainer.fit(controls, cases, machine=CPU)
     explanation = explainer.explain(with_lesion(normals(12, shape, 3)))
     map, where = explanation.map, place.expand_as(explanation.map)
@@ -190,7 +190,7 @@ def test_the_map_lies_where_cases_differ():
     ("settings", "message"),
     [
         ({"form": "mask"}, "form=mask is unknown; take one of residual, direct"),
-        ({"ema": 1.0}, "ema must be below 1, got 1.0"),
+        ({"decay": 1.0}, "decay must be below 1, got 1.0"),
         ({"cycle": -1.0}, "cycle must be 0 or more"),
     ],
 )

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from anomaly.errors import AnomalyError
 from anomaly.losses import gaussian_blur
 from anomaly.machine import Machine
-from explain.paired import MODES, Paired, linear_decay, possible_halvings
+from explain.paired import MODES, Paired, possible_halvings
 from explain.paired_losses import PatchContrast, at, contrast, feature_distance, gram, judgement, style_distance
 from explain.paired_recipes import MedGAN, Pix2Pix, RedCNN
 
@@ -171,13 +171,13 @@ def test_critic_loss_by_hand(conditional: bool) -> None:
 
 
 def test_rate_falls_in_the_second_half() -> None:
-    assert [linear_decay(done) for done in (0.0, 0.3, 0.5, 0.75, 0.99)] == pytest.approx([1, 1, 1, 0.5, 0.02])
+    assert [Paired().falling(done) for done in (0.0, 0.3, 0.5, 0.75, 0.99)] == pytest.approx([1, 1, 1, 0.5, 0.02])
 
 
 def test_who_plays() -> None:
     (both,) = built().stages()
     assert [player.name for player in both.players] == ["critic", "generator"]
-    assert all(player.schedule is linear_decay for player in both.players)
+    assert all(player.schedule(0.75) == 0.5 for player in both.players)
     (alone,) = built(adversarial=0).stages()
     assert [player.name for player in alone.players] == ["generator"] and "critic" not in alone.players[0].owns
     assert "critic" in built(adversarial=0, style=1.0).net_
