@@ -118,8 +118,8 @@ def judge(name: str, recipe: Recipe, seed: int, arguments: argparse.Namespace) -
     assert explanation.counterfactual is not None
     fields = None if explanation.field is None else explanation.field[:SHOWN].numpy()
     sheet = summary(
-        images[:SHOWN], explanation.counterfactual[:SHOWN, 0].numpy(), explanation.map[:SHOWN, 0].numpy(), fields=fields,
-        title=f"{name}, {explainer.name}: {arguments.part}",
+        images[:SHOWN], explanation.counterfactual[:SHOWN, 0].numpy(), explanation.map[:SHOWN, 0].numpy(),
+        fields=fields, title=f"{name}, {explainer.name}: {arguments.part}",
     )  # fmt: skip
     write_png(arguments.out / f"{name}-{seed}.png", sheet)
 
