@@ -227,3 +227,39 @@ def check(
     )  # fmt: skip
     typer.echo(f"{checked.sentence}\ncheck: {checked.path}")
     exits.end_with(checked.unreadable, checked.errors)
+
+
+@commands.command()
+def evaluate(
+    maps: Annotated[Path, typer.Argument(help="Folder that `explain map` wrote.", metavar="MAPS")],
+    cohort: Annotated[
+        Path | None, typer.Option(help="Table with what is asked below, joined on id or path.", metavar="CSV")
+    ] = None,
+    outcome: options.Outcome = None,
+    positive: options.Positive = None,
+    subject: options.Subject = None,
+    where: options.Where = None,
+    mask: Annotated[str | None, typer.Option(help="Column of masks of the disease.", metavar="COLUMN")] = None,
+    flags: Annotated[
+        int | None, typer.Option(help="Of masks that hold sums of flags, those that count (knees: 3 is what hurts).")
+    ] = None,
+    truth: Annotated[
+        str | None, typer.Option(help="Column of files of healthy image minus case.", metavar="COLUMN")
+    ] = None,
+    twin: Annotated[str | None, typer.Option(help="Column of files of the healthy image.", metavar="COLUMN")] = None,
+    sign: Annotated[str, typer.Option(help="What of the map is evidence: absolute, positive, negative.")] = "absolute",
+    threshold: Annotated[float | None, typer.Option(help="Of the map, for Dice; half its colours by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the maps are by default.", metavar="DIR")] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Say how good explanations are: whether they flip, what they change, where they point."""
+    from anomaly.reporting import report
+    from explain.evaluating import evaluate as run
+
+    found = run(
+        maps, cohort, outcome=outcome, positive=positive, subject=subject, where=options.conditions(where), mask=mask,
+        flags=flags, truth=truth, twin=twin, sign=sign, threshold=threshold, out=out, seed=seed,
+    )  # fmt: skip
+    for section in found.sections:
+        typer.echo("\n".join([section.title, *section.sentences, ""]))
+    typer.echo(f"report: {report(found.out)}")

@@ -118,6 +118,7 @@ def map_images(
             "settings": opened.explainer.settings(),
             "outputs": list(outputs),
             "limit": limit,
+            "thresholds": {name: run.threshold for name, run in _asking(opened)},
             "runs": _named(out, source=source, target=target, judge=judge, baseline=baseline),
         }
         table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns)
@@ -192,9 +193,8 @@ def _part(source: Source, x: torch.Tensor) -> tuple[dict[str, Any], dict[str, np
     if drawn is not None:
         ours, theirs = _numpy(x), _numpy(drawn)
         figures = {"change": proximity(ours, theirs), "unchanged": sparsity(ours, theirs)}
-    for name, run in (("target", source.target), ("judge", source.judge)):
-        if run is not None:
-            figures |= _asked(name, run, x, drawn)
+    for name, run in _asking(source):
+        figures |= _asked(name, run, x, drawn)
     figures |= {name: _numpy(each) for name, each in explanation.diagnostics.items() if name not in figures}
     arrays = {
         "map": _numpy(explanation.map),
@@ -213,11 +213,17 @@ def _asked(name: str, run: TargetRun, x: torch.Tensor, drawn: torch.Tensor | Non
 
 def _flips(source: Source, figures: dict[str, float]) -> dict[str, float]:
     """Whether target and judge took the image for a case, and its counterfactual for a control."""
-    for name, run in (("target", source.target), ("judge", source.judge)):
-        if run is not None and f"{name}_after" in figures:
+    for name, run in _asking(source):
+        if f"{name}_after" in figures:
             flipped = figures[f"{name}_before"] > run.threshold >= figures[f"{name}_after"]
             figures[f"{name}_flipped"] = int(flipped)
     return figures
+
+
+def _asking(source: Source) -> list[tuple[str, TargetRun]]:
+    """The target and the judge, where there are such."""
+    there = (("target", source.target), ("judge", source.judge))
+    return [(name, run) for name, run in there if run is not None]
 
 
 def _numpy(x: torch.Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ import pandas as pd
 from anomaly import figures, joining
 from anomaly.evaluation import adjustment, chances, discrimination, matching
 from anomaly.evaluation.gathering import Question, gather
-from anomaly.evaluation.section import Section
+from anomaly.evaluation.section import Section, records, told_as_facts
 from anomaly.evaluation.survival import survival
 from anomaly.files import write_whole
 
@@ -141,20 +141,9 @@ def _write(result: Evaluation, names: list[str], sign: str, about: dict[str, Any
     made_up = joining.SIMULATED in result.notes
     for name, picture in drawn.items():
         write_whole(result.out / f"{name}.png", figures.stamped(picture, "SIMULATED") if made_up else picture)
-    listed = {name: _records(tables[name]) for name in ("evaluation", "comparison")}
+    listed = {name: records(tables[name]) for name in ("evaluation", "comparison")}
     facts = about | {"headline": result.headline, "notes": result.notes} | listed
-    facts["sections"] = [_facts(section) for section in result.sections]
+    facts["sections"] = [told_as_facts(section) for section in result.sections]
     write_whole(result.out / "evaluation.json", json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
     for note in result.notes:
         _log.info(note)
-
-
-def _facts(section: Section) -> dict[str, Any]:
-    told = {"name": section.name, "title": section.title, "sentences": section.sentences, "caption": section.caption}
-    figure = None if section.figure is None else f"{section.name}.png"
-    return told | {"figure": figure, "rows": _records(section.table)}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON can hold them: what is not a finite number is null."""
-    return json.loads(table.replace([np.inf, -np.inf], np.nan).to_json(orient="records", double_precision=15))

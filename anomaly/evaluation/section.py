@@ -1,7 +1,10 @@
 """One analysis beside the main table: a table, a figure, and what they say in plain words."""
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from anomaly.statistics import Estimate
@@ -36,6 +39,21 @@ def ends(name: str, estimate: Estimate) -> dict[str, float]:
 def interval(estimate: Estimate, digits: int = 2) -> str:
     """An estimate as it stands in a sentence: 0.81 (0.75 to 0.86)."""
     return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON can hold them: what is not a finite number is null."""
+    rows: list[dict[str, Any]] = json.loads(
+        table.replace([np.inf, -np.inf], np.nan).to_json(orient="records", double_precision=15)
+    )
+    return rows
+
+
+def told_as_facts(section: Section) -> dict[str, Any]:
+    """A section as `evaluation.json` holds it: its words, its rows, and the name of its figure."""
+    told = {"name": section.name, "title": section.title, "sentences": section.sentences, "caption": section.caption}
+    figure = None if section.figure is None else f"{section.name}.png"
+    return told | {"figure": figure, "rows": records(section.table)}
 
 
 def in_words(p_value: float) -> str:

@@ -29,13 +29,38 @@ def report(folder: Path) -> Path:
     """Write `report.html` into a folder that scoring or evaluation wrote; returns its path.
 
     Reads scores.csv (or the one evaluation.json names), the heatmaps it lists, errors.csv, score.json and
-    the runs it names, and the tables and figures of an evaluation; whatever is absent is left out.
+    the runs it names, and the tables and figures of an evaluation; whatever is absent is left out. A folder with
+    explanations.csv (or whose evaluation.json names one) gets a report of these.
 
     Raises:
         EvaluationError: no scores there, or a scores.csv that cannot be used.
     """
     folder = Path(folder)
     evaluation = read_facts(folder / "evaluation.json")
+    explained = _home(folder, evaluation, "explanations")
+    page = _of_scores(folder, evaluation) if explained is None else _of_explanations(folder, evaluation, explained)
+    target = folder / "report.html"
+    write_whole(target, page)
+    return target
+
+
+def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path) -> str:
+    table = read_table(home / "explanations.csv", "explanations", names=["files"])
+    settings = read_facts(home / "explain.json")
+    named = settings.get("runs", {})
+    return _template("explanations.html").render(
+        headline=evaluation.get("headline"),
+        notes=evaluation.get("notes", []),
+        source=named.get("source", "an explainer"),
+        sections=sections.prepared(folder, evaluation.get("sections", [])),
+        total=len(table),
+        groups=gallery.explained(table, home),
+        errors=_errors(home),
+        runs=[_run(home / name) for name in dict.fromkeys(named.values()) if (home / name / "run.json").is_file()],
+    )
+
+
+def _of_scores(folder: Path, evaluation: dict[str, Any]) -> str:
     home = _scores_home(folder, evaluation)
     scores = read_scores(home / "scores.csv")
     settings = read_facts(home / "score.json")
@@ -45,7 +70,7 @@ def report(folder: Path) -> Path:
     # What is said within strata has a section of its own.
     evaluated = [row for row in evaluation.get("evaluation", []) if row["stratum"] == "all"]
     views, advice = viewer.viewers(most, home)
-    page = _template().render(
+    return _template("report.html").render(
         headline=evaluation.get("headline"),
         notes=evaluation.get("notes", []),
         outcome=evaluation.get("outcome"),
@@ -68,17 +93,14 @@ def report(folder: Path) -> Path:
         runs=runs,
         colour_from=gallery.COLOUR_FROM,
     )
-    target = folder / "report.html"
-    write_whole(target, page)
-    return target
 
 
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     places = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=places, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"p": _p_value, "figure": _figure, "percent": _percent}
     environment.trim_blocks = environment.lstrip_blocks = True
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _figure(value: Any, digits: int = 2) -> str:
@@ -125,11 +147,16 @@ def _false_alarms(alpha: float | None, data: list[dict[str, Any]]) -> str | None
 
 
 def _scores_home(folder: Path, evaluation: dict[str, Any]) -> Path:
-    named = Path(str(evaluation.get("scores", folder / "scores.csv")))
-    for file in (folder / "scores.csv", named):
-        if file.is_file():
-            return file.parent
-    raise EvaluationError(f"{folder} holds no scores.csv; give a folder that scoring or evaluation wrote")
+    home = _home(folder, evaluation, "scores")
+    if home is None:
+        raise EvaluationError(f"{folder} holds no scores.csv; give a folder that scoring or evaluation wrote")
+    return home
+
+
+def _home(folder: Path, evaluation: dict[str, Any], table: str) -> Path | None:
+    """The folder of a table: this one, or that which its evaluation names."""
+    named = Path(str(evaluation.get(table, folder / f"{table}.csv")))
+    return next((file.parent for file in (folder / f"{table}.csv", named) if file.is_file()), None)
 
 
 def _outcomes(folder: Path) -> dict[str, int]:

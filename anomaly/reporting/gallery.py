@@ -66,6 +66,26 @@ def picture(row: pd.Series, folder: Path) -> str | None:
     return None
 
 
+def explained(table: pd.DataFrame, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Cards of the explanations that change most and least; of attributions, which change nothing, of the first."""
+    if "change" not in table:
+        return {"The first": [_card(row, folder) for _, row in table.head(SHOWN).iterrows()]}
+    ordered = table.sort_values("change", ascending=False, kind="stable")
+    most = ordered.head(min(SHOWN, (len(ordered) + 1) // 2))
+    least = ordered.iloc[len(most) :].tail(SHOWN // 2).iloc[::-1]
+    parts = {"Changed most": most, "Changed least": least}
+    return {name: [_card(row, folder) for _, row in rows.iterrows()] for name, rows in parts.items()}
+
+
+def _card(row: pd.Series, folder: Path) -> dict[str, Any]:
+    figures = [(name, row[name]) for name in row.index if isinstance(row[name], int | float)]
+    told = ", ".join(f"{str(name).replace('_', ' ')} {value:.3g}" for name, value in figures)
+    files = str(row["files"]).split(";") if isinstance(row["files"], str) else []
+    drawn = [folder / name for name in files if name == f"maps/{row['id']}.png"]
+    shown = as_uri(drawn[0].read_bytes(), widest=(1150, 640)) if drawn and drawn[0].is_file() else None
+    return {"id": row["id"], "told": told, "picture": shown}
+
+
 def as_uri(encoded: bytes, *, widest: tuple[int, int] = _WIDEST, kind: str = "JPEG") -> str:
     """An encoded picture, made smaller where it is larger than `widest` (width, height), as a data URI."""
     buffer = io.BytesIO()
