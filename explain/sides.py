@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohort import FILE_NAMES, read_cohort, split
-from anomaly.errors import CohortError
+from anomaly.errors import AnomalyError, CohortError
 from anomaly.joining import events
 from anomaly.results import some
 
@@ -47,7 +47,7 @@ class Sides:
         if not (two and self.outcome is None and self.pair is None) and not (
             one and (self.outcome is None) != (self.pair is None)
         ):
-            raise CohortError(
+            raise AnomalyError(
                 "say who is a case and who a control by cases and controls (two folders or tables), by cohort with "
                 "outcome, or, for pairs, by cohort with pair"
             )

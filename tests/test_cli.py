@@ -18,8 +18,11 @@ from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError
 from anomaly.simulation import KINDS
 from explain import EXPLAINERS
+from explain.commands import commands as explain_commands
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.commands.registered_commands)
+EXPLAIN = sorted(command.name or command.callback.__name__ for command in explain_commands.registered_commands)
+EVERY = [*([name] for name in COMMANDS), ["explain"], *(["explain", name] for name in EXPLAIN)]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_help_comes_without_torch():
     code = (
         "import sys, cli\n"
         "from typer.testing import CliRunner\n"
-        f"for name in [[], *([each] for each in {COMMANDS!r})]:\n"
+        f"for name in [[], *{EVERY!r}]:\n"
         "    result = CliRunner().invoke(cli.commands, [*name, '--help'])\n"
         "    assert result.exit_code == 0, result.output\n"
         "print(sorted({'torch', 'pandas', 'numpy', 'lightning_fabric', 'matplotlib'} & set(sys.modules)))\n"
@@ -53,9 +56,9 @@ def test_help_comes_without_torch():
     assert ended.stdout.strip() == "[]", ended.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", EVERY, ids=" ".join)
 def test_every_command_has_help_for_each_of_its_options(command):
-    shown = CliRunner().invoke(cli.commands, [command, "--help"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(cli.commands, [*command, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0 and shown.output.startswith("Usage: ")
     options = [line for line in shown.output.splitlines() if line.startswith("  -")]
     assert options and all(len(line.split("  ")) > 2 for line in options)
@@ -64,7 +67,7 @@ def test_every_command_has_help_for_each_of_its_options(command):
 def test_all_commands_are_listed(run):
     code, out, _ = run("--help")
     assert code == 0
-    assert {line.split()[0] for line in out.split("Commands:")[1].splitlines() if line} == set(COMMANDS)
+    assert {line.split()[0] for line in out.split("Commands:")[1].splitlines() if line} == {*COMMANDS, "explain"}
 
 
 # Wrong arguments
@@ -98,6 +101,13 @@ WRONG = {
     "score run --images images --out new --batch 0": "Invalid value for '--batch'",
     "score --images images --out new": "Missing argument 'RUN...'",
     "lern": "No such command 'lern'",
+    "explain train --out new": "say who is a case and who a control",
+    "explain train --cases images --controls normals --out new --method adative": "did you mean additive?",
+    "explain train --cases images --controls normals --out new --method paired": "learns from pairs; give --cohort with",
+    "explain train --cases images --controls normals --out new --set sparsty=3": "did you mean sparsity?",
+    "explain classifier --cases images --controls normals --out new --set architecture=vgg": "take one of residual, plain",
+    "explain map saliency --images images --out new": "saliency explains a target; give --target",
+    "explain map saliency --images images --out new --outputs jpeg": "outputs are auto, nifti, png, none; got jpeg",
 }
 
 

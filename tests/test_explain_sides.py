@@ -7,7 +7,7 @@ import pytest
 from cohorts import pictures
 from explained import two_sides
 
-from anomaly.errors import CohortError
+from anomaly.errors import AnomalyError, CohortError
 from explain.sides import Sides
 
 
@@ -71,7 +71,7 @@ def test_files_of_one_name_on_both_sides_are_told_apart(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_neither_is_refused(given: dict, message: str) -> None:
-    with pytest.raises(CohortError, match=message):
+    with pytest.raises(AnomalyError, match=message):
         Sides(**given)
 
 
