@@ -103,9 +103,9 @@ WRONG = {
     "lern": "No such command 'lern'",
     "explain train --out new": "say who is a case and who a control",
     "explain train --cases images --controls normals --out new --method adative": "did you mean additive?",
-    "explain train --cases images --controls normals --out new --method paired": "learns from pairs; give --cohort with",
+    "explain train --cases images --controls normals --out new --method paired": "learns from pairs; give --cohort",
     "explain train --cases images --controls normals --out new --set sparsty=3": "did you mean sparsity?",
-    "explain classifier --cases images --controls normals --out new --set architecture=vgg": "take one of residual, plain",
+    "explain classifier --cases images --controls normals --out new --set architecture=vgg": "one of residual, plain",
     "explain map saliency --images images --out new": "saliency explains a target; give --target",
     "explain map saliency --images images --out new --outputs jpeg": "outputs are auto, nifti, png, none; got jpeg",
 }
