@@ -36,9 +36,9 @@ class TwoWayExplainer(TrainedExplainer):
         identity: weight of what changes in an image drawn as what it is.
         form: what the generator draws: "residual", what is to be added to the image, 0 at first, the sum kept within
             [-1, 1]; or "direct", the image itself, by tanh.
-        norm: of the generator: "none", "instance" or "batch". With batch norm it draws other things at test time than in
-            training, since the averages kept are over images, translated images and both sides; with instance norm it
-            knows the side in its last layer alone, for the constants do not pass.
+        norm: of the generator: "none", "instance" or "batch". Batch norm draws otherwise at test time than in training,
+            for its averages are over images, translated images and both sides: up to twice as much on toy images.
+            Instance norm knows the side in the last layer alone, for the constants do not pass it.
         width: channels of the generator at full size, doubled at each of three halvings.
         critic_width: channels of the critic's first layer.
     """
@@ -116,9 +116,10 @@ class Conditional(TwoWayExplainer):
     Every image is drawn as both. The critic has a source head for each side and a class head, and lowers
     20 (D(drawn) - D(real)) + 10 penalty + 5 cross-entropy of the real, the penalty taken for each source head; the
     generator lowers -D(drawn) + 50 (x - back)^2 + 50 (x - drawn as what it is)^2 + cross-entropy of the wanted side,
-    means over images and pixels. Weights and settings of the original, but for its 64 channels, its noise, and that it
-    draws the image itself (`form`). Diagnostics: "before" and "after", the logit that the class head gives image and
-    counterfactual.
+    means over images and pixels. Weights and settings are those of the original, whose generator draws the image itself
+    (`form`) with 64 channels and batch norm (`norm`), which adds noise to images, and whose class head is larger. It
+    has no skip at full size; here only the image itself goes round the generator. Diagnostics: "before" and "after",
+    the logit that the class head gives image and counterfactual.
 
     Args:
         source: weight of the source heads for the critic.
@@ -137,7 +138,7 @@ class Conditional(TwoWayExplainer):
         "classes",
         "wanted",
     )
-    batch: int = 10
+    batch: int = 5  # of each side; the original's 10 are of both
     cycle: float = 50.0
     identity: float = 50.0
     source: float = 20.0

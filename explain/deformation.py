@@ -5,21 +5,28 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from anomaly.errors import AnomalyError
 from explain.additive import CriticisedExplainer
 from explain.base import Explanation
-from explain.fields import folded_share, integrate, length, roughness, warp
+from explain.fields import bending, folded_share, integrate, length, roughness, warp
 from explain.trained import drawn
+
+COSTS = {"roughness": roughness, "bending": bending}
 
 
 @dataclass(kw_only=True)
 class Deformation(CriticisedExplainer):
     """The image displaced by a field that a generator draws, x'(p) = x(p + phi(p)); nothing is painted, all moves.
 
-    The field costs the roughness of Bigolin Lanfredi et al. 2020 (section 2.2). Diagnostics: "displacement", the mean
+    The field costs the roughness of Bigolin Lanfredi et al. 2020 (section 2.2), or how much it bends. Roughness, a sum
+    of absolute differences, does not mind where a field changes, so that growth gathers at edges; a field that does not
+    bend costs nothing, and so turns, shears and grows as a whole. What a critic has to give for a change grows with the
+    side of an image, roughness does not: at half the side take half the weight. Diagnostics: "displacement", the mean
     length of the field in pixels, and "folded", the share of pixels where it folds space over itself.
 
     Args:
-        smoothness: weight of the roughness; the paper takes 25 on its toy images and 10 on brains.
+        smoothness: weight of that cost; the paper takes 25 of roughness on its toy images, 224 pixels, 10 on brains.
+        cost: "roughness" or "bending".
         reach: displacement that an output of 1 stands for, as a share of the smallest side: about what is expected.
         diffeomorphic: take the output for a velocity, integrated by scaling and squaring, so that space cannot fold.
     """
@@ -31,8 +38,14 @@ class Deformation(CriticisedExplainer):
     not_negative: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.not_negative, "smoothness")
     levels: int = 5
     smoothness: float = 25.0
+    cost: str = "roughness"
     reach: float = 0.05
     diffeomorphic: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cost not in COSTS:
+            raise AnomalyError(f"cost={self.cost} is unknown; take one of {', '.join(COSTS)}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The field's U-Net and the critic."""
@@ -44,9 +57,9 @@ class Deformation(CriticisedExplainer):
         return integrate(given) if self.diffeomorphic else given
 
     def moves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x(p + phi(p)), and smoothness times the roughness of phi."""
+        """x(p + phi(p)), and smoothness times what phi costs."""
         field = self.field(x)
-        return warp(x, field), self.smoothness * roughness(field)
+        return warp(x, field), self.smoothness * COSTS[self.cost](field)
 
     def counterfactual(self, x: Tensor) -> Explanation:
         """x(p + phi(p)), with phi."""

@@ -52,6 +52,8 @@ class Targeted(TwoWayExplainer):
     takes_target: ClassVar[bool] = True
     not_negative: ClassVar[tuple[str, ...]] = (*TwoWayExplainer.not_negative, "shortfall", "proximity")
     batch: int = 16
+    lr: float = 2e-4
+    norm: str = "instance"
     critic_turns: int = 1
     critic_width: int = 32
     shortfall: float = 1.0
@@ -101,7 +103,7 @@ class Targeted(TwoWayExplainer):
         return (2 * value - control - case) / (case - control)
 
     def critic_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """((D(x) - 1)^2 + D(x')^2) / 2."""
+        """((D(x) - 1)^2 + D(x')^2) / 2, means over patches."""
         x, own = beside(batch)
         with torch.no_grad():
             fake = self.translate(x, 1 - own)
