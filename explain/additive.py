@@ -15,6 +15,8 @@ from explain.base import Explanation
 from explain.trained import TrainedExplainer, drawn
 
 LEVELS = 4
+NEARLY = 0.999
+"""Of black and white, whose inverse hyperbolic tangent is infinite."""
 
 
 @dataclass(kw_only=True)
@@ -97,11 +99,13 @@ class Additive(CriticisedExplainer):
     """The image plus a map that a generator draws, x' = x + M(x), kept small (Baumgartner et al. 2018, eq. 4 and 5).
 
     Defaults are the original's, whose critic moves 5 times in each step of the generator, and 100 times in the first 25
-    and in every 100th. Here the critic gets such moves beforehand, at once (`warm_up`).
+    and in every 100th. Here the critic gets some of these moves beforehand, at once
+    (`warm_up`): a tenth, since they are dear.
 
     Args:
         sparsity: weight of the mean |M|; the larger, the less is changed.
-        bounded: draw tanh(x + M), which cannot leave the range of images, as the published code may.
+        bounded: draw tanh(atanh(x) + M), which cannot leave the range of images in training either; afterwards
+            nothing does.
     """
 
     name: ClassVar[str] = "additive"
@@ -118,9 +122,11 @@ class Additive(CriticisedExplainer):
     def moves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x + M(x), and sparsity times the mean |M|."""
         added = self.net_["generator"](x)
-        moved = torch.tanh(x + added) if self.bounded else x + added
+        moved = torch.tanh(torch.atanh(NEARLY * x) + added) if self.bounded else x + added
         return moved, self.sparsity * added.flatten(1).abs().mean(1)
 
     def counterfactual(self, x: Tensor) -> Explanation:
-        """x + M(x)."""
-        return drawn(x, self.moves(x)[0])
+        """x + M(x), within [-1, 1], or where the image lies beyond that, within its own range."""
+        ends = x.flatten(1).aminmax(dim=1)
+        low, high = (end.view(-1, *[1] * (x.ndim - 1)) for end in (ends.min.clamp(max=-1), ends.max.clamp(min=1)))
+        return drawn(x, self.moves(x)[0].clamp(low, high))

@@ -33,8 +33,8 @@ class Classifier(Learned):
     the prevalence. Counterfactuals against one classifier are judged by another, of another architecture and seed.
 
     Args:
-        architecture: "residual" (blocks with layer norm) or "plain" (convolutions with batch norm; shares no layer
-            with the first).
+        architecture: "residual" (blocks that add to what they are given) or "plain" (a chain of convolutions); both
+            with batch norm.
         width: channels at full size, doubled at each halving, at most 8 times as many.
         steps: of training, at most.
         batch: controls, and as many cases, in a batch.

@@ -243,6 +243,7 @@ def evaluate(
     flags: Annotated[
         int | None, typer.Option(help="Of masks that hold sums of flags, those that count (knees: 3 is what hurts).")
     ] = None,
+    labels: Annotated[str | None, typer.Option(help="Of masks that hold labels, those that count, as 1,2.")] = None,
     truth: Annotated[
         str | None, typer.Option(help="Column of files of healthy image minus case.", metavar="COLUMN")
     ] = None,
@@ -258,8 +259,14 @@ def evaluate(
 
     found = run(
         maps, cohort, outcome=outcome, positive=positive, subject=subject, where=options.conditions(where), mask=mask,
-        flags=flags, truth=truth, twin=twin, sign=sign, threshold=threshold, out=out, seed=seed,
+        flags=flags, labels=_labels(labels), truth=truth, twin=twin, sign=sign, threshold=threshold, out=out, seed=seed,
     )  # fmt: skip
     for section in found.sections:
         typer.echo("\n".join([section.title, *section.sentences, ""]))
     typer.echo(f"report: {report(found.out)}")
+
+
+def _labels(text: str | None) -> tuple[int, ...]:
+    """`1,2` -> (1, 2)."""
+    numbers = options.numbers("labels", text, int)
+    return () if numbers is None else numbers if isinstance(numbers, tuple) else (numbers,)

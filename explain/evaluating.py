@@ -1,6 +1,7 @@
 """Says how good explanations are: do counterfactuals flip, what do they change, do maps point at the disease."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +14,15 @@ from anomaly import figures, joining
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.section import Section, ends, interval, told_as_facts
 from anomaly.files import write_whole
-from anomaly.results import read_facts, read_table
-from anomaly.statistics import Estimate, bootstrap, proportion
-from explain.quality import FLOORS, MAP, SIGNS, Truth, measured
+from anomaly.results import read_facts, read_table, some
+from anomaly.statistics import Estimate, proportion
+from explain.beside import mean_of, quality
+from explain.quality import SIGNS, measured
+from explain.truths import Truth
 
+logger = logging.getLogger(__name__)
 GIVEN = ("id", "subject", "path", "files")
 ASKED = ("target", "judge")
-FIGURES = {
-    "average_precision": "average precision of the pixels",
-    "pointing_game": "peak in the mask",
-    "relevance_mass": "share of the evidence in the mask",
-    "dice": "Dice",
-    "ncc": "correlation with the true difference",
-    "absolute_ncc": "the same of sizes",
-}
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,7 @@ def evaluate(
     where: Mapping[str, str] | None = None,
     mask: str | None = None,
     flags: int | None = None,
+    labels: Sequence[int] = (),
     truth: str | None = None,
     twin: str | None = None,
     sign: str = "absolute",
@@ -71,10 +68,11 @@ def evaluate(
         maps: a folder that `map_images` wrote.
         cohort: a table with `id` or `path`, and the columns named below.
         outcome, positive: column of cases (1) and controls (0); left out, every image counts as a case.
-        subject: column of persons, for intervals; left out, that of the explanations.
+        subject: column of persons, for intervals; left out, `subject`, or that of the explanations.
         where: keeps the rows of the cohort whose columns have these values.
         mask: column of files that are not 0 where the disease is, on the grid of the image.
         flags: where masks hold sums of flags (as those of simulated knees do), the flags that count.
+        labels: where masks hold labels, those that count.
         truth: column of files of the healthy image minus the case.
         twin: column of files of the healthy image; the truth is image minus twin.
         sign: what of the map is evidence: "absolute", "positive" or "negative".
@@ -93,19 +91,20 @@ def evaluate(
         raise EvaluationError(f"sign is {sign!r}; expected one of {', '.join(SIGNS)}")
     if cohort is None and any((outcome, mask, truth, twin)):
         raise EvaluationError("outcome, mask, truth and twin are columns of a cohort; give it")
+    if threshold is not None and not 0 < threshold < np.inf:
+        raise EvaluationError(f"threshold is {threshold}; expected a number above 0, in units of the map")
     facts = _facts_of(home)
     table = _joined(home, cohort, outcome, positive, subject, where or {}, notes, (mask, truth, twin))
     sections = [
-        each for each in (_flips(table, facts.get("thresholds", {})), _changes(table, seed)) if each is not None
+        each for each in (_flips(table, facts.get("thresholds", {}), notes), _changes(table, seed)) if each is not None
     ]
     images = None
     if mask or truth or twin:
         base = Path() if isinstance(cohort, pd.DataFrame) or cohort is None else Path(cohort).parent
+        asked = Truth(base, mask, flags, labels, truth, twin)
         threshold = facts["limit"] / 2 if threshold is None else threshold
-        images = measured(
-            table, home, Truth(base, mask, flags, truth, twin), sign=sign, threshold=threshold, notes=notes
-        )
-        sections.insert(0, _quality(images, sign, threshold, seed))
+        images = measured(table, home, asked, sign=sign, threshold=threshold, notes=notes)
+        sections.insert(0, quality(images, sign, threshold, seed))
     if not sections:
         raise EvaluationError("there is nothing to judge: attributions change nothing, so give a mask, truth or twin")
     result = Judged(sections[0].sentences[0], sections, images, notes, out)
@@ -116,7 +115,10 @@ def evaluate(
 def _facts_of(maps: Path) -> dict[str, Any]:
     if not (maps / "explanations.csv").is_file():
         raise EvaluationError(f"{maps} holds no explanations.csv; give a folder that `anomaly explain map` wrote")
-    return {"limit": 0.1} | read_facts(maps / "explain.json")
+    facts = read_facts(maps / "explain.json")
+    if "limit" not in facts or "thresholds" not in facts:
+        raise EvaluationError(f"{maps / 'explain.json'} does not say how the maps were made; explain the images again")
+    return facts
 
 
 def _joined(
@@ -131,42 +133,63 @@ def _joined(
 ) -> pd.DataFrame:
     """The explanations with `label`, `subject` and the named columns of the cohort."""
     table = read_table(maps / "explanations.csv", "explanations", names=["files"])
+    if table.empty:
+        raise EvaluationError(f"{maps / 'explanations.csv'} has no rows: no image could be explained, see errors.csv")
     if cohort is None:
         return table.assign(label=np.nan)
-    people = joining.chosen(read_table(Path(cohort) if isinstance(cohort, str) else cohort, "cohort"), where, notes)
+    source = Path(cohort) if isinstance(cohort, str) else cohort
+    people = joining.chosen(read_table(source, "cohort", names=[subject] if subject else []), where, notes)
     joining.require(people, [outcome, subject, *columns])
     base = Path() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
     table, people = joining.join(table, people, maps, base, notes)
     label = joining.events(people, outcome, positive, notes) if outcome else pd.Series(np.nan, people.index)
     if outcome:
         joining.note_unknown(table.loc[label.isna(), "id"], f"whether they have {outcome}", notes)
+    subject = subject or ("subject" if "subject" in people else None)
     if subject:
+        nameless = table.loc[people[subject].isna(), "id"]
+        if len(nameless):
+            raise EvaluationError(f"{len(nameless)} images have no {subject} ({some(nameless)}); fill in the column")
         table["subject"] = people[subject].astype(str)
+    if "path" in people:  # the images may have been moved since they were explained
+        now = [(base / str(path)).resolve() for path in people["path"]]
+        table["path"] = [str(new) if new.is_file() else old for new, old in zip(now, table["path"], strict=True)]
     if joining.simulated(people):
         notes.append(joining.SIMULATED)
     table = table.assign(label=label, **{name: people[name] for name in columns if name})
+    if outcome and not (label == 1).any():
+        raise EvaluationError(f"none of {len(table)} explained images has {outcome}; explain cases as well")
     return table[table["label"].notna()].reset_index(drop=True) if outcome else table
 
 
-def _flips(table: pd.DataFrame, thresholds: Mapping[str, float]) -> Section | None:
+def _sides(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Cases and, if there are any, controls; all images where nothing tells who is what."""
+    if table["label"].isna().all():
+        return {"images": table}
+    sides = {"cases": table[table["label"] == 1], "controls": table[table["label"] == 0]}
+    return {name: rows for name, rows in sides.items() if len(rows)}
+
+
+def _flips(table: pd.DataFrame, thresholds: Mapping[str, float], notes: list[str]) -> Section | None:
     """Whether target and judge take cases for cases, and their counterfactuals for controls."""
     rows, sentences = [], []
-    cases = table[table["label"] != 0]
+    name, cases = next(iter(_sides(table).items()))
     for who in ASKED:
         if f"{who}_flipped" not in table or who not in thresholds:
             continue
         taken = cases[cases[f"{who}_before"] > thresholds[who]]
+        called = "the independent judge" if who == "judge" else "the target"
         if taken.empty:
+            notes.append(f"None of {len(cases)} {name} is taken for a case by {called}, so none can change sides.")
             continue
         share = proportion(taken[f"{who}_flipped"], taken["subject"])
-        rows.append({"asked": who, "cases": len(cases), "taken_for_cases": len(taken), **ends("flipped", share)})
-        called = "the independent judge" if who == "judge" else "the target"
+        rows.append({"asked": who, name: len(cases), "taken_for_cases": len(taken), **ends("flipped", share)})
         sentences.append(
-            f"Of {len(cases)} cases {called} took {len(taken)} for cases; of these {interval(share)} changed sides."
+            f"Of {len(cases)} {name} {called} took {len(taken)} for cases; of these {interval(share)} changed sides."
         )
     if not rows:
         return None
-    caption = "Share of cases whose counterfactual is taken for a control; Wilson intervals, persons counted together."
+    caption = "Share of those taken for cases whose counterfactual is not; Wilson intervals, persons counted together."
     return Section("validity", "Do counterfactuals change sides", sentences, caption, pd.DataFrame(rows))
 
 
@@ -174,74 +197,28 @@ def _changes(table: pd.DataFrame, seed: int) -> Section | None:
     """What is changed in cases and, where nothing should be, in controls; and all else the method says."""
     if "change" not in table:
         return None
-    numbers = [name for name in table if name not in (*GIVEN, "label") and pd.api.types.is_numeric_dtype(table[name])]
-    numbers = [str(name) for name in numbers if not str(name).startswith(ASKED)]
-    sides = {"cases": table[table["label"] != 0], "controls": table[table["label"] == 0]}
-    rows: list[dict[str, Any]] = [
-        {"figure": name, "images_of": side, "n": len(part), **ends("mean", mean_of(part[name], part["subject"], seed))}
-        for name in numbers
-        for side, part in sides.items()
-        if len(part)
-    ]
-    found = {(str(row["figure"]), str(row["images_of"])): float(row["mean"]) for row in rows}
-    sentences = [f"Cases are changed by {found['change', 'cases']:.4f} on the mean, of a range of 2."]
-    if ("change", "controls") in found:
-        sentences.append(f"Controls, of which little should be, are changed by {found['change', 'controls']:.4f}.")
-    if ("folded", "cases") in found:
-        sentences.append(f"The fields fold {found['folded', 'cases']:.2%} of all pixels.")
+    others = [str(name) for name in table if name not in (*GIVEN, "label") and not str(name).startswith(ASKED)]
+    numbers = [name for name in others if pd.api.types.is_numeric_dtype(table[name])]
+    rows: list[dict[str, Any]] = []
+    means: dict[tuple[str, str], Estimate] = {}
+    for figure in numbers:
+        for side, part in _sides(table).items():
+            means[figure, side] = mean_of(part[figure], part["subject"], seed)
+            rows.append({"figure": figure, "images_of": side, "n": len(part), **ends("mean", means[figure, side])})
+    who = next(iter(_sides(table)))
+    sentences = [f"{who.capitalize()} are changed by {_told(means['change', who])} on the mean, of a range of 2."]
+    if ("change", "controls") in means:
+        sentences.append(f"Controls, of which little should be, are changed by {_told(means['change', 'controls'])}.")
+    if ("folded", who) in means:
+        sentences.append(f"The fields fold {means['folded', who].value:.2%} of all pixels.")
     caption = "Means with 95 % intervals by drawing persons anew. change: mean |image - counterfactual|, of a range of "
     caption += "2; unchanged: share of pixels changed by at most 0.05."
     return Section("changes", "What counterfactuals change", sentences, caption, pd.DataFrame(rows))
 
 
-def _quality(images: pd.DataFrame, sign: str, threshold: float, seed: int) -> Section:
-    """How well the map points at the truth, and how much better than the best map that takes no method."""
-    rows: list[dict[str, Any]] = []
-    sentences: list[str] = []
-    for figure, words in FIGURES.items():
-        if figure not in images:
-            continue
-        wide = images.pivot(index="id", columns="map", values=figure)
-        wide = wide[wide[MAP].notna()]
-        if wide.empty:
-            continue
-        subject = images.drop_duplicates("id").set_index("id")["subject"].loc[wide.index].to_numpy()
-        present = [name for name in (MAP, *FLOORS) if name in wide and wide[name].notna().all()]
-        means = {name: mean_of(wide[name], subject, seed) for name in present}
-        rows += [{"figure": figure, "map": name, "n": len(wide), **ends("mean", means[name])} for name in present]
-        floors = [name for name in present if name != MAP]
-        best = max(floors, key=lambda name: means[name].value)
-        gain = mean_of(wide[MAP] - wide[best], subject, seed)
-        rows[-len(present)] |= {"best_floor": best, **ends("above_it", gain)}
-        sentences.append(
-            f"{words[0].upper()}{words[1:]}: {interval(means[MAP])}; {best} {means[best].value:.2f}, difference "
-            f"{interval(gain)}."
-        )
-    if not sentences:
-        raise EvaluationError("no figure could be made of any map; look at the masks and maps")
-    prevalence = f" Masks cover {images['prevalence'].mean():.1%} of an image." if "prevalence" in images else ""
-    caption = (
-        f"Means over cases with 95 % intervals by drawing persons anew. Evidence is the {sign} map; Dice at "
-        f"{threshold:.3g}.{prevalence} Floors: the mean difference of cases and controls of other persons, the raw "
-        "image, a Gaussian in the middle, the map blurred."
-    )
-    table = pd.DataFrame(rows)
-    own = table[table["map"] == MAP]
-    picture = figures.forest(
-        [FIGURES[name] for name in own["figure"]], own[["above_it", "above_it_low", "above_it_high"]].to_numpy(),
-        "Map above the best floor", none=0.0,
-    )  # fmt: skip
-    return Section("quality", "Do maps point at the truth", sentences, caption, table, picture)
-
-
-def mean_of(values: pd.Series, subject: Any, seed: int) -> Estimate:
-    """The mean of figures (n,), its interval by drawing whole persons anew; those that are NaN are left out."""
-    known = np.asarray(values, dtype=np.float64)
-    fine = np.isfinite(known)
-    if not fine.any():
-        return Estimate(float("nan"), float("nan"), float("nan"), "none is known")
-    known, whose = known[fine], np.asarray(subject)[fine]
-    return bootstrap(lambda weights: weights @ known / weights.sum(1), whose, np.ones(len(known)), seed=seed)
+def _told(estimate: Estimate) -> str:
+    """An estimate of any size as it stands in a sentence."""
+    return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
 
 
 def _write(result: Judged, about: Mapping[str, Any]) -> None:
@@ -253,6 +230,8 @@ def _write(result: Judged, about: Mapping[str, Any]) -> None:
             write_whole(result.out / f"{section.name}.png", picture)
     if result.images is not None:
         write_whole(result.out / "explanation_metrics.csv", result.images.to_csv(index=False))
+    for note in result.notes:
+        logger.info(note)
     tables = [section.table.assign(section=section.name) for section in result.sections]
     write_whole(result.out / "explanation_evaluation.csv", pd.concat(tables).to_csv(index=False))
     facts = {**about, "headline": result.headline, "notes": result.notes}

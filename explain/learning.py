@@ -30,7 +30,7 @@ from explain.classifier import Classifier
 from explain.judging import judged
 from explain.pairs import whole_pairs
 from explain.run import LearnedRun, TargetRun, find_explainer, open_target
-from explain.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides
+from explain.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides, told_apart
 from explain.trained import TrainedExplainer
 
 logger = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ def learn(
             preprocessing=dataclasses.asdict(preprocessing),
             seed=seed,
             fingerprint=fingerprint(cohort),
+            sides=told_apart(cohort),
             choose=choose,
             subjects_from=cohort.attrs["subjects_from"],
             target=opened and {"identity": opened.identity},

@@ -29,7 +29,6 @@ from explain.metrics import proximity, sparsity
 from explain.pictures import limit_of
 from explain.records import ABOUT, OUTPUTS, Record, write_record
 from explain.run import TargetRun
-from explain.sides import TRAIN
 from explain.source import Source, open_source
 
 BATCH = 32
@@ -119,6 +118,7 @@ def map_images(
             "outputs": list(outputs),
             "limit": limit,
             "thresholds": {name: run.threshold for name, run in _asking(opened)},
+            "controls": controls and str(Path(controls).resolve()),
             "runs": _named(out, source=source, target=target, judge=judge, baseline=baseline),
         }
         table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns)
@@ -134,19 +134,16 @@ def map_images(
 
 
 def refuse_overlap(source: Source, cohort: pd.DataFrame) -> None:
-    """Refuse subjects that the explainer was trained on; those held out then may be explained.
+    """Refuse subjects that explainer, target, judge or baseline were trained on; those held out then may be explained.
 
     Raises:
         CohortError: there are some.
     """
-    if source.run is None:
-        return
-    known = source.run.cohort
-    trained = known.loc[known["part"] == TRAIN, "subject"]
-    try:
-        check_disjoint(trained, cohort["subject"])
-    except CohortError as error:
-        raise CohortError(f"{error}; {TELL_APART}; or give --allow-overlap") from None
+    for run in (source.run, source.target, source.judge, source.baseline):
+        try:
+            check_disjoint(() if run is None else run.trained, cohort["subject"])
+        except CohortError as error:
+            raise CohortError(f"{error} ({run and run.folder}); {TELL_APART}; or give --allow-overlap") from None
 
 
 def prepare(image: Image, source: Source) -> tuple[Prepared, ...]:

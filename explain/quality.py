@@ -6,69 +6,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 
 from anomaly.errors import EvaluationError, UnreadableImage
-from anomaly.images import read
+from anomaly.images import Image, read
+from anomaly.progress import progress
 from explain import metrics
+from explain.truths import Truth, same
 
-MAP, BLURRED, MEAN, RAW, CENTRE = "map", "map, blurred", "mean difference", "raw image", "centre"
-FLOORS = (MEAN, RAW, CENTRE, BLURRED)
+MAP, BLURRED, MEAN, RAW = "map", "map, blurred", "mean difference", "raw image"
+DARK, CENTRE, ALIKE = "raw image, dark", "centre", "all alike"
+FLOORS = (MEAN, RAW, DARK, CENTRE, BLURRED, ALIKE)
+EITHER_WAY = (RAW, CENTRE)
+"""Floors that do not know which way disease changes an image: their correlation counts the way that tells more."""
 SIGNS = ("absolute", "positive", "negative")
 BLUR, MIDDLE = 0.05, 0.25
 """Widths (standard deviations) of the blur and of the centred Gaussian, as a share of the smallest side."""
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Where the truth of each case is found, by column of the cohort; paths start from `folder`.
-
-    Args:
-        mask: files that are not 0 where the disease is.
-        flags: of masks whose values are sums of flags, those that count.
-        truth: files of the healthy image minus the case.
-        twin: files of the healthy image.
-    """
-
-    folder: Path
-    mask: str | None = None
-    flags: int | None = None
-    truth: str | None = None
-    twin: str | None = None
-
-    def of(self, row: Mapping[str, Any], image: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Mask (*space) bool and true map, case minus healthy (*space), of one image; None where there is none."""
-        marked, true = self._read(row, self.mask), None
-        if marked is not None:
-            marked = marked.astype(np.int64) & self.flags != 0 if self.flags else marked != 0
-        if (difference := self._read(row, self.truth)) is not None:
-            true = -difference
-        elif (twin := self._read(row, self.twin)) is not None:
-            _same(twin.shape, image.shape, f"the twin of {row['id']}")
-            true = image - twin
-        return marked, true
-
-    def _read(self, row: Mapping[str, Any], column: str | None) -> np.ndarray | None:
-        named = row.get(column) if column else None
-        if not isinstance(named, str) or not named:
-            return None
-        return read((self.folder / named).resolve()).pixels.mean(0)
-
-
-def map_of(folder: Path, files: str) -> np.ndarray:
-    """The map (*space) among the files of a row.
+def map_of(folder: Path, files: str) -> Image:
+    """The map (1, *space) among the files of a row.
 
     Raises:
         EvaluationError: there is none.
+        UnreadableImage: it cannot be read.
     """
     name = next((each for each in files.split(";") if each.endswith("_map.nii.gz")), None)
     if name is None or not (folder / name).is_file():
         raise EvaluationError("its map is not there; explain it again with --outputs nifti")
-    values = np.asarray(nib.Nifti1Image.from_filename(folder / name).dataobj, dtype=np.float32)
-    return values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+    return read(folder / name)
 
 
 def measured(
@@ -83,61 +51,109 @@ def measured(
         sign: of the map that counts as evidence.
         threshold: of the map, for Dice.
         notes: what is left out is added.
+
+    Raises:
+        EvaluationError: no case has a map, and a mask or a twin that says something.
     """
     means = _means(table, notes)
     rows: list[dict[str, Any]] = []
     lost: list[str] = []
-    for row in table[table["label"] != 0].to_dict("records"):
-        try:
-            rows += list(_of_one({str(k): v for k, v in row.items()}, home, truth, means, sign, threshold))
-        except (EvaluationError, UnreadableImage, OSError) as error:
-            lost.append(f"{row['id']}: {error}")
+    silent = 0
+    cases = table[table["label"] != 0].to_dict("records")
+    with progress("judging maps", len(cases), unit="images") as bar:
+        for row in cases:
+            bar.advance()
+            try:
+                told = list(_of_one({str(k): v for k, v in row.items()}, home, truth, means, sign, threshold))
+            except (EvaluationError, UnreadableImage, OSError) as error:
+                lost.append(f"{row['id']}: {error}")
+                continue
+            rows += told
+            silent += not told
     if lost:
         notes.append(f"{len(lost)} images were left out of the quality of maps; the first: {lost[0]}.")
     if not rows:
-        raise EvaluationError(lost[0] if lost else "no case has a marked pixel or a twin; name their column")
+        raise EvaluationError(
+            lost[0]
+            if lost
+            else "no case has a marked pixel or a twin that differs; look at the files in the column, and at the flags "
+            "or labels asked for"
+        )
+    if silent:
+        notes.append(f"{silent} images have no marked pixel and no twin that differs; of their maps nothing is said.")
     return pd.DataFrame(rows)
 
 
 def _of_one(
     row: Mapping[str, Any], home: Path, truth: Truth, means: "Means | None", sign: str, threshold: float
 ) -> Iterator[dict[str, Any]]:
-    image = read(Path(row["path"])).pixels.mean(0)
+    image = read(Path(row["path"]))
     mask, true = truth.of(row, image)
-    if (mask is None or not mask.any()) and true is None:
+    if mask is None and true is None:
         return
-    map = map_of(home, str(row["files"]))
-    for each, what in ((mask, "mask"), (true, "truth")):
-        if each is not None:
-            _same(each.shape, map.shape, f"the {what} of {row['id']}")
+    found = map_of(home, str(row["files"]))
+    same(found, image, f"{found.path}: the map of {row['id']}")
+    map, grey, width = found.pixels[0], image.pixels.mean(0), BLUR * min(found.space)
+    evidence = _evidence(map, sign)
+    # Of each its evidence, for masks, and its values as they are, for twins.
     maps = {
-        MAP: map,
-        BLURRED: ndimage.gaussian_filter(map, BLUR * min(map.shape)),
-        RAW: image,
-        CENTRE: _centre(map.shape),
+        MAP: (evidence, map),
+        BLURRED: (ndimage.gaussian_filter(evidence, width), ndimage.gaussian_filter(map, width)),
+        RAW: (grey - grey.min(),) * 2,
+        DARK: (grey.max() - grey, None),  # against a twin it is the raw image the other way round
+        CENTRE: (_centre(map.shape),) * 2,
+        ALIKE: (np.ones(map.shape, np.float32),) * 2,
     }
     if means is not None:
-        maps[MEAN] = means.of_others(str(row["subject"]))
-    for name, values in maps.items():
-        told = {"id": row["id"], "subject": row["subject"], "map": name}
-        if mask is not None and mask.any():
-            told |= _by_mask(_evidence(values, sign) if name in (MAP, BLURRED, MEAN) else values, mask, threshold, name)
-        if true is not None:
-            told |= {"ncc": float(metrics.ncc(values[None], true[None])[0])}
-            told |= {"absolute_ncc": float(metrics.absolute_ncc(values[None], true[None])[0])}
-        yield told
+        mean = means.of_others(str(row["subject"]))
+        maps[MEAN] = (_evidence(mean, sign), mean)
+    pixels = int(np.count_nonzero(evidence >= threshold))
+    for name, (by_mask, by_twin) in maps.items():
+        told: dict[str, Any] = {}
+        if mask is not None:
+            told |= _by_mask(by_mask, mask)
+            told["dice"] = (
+                float(metrics.dice_at(by_mask[None], mask[None], threshold)[0])
+                if name == MAP
+                else (dice_of_highest(by_mask, mask, pixels))
+            )
+        if mask is not None and name == MAP:
+            told |= _sizes(map, mask)
+        if true is not None and by_twin is not None:
+            told |= {"ncc": float(metrics.ncc(by_twin[None], true[None])[0])}
+            told |= {"absolute_ncc": float(metrics.absolute_ncc(by_twin[None], true[None])[0])}
+        if told:
+            yield {"id": row["id"], "subject": row["subject"], "map": name, **told}
 
 
-def _by_mask(evidence: np.ndarray, mask: np.ndarray, threshold: float, name: str) -> dict[str, float]:
+def _by_mask(evidence: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     values, marked = evidence[None], mask[None]
     told = {
         "average_precision": metrics.pixel_average_precision(values, marked),
         "pointing_game": metrics.pointing_game(values, marked),
         "relevance_mass": metrics.relevance_mass(values, marked),
     }
-    if name in (MAP, BLURRED):  # a threshold in the unit of the map says nothing of the others
-        told["dice"] = metrics.dice_at(values, marked, threshold)
     return {key: float(value[0]) for key, value in told.items()} | {"prevalence": float(mask.mean())}
+
+
+def dice_of_highest(values: np.ndarray, mask: np.ndarray, pixels: int) -> float:
+    """Overlap, 0 to 1, of a mask (*space) and so many of the highest pixels, those tied at the limit in part.
+
+    Dice of a floor, whose unit is not that of the map: it may mark as many pixels as the map does.
+    """
+    if not pixels:
+        return 0.0
+    flat, marked = values.ravel(), mask.ravel()
+    limit = np.partition(flat, flat.size - pixels)[flat.size - pixels]
+    above, tied = flat > limit, flat == limit
+    part = (pixels - np.count_nonzero(above)) * np.count_nonzero(tied & marked) / np.count_nonzero(tied)
+    return float(2 * (np.count_nonzero(above & marked) + part) / (pixels + np.count_nonzero(marked)))
+
+
+def _sizes(map: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Mean size of a map inside the mask and outside."""
+    nothing, sides = np.zeros_like(map), {"inside": mask, "outside": ~mask}
+    return {name: float(metrics.proximity(map[None], nothing[None], side[None])[0]) for name, side in sides.items()}
 
 
 def _evidence(map: np.ndarray, sign: str) -> np.ndarray:
@@ -174,7 +190,7 @@ def _means(table: pd.DataFrame, notes: list[str]) -> Means | None:
     counts: dict[tuple[int, int], int] = {}
     for row in table[table["label"].notna()].itertuples():
         try:
-            image = read(Path(str(row.path))).pixels.mean(0, dtype=np.float64)
+            image = _standing(read(Path(str(row.path))).pixels.mean(0, dtype=np.float64))
         except (UnreadableImage, OSError):
             continue
         key = (half_of(str(row.subject)), int(row.label))  # type: ignore[arg-type]
@@ -190,6 +206,8 @@ def _means(table: pd.DataFrame, notes: list[str]) -> Means | None:
     return Means((means[0, 1] - means[0, 0], means[1, 1] - means[1, 0]))
 
 
-def _same(shape: tuple[int, ...], expected: tuple[int, ...], what: str) -> None:
-    if shape != expected:
-        raise EvaluationError(f"{what} has the shape {shape}, expected {expected}, that of the image")
+def _standing(image: np.ndarray) -> np.ndarray:
+    """An image between its 0.5 and 99.5 percentiles, since scanners differ in their units and no one is to rule."""
+    low, high = np.percentile(image, (0.5, 99.5))
+    standing: np.ndarray = (image - low) / max(high - low, np.finfo(np.float32).tiny)
+    return standing

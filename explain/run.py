@@ -16,6 +16,7 @@ from anomaly.preprocessing import Preprocessing
 from anomaly.run import COHORT, WEIGHTS, Run, torch_device
 from explain.base import Target
 from explain.classifier import Classifier
+from explain.sides import TRAIN
 from explain.trained import TrainedExplainer
 
 UNUSUAL = 0.05
@@ -30,6 +31,7 @@ class TargetRun:
         kind: `detector` or `classifier`.
         threshold: above it an image counts as a case: 0 for a logit; for a detector the value above which 5 % of
             normals lie.
+        trained: names of the subjects it was trained on.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class TargetRun:
     kind: str
     identity: str
     threshold: float
+    trained: frozenset[str]
 
     def check(self, preprocessing: Preprocessing, what: str) -> None:
         """Refuse images that were prepared otherwise than those it learned from.
@@ -74,12 +77,15 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
         run = Run.open(folder, device=device, method=method)
         value: Callable[[Tensor], Tensor] = run.detector.value
         threshold = run.calibration.bound(UNUSUAL)
-        return TargetRun(folder, value, run.preprocessing, kind, run.identity, threshold)
+        normals = run.normals
+        trained = frozenset(normals.loc[normals["split"] == TRAIN, "subject"])
+        return TargetRun(folder, value, run.preprocessing, kind, run.identity, threshold, trained)
     if kind != CLASSIFIER:
         raise RunError(f"{folder} holds an {kind}; a target is a detector or a classifier: give such a run")
     learned = LearnedRun.open(folder, CLASSIFIER, device=device)
     assert isinstance(learned.learned, Classifier)
-    return TargetRun(folder, learned.learned.logit, learned.preprocessing, kind, learned.identity, 0.0)
+    value = learned.learned.logit
+    return TargetRun(folder, value, learned.preprocessing, kind, learned.identity, 0.0, learned.trained)
 
 
 @dataclass(frozen=True)
@@ -109,11 +115,23 @@ class LearnedRun:
         assert isinstance(self.learned, TrainedExplainer)
         return self.learned
 
+    def target_run(self, device: str = "cpu") -> TargetRun | None:
+        """The run of the target it was trained against, where there is one and where it was then."""
+        told = self.facts.get("target")
+        place = self.folder / told["folder"] if told else None
+        return open_target(place, device=device) if place is not None and (place / "run.json").is_file() else None
+
     @property
     def cohort(self) -> pd.DataFrame:
         """The images it was made with: id, subject, path, label, part, slices; names as text."""
         texts = {"id": str, "subject": str, "path": str}
         return pd.read_csv(self.folder / COHORT, dtype=texts, keep_default_na=False)
+
+    @property
+    def trained(self) -> frozenset[str]:
+        """Names of the subjects it was trained on; those held out are not among them."""
+        known = self.cohort
+        return frozenset(known.loc[known["part"] == TRAIN, "subject"])
 
     @classmethod
     def open(

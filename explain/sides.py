@@ -1,5 +1,6 @@
 """Who is a case and who a control: two folders or tables, one table with an outcome, or a table of pairs."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,3 +131,10 @@ class Sides:
         both = pd.concat([counterparts, table.assign(label=1)], ignore_index=True)
         both.attrs["subjects_from"] = told
         return both
+
+
+def told_apart(table: pd.DataFrame) -> str:
+    """Sum up in one SHA-256 who is a case, whose an image is, and who is held out."""
+    names = [name for name in ("id", "subject", "label", "part", "pair") if name in table]
+    rows = table[names].astype(str).agg("\t".join, axis=1)
+    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()

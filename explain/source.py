@@ -89,6 +89,7 @@ def open_source(
     if (Path(source) / "run.json").exists() or Path(source).is_dir():
         _refuse(source, settings=settings, baseline=baseline, controls=controls)
         run = LearnedRun.open(source, device=device, method=method, target=target)
+        opened = opened or run.target_run(device)
         explainer: Explainer = run.explainer
         preprocessing = run.preprocessing
     else:
@@ -100,6 +101,8 @@ def open_source(
     for each in (opened, judging):
         if each is not None:
             each.check(preprocessing, str(source))
+    if opened is not None and judging is not None and opened.identity == judging.identity:
+        raise AnomalyError(f"{judging.folder} is both target and judge; a judge must not be what was explained")
     if based is not None and based.preprocessing != preprocessing:
         raise AnomalyError(
             f"{based.folder} takes images prepared otherwise than the target; train both with the same options"

@@ -15,6 +15,7 @@ from anomaly.learned import Images
 from anomaly.nets.critics import PatchCritic
 from explain.base import Explanation, Target
 from explain.conditional import Terms, TwoWayExplainer, beside
+from explain.paired import possible_halvings
 from explain.trained import drawn
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Targeted(TwoWayExplainer):
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """Generator, critic, and the target's typical values."""
         channels, *space = shape
-        halved = min(3, max(1, int(math.log2(min(space) / PATCHES))))
+        halved = min(possible_halvings(space), 3, max(1, int(math.log2(min(space) / PATCHES))))
         critic = PatchCritic(channels, len(space), width=self.critic_width, halved=halved)
         return nn.ModuleDict({"generator": self.generator(shape), "critic": critic, "typical": Typical()})
 

@@ -30,7 +30,8 @@ def report(folder: Path) -> Path:
 
     Reads scores.csv (or the one evaluation.json names), the heatmaps it lists, errors.csv, score.json and
     the runs it names, and the tables and figures of an evaluation; whatever is absent is left out. A folder with
-    explanations.csv (or whose evaluation.json names one) gets a report of these.
+    explanations.csv (or whose evaluation.json names one) gets a report of these; where there are scores as well, the
+    evaluation says which is meant, and without one scores are.
 
     Raises:
         EvaluationError: no scores there, or a scores.csv that cannot be used.
@@ -38,7 +39,12 @@ def report(folder: Path) -> Path:
     folder = Path(folder)
     evaluation = read_facts(folder / "evaluation.json")
     explained = _home(folder, evaluation, "explanations")
-    page = _of_scores(folder, evaluation) if explained is None else _of_explanations(folder, evaluation, explained)
+    scored = "explanations" not in evaluation and _home(folder, evaluation, "scores") is not None
+    page = (
+        _of_scores(folder, evaluation)
+        if explained is None or scored
+        else _of_explanations(folder, evaluation, explained)
+    )
     target = folder / "report.html"
     write_whole(target, page)
     return target
@@ -54,7 +60,7 @@ def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path) -> st
         source=named.get("source", "an explainer"),
         sections=sections.prepared(folder, evaluation.get("sections", [])),
         total=len(table),
-        groups=gallery.explained(table, home),
+        groups=gallery.explained(table, home, settings.get("thresholds", {})),
         errors=_errors(home),
         runs=[_run(home / name) for name in dict.fromkeys(named.values()) if (home / name / "run.json").is_file()],
     )

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,23 @@ def picture(row: pd.Series, folder: Path) -> str | None:
     return None
 
 
-def explained(table: pd.DataFrame, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Cards of the explanations that change most and least; of attributions, which change nothing, of the first."""
+def explained(table: pd.DataFrame, folder: Path, thresholds: Mapping[str, float]) -> dict[str, list[dict[str, Any]]]:
+    """Cards of explanations: those that change most and least, and those after which the case is still taken for one.
+
+    The last by the judge where there is one, else by the target, each above its threshold before and after, the
+    firmest first. Of attributions, which change nothing, those of the first images.
+    """
     if "change" not in table:
         return {"The first": [_card(row, folder) for _, row in table.head(SHOWN).iterrows()]}
     ordered = table.sort_values("change", ascending=False, kind="stable")
     most = ordered.head(min(SHOWN, (len(ordered) + 1) // 2))
     least = ordered.iloc[len(most) :].tail(SHOWN // 2).iloc[::-1]
     parts = {"Changed most": most, "Changed least": least}
+    who = next((name for name in ("judge", "target") if name in thresholds and f"{name}_after" in table), None)
+    if who is not None:
+        still = table[table[[f"{who}_before", f"{who}_after"]].min(axis=1) > thresholds[who]]
+        firmest = still.sort_values(f"{who}_after", ascending=False, kind="stable").head(SHOWN // 2)
+        parts[f"Still taken for cases by the {who}"] = firmest
     return {name: [_card(row, folder) for _, row in rows.iterrows()] for name, rows in parts.items()}
 
 
@@ -82,7 +92,10 @@ def _card(row: pd.Series, folder: Path) -> dict[str, Any]:
     told = ", ".join(f"{str(name).replace('_', ' ')} {value:.3g}" for name, value in figures)
     files = str(row["files"]).split(";") if isinstance(row["files"], str) else []
     drawn = [folder / name for name in files if name == f"maps/{row['id']}.png"]
-    shown = as_uri(drawn[0].read_bytes(), widest=(1150, 640)) if drawn and drawn[0].is_file() else None
+    try:
+        shown = as_uri(drawn[0].read_bytes(), widest=(1150, 640)) if drawn else None
+    except OSError:  # it is gone or damaged, which must not cost the report
+        shown = None
     return {"id": row["id"], "told": told, "picture": shown}
 
 

@@ -10,6 +10,8 @@ from anomaly.reporting import gallery
 # How these columns are made stands in the caption of the table.
 _UNTOLD = ("method", "auroc_method", "test", "z")
 _LOW, _HIGH = "_low", "_high"
+# What three decimals would show as nothing, and what is nothing.
+_SMALL, _ROUNDING = 0.0005, 1e-9
 _TITLES = {
     "n": "images", "p_value": "p", "p_holm": "p by Holm", "auroc": "AUROC", "score_a": "score", "score_b": "against",
     "adjusted_for": "adjusted for", "in_the_large": "in the large", "ap": "average precision",
@@ -61,4 +63,6 @@ def _cell(name: str, row: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if not np.isfinite(value) else f"{value:z.3f}"
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.2g}" if _ROUNDING < abs(value) < _SMALL else f"{value:z.3f}"

@@ -1,0 +1,167 @@
+"""One command for the sanity checks that suit an explainer, and what it writes down of them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anomaly.cohort import read_cohort
+from anomaly.errors import AnomalyError
+from anomaly.files import write_whole
+from explain.checking.again import Again, images_of
+from explain.checking.cascade import check_target
+from explain.checking.findings import COLUMNS, Finding
+from explain.checking.images import sampled
+from explain.checking.permuted import check_labels
+from explain.checking.pictures import draw
+from explain.run import LearnedRun
+from explain.source import open_source
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a call of `check` did.
+
+    Args:
+        path: the table, `check.csv`; beside it `check.json` and `check.png`.
+        errors: the table of images that cannot be read, there if there are any.
+        passed: whether the check was passed.
+        sentence: that, in plain words.
+        unreadable: images that cannot be read.
+    """
+
+    path: Path
+    errors: Path
+    passed: bool
+    sentence: str
+    unreadable: int
+
+
+def check(
+    source: Path | str,
+    out: Path | str,
+    *,
+    target: Path | str | None = None,
+    images: Path | str | pd.DataFrame | None = None,
+    count: int = 32,
+    settings: Mapping[str, Any] | None = None,
+    baseline: Path | str | None = None,
+    controls: Path | str | None = None,
+    limit: float = 0.10,
+    permutations: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+    method: str | None = None,
+    device: str = "auto",
+    save_every: int = 500,
+    workers: int | None = None,
+) -> Checked:
+    """Ask whether maps depend on what they are said to explain; this is `anomaly explain check`.
+
+    What is checked depends on what explains:
+
+    - an explainer trained on cases and controls alone is trained again on permuted labels: its map must vanish
+      (`explain.checking.permuted`);
+    - an attribution explains the target again while its layers are drawn anew one by one: maps must change
+      (`explain.checking.cascade`).
+
+    There is no such check of paired explainers: in a pair whose images change places, what is to be removed still
+    stands in one of the two alone, so that permuting takes no meaning away. Nor is there of explainers trained
+    against a target: what they draw is judged by an independent classifier (`map --judge`).
+
+    Writes `check.csv` (a row a permutation or depth), `check.json`, `check.png`, and a run folder for each training. A
+    failed check is a finding and no error. A stopped call goes on where it was when it is called again.
+
+    Args:
+        source: run folder of an explainer, or name of an attribution, which needs `target`.
+        out: the folder.
+        target: run folder of what is explained.
+        images: of an attribution: a folder or a table to explain. Of a run, whose images are known: the folder that
+            holds them now, where they were moved.
+        count: so many of the images are explained at every depth.
+        settings, baseline, controls: of an attribution; see `explain.source.open_source`.
+        limit: a map has vanished below this share of the real one.
+        permutations: so many trainings on permuted labels; 1 unless given.
+        steps: of these; as many as the explainer had unless given. Maps of a shorter training are other maps.
+        seed: of permutations and new weights.
+        subject, subject_pattern, where: see `read_cohort`.
+        method: FILE.py:CLASS again, for a run of a user's own method.
+        device: "auto", "cpu", "cuda", ...
+        save_every: steps between two checkpoints of a training.
+        workers: threads that read images.
+
+    Raises:
+        AnomalyError: settings out of range, an attribution without a target or images, or runs that do not go together.
+        CohortError: images that are not there, or too few images or subjects.
+        RunError: a run that cannot be used, or trainings in `out` that were begun with other settings.
+    """
+    out = Path(out)
+    if not limit > 0 or (permutations is not None and permutations < 1) or count < 1:
+        raise AnomalyError(f"limit is {limit}, permutations {permutations}, count {count}; expected numbers above 0")
+    opened = open_source(
+        source, settings=settings, target=target, baseline=baseline, controls=controls, method=method, device=device
+    )
+    if opened.run is None:
+        _refuse(str(source), permutations=permutations, steps=steps)
+        if images is None:
+            raise AnomalyError(f"{source} explains images; give --images, a folder or a table of some")
+        table = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
+        finding = check_target(opened, sampled(opened, table, count, workers), seed=seed)
+    else:
+        _refuse(str(source), subject=subject, subject_pattern=subject_pattern, where=where)
+        if isinstance(images, pd.DataFrame):
+            raise AnomalyError(f"{source} knows its images; give as images the folder that holds them now, or nothing")
+        _refuse_method(opened.run)
+        again = Again(
+            run=opened.run, out=out, method=method, steps=steps, device=device, save_every=save_every, workers=workers
+        )
+        table = images_of(opened.run, images)
+        finding = check_labels(opened, again, table, permutations=permutations or 1, limit=limit, seed=seed)
+    told = {"source": opened.identities, "settings": opened.explainer.settings(), "seed": seed, "limit": limit}
+    return _written(out, str(source), finding, told | {"steps": steps})
+
+
+def _refuse_method(run: LearnedRun) -> None:
+    """Say why a method has no check by permuted labels, where it has none."""
+    if run.explainer.paired:
+        raise AnomalyError(
+            f"{run.folder} learned from pairs, of which permuted labels take no meaning away: what is to be removed "
+            "stands in one of the two alone, whichever is called the case; judge it by `explain map --judge`"
+        )
+    if run.explainer.takes_target:
+        raise AnomalyError(
+            f"{run.folder} was trained against a target, which labels do not make; check the target by an attribution, "
+            "`explain check integrated-gradients --target RUN`, and what is drawn by `explain map --judge`"
+        )
+
+
+def _refuse(source: str, **given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise AnomalyError(f"{source} takes no {name} in a check; leave --{name.replace('_', '-')} out")
+
+
+def _written(out: Path, source: str, finding: Finding, told: Mapping[str, Any]) -> Checked:
+    out.mkdir(parents=True, exist_ok=True)
+    rows = pd.DataFrame(finding.rows, columns=list(COLUMNS))
+    full, steps = told["settings"].get("steps"), told["steps"]
+    sentence = finding.sentence + (
+        ""
+        if steps in (None, full)
+        else f" It was trained again for {steps} steps instead of {full}, so maps differ anyway."
+    )
+    write_whole(out / "check.csv", rows.to_csv(index=False))
+    draw(finding.shown, out / "check.png", title=f"{source}: {finding.check}", footer=sentence)
+    errors = out / "errors.csv"
+    errors.unlink(missing_ok=True)
+    if finding.errors:
+        write_whole(errors, pd.DataFrame(finding.errors).to_csv(index=False))
+    facts = {**told, "check": finding.check, "passed": finding.passed, "sentence": sentence}
+    write_whole(out / "check.json", json.dumps(facts, indent=1) + "\n")
+    return Checked(out / "check.csv", errors, finding.passed, sentence, len(finding.errors))

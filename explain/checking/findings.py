@@ -1,0 +1,140 @@
+"""What a check finds: how large and how alike maps are beside the real ones, and what unrelated maps would give."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from anomaly.statistics import Estimate, bootstrap
+from explain.metrics import similarity
+
+OTHERS = 8
+"""Maps of so many other images are held beside each one, to see how alike unrelated maps are."""
+PERCENTILE = 95
+FEWEST_SUBJECTS = 5
+"""For an interval."""
+COLUMNS = (
+    "check", "number", "layer", "changed", "images", "subjects", "ratio", "ratio_low", "ratio_high", "signed",
+    "signed_low", "signed_high", "signed_floor", "signed_bound", "absolute", "absolute_low", "absolute_high",
+    "absolute_floor", "absolute_bound", "passed", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A few images and their maps, for the picture.
+
+    Args:
+        images: (n, C, *space), prepared.
+        maps: by what made them, each (n, 1, *space); the real ones first.
+        limit: where the colours of all maps end; None gives each row of maps its own end.
+        turned: the images are slices of volumes, to be turned as a volume's are.
+        unit: of the maps, in words.
+    """
+
+    images: np.ndarray
+    maps: dict[str, np.ndarray]
+    limit: float | None
+    turned: bool
+    unit: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Args:
+        check: its name.
+        passed: whether maps behave as they should.
+        sentence: that, in plain words, with the figures it rests on.
+        rows: of the table, by column of `COLUMNS`.
+        shown: for the picture.
+        errors: id, path and error of images that cannot be read.
+    """
+
+    check: str
+    passed: bool
+    sentence: str
+    rows: list[dict[str, Any]]
+    shown: Shown
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """How alike the maps of different images are, by rank: what maps reach that have nothing to do with each other.
+
+    Args:
+        signed, absolute: mean similarity of the maps, and of their sizes; NaN where all are of one subject.
+        signed_bound, absolute_bound: below it lie 95 % of the pairs.
+    """
+
+    signed: float
+    signed_bound: float
+    absolute: float
+    absolute_bound: float
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """For the table."""
+        return {
+            "signed_floor": self.signed,
+            "signed_bound": self.signed_bound,
+            "absolute_floor": self.absolute,
+            "absolute_bound": self.absolute_bound,
+        }
+
+
+def floor_of(maps: np.ndarray, subjects: np.ndarray) -> Floor:
+    """Hold the map of each image beside those of up to eight images of other subjects.
+
+    Args:
+        maps: (n, 1, *space).
+        subjects: (n,).
+    """
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for shift in range(1, min(OTHERS, len(maps) - 1) + 1):
+        apart = subjects != np.roll(subjects, shift)
+        if apart.any():
+            pairs.append(similarity(maps[apart], np.roll(maps, shift, axis=0)[apart]))
+    if not pairs:
+        return Floor(*[float("nan")] * 4)
+    signed, absolute = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    return Floor(
+        float(signed.mean()),
+        float(np.percentile(signed, PERCENTILE)),
+        float(absolute.mean()),
+        float(np.percentile(absolute, PERCENTILE)),
+    )
+
+
+def ratio(changed: np.ndarray, real: np.ndarray, subjects: np.ndarray) -> Estimate:
+    """Mean of one size of maps over the mean of another, (n,) each, with an interval by drawing whole subjects.
+
+    The interval is NaN for fewer than 5 subjects, among whom drawing anew says little.
+    """
+    found = bootstrap(lambda weights: (weights @ changed) / (weights @ real), subjects, np.ones(len(real)))
+    enough = len(set(subjects)) >= FEWEST_SUBJECTS
+    return found if enough else replace(found, low=float("nan"), high=float("nan"), method="too few subjects")
+
+
+def mean(values: np.ndarray, subjects: np.ndarray) -> Estimate:
+    """The mean (n,), with the same interval."""
+    return ratio(values, np.ones(len(values)), subjects)
+
+
+def columns(name: str, found: Estimate) -> dict[str, float]:
+    """An estimate and its interval, for the table."""
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def counts(subjects: Sequence[str] | np.ndarray) -> dict[str, int]:
+    """Images and subjects, for the table."""
+    return {"images": len(subjects), "subjects": len(set(subjects))}
+
+
+def over(subjects: Sequence[str] | np.ndarray, what: str) -> str:
+    """ "over 24 held-out cases of 12 subjects"."""
+    told = counts(subjects)
+    return f"over {told['images']} {what} of {told['subjects']} subjects"

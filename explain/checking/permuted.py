@@ -1,0 +1,124 @@
+"""Labels permuted and the explainer trained again: what is left of the map when there is nothing to learn?"""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from anomaly.statistics import Estimate, permutation
+from explain.checking.again import Again, held_out_cases
+from explain.checking.comparing import Compared, compared
+from explain.checking.findings import Finding, columns, counts, over
+from explain.sides import TRAIN
+from explain.source import Source
+
+logger = logging.getLogger(__name__)
+CHECK = "labels permuted"
+DRAWS = 50
+
+
+def check_labels(
+    source: Source, again: Again, table: pd.DataFrame, *, permutations: int = 1, limit: float = 0.10, seed: int = 0
+) -> Finding:
+    """Train again on permuted labels; the map on held-out cases must vanish.
+
+    Passes where the 95 % interval of mean |map| by the permuted explainers, over mean |map| by the real one, lies below
+    `limit`; with too few persons for an interval, where the ratio itself does.
+
+    Args:
+        source: the real explainer.
+        again: how it is trained.
+        table: its images, from `images_of`.
+        permutations: so many trainings, each with other labels; their mean decides.
+        limit: share of the real map.
+        seed: of the permutations.
+    """
+    others, changes = {}, []
+    for number in range(1, permutations + 1):
+        mixed, changed = permuted(table, number, seed)
+        changes.append(changed)
+        logger.info("permutation %d of %d: the labels of %s are changed", number, permutations, changed)
+        told = f"labels are permuted in the part {TRAIN} (permutation {number} of seed {seed})"
+        others[f"permuted {number}"] = again.train(f"permuted_{number}", mixed, told).explainer
+    found = compared(source, others, held_out_cases(table), again.workers)
+    rows = [
+        {
+            "check": CHECK,
+            "number": k + 1,
+            "changed": changes[k],
+            **found.row(k),
+            "passed": _vanished(found.size(k), limit),
+        }
+        for k in range(permutations)
+    ]
+    overall = found.size()
+    if permutations > 1:
+        mean = {"check": f"{CHECK}, mean of {permutations}", **counts(found.subjects), **columns("ratio", overall)}
+        rows.append(mean | {"passed": _vanished(overall, limit)})
+    passed = _vanished(overall, limit)
+    return Finding(CHECK, passed, _sentence(found, changes, limit, passed), rows, found.shown, found.errors)
+
+
+def _vanished(size: Estimate, limit: float) -> bool:
+    return size.value < limit and not size.high >= limit
+
+
+def _sentence(found: Compared, changes: list[str], limit: float, passed: bool) -> str:
+    size, (signed, absolute) = found.size(), found.alike(0)
+    which = "" if len(changes) == 1 else f"mean of {len(changes)} permutations; the first: "
+    between = f"{100 * size.low:.1f} to {100 * size.high:.1f} %" if size.low <= size.high else "too few for an interval"
+    told = (
+        f"with the labels permuted, maps are {100 * size.value:.1f} % the size of the real ones ({between}; limit "
+        f"{100 * limit:g} %), {over(found.subjects, 'held-out cases')}; {which}labels of {changes[0]} changed, rank "
+        f"correlation with the real maps {signed.value:.2f} (sizes alone {absolute.value:.2f}; maps of different cases "
+        f"{found.floor.signed:.2f} and {found.floor.absolute:.2f})"
+    )
+    if passed:
+        return f"PASSED: {told}."
+    return (
+        f"FAILED: {told}. The map does not vanish when the labels mean nothing: part of it is what this training makes "
+        "of any two groups, so its size alone is no evidence."
+    )
+
+
+def permuted(table: pd.DataFrame, number: int, seed: int = 0) -> tuple[pd.DataFrame, str]:
+    """The table with the labels of the training part permuted among subjects, and how many were changed, in words.
+
+    A subject's images keep together, as far as they have one label; where subjects have images on both sides, these
+    exchange labels within and among subjects as `statistics.permutation` allows. Of several draws that is taken whose
+    labels go least with the real ones, so that no remainder of the truth is taken for a map of nothing. The former
+    label is in the column `given_label`.
+
+    Args:
+        table: id, subject, label, part.
+        number: of the permutation; each is another.
+        seed: of all of them.
+    """
+    part, random = (table["part"] == TRAIN).to_numpy(), np.random.default_rng([seed, number])
+    training = table[part]
+    labels = training["label"].to_numpy()
+    both = training.groupby("subject")["label"].nunique().gt(1).any()
+    mix = _dealt if both else _among_subjects
+    draws = [mix(training, random) for _ in range(DRAWS)]
+    drawn = min((each for each in draws if len(set(each)) == 2), key=lambda each: abs(_correlation(each, labels)))
+    mixed = table.assign(given_label=table["label"])
+    mixed.loc[part, "label"] = drawn
+    what = "id" if both else "subject"
+    changed, whole = training.loc[drawn != labels, what].nunique(), training[what].nunique()
+    return mixed, f"{changed} of {whole} {'images' if both else 'subjects'}"
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def _among_subjects(training: pd.DataFrame, random: np.random.Generator) -> np.ndarray:
+    of_subjects = training.groupby("subject")["label"].first()
+    dealt = dict(zip(of_subjects.index, random.permutation(of_subjects.to_numpy()), strict=True))
+    return training["subject"].map(dealt).to_numpy()
+
+
+def _dealt(training: pd.DataFrame, random: np.random.Generator) -> np.ndarray:
+    labels = training["label"].to_numpy()
+    plan = permutation.plan(labels, subject=training["subject"])
+    return labels[permutation.shuffled(plan, 1, random)[0][0]]
