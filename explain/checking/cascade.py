@@ -33,8 +33,8 @@ def check_target(source: Source, sample: Sample, *, seed: int = 0) -> Finding:
 
     Passes where, with all layers drawn anew, a map is not shown to be more like the intact target's map of its own
     image than like those of other people's images (the 95 % interval of the mean difference of rank correlations
-    goes below 0.1), and the sizes of maps alone, which show whatever in the image raises gradients, are on the mean no more
-    alike than 95 % of pairs of maps of different images.
+    goes below 0.1), and the sizes of maps alone, which show whatever in the image raises gradients, are on the mean no
+    more alike than 95 % of pairs of maps of different images.
 
     Args:
         source: explains the target whenever it explains an image.
