@@ -30,7 +30,7 @@ from explain.run import LearnedRun
 from explain.sides import Sides
 
 SEVERE = 0.05
-REPORTED = 0.4
+LEARN = 0.6
 HURTING = FLAGS["effusion"] | FLAGS["marrow"]
 PAIRED = {"steps": 1000, "lr": 1e-3}
 ADDITIVE = {"steps": 1000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
@@ -75,8 +75,8 @@ def cohorts(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
         table[column] = [str((folder / name).resolve()) for name in table[column]]
     table["hurts"] = (table[["true_effusion", "true_marrow"]].max(axis=1) >= SEVERE).astype(int)
     people = np.random.default_rng(0).permutation(np.array(sorted(table["subject"].unique())))
-    reported = table["subject"].isin(people[: round(REPORTED * len(people))])
-    return table[~reported].reset_index(drop=True), table[reported].reset_index(drop=True)
+    to_learn = table["subject"].isin(people[: round(LEARN * len(people))])
+    return table[to_learn].reset_index(drop=True), table[~to_learn].reset_index(drop=True)
 
 
 def trained(
