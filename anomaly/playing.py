@@ -33,11 +33,11 @@ class Play:
         for name, parameters in self.owned.items():
             if not parameters:
                 raise machine.alike(TrainingError(f"player {name!r} of stage {stage.name!r} owns no parameters"))
-        self.averages = {
-            player.name: [p.detach().clone() for p in self.owned[player.name]]
-            for player in stage.players
-            if player.ema > 0
+        # Batch norm's running statistics are averaged as well: those of the last weights belong to other ones.
+        self.averaged = {
+            player.name: [*self.owned[player.name], *_statistics(player)] for player in stage.players if player.ema > 0
         }
+        self.averages = {name: [each.detach().clone() for each in own] for name, own in self.averaged.items()}
         for parameter in game.parameters():
             parameter.requires_grad_(False)
         self._mover: Player | None = None
@@ -90,7 +90,8 @@ class Play:
         self._note_losses(names, self.machine.backward(loss, parameters, list(terms.values())))
         optimiser.step()
         if player.ema > 0:
-            torch._foreach_lerp_(self.averages[player.name], [p.detach() for p in parameters], 1 - player.ema)
+            now = [each.detach() for each in self.averaged[player.name]]
+            torch._foreach_lerp_(self.averages[player.name], now, 1 - player.ema)
 
     def _hand_over_to(self, player: Player) -> None:
         if self._mover is not player:
@@ -166,7 +167,7 @@ class Play:
 
     @contextmanager
     def _averages_in_place(self) -> Iterator[None]:
-        own = [(parameter, parameter.detach().clone()) for name in self.averages for parameter in self.owned[name]]
+        own = [(each, each.detach().clone()) for tensors in self.averaged.values() for each in tensors]
         self._take_averages()
         try:
             yield
@@ -176,8 +177,8 @@ class Play:
 
     def _take_averages(self) -> None:
         for name, averages in self.averages.items():
-            for parameter, average in zip(self.owned[name], averages, strict=True):
-                parameter.copy_(average)
+            for each, average in zip(self.averaged[name], averages, strict=True):
+                each.copy_(average)
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -229,6 +230,11 @@ class Play:
         self._sums = {name: [total.to(device), count] for name, (total, count) in found.state["sums"].items()}
         self._began = time.monotonic() - found.facts["seconds"]
         self.machine.set_random_state(found.state["random"])
+
+
+def _statistics(player: Player) -> list[Tensor]:
+    """Buffers of the owned modules that hold numbers, not counts."""
+    return [buffer for module in player.owns for buffer in module.buffers() if buffer.is_floating_point()]
 
 
 @contextmanager

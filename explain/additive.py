@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from anomaly.errors import AnomalyError
 from anomaly.games import Player, Stage
 from anomaly.losses import gradient_penalty
 from anomaly.nets.critics import MeanCritic
@@ -34,6 +35,7 @@ class CriticisedExplainer(TrainedExplainer):
         width: channels of the generator at full size, doubled at each halving.
         levels: sizes at which the generator looks, the full one and each of the halvings.
         critic_width: channels of the critic at full size; the deepest have sixteen times as many.
+        ema: if positive, the generator at the end is a running average of its weights: w <- ema w + (1 - ema) new.
     """
 
     positive: ClassVar[tuple[str, ...]] = (
@@ -43,13 +45,19 @@ class CriticisedExplainer(TrainedExplainer):
         "levels",
         "critic_width",
     )
-    not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, "warm_up", "penalty")
+    not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, "warm_up", "penalty", "ema")
     critic_turns: int = 5
     warm_up: int = 500
     penalty: float = 10.0
     width: int = 16
     levels: int = LEVELS
     critic_width: int = 16
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ema >= 1:
+            raise AnomalyError(f"ema must be below 1, got {self.ema}")
 
     def networks(self, shape: tuple[int, ...], *, out: int) -> nn.Module:
         """A generator of `out` channels, a U-Net with batch norm, and a critic without norm."""
@@ -66,7 +74,7 @@ class CriticisedExplainer(TrainedExplainer):
         critic = Player(name="critic", owns=[self.net_["critic"]], loss=self.critic_loss, optimiser=self.adam)
         generator = Player(
             name="generator", owns=[self.net_["generator"]], loss=self.generator_loss, optimiser=self.adam,
-            schedule=self.falling,
+            schedule=self.falling, ema=self.ema,
         )  # fmt: skip
         turning = replace(critic, turns=self.critic_turns, schedule=self.falling)
         stages = [Stage(name="game", players=[turning, generator], steps=self.steps)]

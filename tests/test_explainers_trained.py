@@ -15,7 +15,7 @@ from explain import EXPLAINERS, TrainedExplainer
 CPU = Machine(device="cpu")
 CRITICISED = {"steps": 3, "batch": 4, "width": 4, "critic_width": 4, "critic_turns": 1}
 TINY: dict[str, dict] = {
-    "additive": {**CRITICISED, "warm_up": 2, "decay": 0.5},
+    "additive": {**CRITICISED, "warm_up": 2, "decay": 0.5, "ema": 0.5},
     "deformation": {**CRITICISED, "warm_up": 0, "smoothness": 1.0},
     "conditional": CRITICISED,
     "targeted": CRITICISED,
