@@ -413,3 +413,15 @@ def test_a_glance_is_told_with_each_checkpoint_and_changes_nothing(tmp_path, cap
     assert shown == [("train", 2), ("train", 4), ("train", 6)]
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told == ["train, step 2: look out", "train, step 2: again 1"], "each kind of trouble once"
+
+
+def test_averages_take_the_statistics_of_batch_norm_along() -> None:
+    """Weights that are averaged need the running means that belong to them, averaged alike."""
+    net = nn.Sequential(nn.BatchNorm1d(1, momentum=0.5))
+    batches = [torch.full((2, 1), float(value)) + torch.tensor([[-1.0], [1.0]]) for value in (4, 8)]
+    player = Player(name="one", owns=[net], loss=lambda x: net(x).sum() * 0 + net[0].weight.sum(), ema=0.75)
+    train(net, [player], batches, steps=2, machine=Machine(device="cpu"))
+    after_one, after_two = 0.5 * 4, 0.5 * (0.5 * 4) + 0.5 * 8
+    first = 0.75 * 0 + 0.25 * after_one
+    assert net[0].running_mean.item() == pytest.approx(0.75 * first + 0.25 * after_two)
+    assert net[0].num_batches_tracked.item() == 2
