@@ -48,24 +48,23 @@ class Recipe:
     settings: Mapping[str, Any]
 
 
+ADDITIVE: Mapping[str, Any] = {
+    "steps": 1000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
+    "sparsity": 60.0, "decay": 0.4, "ema": 0.99,
+}  # fmt: skip
+DEFORMATION: Mapping[str, Any] = {
+    "lr": 1e-3, "critic_turns": 1, "diffeomorphic": True, "decay": 0.4, "warm_up": 300, "batch": 8,
+}  # fmt: skip
 RECIPES = {
-    "squares": Recipe(
-        Squares, (4000, 56), (10_000, 112), "additive",
-        {"steps": 2000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
-         "sparsity": 60.0, "decay": 0.4},
-    ),
-    "squares-anywhere": Recipe(
-        SquaresAnywhere, (4000, 56), (10_000, 112), "additive",
-        {"steps": 2000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
-         "sparsity": 60.0, "decay": 0.4},
-    ),
+    "squares": Recipe(Squares, (10_000, 56), (10_000, 112), "additive", ADDITIVE),
+    "squares-anywhere": Recipe(SquaresAnywhere, (10_000, 56), (10_000, 112), "additive", {**ADDITIVE, "steps": 700}),
     "growing-squares": Recipe(
         GrowingSquares, (4000, 112), (10_000, 224), "deformation",
-        {"steps": 3000, "lr": 3e-4, "critic_turns": 1, "width": 16, "critic_width": 16, "warm_up": 200, "batch": 8,
-         "reach": 0.1, "decay": 0.4},
+        {**DEFORMATION, "steps": 1500, "reach": 0.1, "cost": "bending", "smoothness": 100.0},
     ),
     "ellipses": Recipe(
-        Ellipses, (2000, 64), (4000, 256), "conditional", {"steps": 2000, "batch": 10},
+        Ellipses, (2000, 64), (4000, 256), "deformation",
+        {**DEFORMATION, "steps": 700, "batch": 10, "critic_turns": 2, "smoothness": 6.0, "warm_up": 200},
     ),
 }  # fmt: skip
 
