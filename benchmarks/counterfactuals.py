@@ -29,8 +29,8 @@ from anomaly.watching import Watch
 from benchmarks.coverage import heading, line
 from explain import EXPLAINERS, metrics
 from explain.base import Explanation
+from explain.counterfactuals.trained import TrainedExplainer
 from explain.pictures import summary
-from explain.trained import TrainedExplainer
 
 SHOWN = 8
 MEAN_HEALTHY = 0.78

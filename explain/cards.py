@@ -9,8 +9,8 @@ import numpy as np
 from anomaly.images.pictures import write_png
 from anomaly.learned import Learned
 from explain.classifier import Classifier
+from explain.counterfactuals.trained import TrainedExplainer, some
 from explain.pictures import summary
-from explain.trained import TrainedExplainer, some
 
 
 def preview(

@@ -12,9 +12,9 @@ from anomaly.learned import Images
 from anomaly.metrics import auroc
 from anomaly.statistics import auroc_interval
 from explain.classifier import Classifier
+from explain.counterfactuals.trained import TrainedExplainer
 from explain.pictures import limit_of
 from explain.sides import CASE, CHOOSE, CONTROL
-from explain.trained import TrainedExplainer
 
 SAMPLED = 64
 """Images whose maps set the end of the colour scale."""

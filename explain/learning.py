@@ -27,11 +27,11 @@ from anomaly.run import COHORT, WEIGHTS
 from anomaly.watching import Watch, draw_curves
 from explain.cards import model_card, preview
 from explain.classifier import Classifier
+from explain.counterfactuals.trained import TrainedExplainer
 from explain.judging import judged
 from explain.pairs import whole_pairs
 from explain.run import LearnedRun, TargetRun, find_explainer, open_target
 from explain.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides, told_apart
-from explain.trained import TrainedExplainer
 
 logger = logging.getLogger(__name__)
 

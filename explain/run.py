@@ -16,8 +16,8 @@ from anomaly.preprocessing import Preprocessing
 from anomaly.run import COHORT, WEIGHTS, Run, torch_device
 from explain.base import Target
 from explain.classifier import Classifier
+from explain.counterfactuals.trained import TrainedExplainer
 from explain.sides import TRAIN
-from explain.trained import TrainedExplainer
 
 UNUSUAL = 0.05
 

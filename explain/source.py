@@ -118,7 +118,7 @@ def _attribution(
 ) -> Explainer:
     from explain import EXPLAINERS
     from explain.attributions.baselines import AgainstBaseline
-    from explain.trained import TrainedExplainer
+    from explain.counterfactuals.trained import TrainedExplainer
 
     cls: type[Any] = find_among(EXPLAINERS, Explainer, name)
     if issubclass(cls, TrainedExplainer):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from anomaly.errors import AnomalyError
 from anomaly.journal import Journal
-from explain.conditional import Conditional
+from explain.counterfactuals.conditional import Conditional
 
 PIXELS = 16
 CONTROLS, CASES = torch.full((2, 1, 4, 4), -0.5), torch.full((2, 1, 4, 4), 0.5)

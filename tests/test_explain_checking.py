@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from anomaly.errors import AnomalyError, CohortError
 from explain import Explainer, Explanation
-from explain.additive import Additive
 from explain.checking import check
 from explain.checking.again import held_out_cases, images_of
 from explain.checking.cascade import check_target, with_network
@@ -28,6 +27,7 @@ from explain.checking.comparing import compared
 from explain.checking.findings import COLUMNS, floor_of, mean, ratio
 from explain.checking.images import Sample
 from explain.checking.permuted import check_labels, permuted
+from explain.counterfactuals.additive import Additive
 from explain.run import LearnedRun
 from explain.sides import Sides
 from explain.source import Source

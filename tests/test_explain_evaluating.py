@@ -15,8 +15,8 @@ from anomaly.errors import EvaluationError
 from anomaly.images import read, write_volume
 from anomaly.reporting import report
 from explain.evaluating import evaluate
-from explain.quality import dice_of_highest, half_of
-from explain.truths import Truth
+from explain.evaluating.quality import dice_of_highest, half_of
+from explain.evaluating.truths import Truth
 
 
 @pytest.fixture

@@ -10,9 +10,17 @@ from torch.nn import functional as F
 from anomaly.errors import AnomalyError
 from anomaly.losses import gaussian_blur
 from anomaly.machine import Machine
-from explain.paired import MODES, Paired, possible_halvings
-from explain.paired_losses import PatchContrast, at, contrast, feature_distance, gram, judgement, style_distance
-from explain.paired_recipes import MedGAN, Pix2Pix, RedCNN
+from explain.counterfactuals.paired import MODES, Paired, possible_halvings
+from explain.counterfactuals.paired_losses import (
+    PatchContrast,
+    at,
+    contrast,
+    feature_distance,
+    gram,
+    judgement,
+    style_distance,
+)
+from explain.counterfactuals.paired_recipes import MedGAN, Pix2Pix, RedCNN
 
 CPU = Machine(device="cpu")
 SHAPES = {"2D": (1, 18, 20), "3D": (1, 10, 12, 9)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from anomaly.errors import AnomalyError
 from anomaly.journal import Journal
 from anomaly.machine import Machine
-from explain.targeted import Targeted, Typical
+from explain.counterfactuals.targeted import Targeted, Typical
 
 SHORT = {"2D": {"steps": 60, "batch": 8}, "3D": {"steps": 40, "batch": 4}}
 SMALL = {"steps": 2, "batch": 4, "width": 4, "critic_width": 4}

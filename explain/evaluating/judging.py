@@ -16,9 +16,9 @@ from anomaly.evaluation.section import Section, ends, interval, told_as_facts
 from anomaly.files import write_whole
 from anomaly.results import read_facts, read_table, some
 from anomaly.statistics import Estimate, proportion
-from explain.beside import mean_of, quality
-from explain.quality import SIGNS, measured
-from explain.truths import Truth
+from explain.evaluating.beside import mean_of, quality
+from explain.evaluating.quality import SIGNS, measured
+from explain.evaluating.truths import Truth
 
 logger = logging.getLogger(__name__)
 GIVEN = ("id", "subject", "path", "files")

@@ -13,9 +13,9 @@ from anomaly.games import Player, Stage
 from anomaly.losses import gradient_penalty
 from anomaly.nets.classifiers import SidesCritic
 from anomaly.nets.unet import NORMS, UNet
-from explain.additive import LEVELS
 from explain.base import Explanation
-from explain.trained import TrainedExplainer, drawn
+from explain.counterfactuals.additive import LEVELS
+from explain.counterfactuals.trained import TrainedExplainer, drawn
 
 CHOICES = {"form": ("residual", "direct"), "norm": NORMS}
 CONTROL, CASE = 0, 1

@@ -13,7 +13,7 @@ from anomaly.errors import EvaluationError
 from anomaly.evaluation.section import Section, ends, interval
 from anomaly.figures import COLOURS
 from anomaly.statistics import Estimate, bootstrap
-from explain.quality import BLURRED, EITHER_WAY, FLOORS, MAP
+from explain.evaluating.quality import BLURRED, EITHER_WAY, FLOORS, MAP
 
 FIGURES = {
     "average_precision": "average precision of the pixels",

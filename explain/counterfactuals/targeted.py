@@ -14,9 +14,9 @@ from anomaly.errors import AnomalyError
 from anomaly.learned import Images
 from anomaly.nets.critics import PatchCritic
 from explain.base import Explanation, Target
-from explain.conditional import Terms, TwoWayExplainer, beside
-from explain.paired import possible_halvings
-from explain.trained import drawn
+from explain.counterfactuals.conditional import Terms, TwoWayExplainer, beside
+from explain.counterfactuals.paired import possible_halvings
+from explain.counterfactuals.trained import drawn
 
 logger = logging.getLogger(__name__)
 PATCHES = 16  # at 64 pixels patches of 34, from 128 on those of 70

@@ -22,8 +22,8 @@ from anomaly.nets.translators import (
     same_dropout,
 )
 from explain.base import Explanation
-from explain.paired_losses import PatchContrast, feature_distance, judgement, style_distance
-from explain.trained import TrainedExplainer, difference
+from explain.counterfactuals.paired_losses import PatchContrast, feature_distance, judgement, style_distance
+from explain.counterfactuals.trained import TrainedExplainer, difference
 
 OPEN = 2.0
 """Added to a mask's logit. The mask is 1 where the network says 0, so what fits already asks for no more. Of a plain

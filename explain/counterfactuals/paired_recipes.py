@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from explain.paired import Paired
+from explain.counterfactuals.paired import Paired
 
 
 @dataclass(kw_only=True)

@@ -6,10 +6,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from anomaly.errors import AnomalyError
-from explain.additive import CriticisedExplainer
 from explain.base import Explanation
+from explain.counterfactuals.additive import CriticisedExplainer
+from explain.counterfactuals.trained import drawn
 from explain.fields import bending, folded_share, integrate, length, roughness, warp
-from explain.trained import drawn
 
 COSTS = {"roughness": roughness, "bending": bending}
 

@@ -13,7 +13,7 @@ from anomaly.losses import gradient_penalty
 from anomaly.nets.critics import MeanCritic
 from anomaly.nets.unet import UNet
 from explain.base import Explanation
-from explain.trained import TrainedExplainer, drawn
+from explain.counterfactuals.trained import TrainedExplainer, drawn
 
 LEVELS = 4
 NEARLY = 0.999
