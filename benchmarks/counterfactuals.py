@@ -57,10 +57,10 @@ DEFORMATION: Mapping[str, Any] = {
 }  # fmt: skip
 RECIPES = {
     "squares": Recipe(Squares, (10_000, 56), (10_000, 112), "additive", ADDITIVE),
-    "squares-anywhere": Recipe(SquaresAnywhere, (10_000, 56), (10_000, 112), "additive", {**ADDITIVE, "steps": 700}),
+    "squares-anywhere": Recipe(SquaresAnywhere, (10_000, 56), (10_000, 112), "additive", {**ADDITIVE, "steps": 600}),
     "growing-squares": Recipe(
         GrowingSquares, (4000, 112), (10_000, 224), "deformation",
-        {**DEFORMATION, "steps": 1500, "reach": 0.1, "cost": "bending", "smoothness": 100.0},
+        {**DEFORMATION, "steps": 700, "reach": 0.1, "cost": "bending", "smoothness": 400.0, "warm_up": 200},
     ),
     "ellipses": Recipe(
         Ellipses, (2000, 64), (4000, 256), "deformation",
