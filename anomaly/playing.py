@@ -159,6 +159,7 @@ class Play:
         self.game.eval()
         self.looks_in_vain += 1
         with self._averages_in_place():
+            self.machine.align(self.game.buffers())
             value = float(self.machine.average(self.stage.watch()))
             if value < self.lowest:
                 self.lowest, self.looks_in_vain = value, 0
@@ -201,6 +202,10 @@ class Play:
             "precision": self.machine.precision_state(),
             # Running statistics differ between processes; the weights hold the first one's alone.
             "buffers": [self.machine.gather(buffer) for buffer in self.game.buffers()],
+            "averages": {
+                name: [self.machine.gather(each) for each in averages[len(self.owned[name]) :]]
+                for name, averages in self.averages.items()
+            },
             "sums": self._sums,
         }
         facts = {
@@ -221,6 +226,9 @@ class Play:
         for name, averages in self.averages.items():
             for i, average in enumerate(averages):
                 average.copy_(found.weights[f"average.{name}.{i}"])
+            own = averages[len(self.owned[name]) :]
+            for average, of_all in zip(own, found.state["averages"][name], strict=True):
+                average.copy_(of_all[self.machine.share[0]])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(found.state["optimisers"][name])
         self.machine.set_precision_state(found.state["precision"])
