@@ -34,6 +34,8 @@ class Player:
         every: it moves only in each `every`-th step.
         schedule: share of the stage done, 0 to 1 -> factor on the learning rate.
         ema: if positive, the stage ends with a running average of the weights, w <- ema w + (1 - ema) new.
+        shares: name of an earlier player of the same modules whose optimiser moves this one as well. A penalty that is
+            due only in every so manieth step wants that: an Adam of its own would divide its weight out again.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Player:
     every: int = 1
     schedule: Callable[[float], float] | None = None
     ema: float = 0.0
+    shares: str = ""
 
     def parameters(self) -> list[nn.Parameter]:
         """The parameters it moves, each once, in a fixed order."""

@@ -38,14 +38,31 @@ class Play:
             player.name: [*self.owned[player.name], *_statistics(player)] for player in stage.players if player.ema > 0
         }
         self.averages = {name: [each.detach().clone() for each in own] for name, own in self.averaged.items()}
+        self._moved_by = {player.name: player.shares or player.name for player in stage.players}
+        self._refuse_strangers()
         for parameter in game.parameters():
             parameter.requires_grad_(False)
         self._mover: Player | None = None
         self._warned: set[str] = set()
-        self.optimisers = {p.name: self._optimiser(p) for p in stage.players}
+        self.optimisers = {p.name: self._optimiser(p) for p in stage.players if not p.shares}
         digest = hashlib.sha256(f"{seed} {stage.name} {machine.share[0]}".encode()).digest()
         torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
         self._practise()
+
+    def _refuse_strangers(self) -> None:
+        """An optimiser is shared only by players of the same parameters, the one that has it first."""
+        owners: dict[str, list[int]] = {}
+        for player in self.stage.players:
+            own = [id(parameter) for parameter in self.owned[player.name]]
+            if player.shares and owners.get(player.shares) != own:
+                raise self.machine.alike(
+                    TrainingError(
+                        f"player {player.name!r} shares the optimiser of {player.shares!r}, which no earlier player of "
+                        "the same modules has"
+                    )
+                )
+            if not player.shares:
+                owners[player.name] = own
 
     def _optimiser(self, player: Player) -> Optimizer:
         optimiser = player.optimiser(self.owned[player.name])
@@ -74,7 +91,7 @@ class Play:
         self.step += 1
 
     def _move(self, player: Player) -> None:
-        optimiser, parameters = self.optimisers[player.name], self.owned[player.name]
+        optimiser, parameters = self.optimisers[player.shares or player.name], self.owned[player.name]
         self._hand_over_to(player)
         if player.schedule is not None:
             factor = player.schedule(self.step / self.stage.steps)
@@ -134,7 +151,7 @@ class Play:
         return rows
 
     def _row(self, name: str, value: float) -> dict[str, Any]:
-        optimiser = self.optimisers.get(name.partition("/")[0])
+        optimiser = self.optimisers.get(self._moved_by.get(name.partition("/")[0], ""))
         rate = optimiser.param_groups[0]["lr"] if optimiser else ""
         row = (self.stage.name, self.step, name, value, rate, time.monotonic() - self._began)
         return dict(zip(CURVE, row, strict=True))

@@ -8,6 +8,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -141,6 +142,92 @@ def test_a_schedule_scales_the_rate():
     player = Player(name="one", owns=[net], loss=lambda x: net.weight.sum(), optimiser=SGD, schedule=cosine)
     train(net, [player], Batches(POINTS, size=1), steps=2)
     assert net.weight.item() == pytest.approx(1 - 0.1 * 1.0 - 0.1 * 0.5, rel=1e-6)
+
+
+# A penalty that moves by the optimiser of another player
+
+ADAM = partial(torch.optim.Adam, lr=0.05, betas=(0.5, 0.9))
+
+
+def square(net: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    return (net(x) - 1).square().mean()
+
+
+def size(net: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    return 3 * (net.weight - x.mean()).square().sum()  # the bias has no part in it
+
+
+def sharing(net: nn.Linear, **options: Any) -> list[Player]:
+    """A loss, and a penalty of the same weights in every third step."""
+    return [
+        Player(name="loss", owns=[net], loss=partial(square, net), optimiser=ADAM),
+        Player(name="penalty", owns=[net], loss=partial(size, net), every=3, **{"shares": "loss", **options}),
+    ]
+
+
+def test_a_penalty_that_shares_an_optimiser_moves_by_its_one_state():
+    net, by_hand, apart = (nn.Linear(3, 1) for _ in range(3))
+    for other in (by_hand, apart):
+        other.load_state_dict(net.state_dict())
+    batches = Batches(POINTS, size=8)
+    train(net, sharing(net), batches, steps=10)
+    optimiser, drawn = ADAM(by_hand.parameters()), 0
+    for step in range(10):
+        for loss in (square, size) if step % 3 == 0 else (square,):
+            optimiser.zero_grad()
+            loss(by_hand, batches[drawn]).backward()
+            optimiser.step()
+            drawn += 1
+    assert torch.equal(weights_of(net), weights_of(by_hand))
+    train(apart, sharing(apart, shares="", optimiser=ADAM), batches, steps=10)
+    assert not torch.allclose(weights_of(apart), weights_of(net), atol=1e-3), "an Adam of its own moves otherwise"
+
+
+def test_a_penalty_stands_in_the_curves_with_the_rate_it_shares(tmp_path):
+    net = nn.Linear(3, 1)
+    players = sharing(net)
+    players[0].schedule = cosine
+    train(net, players, Batches(POINTS, size=8), steps=6, journal=Journal(folder=tmp_path, log_every=6))
+    rates = {row[2]: float(row[4]) for row in curve(tmp_path)[1:]}
+    assert rates == pytest.approx(dict.fromkeys(("loss", "penalty"), 0.05 * cosine(5 / 6)))
+
+
+@pytest.mark.parametrize("shares", ["other", "nobody", "later", "penalty", "second"])
+def test_an_optimiser_of_other_weights_is_not_shared(shares):
+    """Of other modules, of nobody, of one who comes later, its own, of one who shares it himself."""
+    game = nn.ModuleList([nn.Linear(3, 1), nn.Linear(3, 1)])
+    loss, second = sharing(game[0])
+    second.name = "second"
+    other = Player(name="other", owns=[game[1]], loss=partial(square, game[1]))
+    penalty = Player(name="penalty", owns=[game[0]], loss=partial(size, game[0]), shares=shares)
+    later = Player(name="later", owns=[game[0]], loss=partial(square, game[0]))
+    told = f"player 'penalty' shares the optimiser of '{shares}', which no earlier player of the same modules has"
+    with pytest.raises(TrainingError, match=told):
+        train(game, [loss, second, other, penalty, later], Batches(POINTS, size=8), steps=1)
+
+
+def test_a_shared_optimiser_goes_on_where_it_stood(tmp_path):
+    def played(folder: Path | None, *, dies: int = 0, resume: bool = False) -> torch.Tensor:
+        torch.manual_seed(2)
+        net, left = nn.Linear(3, 1), [dies]
+        players = sharing(net)
+
+        def dying(x: torch.Tensor, loss=players[1].loss) -> torch.Tensor:
+            left[0] -= 1
+            if not left[0]:
+                raise MemoryError("killed")
+            return loss(x)
+
+        players[1].loss = dying
+        journal = Journal(folder=folder, resume=resume, save_every=4)
+        train(net, players, Batches(POINTS, size=8), steps=20, journal=journal)
+        return weights_of(net)
+
+    with pytest.raises(MemoryError):
+        played(tmp_path, dies=5)
+    found = newest(tmp_path / "checkpoint")
+    assert found.facts["step"] == 12 and list(found.state["optimisers"]) == ["loss"]
+    assert torch.equal(played(tmp_path, resume=True), played(None))
 
 
 def test_a_small_wasserstein_gan_learns_where_the_data_lie():
