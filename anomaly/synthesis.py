@@ -6,18 +6,14 @@ Images are (n, C, *space) in [-1, 1], features (n, d), both as float arrays.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from math import sqrt
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import cdist, pdist
 
+from anomaly.distances import frechet, kid, median_distance, mmd2, nearest
 from anomaly.errors import AnomalyError
+from anomaly.similarity import likeness, scales
 
-WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first: Wang et al. 2003, section 3.2
-WINDOW = 7
-LARGEST = 64  # the shortest side of a volume is halved until it is below twice this, for time
-PAIRS_BYTES = 16 * 2**20
 SPLITS = 10
 CLOSE = 0.05
 FEW = 20  # images, below which 5 % of them are less than one
@@ -56,100 +52,6 @@ def tabulated(measures: Iterable[Measure]) -> pd.DataFrame:
     return pd.DataFrame([{name: getattr(each, name) for name in COLUMNS} for each in measures], columns=COLUMNS)
 
 
-def scales(space: tuple[int, ...]) -> tuple[int, int]:
-    """How many scales (at most 5) fit images of this size, and the side of their Gaussian window, in pixels.
-
-    The window of 11 pixels that is usual needs 176 pixels a side for 5 scales. One of 7 leaves two scales for 16
-    pixels, four for 64 and five for 112; smaller images take one scale, below 7 pixels with a smaller window.
-    """
-    side = min(space)
-    window = min(WINDOW, side - 1 + side % 2)
-    # Beside the room that the coarsest scale needs, MONAI asks for window * (scales - 1)^2 pixels.
-    fits = [k for k in range(1, len(WEIGHTS) + 1) if min(side >> (k - 1), side // max(1, k - 1) ** 2) >= window]
-    return max(fits), window
-
-
-def ms_ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Structural similarity over several scales of pairs of images, (n,); 1 for the same image, 0 for none.
-
-    Wang et al. 2003, equation 7, on intensities from 0 to 1, with the first weights of `WEIGHTS` brought to a sum of 1
-    where fewer than 5 scales fit (`scales`), windows of 1.5 pixels (Gaussian, standard deviation), and negative
-    covariances counted as 0. Volumes of 128 voxels a side or more are first halved.
-    """
-    import torch
-    from monai.metrics.regression import compute_ms_ssim
-    from torch.nn.functional import avg_pool3d
-
-    first, second = (torch.from_numpy(np.ascontiguousarray(each, dtype=np.float32) / 2 + 0.5) for each in (x, y))
-    while first.ndim == 5 and min(first.shape[2:]) >= 2 * LARGEST:
-        first, second = avg_pool3d(first, 2), avg_pool3d(second, 2)
-    count, window = scales(tuple(first.shape[2:]))
-    weights = [weight / sum(WEIGHTS[:count]) for weight in WEIGHTS[:count]]
-    told = compute_ms_ssim(first, second, first.ndim - 2, kernel_size=window, weights=weights)
-    return np.asarray(told[:, 0].numpy(), dtype=float)
-
-
-def likeness(images: np.ndarray, groups: np.ndarray, *, pairs: int, seed: int = 0) -> tuple[float, int]:
-    """Mean `ms_ssim` over random pairs of images of different groups (subjects), and of how many pairs.
-
-    The lower, the more diverse; Odena et al. 2017, section 4.2. NaN and 0 where there is no such pair.
-    """
-    first, second = np.triu_indices(len(images), 1)
-    apart = groups[first] != groups[second]
-    first, second = first[apart], second[apart]
-    if not len(first):
-        return float("nan"), 0
-    chosen = np.random.default_rng(seed).permutation(len(first))[:pairs]
-    step = max(1, PAIRS_BYTES // images[0].nbytes)
-    parts = [chosen[start : start + step] for start in range(0, len(chosen), step)]
-    return float(np.concatenate([ms_ssim(images[first[k]], images[second[k]]) for k in parts]).mean()), len(chosen)
-
-
-def median_distance(x: np.ndarray) -> float:
-    """The median Euclidean distance between two rows: the usual width of a kernel.
-
-    Raises:
-        AnomalyError: it is 0, or there are fewer than two rows.
-    """
-    width = float(np.median(pdist(x))) if len(x) > 1 else 0.0
-    if not width > 0:
-        raise AnomalyError(f"the {len(x)} real images do not differ in these features; give others, or more of them")
-    return width
-
-
-def mmd2(x: np.ndarray, y: np.ndarray, width: float) -> float:
-    """Squared maximum mean discrepancy with a Gaussian kernel, without bias, so it may be below 0.
-
-    Gretton et al. 2012, equation 3, with k(a, b) = exp(-|a - b|^2 / (2 width^2)). MONAI's is without bias too, but
-    its kernel is the inner product, which sees means only, and it wants as many rows on both sides.
-    """
-
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.asarray(np.exp(cdist(a, b, "sqeuclidean") / (-2 * width**2)))
-
-    within = [(kernel(each, each).sum() - len(each)) / (len(each) * (len(each) - 1)) for each in (x, y)]
-    return float(sum(within) - 2 * kernel(x, y).mean())
-
-
-def frechet(x: np.ndarray, y: np.ndarray) -> float:
-    """Squared Frechet distance of the normal distributions with the means and covariances of two sets of features.
-
-    |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)): Dowson and Landau 1982; Heusel et al. 2017, equation 6. With
-    rows A and B such that S_x = A'A and S_y = B'B, the last trace is the sum of the singular values of AB'. That needs
-    no square root of a product that is nearly singular where images are few; MONAI takes one numerically, by an
-    argument that newer SciPy no longer has.
-    """
-    rows = [(each - each.mean(0)) / sqrt(len(each) - 1) for each in (x.astype(float), y.astype(float))]
-    a, b = (np.asarray(np.linalg.qr(each, mode="r")) for each in rows)
-    spread = np.square(a).sum() + np.square(b).sum() - 2 * np.linalg.svdvals(a @ b.T).sum()
-    return float(np.square(x.mean(0) - y.mean(0)).sum() + max(0.0, float(spread)))
-
-
-def nearest(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far each row of x is from the nearest row of y, (n,)."""
-    return np.asarray(cdist(x, y).min(axis=1))
-
-
 def halves(subjects: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Which images belong to one random half of the subjects and which to the other, cut to as many of both."""
     names, of = np.unique(subjects, return_inverse=True)
@@ -185,7 +87,7 @@ def diversity(generated: np.ndarray, real: np.ndarray, subjects: np.ndarray, *, 
 def likenesses(
     generated: np.ndarray, real: np.ndarray, subjects: np.ndarray, *, name: str, seed: int = 0
 ) -> list[Measure]:
-    """Squared maximum mean discrepancy and Frechet distance, each beside real images against other real ones.
+    """MMD^2, Frechet distance and KID, each beside that of real images against other real ones.
 
     Half of the real subjects are the reference; as many generated images, and the other half, are held against
     it. Given is the mean over random halves.
@@ -197,6 +99,7 @@ def likenesses(
         seed: of the halves.
     """
     random, width, found = np.random.default_rng(seed), median_distance(real), []
+    distances = (lambda a, b: mmd2(a, b, width), frechet, kid)
     splits = [halves(subjects, random) for _ in range(SPLITS)]
     n = min(len(generated), *(len(one) for one, _ in splits))  # the same throughout, since bias depends on it
     if n < 2:
@@ -207,11 +110,12 @@ def likenesses(
     for one, other in splits:
         drawn = generated[random.permutation(len(generated))[:n]]
         reference, others = real[one[:n]], real[other[:n]]
-        found.append([f(x, reference) for f in (lambda a, b: mmd2(a, b, width), frechet) for x in (drawn, others)])
+        found.append([distance(x, reference) for distance in distances for x in (drawn, others)])
     values = np.array(found)
     told = (
         ("mmd2", "MMD^2", f"unbiased, Gaussian kernel {width:.4g} wide"),
         ("frechet", "Frechet distance", "biased upwards, the more the fewer images"),
+        ("kid", "Kernel distance (KID)", "unbiased, kernel (x.y / d + 1)^3; its size follows the unit of the features"),
     )
     return [_likeness(*each, values[:, 2 * k : 2 * k + 2], name, n, generated.shape[1]) for k, each in enumerate(told)]
 

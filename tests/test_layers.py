@@ -23,7 +23,7 @@ ABOVE_DETECTORS = tuple(
         *("images", "preprocessing", "cohort", "caching", "calibration", "learning", "run", "previews", "scoring"),
         *("ensemble", "maps", "tables", "heatmaps", "evaluation", "reporting", "methods", "demonstration"),
         *("joining", "results", "simulation", "analyses", "options", "exits"),
-        *("generation", "comparison", "synthesis", "watching"),
+        *("generation", "comparison", "synthesis", "classes", "watching"),
     )
 )
 

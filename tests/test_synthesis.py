@@ -5,21 +5,8 @@ import pytest
 from scipy import ndimage
 
 from anomaly.errors import AnomalyError
-from anomaly.synthesis import (
-    COLUMNS,
-    diversity,
-    frechet,
-    halves,
-    likeness,
-    likenesses,
-    median_distance,
-    mmd2,
-    ms_ssim,
-    nearest,
-    novelty,
-    scales,
-    tabulated,
-)
+from anomaly.similarity import likeness, ms_ssim, scales
+from anomaly.synthesis import COLUMNS, diversity, halves, likenesses, novelty, tabulated
 
 
 def pictures(n: int, space: tuple[int, ...] = (32, 32), seed: int = 0) -> np.ndarray:
@@ -27,14 +14,6 @@ def pictures(n: int, space: tuple[int, ...] = (32, 32), seed: int = 0) -> np.nda
     noise = np.random.default_rng(seed).normal(size=(n, 1, *space))
     smooth = ndimage.gaussian_filter(noise, (0, 0, *[2] * len(space)))
     return np.clip(smooth / smooth.std() / 3, -1, 1).astype(np.float32)
-
-
-def gaussian(n: int, mean: np.ndarray, spread: np.ndarray, seed: int) -> np.ndarray:
-    """Features (n, d) whose own mean is `mean` and whose own covariance is spread @ spread.T, to rounding."""
-    raw = np.random.default_rng(seed).normal(size=(n, len(mean)))
-    raw -= raw.mean(0)
-    white = raw @ np.linalg.inv(np.linalg.cholesky(np.cov(raw.T))).T
-    return mean + white @ spread.T
 
 
 # Likeness of images
@@ -98,56 +77,7 @@ def test_a_collapsed_generator_stands_far_above_real_images() -> None:
     assert "100 pairs generated, 100 real" in collapsed.note
 
 
-# Distances of distributions
-
-
-def test_frechet_distance_of_two_gaussians() -> None:
-    """In one basis: |difference of means|^2 plus the squared differences of standard deviations."""
-    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    mean, sd = np.array([1.0, -2.0, 0.5]), (np.array([1.0, 2.0, 3.0]), np.array([2.0, 0.5, 3.0]))
-    x = gaussian(40, np.zeros(3), rotation @ np.diag(sd[0]), seed=1)
-    y = gaussian(60, mean, rotation @ np.diag(sd[1]), seed=2)
-    assert frechet(x, y) == pytest.approx((mean**2).sum() + 1 + 1.5**2)
-
-
-def test_frechet_distance_where_covariances_do_not_commute() -> None:
-    a, b = np.array([[2.0, 0.0], [1.0, 1.0]]), np.array([[1.0, 0.7], [0.0, 0.4]])
-    x, y = gaussian(30, np.zeros(2), a, seed=1), gaussian(30, np.zeros(2), b, seed=2)
-    product = a @ a.T @ b @ b.T
-    root = np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))  # trace of the root of a 2 x 2 matrix
-    assert frechet(x, y) == pytest.approx(np.trace(a @ a.T) + np.trace(b @ b.T) - 2 * root)
-
-
-def test_frechet_distance_of_a_set_from_itself_is_0_also_with_fewer_images_than_features() -> None:
-    for n in (5, 100):
-        x = np.random.default_rng(0).normal(size=(n, 20))
-        assert frechet(x, x) == pytest.approx(0, abs=1e-9)
-        assert frechet(x, x + 1) == pytest.approx(20)
-
-
-def test_mmd_is_without_bias_and_sees_a_shift_and_a_spread() -> None:
-    random = np.random.default_rng(0)
-    same = [mmd2(random.normal(size=(15, 3)), random.normal(size=(20, 3)), 2.0) for _ in range(400)]
-    assert min(same) < 0  # a biased one never is
-    assert np.mean(same) == pytest.approx(0, abs=3 * np.std(same) / 20)
-    x = random.normal(size=(200, 3))
-    assert mmd2(x, random.normal(size=(200, 3)) + 1, 2.0) > 0.05
-    assert mmd2(x, 3 * random.normal(size=(200, 3)), 2.0) > 0.05  # the same mean: an inner product sees nothing
-
-
-def test_mmd_by_hand() -> None:
-    x, y = np.array([[0.0], [1.0]]), np.array([[0.0], [2.0]])
-
-    def k(d: float) -> float:
-        return float(np.exp(-(d**2) / 2))
-
-    assert mmd2(x, y, 1.0) == pytest.approx(k(1) + k(2) - 2 * (k(0) + k(2) + k(1) + k(1)) / 4)
-
-
-def test_median_distance() -> None:
-    assert median_distance(np.array([[0.0, 0], [3, 4], [0, 1]])) == pytest.approx(np.sqrt(18))
-    with pytest.raises(AnomalyError, match="3 real images do not differ"):
-        median_distance(np.zeros((3, 2)))
+# Beside real images
 
 
 def test_halves_share_no_subject_and_are_of_one_length() -> None:
@@ -166,7 +96,7 @@ def test_real_images_get_their_own_floor_and_shifted_ones_do_not() -> None:
     real, people = random.normal(size=(400, 5)), np.arange(400)
     honest = likenesses(random.normal(size=(300, 5)), real, people, name="five numbers")
     shifted = likenesses(random.normal(size=(300, 5)) + 1, real, people, name="five numbers")
-    assert [each.measure for each in honest] == ["mmd2", "frechet"]
+    assert [each.measure for each in honest] == ["mmd2", "frechet", "kid"]
     for good, bad in zip(honest, shifted, strict=True):
         assert good.generated == pytest.approx(good.real_against_real, abs=0.15)
         assert bad.generated > 10 * abs(bad.real_against_real)
@@ -229,15 +159,11 @@ def test_novelty_tells_what_was_compared_and_that_it_was_few() -> None:
     assert {each.n_real for each in novelty(train, train, real[:6], unlike, name="four")} == {1}
 
 
-def test_nearest() -> None:
-    assert nearest(np.array([[0.0], [10.0]]), np.array([[1.0], [7.0]])).tolist() == [1, 3]
-
-
 def test_the_table_has_a_row_a_measure() -> None:
     x = np.random.default_rng(0).normal(size=(20, 2))
     table = tabulated(likenesses(x, x, np.arange(20), name="two"))
     assert list(table) == COLUMNS == [
         "measure", "features", "generated", "real_against_real", "n_generated", "n_real", "note"
     ]  # fmt: skip
-    assert list(table["measure"]) == ["mmd2", "frechet"]
+    assert list(table["measure"]) == ["mmd2", "frechet", "kid"]
     assert list(tabulated([])) == COLUMNS

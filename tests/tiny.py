@@ -25,6 +25,10 @@ TINY: dict[str, dict[str, Any]] = {
         "latent": 4, "width": 4, "batch": 8, "steps": 40, "lr": 2e-3, "encoder_steps": 150, "encoder_lr": 2e-3,
     },
     "alphagan": {"latent": 4, "width": 4, "hidden": 16, "batch": 8, "steps": 150, "lr": 5e-3},
+    "stylegan": {
+        "latent": 4, "width": 4, "widest": 8, "batch": 8, "steps": 60, "encoder_width": 4, "encoder_steps": 150,
+        "encoder_lr": 3e-3,
+    },
 }  # fmt: skip
 OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "pca, mahalanobis": ("pca", {"value_from": "mahalanobis"}),

@@ -6,6 +6,7 @@ from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
 from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.reconstruction import ReconstructionDetector
+from anomaly.detectors.stylegan import StyleGAN
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.detectors.vae import VAE
 
@@ -21,9 +22,10 @@ __all__ = [
     "MeanImage",
     "ReconstructionDetector",
     "Score",
+    "StyleGAN",
     "TrainedDetector",
 ]
 
 DETECTORS: dict[str, type[Detector]] = {
-    cls.name: cls for cls in (Intensity, MeanImage, PCA, Autoencoder, VAE, FAnoGAN, AlphaGAN)
+    cls.name: cls for cls in (Intensity, MeanImage, PCA, Autoencoder, VAE, FAnoGAN, AlphaGAN, StyleGAN)
 }

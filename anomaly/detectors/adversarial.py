@@ -128,11 +128,7 @@ class AdversarialDetector(ReconstructionDetector):
 
     def onlooker(self, held_out: Images) -> "Referee":
         """Watches samples, reconstructions and the contest of critic and generator."""
-        most = max(SHOWN, min(JUDGED, MOST_VALUES // math.prod(held_out.shape[1:])))  # so that large volumes fit
-        chosen = np.unique(np.linspace(0, len(held_out) - 1, most).round().astype(int))
-        return Referee(
-            self, torch.as_tensor(np.asarray(held_out[chosen]), dtype=torch.float32, device=self.device), most
-        )
+        return Referee(self, held_out)
 
 
 class Referee:
@@ -140,14 +136,16 @@ class Referee:
 
     Args:
         detector: in training.
-        real: normals not trained on, (n, C, *space).
-        drawn: how many images to draw.
+        held_out: normals not trained on, (n, C, *space); some are looked at, and as many drawn as could be.
     """
 
-    def __init__(self, detector: AdversarialDetector, real: Tensor, drawn: int = JUDGED) -> None:
+    def __init__(self, detector: AdversarialDetector, held_out: Images) -> None:
+        most = max(SHOWN, min(JUDGED, MOST_VALUES // math.prod(held_out.shape[1:])))  # so that large volumes fit
+        chosen = np.unique(np.linspace(0, len(held_out) - 1, most).round().astype(int))
+        real = torch.as_tensor(np.asarray(held_out[chosen]), dtype=torch.float32, device=detector.device)
         self.detector, self.real = detector, real
-        codes = np.random.default_rng(0).standard_normal((drawn, detector.latent), dtype=np.float32)
-        self.codes = torch.from_numpy(codes).to(real.device)
+        noise = np.random.default_rng(0).standard_normal((most, detector.latent), dtype=np.float32)
+        self.noise = torch.from_numpy(noise).to(real.device)
         self.at_once, self.spread = passes(real.shape[1:]), spread(real)
         self.code_spread = math.inf  # at the last glance
         self.contests: deque[Contest] = deque(maxlen=LOOKS)
@@ -161,7 +159,7 @@ class Referee:
         enough = len(self.real) >= FEWEST
         for row in self.detector.shown.get(stage, ()):
             if row == "sample":
-                pictures[row] = fake = self._drawn(self.codes)
+                pictures[row] = fake = self.sample(self.noise)
                 self.contests.append(self._contest(fake))
                 figures |= self.contests[-1].figures()
                 told |= warnings(self.contests) if enough else {}
@@ -177,6 +175,14 @@ class Referee:
         return Glance(
             pictures={row: images[:SHOWN] for row, images in pictures.items()}, figures=figures, warnings=told
         )
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """New images from noise (n, latent), where there are classes of each in turn."""
+        known = getattr(self.detector, "classes", 0)
+        classes = torch.arange(len(noise), device=noise.device) % known if known else None
+        parts = [slice(k, k + self.at_once) for k in range(0, len(noise), self.at_once)]
+        codes = [self.detector.mapped(noise[part], None if classes is None else classes[part]) for part in parts]
+        return torch.cat([self.detector.decode(each) for each in codes])
 
     def _drawn(self, codes: Tensor) -> Tensor:
         return torch.cat([self.detector.decode(part) for part in codes.split(self.at_once)])

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,7 +42,8 @@ class Detector(Learned):
     """
 
     kind: ClassVar[str] = "detector"
-    generates: ClassVar[bool] = False  # whether `decode` draws new images from codes that are N(0, I)
+    generates: ClassVar[bool] = False  # whether `decode(mapped(noise))` draws new images
+    conditional: ClassVar[bool] = False  # whether it can learn to draw classes apart; then it has the field `classes`
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -58,6 +60,11 @@ class Detector(Learned):
         """Map and value together; a method overrides it where the value is not the mean of the map."""
         error = self.error(x)
         return Score(error, error.flatten(1).mean(1))
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether it finds the code of an image, and draws images from codes."""
+        return type(self).encode is not Detector.encode and type(self).decode is not Detector.decode
 
     def value(self, x: Tensor) -> Tensor:
         """The anomaly value (N,) of images, differentiable in them: what an explainer explains."""
@@ -88,12 +95,21 @@ class Detector(Learned):
         raise AnomalyError(f"{self.name} has no code of an image")
 
     def decode(self, code: Tensor) -> Tensor:
-        """Images (N, C, *space) in [-1, 1] drawn from codes (N, latent); new ones from N(0, I) if it `generates`.
+        """Images (N, C, *space) in [-1, 1] drawn from codes (N, latent).
 
         Raises:
             AnomalyError: the method draws nothing from a code.
         """
         raise AnomalyError(f"{self.name} draws no images from codes")
+
+    def mapped(self, noise: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Codes of new images from noise (N, latent), N(0, I): the noise itself, unless a method maps it elsewhere.
+
+        Args:
+            noise: (N, latent).
+            classes: (N,) int64, for a method that was taught classes.
+        """
+        return noise
 
     def settle(self, normals: Images) -> None:
         """Learn, before any game, what has a closed form (a mean image, principal components)."""
@@ -106,6 +122,7 @@ class Detector(Learned):
         normals: Images,
         held_out: Images | None = None,
         *,
+        classes: np.ndarray | None = None,
         machine: Machine | None = None,
         seed: int = 0,
         journal: Journal | None = None,
@@ -115,6 +132,7 @@ class Detector(Learned):
         Args:
             normals: (n, C, *space) float32 in [-1, 1]; a memory map is read batch by batch.
             held_out: further normals of other subjects, to stop by and to scale by; None takes `normals`.
+            classes: the class of each image of `normals`, int64 (n,), for a method that learns `classes` apart.
             machine: device, precision, processes.
             seed: of weights, batches and noise.
             journal: where to keep curves and checkpoints, and whether to resume.
@@ -133,15 +151,38 @@ class Detector(Learned):
                 f"to train on, {tuple(normals.shape)}"
             )
         machine = machine or Machine()
+        self._refuse_other_classes(classes, len(normals))
         self.make(normals.shape[1:], machine, seed)
         self.settle(normals)
-        self.practise(normals, held_out, machine=machine, seed=seed, journal=journal)
+        self.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
         self.net_.eval().requires_grad_(False)
         with torch.no_grad():
             self.tune(held_out)
         return self
 
+    def _refuse_other_classes(self, classes: np.ndarray | None, images: int) -> None:
+        """Say plainly when classes are missing, not asked for, or not those that were announced."""
+        expected = getattr(self, "classes", 0)
+        if classes is None:
+            if expected:
+                raise AnomalyError(f"{self.name} has classes={expected}; give fit(..., classes=) one of each image")
+        elif not self.conditional or not expected:
+            raise AnomalyError(f"{self.name} learns no classes with these settings; leave classes out")
+        elif classes.shape != (images,) or not (0 <= classes.min() and classes.max() < expected):
+            raise AnomalyError(
+                f"got classes {classes.shape} from {classes.min()} to {classes.max()}, expected one of each of the "
+                f"{images} images, 0 to {expected - 1}"
+            )
+        self.classes_ = classes
+
     def practise(
-        self, normals: Images, held_out: Images, *, machine: Machine, seed: int, journal: Journal | None
+        self,
+        normals: Images,
+        held_out: Images,
+        *,
+        machine: Machine,
+        seed: int,
+        journal: Journal | None,
+        classes: np.ndarray | None = None,
     ) -> None:
         """Play the stages; nothing to do for a method in closed form."""

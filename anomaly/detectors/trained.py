@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly.batches import Batches, chunks
+from anomaly.batches import Batches, Beside, chunks
 from anomaly.detectors.base import Detector
-from anomaly.games import Glance
+from anomaly.games import Glance, Loss
 from anomaly.journal import Journal
 from anomaly.learned import Images, share_of
 from anomaly.machine import Machine
@@ -39,8 +40,8 @@ class TrainedDetector(Detector):
     positive: ClassVar[tuple[str, ...]] = ("steps", "batch", "lr", "look_every")
     not_negative: ClassVar[tuple[str, ...]] = ("patience",)
 
-    def loss(self, x: Tensor) -> Tensor:
-        """What training lowers: batch (N, C, *space) -> scalar."""
+    def loss(self, x: Tensor) -> Loss:
+        """What training lowers: batch (N, C, *space) -> scalar, or (scalar, its terms by name)."""
         raise NotImplementedError(f"{type(self).__name__} writes either loss(x) or stages()")
 
     def stages(self) -> Sequence[Stage]:
@@ -53,9 +54,19 @@ class TrainedDetector(Detector):
         return torch.optim.Adam(parameters, lr=self.lr)
 
     def practise(
-        self, normals: Images, held_out: Images, *, machine: Machine, seed: int, journal: Journal | None
+        self,
+        normals: Images,
+        held_out: Images,
+        *,
+        machine: Machine,
+        seed: int,
+        journal: Journal | None,
+        classes: np.ndarray | None = None,
     ) -> None:
-        """Play the stages on batches of `normals`, watching the loss on `held_out` where there is patience."""
+        """Play the stages on batches of `normals`, watching the loss on `held_out` where there is patience.
+
+        With classes a batch is a pair, (images, classes of these as floats).
+        """
         share = share_of(self.batch, machine)
         stages = list(self.stages())
         if self.patience > 0:
@@ -64,7 +75,9 @@ class TrainedDetector(Detector):
         watch = self.onlooker(held_out)
         for stage in stages:
             stage.glance = stage.glance or partial(watch, stage.name)
-        batches = Batches(normals, size=self.batch, seed=seed, share=share)
+        sources = [normals] if classes is None else [normals, classes]
+        alike = [Batches(each, size=self.batch, seed=seed, share=share) for each in sources]
+        batches = alike[0] if classes is None else Beside(*alike)
         self.play(stages, batches, machine=machine, seed=seed, journal=journal)
 
     def onlooker(self, held_out: Images) -> Callable[[str], Glance]:
@@ -78,5 +91,8 @@ class TrainedDetector(Detector):
         return reconstructions
 
     def _held_out_loss(self, held_out: Images) -> Tensor:
-        losses = [self.loss(x) * len(x) for x in chunks(held_out, self.device)]
-        return torch.stack(losses).sum() / len(held_out)
+        total = torch.zeros((), device=self.device)
+        for x in chunks(held_out, self.device):
+            loss = self.loss(x)
+            total += (loss[0] if isinstance(loss, tuple) else loss) * len(x)
+        return total / len(held_out)

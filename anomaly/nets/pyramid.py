@@ -101,7 +101,7 @@ class ConvolutionThenHalve(Folded):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, *space) -> (N, out, *space / factors)."""
-        kernel = _at_both_places(self.weight, self.factors) / prod(self.factors)
+        kernel = at_both_places(self.weight, self.factors) / prod(self.factors)
         return CONVOLVE[len(self.factors)](x, kernel, self.bias, stride=self.factors, padding=1)
 
 
@@ -115,7 +115,7 @@ class DoubleThenConvolution(Folded):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, *space) -> (N, out, *factors * space)."""
         dims = len(self.factors)
-        kernel = _at_both_places(self.weight.flip(list(range(2, 2 + dims))).transpose(0, 1), self.factors)
+        kernel = at_both_places(self.weight.flip(list(range(2, 2 + dims))).transpose(0, 1), self.factors)
         return CONVOLVE_TRANSPOSED[dims](x, kernel, self.bias, stride=self.factors, padding=1)
 
 
@@ -165,7 +165,7 @@ class TrunkAndHead(nn.Module):
         return value.squeeze(1)
 
 
-def _at_both_places(kernel: Tensor, factors: tuple[int, ...]) -> Tensor:
+def at_both_places(kernel: Tensor, factors: tuple[int, ...]) -> Tensor:
     """The sum of a kernel at the first and at the second place of one that is a pixel wider, along axes of factor 2."""
     for behind, factor in enumerate(reversed(factors)):  # padding is told from the last axis on
         if factor == 2:

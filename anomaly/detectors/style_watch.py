@@ -1,0 +1,78 @@
+"""How like real images the drawn ones are as a StyleGAN trains, on features that are named."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from anomaly.batches import chunks
+from anomaly.detectors.adversarial import AdversarialDetector, Referee
+from anomaly.detectors.baselines import PCA
+from anomaly.distances import frechet, kid
+from anomaly.games import Glance
+from anomaly.learned import Images
+
+MOST, COMPONENTS, DRAWN = 1000, 32, 500
+
+
+class Likeness:
+    """Principal components of the images trained on: how far drawn images lie from real ones there.
+
+    Args:
+        images: trained on, (n, C, *space); at most a thousand are looked at.
+    """
+
+    def __init__(self, images: Images, device: torch.device) -> None:
+        self.train = torch.as_tensor(np.asarray(_spread(images, MOST)), dtype=torch.float32)
+        self.pca = PCA(components=max(1, min(COMPONENTS, len(self.train) - 1)))
+        self.usable = len(self.train) > self.pca.components
+        if self.usable:
+            self.pca.shape_ = tuple(self.train.shape[1:])
+            self.pca.net_ = self.pca.build(self.pca.shape_)
+            self.pca.settle(self.train)
+            self.pca.net_.to(device)
+
+    def codes(self, images: Images) -> np.ndarray:
+        """(n, components), in units of the mean spread along them."""
+        codes = torch.cat([self.pca.encode(x).double().cpu() for x in chunks(images, self.pca.device)])
+        return (codes / self.pca.net_.variances.double().cpu().mean().sqrt()).numpy()
+
+
+class StyleReferee(Referee):
+    """What a person sees: samples, their distance from real images not trained on, the chance of augmentation.
+
+    `fid_pca` and `kid_pca` are the Frechet and the kernel distance of drawn from held-out images in the principal
+    components of those trained on; `fid_pca_real` is what the trained-on images get in their place.
+    """
+
+    def __init__(self, detector: AdversarialDetector, held_out: Images, likeness: Likeness) -> None:
+        super().__init__(detector, held_out)
+        self.likeness = likeness
+        self.codes = likeness.codes(_spread(held_out, MOST)) if likeness.usable and len(held_out) > 1 else None
+        noise = np.random.default_rng(1).standard_normal((DRAWN, detector.latent), dtype=np.float32)
+        self.many = torch.from_numpy(noise).to(detector.device)
+
+    @torch.no_grad()
+    def __call__(self, stage: str) -> Glance:
+        """Pictures, figures and warnings of the moment; of images still growing the chance alone."""
+        seen = super().__call__(stage)
+        if stage == "encoder":
+            return seen
+        figures = {**seen.figures, "augmentation": float(self.detector.net_["chance"].p)}
+        return replace(seen, figures=figures | (self._distances() if stage == "gan" else {}))
+
+    def _distances(self) -> dict[str, float]:
+        if self.codes is None:
+            return {}
+        drawn = self.likeness.codes(self.sample(self.many))
+        trained = self.likeness.codes(_spread(self.likeness.train, DRAWN))
+        return {
+            "fid_pca": frechet(drawn, self.codes),
+            "kid_pca": kid(drawn, self.codes),
+            "fid_pca_real": frechet(trained, self.codes),
+        }
+
+
+def _spread(images: Images, most: int) -> Images:
+    """At most so many images, evenly spread: they may lie class by class."""
+    return images[np.unique(np.linspace(0, len(images) - 1, most).round().astype(int))]
