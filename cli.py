@@ -86,6 +86,7 @@ def train(
     subject: options.Subject = None,
     subject_pattern: options.Pattern = None,
     where: options.Where = None,
+    classes: options.Classes = None,
     choose: Annotated[float, typer.Option(help="Share of subjects held out to stop and scale by.")] = 0.1,
     calibrate: Annotated[float, typer.Option(help="Share of subjects held out to calibrate by.")] = 0.2,
     seed: options.Seed = 0,
@@ -106,8 +107,8 @@ def train(
     preprocessing, machine = options.preprocessing(given), options.machine(given)
     run = learn(
         normals, out, method=method, settings=settings, preprocessing=preprocessing, subject=subject,
-        subject_pattern=subject_pattern, where=options.conditions(where), choose=choose, calibrate=calibrate, seed=seed,
-        machine=machine, resume=resume, save_every=save_every, workers=workers,
+        subject_pattern=subject_pattern, where=options.conditions(where), classes=classes, choose=choose,
+        calibrate=calibrate, seed=seed, machine=machine, resume=resume, save_every=save_every, workers=workers,
     )  # fmt: skip
     if machine.leads:
         typer.echo(f"run: {run.folder}")
@@ -249,7 +250,8 @@ def generate(
     run: Annotated[Path, typer.Argument(help="Run folder of a method that draws images.", metavar="RUN")],
     out: options.Out,
     count: Annotated[int, typer.Option(help="Images to draw, those of earlier calls counted.")] = 64,
-    seed: Annotated[int, typer.Option(help="Image i follows from the run, the seed and i alone.")] = 0,
+    seed: Annotated[int, typer.Option(help="Image i follows from the run, the seed, i and its class alone.")] = 0,
+    class_: options.Class = None,
     real: options.Real = None,
     subject: options.Subject = None,
     subject_pattern: options.Pattern = None,
@@ -264,8 +266,9 @@ def generate(
     from anomaly.generation import generate as draw
 
     drawn = draw(
-        run, out, count=count, seed=seed, real=real, subject=subject, subject_pattern=subject_pattern,
-        where=options.conditions(where), features=features, pairs=pairs, batch=batch, device=device, method=method,
+        run, out, count=count, seed=seed, classes=class_ or (), real=real, subject=subject,
+        subject_pattern=subject_pattern, where=options.conditions(where), features=features, pairs=pairs, batch=batch,
+        device=device, method=method,
     )  # fmt: skip
     typer.echo("\n".join([f"images: {drawn.table} ({drawn.new} new, {drawn.before} from before)", *drawn.sentences]))
     exits.end_with(drawn.unreadable, out / "errors.csv")

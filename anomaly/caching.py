@@ -35,7 +35,7 @@ class CachedImages:
     @classmethod
     def open(cls, folder: Path) -> "CachedImages":
         """Read what `cache_images` wrote."""
-        texts = {"id": str, "subject": str, "path": str}
+        texts = {"id": str, "subject": str, "path": str, "class": str}
         table = pd.read_csv(folder / "images.csv", dtype=texts, keep_default_na=False)  # a subject may be called NA
         facts = json.loads((folder / "images.json").read_text())
         pixels = np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=tuple(facts["shape"]))

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,11 @@ import torch
 
 from anomaly.batches import chunks
 from anomaly.caching import CachedImages, cache_images
+from anomaly.classes import CLASS, Classes
 from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, TELL_APART, read_cohort
 from anomaly.detectors import PCA, Detector
 from anomaly.errors import AnomalyError, CohortError
+from anomaly.results import some
 from anomaly.run import Run
 from anomaly.synthesis import FEW, Measure, diversity, likenesses, novelty
 
@@ -34,12 +36,14 @@ class Real:
         reference: images to compare with, not trained on.
         subjects: whose each of these is.
         unreadable: files that could not be used.
+        classes: the name of the class of each of `reference`, empty where it is not known; None where none is.
     """
 
     train: np.ndarray
     reference: np.ndarray
     subjects: np.ndarray
     unreadable: int = 0
+    classes: np.ndarray | None = None
 
 
 def sliced(run: Run) -> bool:
@@ -56,16 +60,20 @@ def real_cohort(
     run: Run,
     real: Path | str | pd.DataFrame | None,
     *,
+    classes: Sequence[str] = (),
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Which real images there are: id, path, subject, and split, "train" or "reference"; at most `most_of` of each.
 
+    Where the run learned classes, a column `class` names that of an image, or is empty.
+
     Args:
         run: gives the images it was trained on, and by default, as the reference, the normals it held out to choose
             by. Those that calibrate it are left alone.
         real: a folder or table to take as the reference instead; subjects the run was trained on are left out.
+        classes: take as the reference those of these classes alone, where it is known who is of which.
         subject, subject_pattern, where: of `real`, see `read_cohort`.
 
     Raises:
@@ -83,7 +91,11 @@ def real_cohort(
     else:
         cohort = read_cohort(real, subject=subject, subject_pattern=subject_pattern, where=where)
         reference = _new(run, cohort)
-    columns, most = ["id", "path", "subject"], most_of(run.detector.shape_)
+    columns, most, taught = ["id", "path", "subject"], most_of(run.detector.shape_), Classes.of(run.facts)
+    if taught is not None:
+        columns.append(CLASS)
+        by = taught if real is not None else Classes(CLASS, taught.names)  # as `cohort.csv` names them
+        reference = by.among(reference, classes)
     parts = {"train": train, "reference": reference}
     picked = [_picked(rows[columns], most).assign(split=name) for name, rows in parts.items()]
     return pd.concat(picked, ignore_index=True)
@@ -106,8 +118,9 @@ def read_real(run: Run, cohort: pd.DataFrame, out: Path) -> Real:
         cached = CachedImages.open(out / READING)
         if cached.pixels.shape[1:] != shape:
             raise CohortError(f"real images have shape {cached.pixels.shape[1:]} (C, *space), the run expects {shape}")
-        (train, _), (reference, subjects) = (_few(cached, name, most_of(shape)) for name in ("train", "reference"))
-        return Real(train, reference, subjects, cached.unreadable)
+        (train, _), (reference, rows) = (_few(cached, name, most_of(shape)) for name in ("train", "reference"))
+        classes = rows[CLASS].to_numpy(dtype=str) if CLASS in rows and (rows[CLASS] != "").any() else None
+        return Real(train, reference, rows["subject"].to_numpy(dtype=str), cached.unreadable, classes)
     finally:
         shutil.rmtree(out / READING, ignore_errors=True)
 
@@ -130,7 +143,15 @@ def open_features(run: Run, features: Path | str, *, device: str = "cpu") -> Run
     return other
 
 
-def compare(generated: np.ndarray, real: Real, *, features: Run | None, pairs: int, seed: int = 0) -> list[Measure]:
+def compare(
+    generated: np.ndarray,
+    real: Real,
+    *,
+    features: Run | None,
+    pairs: int,
+    seed: int = 0,
+    classes: np.ndarray | None = None,
+) -> list[Measure]:
     """All measures that the real images at hand allow; a warning names those that are left out.
 
     Args:
@@ -139,6 +160,7 @@ def compare(generated: np.ndarray, real: Real, *, features: Run | None, pairs: i
         features: a run whose codes are compared; None takes principal components of the training images.
         pairs: of images, at most.
         seed: of pairs and halves.
+        classes: the name of the class of each generated image; adds a Frechet distance for each class.
     """
     if len(generated) < 2:
         logger.warning("one image alone cannot be measured; give a larger --count")
@@ -165,8 +187,31 @@ def compare(generated: np.ndarray, real: Real, *, features: Run | None, pairs: i
         # The smallest 5 % of fewer are chance, and would call honest images copies.
         if len(real.train) and len(real.reference) >= 2 * FEW:
             found += novelty(**of, subjects=real.subjects, name=name, seed=seed)
+        if classes is not None and real.classes is not None:
+            found += _by_class(of["generated"], classes, of["real"], real, name, seed)
     except AnomalyError as error:
         logger.warning("%s; what needs them is left out: give more real images by --real", error)
+    return found
+
+
+def _by_class(
+    generated: np.ndarray, classes: np.ndarray, features: np.ndarray, real: Real, name: str, seed: int
+) -> list[Measure]:
+    """Frechet distances within each class; a warning names the classes with too few images for one."""
+    assert real.classes is not None
+    found: list[Measure] = []
+    few: list[str] = []
+    for each in dict.fromkeys(classes):
+        held = real.classes == each
+        try:
+            told = likenesses(
+                generated[classes == each], features[held], real.subjects[held], name=f"{name}, class {each}", seed=seed
+            )
+            found += [one for one in told if one.measure == "frechet"]
+        except AnomalyError:
+            few.append(each)
+    if few:
+        logger.warning("too few new or real images to compare these classes one by one: %s", some(few, 6))
     return found
 
 
@@ -227,11 +272,11 @@ def _picked(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     return rows.iloc[np.sort(np.random.default_rng(0).permutation(len(rows))[:most])]
 
 
-def _few(cached: CachedImages, name: str, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most so many images of a part, in memory, and whose they are."""
+def _few(cached: CachedImages, name: str, most: int) -> tuple[np.ndarray, pd.DataFrame]:
+    """At most so many images of a part, in memory, and the row of each in the table."""
     table = cached.table[cached.table["split"] == name]
     if table.empty:
-        return np.empty((0, *cached.pixels.shape[1:]), dtype=np.float32), np.empty(0, dtype=str)
-    pixels, subjects = cached.part(name), np.repeat(table["subject"].to_numpy(dtype=str), table["slices"])
+        return np.empty((0, *cached.pixels.shape[1:]), dtype=np.float32), table
+    pixels, rows = cached.part(name), table.loc[table.index.repeat(table["slices"])]
     chosen = np.sort(np.random.default_rng(0).permutation(len(pixels))[:most])
-    return np.array(pixels[chosen]), subjects[chosen]
+    return np.array(pixels[chosen]), rows.iloc[chosen]

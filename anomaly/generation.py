@@ -12,7 +12,8 @@ import torch
 from nibabel.orientations import axcodes2ornt
 
 from anomaly.batches import passes
-from anomaly.comparison import compare, most_of, open_features, read_real, real_cohort, sliced
+from anomaly.classes import CLASS, Classes, chosen
+from anomaly.comparison import Real, compare, most_of, open_features, read_real, real_cohort, sliced
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError, RunError
 from anomaly.files import write_whole
@@ -20,7 +21,7 @@ from anomaly.images import write_volume
 from anomaly.images.arrays import write_array
 from anomaly.images.pictures import write_grey
 from anomaly.preprocessing import Preprocessing
-from anomaly.previews import generated_sheet
+from anomaly.previews import MOST_CLASSES, generated_sheet
 from anomaly.progress import progress
 from anomaly.run import Run
 from anomaly.synthesis import tabulated
@@ -35,7 +36,7 @@ class Generated:
 
     Args:
         folder: holds everything; the images alone lie in its folder `images`.
-        table: `generated.csv`: id, path, number, seed, run; a cohort like any other.
+        table: `generated.csv`: id, path, number, seed, run, and class where there are any; a cohort like any other.
         measures: as in `synthesis.csv`: measure, features, generated, real_against_real, n_generated, n_real, note.
         sentences: the measures in plain words.
         new: images drawn now.
@@ -58,6 +59,7 @@ def generate(
     *,
     count: int = 64,
     seed: int = 0,
+    classes: Sequence[str] | str = (),
     real: Path | str | pd.DataFrame | None = None,
     subject: str | None = None,
     subject_pattern: str | None = None,
@@ -70,14 +72,16 @@ def generate(
 ) -> Generated:
     """Draw new images from a run, and measure them against real ones; this is `anomaly generate`.
 
-    Image number i follows from the run, the seed and i. A second call draws only what is missing, so a larger
-    count adds images. Pictures become PNG of 8 bits (grey, or three channels as colours), volumes NIfTI of 32
+    Image number i follows from the run, the seed, i, and its class where the run learned any: of K classes that are
+    drawn, in the run's own order, it is number i mod K. A second call draws only what is missing, so a larger count
+    adds images. Pictures become PNG of 8 bits (grey, or three channels as colours), volumes NIfTI of 32
     bits with the spacing and orientation that the run prepares images to (1 mm where it sets none); other numbers of
     channels become `.npy`. Slices of volumes are stored on the grid that the run knows them on, and shown upright
     in `sheet.png` alone, which holds generated images above real ones.
 
     Measured are at most 1000 images of a kind, and at most 512 MiB: diversity, likeness to real images on named
-    features, and novelty; see `anomaly.synthesis`.
+    features (MMD^2, Frechet distance, KID), and novelty; see `anomaly.synthesis`. New images are of all classes alike,
+    real ones as they come, so where these say their class, Frechet distances within each class stand beside.
 
     Args:
         run: folder of a run whose method generates.
@@ -85,6 +89,8 @@ def generate(
             `out/generated.csv` as images, without the sheet.
         count: images there are to be, those of earlier calls counted.
         seed: of the codes, 0 or more.
+        classes: draw these alone, of a run that learned classes apart; none given takes all. Real images that say
+            their class, in the column that the run learned by, are then of these classes too.
         real: folder or table of real images to compare with, without subjects the run was trained on; None takes
             the normals that the run held out to choose by. Those that calibrate it are touched once, and not here.
         subject, subject_pattern, where: of these images, see `read_cohort`.
@@ -96,7 +102,8 @@ def generate(
         method: FILE.py:CLASS again, for a user's own method.
 
     Raises:
-        AnomalyError: numbers out of range, a method that does not generate, or features that do not fit.
+        AnomalyError: numbers out of range, a method that does not generate, classes that the run does not have, or
+            features that do not fit.
         RunError: a run that cannot be used, or an `out` that holds something else.
         CohortError: real images that cannot be used.
     """
@@ -106,42 +113,56 @@ def generate(
     if not opened.detector.generates:
         able = ", ".join(name for name, cls in DETECTORS.items() if cls.generates)
         raise AnomalyError(f"{run} is a run of {opened.detector.name}, which draws no new images; train one of {able}")
+    names = chosen(Classes.of(opened.facts), classes, opened.folder)
     other = None if features is None else open_features(opened, features, device=device)
-    cohort = real_cohort(opened, real, subject=subject, subject_pattern=subject_pattern, where=where)
-    _claim(out, opened, seed)
+    cohort = real_cohort(
+        opened, real, classes=names if classes else (), subject=subject, subject_pattern=subject_pattern, where=where
+    )
+    _claim(out, opened, seed, names)
     shape = opened.detector.shape_
     images = np.empty((min(count, most_of(shape)), *shape), dtype=np.float32)
-    new = _write_missing(opened, out, images, count, seed, batch)
-    for numbers, pixels in draw(opened, sorted({*range(len(images))} - {*new}), seed, batch):
+    new = _write_missing(opened, out, images, count, seed, batch, names)
+    for numbers, pixels in draw(opened, sorted({*range(len(images))} - {*new}), seed, batch, names):
         images[list(numbers)] = pixels
     there = read_real(opened, cohort, out)
-    title = f"{opened.detector.name}, seed {seed}: new images"
-    title += " above, real ones it was not trained on below" if len(there.reference) else ""
+    of = np.resize(names, len(images)) if names else None
     affine = grid(opened.preprocessing, images.shape[2:]) if images.ndim == 5 else None
-    generated_sheet(out / SHEET, images, there.reference, title=title, affine=affine, slices=sliced(opened))
-    found = compare(images, there, features=other, pairs=pairs)
+    generated_sheet(
+        out / SHEET, images, there.reference, title=_title(opened, seed, there, names), affine=affine,
+        slices=sliced(opened), classes=of, real_classes=there.classes,
+    )  # fmt: skip
+    found = compare(images, there, features=other, pairs=pairs, classes=of)
     measures = tabulated(found)
     write_whole(out / MEASURES, measures.to_csv(index=False))
     sentences = tuple(each.sentence for each in found)
     return Generated(out, out / TABLE, measures, sentences, len(new), count - len(new), there.unreadable)
 
 
-def draw(run: Run, numbers: Sequence[int], seed: int, batch: int = 32) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+def draw(
+    run: Run, numbers: Sequence[int], seed: int, batch: int = 32, classes: Sequence[str] = ()
+) -> Iterator[tuple[Sequence[int], np.ndarray]]:
     """Images by their numbers, at most `batch` at once: numbers and pixels (n, C, *space) float32 in [-1, 1].
 
-    Code i is `default_rng([seed, i]).standard_normal(latent)`, whatever the batch it is drawn in.
+    Noise i is `default_rng([seed, i]).standard_normal(latent)`, whatever the batch it is drawn in. Where the run
+    learned classes, image i is of number i mod K of the K in `classes`, in the run's order; none given takes all.
 
     Raises:
+        AnomalyError: the run does not have these classes.
         RunError: the run draws NaN or infinite values.
     """
+    taught = Classes.of(run.facts)
+    names = chosen(taught, classes, run.folder)
+    order = [taught.names.index(name) for name in names] if taught else []
     detector = run.detector
     latent = detector.latent  # type: ignore[attr-defined]  # every method that generates has it
     batch = min(batch, passes(detector.shape_))
     for start in range(0, len(numbers), batch):
         part = numbers[start : start + batch]
-        codes = np.stack([np.random.default_rng([seed, i]).standard_normal(latent) for i in part])
+        noise = np.stack([np.random.default_rng([seed, i]).standard_normal(latent) for i in part])
+        of = torch.tensor([order[i % len(order)] for i in part], device=detector.device) if order else None
         with torch.no_grad():
-            drawn = detector.decode(torch.from_numpy(codes).float().to(detector.device))
+            code = detector.mapped(torch.from_numpy(noise).float().to(detector.device), of)
+            drawn = detector.decode(code)
         pixels = drawn.float().clamp(-1, 1).cpu().numpy()
         if not np.isfinite(pixels).all():
             raise RunError(f"{run.folder} draws NaN or infinite values in images {part[0]} to {part[-1]}; train again")
@@ -170,9 +191,19 @@ def _check(**numbers: int) -> None:
             raise AnomalyError(f"{name} must be {least} or more, got {value}")
 
 
-def _claim(out: Path, run: Run, seed: int) -> None:
+def _title(run: Run, seed: int, there: Real, names: Sequence[str]) -> str:
+    """What the sheet shows, in a line."""
+    title = f"{run.detector.name}, seed {seed}: new images"
+    if len(there.reference):
+        title += " above real ones it was not trained on"
+    if names:
+        title += ", class by class" + (f" ({MOST_CLASSES} of {len(names)})" if len(names) > MOST_CLASSES else "")
+    return title
+
+
+def _claim(out: Path, run: Run, seed: int, names: Sequence[str]) -> None:
     """Make the folder ours, or say why it cannot be."""
-    facts = {"run": run.identity, "method": run.detector.name, "seed": seed}
+    facts = {"run": run.identity, "method": run.detector.name, "seed": seed, "classes": list(names)}
     path = out / FACTS
     if not path.exists():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -180,7 +211,7 @@ def _claim(out: Path, run: Run, seed: int) -> None:
         write_whole(path, json.dumps(facts, indent=1) + "\n")
         return
     try:
-        before = {name: json.loads(path.read_text())[name] for name in facts}
+        before = {name: {"classes": [], **json.loads(path.read_text())}[name] for name in facts}
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read ({error!r}); remove the folder, or choose another --out") from error
     changed = [f"{name} {before[name]} there, {now} asked for" for name, now in facts.items() if now != before[name]]
@@ -188,7 +219,9 @@ def _claim(out: Path, run: Run, seed: int) -> None:
         raise RunError(f"{out} holds images drawn otherwise ({'; '.join(changed)}); choose another --out")
 
 
-def _write_missing(run: Run, out: Path, images: np.ndarray, count: int, seed: int, batch: int) -> list[int]:
+def _write_missing(
+    run: Run, out: Path, images: np.ndarray, count: int, seed: int, batch: int, names: Sequence[str]
+) -> list[int]:
     """Draw and write the images that are not there yet, and keep those that `images` has room for; their numbers.
 
     The table is written also when this is stopped, and tells what is there then.
@@ -197,14 +230,14 @@ def _write_missing(run: Run, out: Path, images: np.ndarray, count: int, seed: in
     missing = [i for i in range(count) if not (out / _name(i, suffix)).exists()]
     try:
         with progress("drawing", count, done=count - len(missing), unit="images") as bar:
-            for numbers, pixels in draw(run, missing, seed, batch):
+            for numbers, pixels in draw(run, missing, seed, batch, names):
                 for number, image in zip(numbers, pixels, strict=True):
                     _write(out / _name(number, suffix), image, run.preprocessing)
                     if number < len(images):
                         images[number] = image
                 bar.advance(len(numbers))
     finally:
-        _write_table(out, run, seed)
+        _write_table(out, run, seed, names)
     return missing
 
 
@@ -219,7 +252,7 @@ def _write(path: Path, image: np.ndarray, preprocessing: Preprocessing) -> None:
         write_volume(path, image[0], grid(preprocessing, image.shape[1:]))
 
 
-def _write_table(out: Path, run: Run, seed: int) -> None:
+def _write_table(out: Path, run: Run, seed: int, classes: Sequence[str]) -> None:
     """Tell of every image that is there."""
     names = (NAME.match(path.name) for path in (out / FOLDER).iterdir()) if (out / FOLDER).is_dir() else ()
     paths = sorted(((int(name[2]), name) for name in names if name), key=lambda each: each[0])
@@ -228,7 +261,10 @@ def _write_table(out: Path, run: Run, seed: int) -> None:
         for number, name in paths
     ]
     if rows:
-        write_whole(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
+        table = pd.DataFrame(rows)
+        if classes:
+            table[CLASS] = [classes[number % len(classes)] for number in table["number"]]
+        write_whole(out / TABLE, table.to_csv(index=False))
 
 
 def _suffix(shape: tuple[int, ...]) -> str:

@@ -13,8 +13,9 @@ import pandas as pd
 from anomaly.batches import chunks, mean_of
 from anomaly.caching import CachedImages, cache_images
 from anomaly.calibration import Calibration
+from anomaly.classes import Classes, classed
 from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, read_cohort, split
-from anomaly.detectors import Detector
+from anomaly.detectors import DETECTORS, Detector
 from anomaly.errors import AnomalyError
 from anomaly.facts import read_facts
 from anomaly.files import write_whole
@@ -22,7 +23,7 @@ from anomaly.journal import Journal
 from anomaly.machine import Machine
 from anomaly.methods import code_of, create
 from anomaly.moments import Moments
-from anomaly.plans import claim, refuse_changes
+from anomaly.plans import claim, planned, refuse_changes
 from anomaly.preprocessing import Preprocessing
 from anomaly.previews import model_card, preview
 from anomaly.run import COHORT, Run, write_run
@@ -42,6 +43,7 @@ def learn(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    classes: str | None = None,
     choose: float = 0.1,
     calibrate: float = 0.2,
     seed: int = 0,
@@ -59,6 +61,8 @@ def learn(
         settings: hyperparameters of the method by name.
         preprocessing: how images become tensors; stored with the run.
         subject, subject_pattern, where: see `read_cohort`.
+        classes: column of the table, 2 to 100 values, for a method that learns to draw classes apart; images without
+            one are left out. Neither scores nor calibration know of them.
         choose: share of subjects held out to stop and to scale by.
         calibrate: share of subjects held out to calibrate by, touched once.
         seed: of weights, batches and noise. The split depends on the subjects alone, so runs over the same
@@ -69,7 +73,8 @@ def learn(
         workers: threads that read images; None takes one a core.
 
     Raises:
-        CohortError: no images, or too few subjects to hold some out.
+        AnomalyError: an unknown method or setting, or classes for a method that learns none.
+        CohortError: no images, too few subjects to hold some out, or classes that cannot be learned.
         RunError: `out` holds something else, or a training with other settings.
         TrainingError: the loss is no longer a number.
     """
@@ -78,15 +83,20 @@ def learn(
     if not (choose > 0 and calibrate > 0):
         raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
     detector, code = create(method, settings), code_of(method)
+    _check_classes(detector, settings or {}, classes)
     finished = resume and (out / "run.json").exists()
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
         cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
+        cohort, told = (cohort, None) if classes is None else classed(cohort, classes)
         cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
+        if told:
+            told.check(cohort)
         plan.update(
-            method=detector.name, settings=detector.settings(), preprocessing=dataclasses.asdict(preprocessing),
-            seed=seed, fingerprint=fingerprint(cohort), choose=choose, calibrate=calibrate,
+            method=detector.name, settings=_taught(detector, told).settings(),
+            classes=told and told.facts(cohort), preprocessing=dataclasses.asdict(preprocessing), seed=seed,
+            fingerprint=fingerprint(cohort), choose=choose, calibrate=calibrate,
             subjects_from=cohort.attrs["subjects_from"], code_sha256=code["sha256"] if code else None,
             precision=machine.precision, processes=machine.processes * machine.nodes,
         )  # fmt: skip
@@ -97,19 +107,41 @@ def learn(
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
         cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
+        if told:  # again, since images that cannot be read are gone now
+            told.check(CachedImages.open(out / "checkpoint").table)
 
     machine.lead(prepare)
     if finished:
         return Run.open(out, method=method if code else None)
-    images = CachedImages.open(out / "checkpoint")
+    images, told = CachedImages.open(out / "checkpoint"), Classes.of(planned(out))
+    detector = _taught(detector, told)
+    numbers = None if told is None else told.numbers(images.table[images.table["split"] == "train"])
     train, held_out = images.part("train"), images.part("choose")
     if machine.leads:
         rest = len(images.pixels) - len(train)
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
-    detector.fit(train, held_out, machine=machine, seed=seed, journal=journal)
+    detector.fit(train, held_out, classes=numbers, machine=machine, seed=seed, journal=journal)
     machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
     return Run.open(out, method=method if code else None)
+
+
+def _check_classes(detector: Detector, settings: Mapping[str, Any], classes: str | None) -> None:
+    """Say plainly when classes are set by hand, or asked of a method that learns none."""
+    if detector.conditional and "classes" in settings:
+        raise AnomalyError(
+            f"the classes of {detector.name} are counted, not set; give --classes COLUMN, which tells them"
+        )
+    if classes is not None and not detector.conditional:
+        able = ", ".join(name for name, cls in DETECTORS.items() if cls.conditional)
+        raise AnomalyError(f"{detector.name} learns no classes apart; leave --classes out, or take one of: {able}")
+
+
+def _taught(detector: Detector, told: Classes | None) -> Detector:
+    """The detector, set to learn so many classes."""
+    if told is None:
+        return detector
+    return dataclasses.replace(detector, classes=len(told.names))  # type: ignore[call-arg]  # what is conditional has it
 
 
 def _write_down(
@@ -127,6 +159,7 @@ def _write_down(
     preview(detector, calibration, images.part("choose"), out / "preview.png", slices=images.sliced)
     write_whole(out / COHORT, images.table.to_csv(index=False))
     counts = images.table["split"].value_counts()
+    told = Classes.of(plan)
     data = {
         "images": len(images.table),
         "subjects": images.table["subject"].nunique(),
@@ -135,9 +168,11 @@ def _write_down(
         "calibration_subjects": calibration.people,
         "fingerprint": plan["fingerprint"],
         "unreadable": images.unreadable,
+        **({"classes": told.counts(images.table)} if told else {}),
     }
     preprocessing = Preprocessing(**plan["preprocessing"])
-    write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"]))
+    column = None if told is None else told.column
+    write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"], column))
     device = str(machine.torch_device)
     write_run(out, detector=detector, calibration=calibration, plan=plan, code=code, data=data, device=device)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)

@@ -52,6 +52,10 @@ Real = Annotated[
 ]
 Features = Annotated[Path | None, typer.Option(help="Another run whose codes of images are compared.", metavar="RUN2")]
 Own = Annotated[str | None, typer.Option(help="FILE.py:CLASS again, for a method of your own.")]
+Classes = Annotated[
+    str | None, typer.Option(help="Column of classes to learn to draw apart, for a method that can.", metavar="COLUMN")
+]
+Class = Annotated[list[str] | None, typer.Option("--class", help="Draw this class alone; repeatable.", metavar="NAME")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the method or kind; repeatable.", metavar="NAME=VALUE")
 ]

@@ -25,15 +25,21 @@ def claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
         raise RunError(f"{out} already holds a trained run; choose another --out, or remove it")
     if started and not resume:
         raise RunError(f"{out} holds an unfinished training; add --resume to go on, or remove it")
-    path = out / "checkpoint" / "plan.json"
+    path = _plan(out)
     if not path.exists() and out.exists() and any(each.name not in DRAFT for each in out.iterdir()):
         raise RunError(f"{out} is not empty and holds no training; choose another --out")
     if started:
-        refuse_changes(out, json.loads(path.read_text()), plan)
+        refuse_changes(out, planned(out), plan)
         return
     shutil.rmtree(path.parent, ignore_errors=True)
     path.parent.mkdir(parents=True)
     write_whole(path, json.dumps(plan, indent=1))
+
+
+def planned(out: Path) -> dict[str, Any]:
+    """What the training in this folder was asked for, as `claim` wrote it down."""
+    plan: dict[str, Any] = json.loads(_plan(out).read_text())
+    return plan
 
 
 def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -41,6 +47,10 @@ def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any])
     changed = _changes(before, json.loads(json.dumps(now)))
     if changed:
         raise RunError(f"{out} was begun with other settings ({'; '.join(changed)}); give the same, or another --out")
+
+
+def _plan(out: Path) -> Path:
+    return out / "checkpoint" / "plan.json"
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from anomaly.detectors import DETECTORS, Detector
 from anomaly.preprocessing import Preprocessing
 
 SHOWN, ROWS = 8, 3
+MOST_CLASSES, LONGEST_NAME = 10, 20
 LONGEST = 256  # pixels of the longest side of a volume, before the sheet makes it as small as its panels
 EDGES = (-1.0, 1.0)  # what is drawn black and white where images are to be compared
 
@@ -67,8 +68,12 @@ def generated_sheet(
     title: str,
     affine: np.ndarray | None = None,
     slices: bool = False,
+    classes: np.ndarray | None = None,
+    real_classes: np.ndarray | None = None,
 ) -> None:
     """Write a contact sheet of generated images above real ones, all on one scale from black to white.
+
+    With classes, each of the first 10 has a row of generated images above one of real ones, up to 8 of both.
 
     Args:
         path: of the PNG file.
@@ -77,12 +82,17 @@ def generated_sheet(
         title: a line above.
         affine: of volumes, index to millimetres.
         slices: the images are slices of volumes, to be turned as a volume's are.
+        classes: (n,), the name of the class of each generated image.
+        real_classes: the same of the real ones; None shows them below all classes.
     """
     most = SHOWN * (ROWS if affine is None else 1)
-    spread = np.unique(np.linspace(0, max(0, len(real) - 1), most).round().astype(int))[: len(real)]
+    if classes is None:
+        groups = [("new", generated[:most]), ("real", _spread(real, most))]
+    else:
+        groups = _by_class(generated, classes, real, real_classes)
     rows: list[list[np.ndarray]] = []
     labels: list[str] = []
-    for name, images in (("new", generated[:most]), ("real", real[spread])):
+    for name, images in groups:
         if affine is None:
             turned = images.swapaxes(2, 3)[..., ::-1, ::-1] if slices else images
             blocks = [[_panel(each) for each in turned[k : k + SHOWN]] for k in range(0, len(turned), SHOWN)]
@@ -94,16 +104,21 @@ def generated_sheet(
     heatmaps.write_png(path, heatmaps.sheet(heatmaps.filled(rows), labels, title=title, bar=False))
 
 
-def model_card(detector: Detector, preprocessing: Preprocessing, data: dict[str, Any], seed: int) -> str:
+def model_card(
+    detector: Detector, preprocessing: Preprocessing, data: dict[str, Any], seed: int, column: str | None = None
+) -> str:
     """Say in plain words what a run is, what it may be used for and what it cannot know; Markdown.
 
     Args:
         detector: fitted.
         preprocessing: how its images are prepared.
         data: `images`, `subjects`, `subjects_from`, `split` (images in train, choose and
-            calibrate), `calibration_subjects`, `fingerprint`, `unreadable`.
+            calibrate), `calibration_subjects`, `fingerprint`, `unreadable`; with a column `classes`, how many images
+            of each there were to train on.
         seed: of the training.
+        column: told the classes that it learned to draw apart, if it did.
     """
+    counts = ", ".join(f"{name} ({images})" for name, images in data.get("classes", {}).items())
     facts = {
         "name": detector.name,
         "summary": getattr(detector, "summary", "a method of the user's own"),
@@ -114,10 +129,30 @@ def model_card(detector: Detector, preprocessing: Preprocessing, data: dict[str,
         "smallest": f"{1 / (data['calibration_subjects'] + 1):.3g}",
         "own": "" if detector.name in DETECTORS else " --method FILE.py:CLASS",
         "seed": seed,
+        "drawn_apart": f"\n- classes it learned to draw apart, with images to train on: {counts}" if column else "",
+        "labels": LABELS.format(column=column) if column else NO_LABELS,
         **{name: value for name, value in data.items() if name != "split"},
         **data["split"],
     }
     return CARD.format(**facts)
+
+
+def _by_class(
+    generated: np.ndarray, classes: np.ndarray, real: np.ndarray, real_classes: np.ndarray | None
+) -> list[tuple[str, np.ndarray]]:
+    """What the rows of a sheet show by class, each with its label; of a long name both ends."""
+    groups = []
+    for name in list(dict.fromkeys(classes))[:MOST_CLASSES]:
+        label = name if len(name) <= LONGEST_NAME else f"{name[:9]}...{name[-8:]}"
+        groups.append((f"{label}, new", generated[classes == name][:SHOWN]))
+        if real_classes is not None:
+            groups.append((f"{label}, real", _spread(real[real_classes == name], SHOWN)))
+    return groups if real_classes is not None else [*groups, ("real", _spread(real, SHOWN))]
+
+
+def _spread(images: np.ndarray, most: int) -> np.ndarray:
+    """At most so many images, evenly spread over all."""
+    return images[np.unique(np.linspace(0, max(0, len(images) - 1), most).round().astype(int))[: len(images)]]
 
 
 def flat_pictures(images: np.ndarray, turned: bool) -> list[np.ndarray]:
@@ -150,6 +185,12 @@ def _bullets(values: dict[str, Any]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in values.items())
 
 
+NO_LABELS = (
+    "Labels of disease were never used: not for training, not for stopping, not for calibration, not for scoring."
+)
+LABELS = """The column `{column}` told, in training alone, which images are of one class, so that it draws each apart.
+No other label was used, and none for stopping, calibration or scoring: images of all classes count as normal."""
+
 CARD = """# Model card: {name}
 
 ## What it is
@@ -170,9 +211,9 @@ Settings:
 - no subject is in more than one of these parts; the split depends on the subjects' names alone, which come from
   {subjects_from}
 - fingerprint of the data: `{fingerprint}`
-- seed: {seed}
+- seed: {seed}{drawn_apart}
 
-Labels of disease were never used: not for training, not for stopping, not for calibration, not for scoring.
+{labels}
 
 ## How images are prepared
 

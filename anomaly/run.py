@@ -86,6 +86,7 @@ def describe(folder: Path | str) -> str:
     facts = read_facts(Path(folder))
     data, settings = facts["data"], ", ".join(f"{k}={v}" for k, v in facts["settings"].items())
     split = ", ".join(f"{count} to {part}" for part, count in data["split"].items())
+    told = facts.get("classes")
     whose = "normals" if kind_of(facts) == DETECTOR else "learned"
     lines = {
         "run": str(folder),
@@ -93,6 +94,7 @@ def describe(folder: Path | str) -> str:
         "trained": f"{facts['created']} on {facts['machine']['device']}, seed {facts['seed']}",
         whose: f"{data['images']} images of {data['subjects']} subjects: {split}",
         "subjects": f"from {data['subjects_from']}",
+        **({"classes": f"{told['column']}: {', '.join(told['names'])}"} if told else {}),
         "images": ", ".join(f"{k} {v}" for k, v in facts["preprocessing"].items() if v is not None),
         **({"smallest p": f"{1 / (data['calibration_subjects'] + 1):.4g}"} if "calibration_subjects" in data else {}),
         "versions": ", ".join(f"{k} {v}" for k, v in facts["versions"].items()),

@@ -114,7 +114,7 @@ def test_volumes_lie_where_the_preprocessing_puts_them(tmp_path: Path) -> None:
     assert np.abs(file.get_fdata() - expected).max() < 1e-5
     again = Preprocessing(**{**vars(turned), "intensity": "none"}).apply(read(Path(file.get_filename()))).pixels
     assert np.abs(again[0, 0] - expected).max() < 1e-5  # read again, it is not moved
-    assert list(made.measures["measure"]) == ["ms_ssim", "mmd2", "frechet"]
+    assert list(made.measures["measure"]) == ["ms_ssim", "mmd2", "frechet", "kid"]
 
 
 def test_a_volume_is_centred_and_one_millimetre_a_voxel_where_nothing_else_is_known() -> None:
@@ -222,13 +222,13 @@ def test_a_folder_of_another_seed_run_or_kind_is_refused(home: Path, drawn: Gene
 
 def test_measures_compare_with_held_out_normals_on_features_of_the_trained_ones(drawn: Generated) -> None:
     table = drawn.measures
-    assert list(table["measure"]) == ["ms_ssim", "mmd2", "frechet"], "four images tell nothing of copies"
-    assert list(table["features"]) == ["pixels", *["pca-27 of the run's training normals"] * 2]
+    assert list(table["measure"]) == ["ms_ssim", "mmd2", "frechet", "kid"], "four images tell nothing of copies"
+    assert list(table["features"]) == ["pixels", *["pca-27 of the run's training normals"] * 3]
     assert np.isfinite(table[["generated", "real_against_real"]]).all(axis=None)
-    assert list(table["n_generated"]) == [6, 2, 2]
-    assert list(table["n_real"]) == [4, 2, 2]  # 4 of 40 to choose by, in halves; the 8 to calibrate by untouched
+    assert list(table["n_generated"]) == [6, 2, 2, 2]
+    assert list(table["n_real"]) == [4, 2, 2, 2]  # 4 of 40 to choose by, in halves; the 8 to calibrate by untouched
     assert pd.read_csv(drawn.folder / "synthesis.csv")["measure"].tolist() == list(table["measure"])
-    assert len(drawn.sentences) == 3 and "2 images are few for 27 features" in drawn.sentences[2]
+    assert len(drawn.sentences) == 4 and "2 images are few for 27 features" in drawn.sentences[2]
     again = json.loads((drawn.folder / "generated.json").read_text())
     assert again["seed"] == 3 and again["method"] == "vae"
 
@@ -376,7 +376,7 @@ def test_without_real_images_only_what_needs_none_is_measured(
     made = generate(
         tmp_path / "run", tmp_path / "out", count=4, real=others, features=home / "pca", pairs=5, device="cpu"
     )
-    assert list(made.measures["measure"]) == ["ms_ssim", "mmd2", "frechet"]
+    assert list(made.measures["measure"]) == ["ms_ssim", "mmd2", "frechet", "kid"]
 
 
 def test_one_image_is_drawn_and_not_measured(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -445,7 +445,7 @@ def test_from_the_command_line(program: Any, tmp_path: Path) -> None:
     lines = out.splitlines()
     assert lines[0] == f"images: {tmp_path}/out/generated.csv (5 new, 0 from before)"
     assert [line.split(":")[0].split(" ")[0] for line in lines[1:]] == [
-        "Diversity", "MMD^2", "Frechet"
+        "Diversity", "MMD^2", "Frechet", "Kernel"
     ]  # fmt: skip
     others = pictures(tmp_path / "others", 6, name="o")
     (others / "empty.png").write_bytes(b"")

@@ -107,6 +107,16 @@ def test_model_card_says_what_a_user_must_know() -> None:
     assert "FILE.py:CLASS" not in card
 
 
+def test_model_card_tells_of_classes_only_where_there_are() -> None:
+    detector, _, _ = fitted(PCA(components=2), (16, 16))
+    data = {**DATA, "classes": {"sick {0}": 12, "well": 48}}
+    card = " ".join(model_card(detector, Preprocessing(), data, seed=7, column="{finding}").split())
+    assert "- seed: 7 - classes it learned to draw apart, with images to train on: sick {0} (12), well (48)" in card
+    assert "The column `{finding}` told, in training alone, which images" in card
+    assert "Labels of disease were never used" not in card
+    assert "apart" not in model_card(detector, Preprocessing(), DATA, seed=7)
+
+
 def test_model_card_of_a_users_own_method_tells_how_to_open_it() -> None:
     class Mine(MeanImage):
         name = "mine"
@@ -136,6 +146,40 @@ def test_the_sheet_shows_new_images_above_real_ones(tmp_path: Path, monkeypatch:
     assert shown["new"][:, 0, 0].tolist() == [5 * i for i in range(8)]
     assert shown["1"][:, 0, 0].tolist() == [40, 45, *[heatmaps.BACKGROUND] * 6]
     assert shown["real"][0, 0, 0] == 50 and shown["4"][-1, 0, 0] == 255  # spread over all
+
+
+def test_the_sheet_shows_each_class_above_real_images_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.linspace(-1, 1, 52, dtype=np.float32)
+    new, real = (np.full((len(part), 1, 8, 8), part[:, None, None, None]) for part in (levels[:10], levels[10:]))
+    long = "as long as a name can be", "as long as a name may be"
+    of, of_real = np.resize(["b", *long], 10), np.array(["b"] * 20 + ["", "c"] + [long[0]] * 20)
+    shown = panels(monkeypatch, tmp_path, new, real, classes=of, real_classes=of_real)
+    assert list(shown) == [
+        "b, new",
+        "b, real",
+        "as long a...e can be, new",
+        "as long a...e can be, real",
+        "as long a...e may be, new",
+    ]
+    assert shown["b, new"][:, 0, 0].tolist() == [0, 15, 30, 45, *[heatmaps.BACKGROUND] * 4]
+    assert shown["b, real"][[0, -1], 0, 0].tolist() == [50, 145]  # spread over all of its own
+    assert shown["as long a...e can be, real"][[0, -1], 0, 0].tolist() == [160, 255]
+    unknown = panels(monkeypatch, tmp_path, new, real, classes=of)
+    assert list(unknown)[-1] == "real" and unknown["real"][[0, -1], 0, 0].tolist() == [50, 255]
+
+
+def test_the_sheet_shows_ten_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = np.zeros((40, 1, 8, 8), dtype=np.float32)
+    names = np.array([f"c{k % 20}" for k in range(40)])
+    assert list(panels(monkeypatch, tmp_path, new, new[:0], classes=names)) == [f"c{k}, new" for k in range(10)]
+
+
+def test_the_sheet_shows_volumes_by_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = np.zeros((5, 1, 8, 8, 8), dtype=np.float32)
+    names = np.resize(["a", "b"], 5)
+    shown = panels(monkeypatch, tmp_path, new, new[:1], affine=np.eye(4), classes=names, real_classes=names[1:2])
+    planes = ("axial", "coronal", "sagittal")
+    assert list(shown) == [f"{row}, {plane}" for row in ("a, new", "b, new", "b, real") for plane in planes]
 
 
 @pytest.mark.parametrize("slices", [False, True])
