@@ -22,6 +22,21 @@ Target = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Walk:
+    """The way to the counterfactual and, beyond the image, as far on the other side; each image has its own.
+
+    Args:
+        steps: how far along each frame lies, rising from the counterfactual's side, 0 the image as drawn again, (N, T).
+        values: the target of each frame, (N, T).
+        frames: (N, T, C, *space) in [-1, 1].
+    """
+
+    steps: Tensor
+    values: Tensor
+    frames: Tensor
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What speaks for the target in a batch of images.
 
@@ -37,6 +52,7 @@ class Explanation:
         spread: how much the counterfactual varies from draw to draw, a standard deviation in units of intensity,
             (N, 1, *space); None where there is one draw.
         diagnostics: how far the explanation can be trusted, each (N,), by name.
+        walk: the way there, frame by frame; None where the method takes none.
     """
 
     map: Tensor
@@ -44,6 +60,7 @@ class Explanation:
     field: Tensor | None = None
     spread: Tensor | None = None
     diagnostics: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    walk: Walk | None = None
 
 
 @dataclass(kw_only=True)

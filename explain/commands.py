@@ -27,6 +27,12 @@ Run = Annotated[Path, typer.Option("--out", help="Run folder to make.", metavar=
 Target = Annotated[
     Path | None, typer.Option(help="Run folder of what is explained: a classifier or a detector.", metavar="RUN")
 ]
+Generator = Annotated[
+    Path | None, typer.Option(help="Run folder of what draws: for latent-walk and latent-shift.", metavar="RUN")
+]
+Nuisance = Annotated[
+    str | None, typer.Option(help="latent-walk: columns not to change, with commas, as age,sex.", metavar="COLUMNS")
+]
 Choose = Annotated[float, typer.Option(help="Share of subjects held out, to watch and to stop by.")]
 
 
@@ -41,6 +47,8 @@ def train(
     positive: options.Positive = None,
     pair: Pair = None,
     target: Target = None,
+    generator: Generator = None,
+    nuisance: Nuisance = None,
     set_: options.Settings = None,
     steps: Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)] = None,
     dims: options.Dims = 2,
@@ -104,7 +112,7 @@ def classifier(
     workers: options.Workers = None,
 ) -> None:
     """Learn to tell cases from controls: to be explained, or to judge what explainers draw."""
-    _learn(**locals(), method="classifier", pair=None, target=None)
+    _learn(**locals(), method="classifier", pair=None, target=None, generator=None, nuisance=None)
 
 
 def _learn(**given: Any) -> None:
@@ -122,7 +130,8 @@ def _learn(**given: Any) -> None:
     machine = options.machine(given)
     run = learn(
         sides, given["out"], method=given["method"], settings=settings, preprocessing=options.preprocessing(given),
-        target=given["target"], choose=given["choose"], seed=given["seed"], machine=machine, resume=given["resume"],
+        target=given["target"], generator=given["generator"], nuisance=given["nuisance"] or (),
+        choose=given["choose"], seed=given["seed"], machine=machine, resume=given["resume"],
         save_every=given["save_every"], workers=given["workers"],
     )  # fmt: skip
     if machine.leads:
@@ -137,6 +146,7 @@ def map_(
     images: Annotated[Path, typer.Option(help="Folder or CSV of images.", metavar="DIR|CSV")],
     out: options.Out,
     target: Target = None,
+    generator: Generator = None,
     judge: Annotated[
         Path | None, typer.Option(help="Another classifier, to say whether counterfactuals flip.", metavar="RUN")
     ] = None,
@@ -164,10 +174,10 @@ def map_(
     from explain.mapping import map_images
 
     mapped = map_images(
-        source, images, out, settings=parse_settings(set_ or []), target=target, judge=judge, baseline=baseline,
-        controls=controls, outputs=outputs.split(","), subject=subject, subject_pattern=subject_pattern,
-        where=options.conditions(where), allow_overlap=allow_overlap, method=method, device=device, batch=batch,
-        workers=workers,
+        source, images, out, settings=parse_settings(set_ or []), target=target, generator=generator, judge=judge,
+        baseline=baseline, controls=controls, outputs=outputs.split(","), subject=subject,
+        subject_pattern=subject_pattern, where=options.conditions(where), allow_overlap=allow_overlap, method=method,
+        device=device, batch=batch, workers=workers,
     )  # fmt: skip
     typer.echo(
         f"explanations: {mapped.path} ({mapped.new} new, {mapped.before} from before, {mapped.failed} unreadable)"

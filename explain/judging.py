@@ -13,6 +13,7 @@ from anomaly.metrics import auroc
 from anomaly.statistics import auroc_interval
 from explain.classifier import Classifier
 from explain.counterfactuals.trained import TrainedExplainer
+from explain.latent.walk import LatentWalk
 from explain.pictures import limit_of
 from explain.sides import CASE, CHOOSE, CONTROL
 
@@ -25,20 +26,27 @@ def judged(learner: TrainedExplainer | Classifier, images: CachedImages) -> dict
     controls, cases = (images.part(f"{CHOOSE} {side}") for side in (CONTROL, CASE))
     if isinstance(learner, Classifier):
         return _separation(learner, images, controls, cases)
-    of_cases, of_controls = changes(learner, cases), changes(learner, controls)
+    of_cases, told = changes(learner, cases)
+    of_controls, _ = changes(learner, controls)
     chosen = np.unique(np.linspace(0, len(cases) - 1, SAMPLED).round().astype(int))
     maps = [learner.explain(x).map.cpu().numpy() for x in chunks(cases[chosen], learner.device)]
-    return {
+    found: dict[str, Any] = {
         "limit": limit_of(maps),
         "change_in_cases": float(of_cases.mean()),
         "change_in_controls": float(of_controls.mean()),
+        **{f"{name}_in_cases": float(values.mean()) for name, values in told.items()},
     }
+    if isinstance(learner, LatentWalk):
+        found |= {f"{name}_told_from_codes_{each.measure}": each.value for name, each in learner.told_.items()}
+    return found
 
 
-def changes(explainer: TrainedExplainer, images: Images) -> np.ndarray:
-    """Mean |map| of each image (n,)."""
-    sizes = [explainer.explain(x).map.flatten(1).abs().mean(1) for x in chunks(images, explainer.device)]
-    return torch.cat(sizes).cpu().numpy()
+def changes(explainer: TrainedExplainer, images: Images) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Mean |map| of each image (n,), and what the method says of it, by name."""
+    found = [explainer.explain(x) for x in chunks(images, explainer.device)]
+    sizes = torch.cat([each.map.flatten(1).abs().mean(1) for each in found])
+    told = {name: torch.cat([each.diagnostics[name] for each in found]) for name in found[0].diagnostics}
+    return sizes.cpu().numpy(), {name: values.float().cpu().numpy() for name, values in told.items()}
 
 
 def _separation(

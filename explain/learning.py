@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,28 @@ import pandas as pd
 
 from anomaly.caching import CachedImages, cache_images
 from anomaly.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint
-from anomaly.errors import AnomalyError
+from anomaly.errors import AnomalyError, CohortError
 from anomaly.facts import CLASSIFIER, EXPLAINER, read_facts, write_facts
 from anomaly.files import write_whole
 from anomaly.generation import grid
+from anomaly.joining import columns
 from anomaly.journal import Journal
 from anomaly.learned import Learned
 from anomaly.machine import Machine
 from anomaly.methods import code_of, make
 from anomaly.plans import claim, refuse_changes
 from anomaly.preprocessing import Preprocessing
+from anomaly.results import some
 from anomaly.run import COHORT, WEIGHTS
 from anomaly.watching import Watch, draw_curves
 from explain.cards import model_card, preview
 from explain.classifier import Classifier
 from explain.counterfactuals.trained import TrainedExplainer
+from explain.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target
 from explain.judging import judged
+from explain.latent.walk import LatentWalk
 from explain.pairs import whole_pairs
-from explain.run import LearnedRun, TargetRun, find_explainer, open_target
+from explain.run import LearnedRun, find_explainer
 from explain.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides, told_apart
 
 logger = logging.getLogger(__name__)
@@ -44,6 +48,8 @@ def learn(
     settings: Mapping[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
     target: Path | str | None = None,
+    generator: Path | str | None = None,
+    nuisance: str | Sequence[str] = (),
     choose: float = 0.15,
     seed: int = 0,
     machine: Machine | None = None,
@@ -60,6 +66,9 @@ def learn(
         settings: hyperparameters of the method by name.
         preprocessing: how images become tensors; stored with the run.
         target: run folder of what is to be explained, for a method that takes a target; prepared alike.
+        generator: run folder of a detector that draws images from codes, for a method that walks in them; prepared
+            alike.
+        nuisance: columns of the table (age, sex, site) that such a walk is not to change.
         choose: share of subjects held out, to watch and stop by.
         seed: of weights, batches and noise. Who is held out depends on the subjects' names alone.
         machine: device, precision, processes.
@@ -75,8 +84,9 @@ def learn(
     """
     out, machine = Path(out), machine or Machine()
     preprocessing = preprocessing or Preprocessing()
-    learner = _create(method, settings, sides)
+    learner, nuisance = _create(method, settings, sides), columns(nuisance)
     opened = _targeted(learner, target, preprocessing, machine)
+    drawing = _drawing(learner, generator, nuisance, preprocessing, machine)
     kind = CLASSIFIER if method == CLASSIFIER else EXPLAINER
     own = method if code_of(method) else None
     finished = resume and (out / "run.json").exists()
@@ -84,6 +94,7 @@ def learn(
 
     def prepare() -> None:
         cohort = sides.read(choose)
+        _refuse_unknown(nuisance, cohort)
         plan.update(
             kind=kind,
             method=learner.name,
@@ -95,6 +106,8 @@ def learn(
             choose=choose,
             subjects_from=cohort.attrs["subjects_from"],
             target=opened and {"identity": opened.identity},
+            generator=drawing and {"identity": drawing.identity},
+            nuisance=list(nuisance),
             code=code_of(method),
             precision=machine.precision,
             processes=machine.processes * machine.nodes,
@@ -112,9 +125,9 @@ def learn(
     machine.lead(prepare)
     if not finished:
         images = CachedImages.open(out / "checkpoint")
-        _fit(learner, images, out, machine, seed, resume, save_every)
-        machine.lead(lambda: _write_down(out, learner, images, plan, opened, machine))
-    return LearnedRun.open(out, kind, method=own, target=target)
+        _fit(learner, images, out, machine, seed, resume, save_every, nuisance)
+        machine.lead(lambda: _write_down(out, learner, images, plan, {"target": opened, "generator": drawing}, machine))
+    return LearnedRun.open(out, kind, method=own, target=target, generator=generator)
 
 
 def _create(method: str, settings: Mapping[str, Any] | None, sides: Sides) -> "TrainedExplainer | Classifier":
@@ -144,7 +157,41 @@ def _targeted(
     opened = open_target(target, device=str(machine.torch_device))
     opened.check(preprocessing, "this training")
     learner.target = opened.value  # type: ignore[attr-defined]
+    if opened.kind != CLASSIFIER and isinstance(learner, LatentWalk):
+        learner.threshold, learner.scale = opened.threshold, None  # no logit: its scale is that of the controls
     return opened
+
+
+def _drawing(
+    learner: Learned,
+    generator: Path | str | None,
+    nuisance: Sequence[str],
+    preprocessing: Preprocessing,
+    machine: Machine,
+) -> GeneratorRun | None:
+    """Open the generator of a method that walks in its codes."""
+    if not isinstance(learner, LatentWalk):
+        given = "generator" if generator is not None else "nuisance" if nuisance else None
+        if given:
+            raise AnomalyError(f"{learner.name} takes no {given}; leave --{given} out, or take latent-walk")
+        return None
+    if generator is None:
+        raise AnomalyError(
+            f"{learner.name} walks in the codes of a generator; give --generator, the run folder of `anomaly train "
+            "--method stylegan`"
+        )
+    opened = open_generator(generator, device=str(machine.torch_device))
+    opened.check(preprocessing, "this training")
+    learner.generator = opened.generator
+    return opened
+
+
+def _refuse_unknown(nuisance: Sequence[str], cohort: pd.DataFrame) -> None:
+    missing = [name for name in nuisance if name not in cohort]
+    if missing:
+        raise CohortError(
+            f"the cohort has no column {some(missing)} to keep as it is; its columns are {some(cohort.columns, 20)}"
+        )
 
 
 def _fit(
@@ -155,6 +202,7 @@ def _fit(
     seed: int,
     resume: bool,
     save_every: int,
+    nuisance: Sequence[str],
 ) -> None:
     controls, cases = images.part(f"{TRAIN} {CONTROL}"), images.part(f"{TRAIN} {CASE}")
     held_out = (images.part(f"{CHOOSE} {CONTROL}"), images.part(f"{CHOOSE} {CASE}"))
@@ -164,7 +212,21 @@ def _fit(
             "training %s on %d controls and %d cases; %d are held out", learner, len(controls), len(cases), rest
         )
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
-    learner.fit(controls, cases, held_out=held_out, machine=machine, seed=seed, journal=journal)
+    beside = {"nuisance": _values(images, nuisance)} if nuisance else {}
+    learner.fit(controls, cases, held_out=held_out, machine=machine, seed=seed, journal=journal, **beside)
+
+
+def _values(images: CachedImages, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What the table says of the controls and of the cases to learn from, by column; numbers as such, "" if unknown."""
+    table = images.table
+
+    def of(side: str, name: str) -> np.ndarray:
+        rows = table[table["split"] == f"{TRAIN} {side}"]
+        numbers = pd.to_numeric(table[name].replace("", np.nan), errors="coerce")
+        known = numbers if numbers.notna().sum() == (table[name] != "").sum() else table[name]
+        return np.repeat(known[rows.index].to_numpy(), rows["slices"])
+
+    return {name: (of(CONTROL, name), of(CASE, name)) for name in names}
 
 
 def _write_down(
@@ -172,7 +234,7 @@ def _write_down(
     learner: "TrainedExplainer | Classifier",
     images: CachedImages,
     plan: Mapping[str, Any],
-    opened: TargetRun | None,
+    given: Mapping[str, GivenRun | None],
     machine: Machine,
 ) -> None:
     """Say of the held-out images how it does, and leave the run folder as a reader expects it; `run.json` last."""
@@ -185,9 +247,12 @@ def _write_down(
         cases = images.part(f"{CHOOSE} {CASE}")
         affine = grid(Preprocessing(**plan["preprocessing"]), cases.shape[2:]) if cases.ndim == 5 else None
         preview(learner, cases, out / "preview.png", limit=told["limit"], affine=affine, slices=images.sliced)
-    target = opened and {"identity": opened.identity, "folder": os.path.relpath(opened.folder, out)}
+    places = {
+        what: run and {"identity": run.identity, "folder": os.path.relpath(run.folder, out)}
+        for what, run in given.items()
+    }
     data = _counts(table, plan, images.unreadable)
-    facts = {**plan, "target": target, "shape": list(learner.shape_), "data": data, "held_out": told}
+    facts = {**plan, **places, "shape": list(learner.shape_), "data": data, "held_out": told}
     write_whole(out / "MODEL_CARD.md", model_card(learner, facts))
     learner.save(out / WEIGHTS)
     write_facts(out, facts, device=str(machine.torch_device), checked=(WEIGHTS, COHORT))

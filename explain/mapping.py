@@ -25,10 +25,10 @@ from anomaly.progress import progress
 from anomaly.results import read_facts
 from anomaly.streams import ordered
 from anomaly.tables import Form, GrowingTable
+from explain.given import TargetRun
 from explain.metrics import proximity, sparsity
 from explain.pictures import limit_of
-from explain.records import ABOUT, OUTPUTS, Record, write_record
-from explain.run import TargetRun
+from explain.records import ABOUT, OUTPUTS, Record, Walks, wanted, write_record
 from explain.source import Source, open_source
 
 BATCH = 32
@@ -61,6 +61,7 @@ def map_images(
     *,
     settings: Mapping[str, Any] | None = None,
     target: Path | str | None = None,
+    generator: Path | str | None = None,
     judge: Path | str | None = None,
     baseline: Path | str | None = None,
     controls: Path | str | None = None,
@@ -85,7 +86,7 @@ def map_images(
         source: the run folder of an explainer, or the name of an attribution.
         images: a folder or a table.
         out: gets `explanations.csv`, `errors.csv`, `explain.json` and `maps/`; see `explain.records`.
-        settings, target, judge, baseline, controls, method, device: see `explain.source.open_source`.
+        settings, target, generator, judge, baseline, controls, method, device: see `explain.source.open_source`.
         outputs: "nifti", "png", "none", or "auto": both.
         subject, subject_pattern, where: see `read_cohort`.
         allow_overlap: explain images of subjects the explainer was trained on as well.
@@ -102,8 +103,8 @@ def map_images(
     if unknown or not outputs:
         raise AnomalyError(f"outputs are {', '.join(OUTPUTS)}; got {', '.join(unknown) or 'nothing'}")
     opened = open_source(
-        source, settings=settings, target=target, judge=judge, baseline=baseline, controls=controls, method=method,
-        device=device,
+        source, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
+        controls=controls, method=method, device=device,
     )  # fmt: skip
     cohort = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
     if not allow_overlap:
@@ -119,13 +120,13 @@ def map_images(
             "limit": limit,
             "thresholds": {name: run.threshold for name, run in _asking(opened)},
             "controls": controls and str(Path(controls).resolve()),
-            "runs": _named(out, source=source, target=target, judge=judge, baseline=baseline),
+            "runs": _named(out, source=source, target=target, generator=generator, judge=judge, baseline=baseline),
         }
         table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns)
         left = table.left(rows)
         before = len(rows) - len(left)
         writing = partial(_finish, folder=out, outputs=outputs, limit=limit)
-        work = _explained(opened, left, pool, batch)
+        work = _explained(opened, left, pool, batch, drawn="png" in wanted(outputs))
         with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
             for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
                 table.add(finished)
@@ -134,12 +135,12 @@ def map_images(
 
 
 def refuse_overlap(source: Source, cohort: pd.DataFrame) -> None:
-    """Refuse subjects that explainer, target, judge or baseline were trained on; those held out then may be explained.
+    """Refuse subjects that a run which takes part was trained on; those held out then may be explained.
 
     Raises:
         CohortError: there are some.
     """
-    for run in (source.run, source.target, source.judge, source.baseline):
+    for run in (source.run, source.target, source.generator, source.judge, source.baseline):
         try:
             check_disjoint(() if run is None else run.trained, cohort["subject"])
         except CohortError as error:
@@ -159,10 +160,14 @@ def prepare(image: Image, source: Source) -> tuple[Prepared, ...]:
     return (prepared,)
 
 
-def records(source: Source, prepared: Sequence[Prepared]) -> list[Record]:
-    """Explain prepared images; figures of a volume taken slice by slice are means over its slices."""
+def records(source: Source, prepared: Sequence[Prepared], images: Sequence[Image] | None = None) -> list[Record]:
+    """Explain prepared images; figures of a volume taken slice by slice are means over its slices.
+
+    Walks are kept where the images are given as well, to draw them.
+    """
     pixels = np.concatenate([each.pixels for each in prepared])
-    parts = [_part(source, x) for x in chunks(pixels, source.device)]
+    walks = None if images is None else Walks(images, prepared, source.target)
+    parts = [_part(source, x, walks) for x in chunks(pixels, source.device)]
     ends = np.cumsum([0, *(len(each.pixels) for each in prepared)])
     figures = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
 
@@ -177,13 +182,14 @@ def records(source: Source, prepared: Sequence[Prepared]) -> list[Record]:
             None if field is None else field[a:b],
             None if spread is None else spread[a:b],
             _flips(source, {name: float(values[a:b].mean()) for name, values in figures.items()}),
+            None if walks is None else walks.of(i),
         )
-        for a, b in pairwise(ends)
+        for i, (a, b) in enumerate(pairwise(ends))
     ]
 
 
-def _part(source: Source, x: torch.Tensor) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Arrays and figures (n,) of a few images."""
+def _part(source: Source, x: torch.Tensor, walks: Walks | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Arrays and figures (n,) of a few images; their walks are given away."""
     explanation = source.explain(x)
     drawn = explanation.counterfactual
     figures: dict[str, np.ndarray] = {}
@@ -193,6 +199,8 @@ def _part(source: Source, x: torch.Tensor) -> tuple[dict[str, Any], dict[str, np
     for name, run in _asking(source):
         figures |= _asked(name, run, x, drawn)
     figures |= {name: _numpy(each) for name, each in explanation.diagnostics.items() if name not in figures}
+    if walks is not None and explanation.walk is not None:
+        walks.add(explanation.walk, explanation.map, figures.get("target_before"))
     arrays = {
         "map": _numpy(explanation.map),
         "change": None if drawn is None else _numpy(x - drawn),
@@ -240,11 +248,12 @@ def _probed(source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: 
 
 
 def _explained(
-    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int
+    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int, *, drawn: bool
 ) -> Iterator[tuple[list[Ready], list[Record]]]:
     for ready in intake(rows, partial(prepare, source=source), pool, batch):
         fine = [one.prepared[0] for one in ready if not one.error]
-        yield ready, records(source, fine) if fine else []
+        images = [one.image for one in ready if one.image is not None] if drawn else None
+        yield ready, records(source, fine, images) if fine else []
 
 
 def _finish(

@@ -16,7 +16,8 @@ from anomaly.methods import find_among, make
 from anomaly.preprocessing import Preprocessing, scaled
 from anomaly.run import torch_device
 from explain.base import Explainer, Explanation
-from explain.run import LearnedRun, TargetRun, open_target
+from explain.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target
+from explain.run import LearnedRun
 
 CONTROLS = 256
 """Controls that an attribution learns its baselines from, at most."""
@@ -30,6 +31,7 @@ class Source:
         explainer: trained, or an attribution made for the target.
         preprocessing: how images become tensors.
         target: what is explained, where there is something.
+        generator: in whose codes it walks, where it does.
         judge: an independent classifier.
         baseline: an explainer whose counterfactuals an attribution starts from.
         run: where the explainer was trained; None for attributions.
@@ -40,6 +42,7 @@ class Source:
     explainer: Explainer
     preprocessing: Preprocessing
     target: TargetRun | None
+    generator: GeneratorRun | None
     judge: TargetRun | None
     baseline: LearnedRun | None
     run: LearnedRun | None
@@ -59,6 +62,7 @@ def open_source(
     *,
     settings: Mapping[str, Any] | None = None,
     target: Path | str | None = None,
+    generator: Path | str | None = None,
     judge: Path | str | None = None,
     baseline: Path | str | None = None,
     controls: Path | str | None = None,
@@ -68,9 +72,10 @@ def open_source(
     """Open what explains.
 
     Args:
-        source: the run folder of an explainer, or the name of an attribution, which needs `target`.
+        source: the run folder of an explainer, or the name of an attribution or of latent-shift, which need `target`.
         settings: of the attribution.
         target: run folder of a classifier or a detector.
+        generator: run folder of a detector in whose codes latent-shift walks, or where that of a walk was moved to.
         judge: run folder of an independent classifier, which says whether counterfactuals flip.
         baseline: run folder of an explainer, whose counterfactuals an attribution takes for its baseline.
         controls: images whose mean, or some of which, an attribution takes for its baseline.
@@ -83,22 +88,23 @@ def open_source(
         RunError: a run that cannot be used.
     """
     opened = None if target is None else open_target(target, device=device)
+    drawing = None if generator is None else open_generator(generator, device=device)
     judging = None if judge is None else open_target(judge, device=device)
     based = None if baseline is None else LearnedRun.open(baseline, device=device)
     run = None
     if (Path(source) / "run.json").exists() or Path(source).is_dir():
         _refuse(source, settings=settings, baseline=baseline, controls=controls)
-        run = LearnedRun.open(source, device=device, method=method, target=target)
-        opened = opened or run.target_run(device)
+        run = LearnedRun.open(source, device=device, method=method, target=target, generator=generator)
+        opened, drawing = opened or run.target_run(device), drawing or run.generator_run(device)
         explainer: Explainer = run.explainer
         preprocessing = run.preprocessing
     else:
-        explainer = _attribution(str(source), settings, opened, based)
+        explainer = _attribution(str(source), settings, opened, based, drawing)
         assert opened is not None
         preprocessing = opened.preprocessing
         if controls is not None:
             explainer.fit(_read(controls, preprocessing))
-    for each in (opened, judging):
+    for each in (opened, drawing, judging):
         if each is not None:
             each.check(preprocessing, str(source))
     if opened is not None and judging is not None and opened.identity == judging.identity:
@@ -108,17 +114,24 @@ def open_source(
             f"{based.folder} takes images prepared otherwise than the target; train both with the same options"
         )
     identities = {"source": run.identity if run else explainer.name}
-    beside: dict[str, TargetRun | LearnedRun | None] = {"target": opened, "judge": judging, "baseline": based}
+    beside: dict[str, GivenRun | LearnedRun | None] = {
+        "target": opened, "generator": drawing, "judge": judging, "baseline": based,
+    }  # fmt: skip
     identities |= {what: each.identity for what, each in beside.items() if each is not None}
-    return Source(explainer, preprocessing, opened, judging, based, run, identities, torch_device(device))
+    return Source(explainer, preprocessing, opened, drawing, judging, based, run, identities, torch_device(device))
 
 
 def _attribution(
-    name: str, settings: Mapping[str, Any] | None, target: TargetRun | None, baseline: LearnedRun | None
+    name: str,
+    settings: Mapping[str, Any] | None,
+    target: TargetRun | None,
+    baseline: LearnedRun | None,
+    generator: GeneratorRun | None,
 ) -> Explainer:
     from explain import EXPLAINERS
     from explain.attributions.baselines import AgainstBaseline
     from explain.counterfactuals.trained import TrainedExplainer
+    from explain.latent.shift import LatentShift
 
     cls: type[Any] = find_among(EXPLAINERS, Explainer, name)
     if issubclass(cls, TrainedExplainer):
@@ -129,6 +142,16 @@ def _attribution(
     explainer.target = target.value
     if baseline is not None and not isinstance(explainer, AgainstBaseline):
         raise AnomalyError(f"{name} takes no baseline; leave --baseline out")
+    if isinstance(explainer, LatentShift):
+        if generator is None:
+            raise AnomalyError(
+                f"{name} walks in the codes of a generator; give --generator, the run folder of an autoencoder or "
+                "another detector that draws images from codes"
+            )
+        explainer.generator = generator.generator
+        explainer.threshold = target.threshold
+    elif generator is not None:
+        raise AnomalyError(f"{name} takes no generator; leave --generator out")
     return explainer
 
 

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file
 from anomaly.errors import AnomalyError, RunError
 from anomaly.preprocessing import Preprocessing
 from anomaly.run import Run, describe
-from explain.run import LearnedRun, open_target
+from explain.given import open_target
+from explain.run import LearnedRun
 from explain.sides import Sides
 
 FILES = {"run.json", "weights.safetensors", "cohort.csv", "training.csv", "training.png", "MODEL_CARD.md"}

@@ -17,9 +17,13 @@ from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images import read
 from anomaly.preprocessing import Preprocessing
 from explain.field_files import read_field
-from explain.mapping import map_images
+from explain.mapping import map_images, prepare, records
 from explain.run import LearnedRun
 from explain.sides import Sides
+from explain.source import open_source
+from explain.walk_pictures import Told
+
+WALKER = f"{Path(__file__).with_name('walker.py')}:Walker"
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,33 @@ def test_volumes_whole_and_slice_by_slice(tmp_path: Path) -> None:
             file = nib.load(tmp_path / f"{name}-maps" / "maps" / f"v_{end}.nii.gz")
             assert file.shape == (10, 8, 6) and np.allclose(file.affine, np.diag([1, 2, 3, 1]))
         assert nib.load(tmp_path / f"{name}-maps" / "maps" / "v_field.nii.gz").shape == (10, 8, 6, 1, 3)
+
+
+def test_a_walk_is_drawn_as_a_strip_and_as_a_moving_picture(runs, others: Path, tmp_path: Path) -> None:
+    given = {"target": runs["target"].folder, "batch": 2}
+    table = explained(WALKER, others, tmp_path, **given)
+    files = [f"maps/o0{end}" for end in ("_map.nii.gz", "_counterfactual.png", ".png", "_walk.png", "_walk.gif")]
+    assert table["files"][0].split(";") == files and all((tmp_path / name).is_file() for name in files)
+    with PIL.Image.open(tmp_path / files[-1]) as moving:
+        assert moving.n_frames == 8 and moving.width == 22 * SIDE  # the first multiple above 256
+    (tmp_path / "maps" / "o3_walk.gif").unlink()
+    again = map_images(WALKER, others, tmp_path, device="cpu", workers=1, **given)
+    assert (again.new, again.before) == (1, 4) and (tmp_path / "maps" / "o3_walk.gif").is_file()
+    explained(WALKER, others, tmp_path / "without", outputs=("nifti",), **given)
+    assert not list((tmp_path / "without" / "maps").glob("*walk*"))
+
+
+def test_a_walk_tells_the_target_of_its_frames(runs, cohort: Path, others: Path, tmp_path: Path) -> None:
+    image = read(others / "o0.png")
+    x, logit = torch.from_numpy(RANGE.apply(image).pixels), runs["target"].learned.logit
+    detector = trained(cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE)
+    bound = detector.calibration.bound(0.05)
+    for run, value, told in ((runs["target"], logit, Told()), (detector, detector.detector.value, Told(bound, False))):
+        source = open_source(WALKER, target=run.folder, device="cpu")
+        walk = records(source, prepare(image, source), [image])[0].walk
+        frames = source.explain(x).walk.frames[0]
+        np.testing.assert_allclose(walk.values, value(frames).detach(), rtol=1e-4)
+        assert walk.value == pytest.approx(float(value(x)), rel=1e-4) and walk.told == told
 
 
 def test_images_that_cannot_be_read_are_named_and_cost_no_other(runs, others: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from latents import Pixels
 from torch import Tensor, nn
 
 from anomaly.detectors import Autoencoder, Detector, MeanImage
@@ -24,6 +25,7 @@ TINY: dict[str, dict] = {
     "deep-lift": {"baseline": "mean"},
     "grad-cam": {},
     "gradient-shap": {"samples": 8, "batch": 3, "kept": 4},
+    "latent-shift": {"lowest": 0.0, "frames": 3},
     "integrated-gradients": {"steps": 8, "batch": 3, "baseline": "mean"},
     "occlusion": {"window": 0.05, "stride": 0.05, "batch": 64, "baseline": "mean"},
     "saliency": {},
@@ -88,7 +90,8 @@ def made(name: str, target: Target, space: tuple[int, ...]) -> Explainer:
         target = Seen(target, len(space))
     controls = smooth(12, space, seed=1)
     cases = torch.where(lesion(space), smooth(12, space, seed=2) + 0.5, smooth(12, space, seed=2))
-    return EXPLAINERS[name](target=target, **TINY[name]).fit(controls, cases)
+    beside = {"generator": Pixels((1, *space))} if getattr(EXPLAINERS[name], "takes_generator", False) else {}
+    return EXPLAINERS[name](target=target, **beside, **TINY[name]).fit(controls, cases)
 
 
 def everything(net: nn.Module) -> list:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from latents import Linear
 from torch import Tensor
 
 from anomaly.errors import AnomalyError, RunError
@@ -17,12 +18,14 @@ CRITICISED = {"steps": 3, "batch": 4, "width": 4, "critic_width": 4, "critic_tur
 TINY: dict[str, dict] = {
     "additive": {**CRITICISED, "warm_up": 2, "decay": 0.5, "ema": 0.5},
     "deformation": {**CRITICISED, "warm_up": 0, "smoothness": 1.0},
+    "diffusion-counterfactual": {"steps": 3, "batch": 4, "width": 4, "levels": 2, "inference_steps": 3, "ema": 0.5},
     "conditional": CRITICISED,
     "targeted": CRITICISED,
     "paired": {"steps": 3, "batch": 4, "width": 4, "critic_width": 4, "draws": 2},
     "pix2pix": {"steps": 3, "batch": 4, "width": 4, "critic_width": 4, "draws": 2},
     "medgan": {"steps": 3, "batch": 4, "width": 4, "critic_width": 4, "blocks": 2},
     "red-cnn": {"steps": 3, "batch": 4, "width": 4},
+    "latent-walk": {"samples": 400, "probability": 0.48, "frames": 3},
 }
 SPACES = {"2D": (1, 18, 20), "two channels": (2, 16, 16), "3D": (1, 10, 12, 9)}
 TRAINED = {name: cls for name, cls in EXPLAINERS.items() if issubclass(cls, TrainedExplainer)}
@@ -41,14 +44,16 @@ def target(x: Tensor) -> Tensor:
     return x.flatten(1).mean(1)
 
 
-def made(name: str) -> TrainedExplainer:
-    return TRAINED[name](target=target if TRAINED[name].takes_target else None, **TINY[name])
+def made(name: str, space: str = "2D") -> TrainedExplainer:
+    draws = getattr(TRAINED[name], "takes_generator", False)
+    beside = {"generator": Linear(SPACES[space], mean=0.05)} if draws else {}
+    return TRAINED[name](target=target if TRAINED[name].takes_target else None, **beside, **TINY[name])
 
 
 def learnt(name: str, space: str, seed: int = 0) -> TrainedExplainer:
     shape = SPACES[space]
     controls = images(8, shape, 1)
-    return made(name).fit(controls, (controls + 0.5).clamp(-1, 1), machine=CPU, seed=seed)
+    return made(name, space).fit(controls, (controls + 0.5).clamp(-1, 1), machine=CPU, seed=seed)
 
 
 @cache
@@ -116,6 +121,7 @@ def test_saved_and_loaded_it_says_the_same(name: str, space: str, tmp_path: Path
     explainer.save(path)
     loaded = TRAINED[name].load(path)
     loaded.target = explainer.target
+    loaded.generator = getattr(explainer, "generator", None)
     assert loaded == explainer
     assert torch.equal(loaded.explain(cases(space)).map, explainer.explain(cases(space)).map)
     other = next(each for each in TRAINED if each != name)

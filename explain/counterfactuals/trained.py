@@ -15,7 +15,7 @@ from anomaly.games import Glance
 from anomaly.journal import Journal
 from anomaly.learned import Images, Learned, share_of
 from anomaly.machine import Machine
-from explain.base import Explainer, Explanation, apart
+from explain.base import Explainer, Explanation, Walk, apart
 
 SHOWN = 8
 HeldOut = tuple[Images, Images]
@@ -177,10 +177,14 @@ def joined(parts: list[Explanation]) -> Explanation:
 
     map = join([part.map for part in parts])
     assert map is not None
+    walks = [part.walk for part in parts if part.walk is not None]
     return Explanation(
         map,
         join([part.counterfactual for part in parts]),
         join([part.field for part in parts]),
         join([part.spread for part in parts]),
         {name: torch.cat([part.diagnostics[name] for part in parts]) for name in parts[0].diagnostics},
+        Walk(*(torch.cat([getattr(walk, each) for walk in walks]) for each in ("steps", "values", "frames")))
+        if walks
+        else None,
     )

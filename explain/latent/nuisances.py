@@ -1,0 +1,137 @@
+"""What must not change along a direction: age, sex, site, as far as the codes of real people tell them.
+
+Where a nuisance is told from the codes by a linear model, a direction orthogonal to its coefficients leaves that
+prediction as it is. What the codes tell otherwise than linearly may still change, and what cannot be told from them
+cannot be kept either: `told` says how well each can.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anomaly.errors import AnomalyError
+from anomaly.metrics import auroc
+from explain.latent.directions import PENALTIES
+
+FOLDS = 5
+FEWEST = 10
+"""People of whom an attribute is known, at least."""
+MOST_LEVELS = 20
+
+Nuisances = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""By name, the values of controls (n,) and of cases (m,)."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How well a nuisance is told from codes of people that the model did not see (5-fold cross-validation).
+
+    Args:
+        measure: "R2" of a number; "AUROC" of a category, the mean over its levels, each against the rest.
+        value: 1 is perfect; nothing is told at 0 (R2, which may be lower) or 0.5 (AUROC).
+        people: of whom it is known.
+    """
+
+    measure: str
+    value: float
+    people: int
+
+
+def coefficients(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+    """How a linear prediction of an attribute changes with the codes, in units of the codes.
+
+    Ridge regression on standardised codes, its penalty chosen by leaving one out; of categories that of 1 against -1,
+    for each level, or one alone for two.
+
+    Args:
+        codes: (n, K) of real people, one image each.
+        attribute: (n,); numbers of more than two values are a quantity, all else categories. None, NaN and empty
+            texts are unknown, and left out. Levels of fewer than five people are left out as well.
+
+    Returns:
+        (1, K), or (levels, K) where there are more than two.
+
+    Raises:
+        AnomalyError: not one value for each code; known of fewer than ten people; all the same; or more than twenty
+            levels, which are numbers given as texts.
+    """
+    codes, values, quantity = _known(codes, attribute)
+    model = _model(quantity).fit(codes, values)
+    return np.atleast_2d(model[-1].coef_) / model[0].scale_
+
+
+def told(codes: np.ndarray, attribute: np.ndarray) -> Told:
+    """How well an attribute is told from codes; arguments and errors as of `coefficients`."""
+    from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+
+    codes, values, quantity = _known(codes, attribute)
+    model = _model(quantity)
+    if quantity:
+        folds = KFold(FOLDS, shuffle=True, random_state=0)
+        predicted = cross_val_predict(model, codes, values, cv=folds)
+        left = np.square(values - predicted).sum() / np.square(values - values.mean()).sum()
+        return Told("R2", float(1 - left), len(values))
+    stratified = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    scores = cross_val_predict(model, codes, values, cv=stratified, method="decision_function")
+    levels = np.unique(values)
+    by_level = scores.T if scores.ndim == 2 else [-scores, scores]
+    areas = [auroc(values == level, score) for level, score in zip(levels, by_level, strict=True)]
+    return Told("AUROC", float(np.mean(areas)), len(values))
+
+
+def all_coefficients(codes: np.ndarray, nuisances: Nuisances, controls: int) -> tuple[np.ndarray, dict[str, Told]]:
+    """The coefficients (r, K) of all nuisances, and how well each is told, from codes of controls and then cases.
+
+    Raises:
+        AnomalyError: as `coefficients`, with the name of the nuisance.
+    """
+    vectors, how_well = [], {}
+    for name, sides in nuisances.items():
+        expected = (controls, len(codes) - controls)
+        if (len(sides[0]), len(sides[1])) != expected:
+            raise AnomalyError(
+                f"{name} is given of {len(sides[0])} controls and {len(sides[1])} cases, images of {expected[0]} and "
+                f"{expected[1]}; give one value for each"
+            )
+        values = np.array([each for side in sides for each in np.asarray(side).tolist()], dtype=object)
+        try:
+            vectors.append(coefficients(codes, values))
+            how_well[name] = told(codes, values)
+        except AnomalyError as error:
+            raise AnomalyError(f"{name} cannot be kept as it is: {error}") from error
+    return np.concatenate([np.zeros((0, codes.shape[1])), *vectors]), how_well
+
+
+def _model(quantity: bool) -> Any:
+    from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), RidgeCV(PENALTIES) if quantity else RidgeClassifierCV(PENALTIES))
+
+
+def _known(codes: np.ndarray, attribute: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Codes and values of those of whom it is known, and whether it is a quantity."""
+    attribute = np.asarray(attribute)
+    if attribute.shape != (len(codes),):
+        raise AnomalyError(f"got an attribute of shape {attribute.shape} for {len(codes)} codes; expected one each")
+    there = np.array([each is not None and each == each and each != "" for each in attribute.tolist()], dtype=bool)
+    values = np.array(attribute[there].tolist())  # numbers in a column of objects are numbers
+    numbers = values.dtype.kind in "iuf"
+    levels, counts = np.unique(values, return_counts=True)
+    quantity = numbers and len(levels) > 2
+    if not quantity:
+        common = np.isin(values, levels[counts >= FOLDS])
+        there[there] = common
+        values = values[common]
+        levels = np.unique(values)
+    if len(values) < FEWEST or len(levels) < 2:
+        raise AnomalyError(
+            f"the attribute is known of {len(values)} people and has {len(levels)} values or levels that are common "
+            f"enough; expected {FEWEST} people and 2, else leave it out"
+        )
+    if not quantity and len(levels) > MOST_LEVELS:
+        raise AnomalyError(f"the attribute has {len(levels)} levels, such as {levels[0]!r}; give numbers as numbers")
+    return codes[there].astype(np.float64), values, quantity
