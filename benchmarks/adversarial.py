@@ -4,8 +4,9 @@
     python -m benchmarks.adversarial --only peer --peer "COMMAND" [--method fanogan] [--set width=64 batch=8]
 
 Random images; a step is all that a step of the method is (f-AnoGAN: five turns of the critic and one of the
-generator). Seconds are of processor time, so that other work on the machine does not count. COMMAND times a step of
-other code, with the same sizes, and ends with a line of JSON that holds `cpu_seconds_per_step`; both take turns.
+generator; StyleGAN: the mean of sixteen, its penalties among them). Seconds are of processor time, so that other work
+on the machine does not count. COMMAND times a step of other code, with the same sizes, and ends with a line of JSON
+that holds `cpu_seconds_per_step`; both take turns.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from anomaly.methods import create, parse_settings
 from anomaly.training import train_stages
 from benchmarks.ratios import taking_turns
 
-SMALL = {"fanogan": {"width": 16, "latent": 64, "batch": 8}, "alphagan": {"width": 16, "latent": 64, "hidden": 256}}
+SMALL = {"fanogan": {"width": 16, "latent": 64, "batch": 8}, "alphagan": {"width": 16, "latent": 64, "hidden": 256},
+         "stylegan": {"width": 16, "latent": 64, "batch": 8}}  # fmt: skip
 VOLUMES = {"fanogan": {"width": 8, "latent": 64, "batch": 4}, "alphagan": {"width": 16, "latent": 100, "hidden": 512}}
 SIDES = (16, 32, 48, 64)
 
@@ -81,13 +83,14 @@ class Steps:
     def bare(self, steps: int) -> float:
         """Seconds by the shortest loop that does the same: draw, loss, backward, step."""
         players = self.detector.stages()[self.which].players
-        optimisers = [player.optimiser(player.parameters()) for player in players]
+        own = {player.name: player.optimiser(player.parameters()) for player in players if not player.shares}
         batches, drawn = Batches(self.images, size=self.detector.batch), 0
         everything = list(self.detector.net_.parameters())
         self.detector.net_.train()
         begun = time.process_time()
-        for _ in range(steps):
-            for player, optimiser in zip(players, optimisers, strict=True):
+        for step in range(steps):
+            for player in (each for each in players if step % each.every == 0):
+                optimiser = own[player.shares or player.name]
                 for parameter in everything:
                     parameter.requires_grad_(False)
                 for parameter in player.parameters():
@@ -105,9 +108,13 @@ class Steps:
 def loop(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Steps a second of the program's loop over those of a bare one: above 1 is faster."""
     rows = []
-    for method, shape in (("fanogan", [1, 64, 64]), ("alphagan", [1, 32, 32, 32])):
+    for method, shape in (("fanogan", [1, 64, 64]), ("alphagan", [1, 32, 32, 32]), ("stylegan", [1, 64, 64])):
         steps = Steps(method, shape, dict(SMALL[method]))
-        ratio = taking_turns(lambda steps=steps: steps.ours(3), lambda steps=steps: steps.bare(3))  # type: ignore[misc]
+        few = 16 if method == "stylegan" else 3  # its penalties come in every fourth and sixteenth step
+        ratio = taking_turns(
+            lambda steps=steps, few=few: steps.ours(few),  # type: ignore[misc]
+            lambda steps=steps, few=few: steps.bare(few),  # type: ignore[misc]
+        )
         rows.append({"method": method, "shape": shape, **SMALL[method], **ratio})
     return rows
 

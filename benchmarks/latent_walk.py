@@ -1,0 +1,202 @@
+"""What a walk in a StyleGAN's codes shows of an effusion: simulated knees, beside floors, ceiling and gradients.
+
+    python -m benchmarks.latent_walk --out OUT [--persons 1000] [--size 64] [--seed 0] [--precision bf16]
+
+Seven persons in ten are to learn from: a StyleGAN of both classes (effusion or none, true severity 0.05 or more), a
+classifier as target, another as judge, and a network that tells age. Of the others the knees with an effusion are
+walked to a probability of 5 %. Runs that are in OUT are not trained again, and a stopped training goes on.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+import anomaly
+from anomaly.batches import Batches, Beside
+from anomaly.images import read
+from anomaly.machine import Machine
+from anomaly.nets.classifiers import Residual
+from anomaly.preprocessing import Preprocessing
+from anomaly.simulation import simulate
+from anomaly.simulation.knee_files import FLAGS
+from anomaly.training import Player, cosine, train
+from benchmarks.coverage import heading, line
+from explain import EXPLAINERS, metrics
+from explain.base import Explanation
+from explain.learning import learn
+from explain.run import LearnedRun
+from explain.sides import Sides
+
+SEVERE, LEARN = 0.05, 0.7
+STYLEGAN = {"width": 16, "latent": 64, "penalty": 40.0, "steps": 3000, "augment_images": 1e5, "encoder_steps": 2000}
+WALKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "logistic": ({}, ()),
+    "ridge": ({"direction": "ridge"}, ()),
+    "svm": ({"direction": "svm"}, ()),
+    "gradient": ({"direction": "gradient"}, ()),
+    "path": ({"direction": "path"}, ()),
+    "logistic, refined": ({"refine": 100}, ()),
+    "ridge, not along age": ({"direction": "ridge"}, ("age",)),
+    "path, not along age": ({"direction": "path"}, ("age",)),
+}
+"""Settings, and nuisances."""
+
+
+def main() -> None:
+    """Simulate, train what is not there, and print tables in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("benchmark_out/latent_walk"))
+    parser.add_argument("--persons", type=int, default=1000)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--only", nargs="+", default=list(WALKS), choices=list(WALKS))
+    arguments = parser.parse_args()
+    learning, others = cohorts(arguments)
+    preprocessing, machine = (
+        Preprocessing(size=arguments.size),
+        Machine(device=arguments.device, precision=arguments.precision),
+    )
+    given: dict[str, Any] = {"preprocessing": preprocessing, "machine": machine, "resume": True}
+    out, seed = arguments.out, arguments.seed
+    gan = anomaly.learn(
+        learning, out / "stylegan", method="stylegan", settings=STYLEGAN, subject="subject", classes="effusion",
+        calibrate=0.05, seed=seed, save_every=250, **given,
+    )  # fmt: skip
+    sides = Sides(cohort=learning, outcome="effusive", subject="subject")
+    target = learn(sides, out / "target", method="classifier", seed=seed, **given)
+    plain = {"architecture": "plain"}
+    judge = learn(sides, out / "judge", method="classifier", settings=plain, seed=seed + 1, **given)
+    age = told_age(learning, preprocessing, out / "age.pt", seed)
+    x = {kind: pixels(others[kind], preprocessing) for kind in ("path", "twin")}
+    cases = others["effusive"].to_numpy() == 1
+    masks = np.stack([read(Path(path)).pixels[0].astype(np.uint8) for path in others["masks"][cases]])
+    found: dict[str, Explanation] = {}
+    for name in arguments.only:
+        settings, nuisance = WALKS[name]
+        run = learn(
+            sides, out / name.replace(", ", "-").replace(" ", "-"), method="latent-walk", settings=settings,
+            target=target.folder, generator=gan.folder, nuisance=nuisance, seed=seed, **given,
+        )  # fmt: skip
+        found[name] = run.explainer.explain(x["path"][cases])
+    shift = EXPLAINERS["latent-shift"](target=target.learned.logit, generator=gan.detector)  # type: ignore[attr-defined]
+    found["latent-shift"] = shift.explain(x["path"][cases])
+    walked(found, x["path"][cases], judge, age)
+    pointed(found, x, cases, masks, target)
+
+
+def cohorts(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The knees to learn from and those to report on, with whole paths, `effusive` (0 or 1) and `effusion` in words."""
+    folder = arguments.out / "knees"
+    table = pd.read_csv(
+        simulate("knees", folder, persons=arguments.persons, size=arguments.size, image_months=(0,), twins=True),
+        dtype={"subject": str},
+    )
+    for column in ("path", "twin", "masks"):
+        table[column] = [str((folder / name).resolve()) for name in table[column]]
+    table["effusive"] = (table["true_effusion"] >= SEVERE).astype(int)
+    table["effusion"] = table["effusive"].map({0: "none", 1: "effusion"})
+    people = np.array(sorted(table["subject"].unique()))
+    to_learn = table["subject"].isin(people[: round(LEARN * len(people))])
+    return table[to_learn].reset_index(drop=True), table[~to_learn].reset_index(drop=True)
+
+
+def pixels(paths: pd.Series, preprocessing: Preprocessing) -> Tensor:
+    """Prepared images (n, 1, size, size)."""
+    return torch.from_numpy(np.concatenate([preprocessing.apply(read(Path(path))).pixels for path in paths]))
+
+
+def told_age(learning: pd.DataFrame, preprocessing: Preprocessing, path: Path, seed: int) -> Callable[[Tensor], Tensor]:
+    """A network that tells the age of a knee's owner in standard deviations: images -> (N,)."""
+    images = pixels(learning["path"], preprocessing)
+    ages = torch.from_numpy(learning["age"].to_numpy(dtype=np.float32))
+    ages = (ages - ages.mean()) / ages.std()
+    torch.manual_seed(seed)
+    net = Residual(tuple(images.shape[1:]), width=16, dropout=0.1)
+    if path.exists():
+        net.load_state_dict(torch.load(path, weights_only=True))
+        return net.eval()
+
+    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        return nn.functional.mse_loss(net(batch[0]), batch[1])
+
+    adam = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05)
+    player = Player(name="age", owns=[net], loss=loss, optimiser=adam, schedule=cosine)
+    batches = Beside(*(Batches(each, size=32, seed=seed) for each in (images, ages)))
+    train(net, [player], batches, steps=500, seed=seed)
+    torch.save(net.state_dict(), path)
+    return net.eval()
+
+
+def walked(found: dict[str, Explanation], x: Tensor, judge: LearnedRun, age: Callable[[Tensor], Tensor]) -> None:
+    """Print how far walks go, whether both classifiers follow, whether they rise steadily, and what age does."""
+    told = judge.learned.logit  # type: ignore[attr-defined]
+    first = next(iter(found.values())).diagnostics
+    with torch.no_grad():
+        seen = (first["before"] > 0).numpy(), (told(x) > 0).numpy()
+    lost, gap = (float(first[name].mean()) for name in ("reconstruction", "gap"))
+    print(f"\n{len(x)} cases; taken for such by the target {seen[0].sum()}, by the judge {seen[1].sum()}")
+    print(f"mean |image less it as drawn again| {lost:.4f}, |logit less its logit| {gap:.2f}\n")
+    heading(
+        ["walk", "target flips", "G(w) flips", "judge flips", "Spearman, mean", "at least 0.95", "change", "age, SD"]
+    )
+    for name, each in found.items():
+        assert each.counterfactual is not None and each.walk is not None
+        with torch.no_grad():
+            after = told(each.counterfactual)
+            ages = age(each.walk.frames[:, 0]) - age(each.walk.frames[:, each.walk.frames.shape[1] // 2])
+            end = each.walk.values[:, 0]
+        flips = [
+            (part.numpy() <= 0)[which].mean()
+            for part, which in ((each.diagnostics["after"], seen[0]), (end, seen[0]), (after, seen[1]))
+        ]
+        steady = each.diagnostics["monotone"].numpy()
+        line(
+            [
+                name, *(f"{flip:.1%}" for flip in flips), f"{steady.mean():.3f}", f"{(steady >= 0.95).mean():.1%}",
+                f"{float(each.map.abs().mean()):.4f}", f"{float(ages.mean()):+.3f}",
+            ]
+        )  # fmt: skip
+
+
+def pointed(
+    found: dict[str, Explanation], x: dict[str, Tensor], cases: np.ndarray, masks: np.ndarray, target: LearnedRun
+) -> None:
+    """Print how well maps find the effusion, and whatever hurts."""
+    sick, healthy = x["path"][cases], x["path"][~cases].mean(0, keepdim=True)
+    gradients = EXPLAINERS["integrated-gradients"](target=target.learned.logit)  # type: ignore[attr-defined]
+    maps = {name: each.map for name, each in found.items()} | {
+        "integrated gradients from black": gradients.explain(sick).map,
+        "floor: mean difference": (sick.mean(0, keepdim=True) - healthy).expand_as(sick),
+        "floor: raw image": sick,
+        "ceiling: image less twin": sick - x["twin"][cases],
+    }
+    kinds = {"effusion": FLAGS["effusion"], "effusion, marrow, thinning": sum(FLAGS.values()) - FLAGS["osteophytes"]}
+    kinds["osteophyte (harmless)"] = FLAGS["osteophytes"]
+    print()
+    heading(["map", *(f"AP, {kind}" for kind in kinds), "pointing game, effusion"])
+    for name, each in maps.items():
+        size = each[:, 0].numpy() if name == "floor: raw image" else each[:, 0].abs().numpy()
+        marked = [(masks & flag) > 0 for flag in kinds.values()]
+        precision = [np.nanmean(metrics.pixel_average_precision(size, mask)) for mask in marked]
+        line(
+            [
+                name,
+                *(f"{value:.3f}" for value in precision),
+                f"{np.nanmean(metrics.pointing_game(size, marked[0])):.3f}",
+            ]
+        )
+    shares = [mask.reshape(len(mask), -1).mean(1) for mask in marked]
+    line(["prevalence", *(f"{share[share > 0].mean():.3f}" for share in shares), ""])
+
+
+if __name__ == "__main__":
+    main()
