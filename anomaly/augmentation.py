@@ -25,7 +25,7 @@ class Augmentation:
 
     Args:
         mirror: whether left and right may change places: the last axis of a picture, the first of a volume.
-        turn: whether images may be turned by any angle; else by up to a twentieth of a circle.
+        turn: whether images may be turned by any angle; else by up to 9 degrees.
     """
 
     mirror: bool = False
@@ -48,7 +48,8 @@ class Augmentation:
             matrix = torch.diag_embed(signs) @ matrix
         alike = torch.exp2(self._drawn(x, p, lambda n: SCALE * torch.randn(n, 1, device=x.device)))
         apart = self._drawn(x, p, lambda n: SCALE * torch.randn(n, dims, device=x.device))
-        apart = torch.exp2(apart - apart.mean(1, keepdim=True))  # as much wider as it gets lower
+        # As much wider as it gets lower, each axis by that spread.
+        apart = torch.exp2((apart - apart.mean(1, keepdim=True)) * math.sqrt(dims / (dims - 1)))
         widest = TURN if self.turn else TURN / 20
         for first in range(dims):
             for second in range(first + 1, dims):
@@ -97,14 +98,17 @@ class Chance(nn.Module):
             self.register_buffer(name, torch.zeros(()))
 
     @torch.no_grad()
-    def learn(self, of_real: Tensor) -> None:
-        """Note D(x) (N,) of a batch of real images; every fourth time p takes a step."""
+    def learn(self, of_real: Tensor, batch: int) -> None:
+        """Note D(x) (N,) of real images; every fourth time p takes a step, after so many batches of `batch` images.
+
+        Each of several processes steers by its own share, so that their p differ a little.
+        """
         if not self.target:
             return
         self.signs += of_real.sign().mean()
         self.looks += 1
         due = self.looks >= EVERY
-        step = (self.signs / self.looks - self.target).sign() * (EVERY * len(of_real) / self.images)
+        step = (self.signs / self.looks - self.target).sign() * (EVERY * batch / self.images)
         self.p.copy_(torch.where(due, self.p + step, self.p).clamp(0, 1))
         for each in (self.signs, self.looks):
             each.mul_(~due)

@@ -201,7 +201,7 @@ def judged(*signs: float) -> Tensor:
 def learned(chance: Chance, *signs: float) -> list[float]:
     values = []
     for each in judged(*signs):
-        chance.learn(each)
+        chance.learn(each, len(each))
         values.append(chance.p.item())
     return values
 

@@ -383,7 +383,7 @@ def test_looking_is_cheap(monkeypatch):
     monkeypatch.setattr(DiffusionCounterfactual, "_noise", lambda self, x, t, c=None: seen.append(len(x)) or 0 * x)
     images = normals(20, (1, 8, 8), 1)
     glance = explainer.onlooker(images, images)("diffusion")
-    assert sum(seen) == 2 * 4 * 4 * GLIMPSE  # both sides, four images each; there, back, and back twice guided
+    assert sum(seen) == 2 * 4 * 4 * GLIMPSE  # two sides of four images; there, back, and back twice guided
     assert glance.pictures["counterfactual"].shape == (4, 1, 8, 8) and explainer.inference_steps == 40
 
 

@@ -471,7 +471,7 @@ def test_real_and_drawn_images_are_augmented_alike(monkeypatch):
     detector = built(mirror=True, augment=0.6)
     detector.net_["chance"].p.fill_(0.25)
     x, steered = images(detector), []
-    monkeypatch.setattr(detector.net_["chance"], "learn", steered.append)
+    monkeypatch.setattr(detector.net_["chance"], "learn", lambda of_real, batch: steered.append(of_real))
     detector.critic_loss(x)
     torch.testing.assert_close(steered, [detector.criticise(x).detach()], rtol=1e-4, atol=1e-5)
     assert seen == [((6, 1, 20, 20), 0.25, True, False)] * 2, "drawn, and real"
@@ -810,3 +810,19 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(tmp_path):
     assert whole.net_["chance"].p > 0
     first, second = whole.net_.state_dict(), resumed.net_.state_dict()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.parametrize(("known", "asked"), [(0, [0, 1]), (2, [0, 2]), (2, [-1, 1])])
+def test_classes_that_were_not_taught_are_told(known, asked):
+    detector = built(classes=known)
+    with pytest.raises(AnomalyError, match="got classes"):
+        detector.mapped(torch.randn(2, detector.latent), torch.tensor(asked))
+
+
+def test_the_path_length_of_small_images_knows_only_the_styles_they_have(monkeypatch):
+    detector, seen = built((1, 16, 16), progressive=True), []
+    told = style_contest.path_lengths
+    monkeypatch.setattr(style_contest, "path_lengths", lambda drawn, w: seen.append(w.shape[1]) or told(drawn, w))
+    for level in (0, 1, 2):
+        detector.path_loss(torch.randn(4, 1, 16, 16), at=View(level))
+    assert seen == [2, 4, 6]

@@ -131,6 +131,9 @@ class StyleContest(AdversarialDetector):
         """w (N, latent) from noise (N, latent), and classes (N,) where it was taught some."""
         if self.classes and classes is None:
             raise AnomalyError(f"this {self.name} draws {self.classes} classes; say which, by classes")
+        if classes is not None and (not self.classes or not ((0 <= classes) & (classes < self.classes)).all()):
+            known = f"0 to {self.classes - 1}" if self.classes else "none: it was taught no classes"
+            raise AnomalyError(f"got classes {classes.unique().tolist()}, expected {known}")
         return self._mapping(noise, None if classes is None else self._one_hot(classes))
 
     def _players(self, level: int, *, before: int, steps: int) -> list[Player]:
@@ -178,7 +181,7 @@ class StyleContest(AdversarialDetector):
         x, classes = self._told(batch)
         half = max(1, len(x) // 2)
         with torch.autocast(x.device.type, enabled=False):
-            w = self._styles(half, None if classes is None else classes[:half])
+            w = self._styles(half, None if classes is None else classes[:half])[:, : 2 * (at.level + 1)]
             drawn = self._synthesis(w, random=True, level=at.level, fade=at.fade(self.net_["game"]))
             lengths = path_lengths(drawn, w)
             length = self.net_["game"].length
@@ -198,7 +201,7 @@ class StyleContest(AdversarialDetector):
             fake = self._synthesis(w, random=True, level=at.level, fade=at.fade(game))
         of_fake = self._judged(fake, classes, at)
         of_real = self._judged(self._shrunk(x, at), classes, at)
-        chance.learn(of_real.detach())
+        chance.learn(of_real.detach(), self.batch)
         game.seen += self.batch
         terms = {"real": F.softplus(-of_real).mean(), "drawn": F.softplus(of_fake).mean()}
         return terms["real"] + terms["drawn"], terms
@@ -232,7 +235,7 @@ class StyleContest(AdversarialDetector):
         return View(len(self.net_["generator"].synthesis.sizes) - 1)
 
     def _told(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Images, padded to the size that is drawn for the game at any size, and one-hot classes."""
+        """Images, and one-hot classes where there are some."""
         return batch if isinstance(batch, Tensor) else batch[0], (
             None if isinstance(batch, Tensor) else self._one_hot(batch[1])
         )

@@ -1,6 +1,7 @@
 """How like real images the drawn ones are as a StyleGAN trains, on features that are named."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from anomaly.games import Glance
 from anomaly.learned import Images
 
 MOST, COMPONENTS, DRAWN = 1000, 32, 500
+MOST_BYTES = 2**28
+"""Of the training images that are looked at; of large volumes there are fewer."""
 
 
 class Likeness:
@@ -23,7 +26,8 @@ class Likeness:
     """
 
     def __init__(self, images: Images, device: torch.device) -> None:
-        self.train = torch.as_tensor(np.asarray(_spread(images, MOST)), dtype=torch.float32)
+        most = max(2, min(MOST, MOST_BYTES // (4 * prod(images.shape[1:]))))
+        self.train = torch.as_tensor(np.asarray(_spread(images, most)), dtype=torch.float32)
         self.pca = PCA(components=max(1, min(COMPONENTS, len(self.train) - 1)))
         self.usable = len(self.train) > self.pca.components
         if self.usable:
@@ -64,7 +68,8 @@ class StyleReferee(Referee):
     def _distances(self) -> dict[str, float]:
         if self.codes is None:
             return {}
-        drawn = self.likeness.codes(self.sample(self.many))
+        # A part at a time, so that no more images are held than are drawn at once.
+        drawn = np.concatenate([self.likeness.codes(self.sample(part)) for part in self.many.split(self.at_once)])
         trained = self.likeness.codes(_spread(self.likeness.train, DRAWN))
         return {
             "fid_pca": frechet(drawn, self.codes),
