@@ -173,7 +173,6 @@ class Detector(Learned):
                 f"got classes {classes.shape} from {classes.min()} to {classes.max()}, expected one of each of the "
                 f"{images} images, 0 to {expected - 1}"
             )
-        self.classes_ = classes
 
     def practise(
         self,

@@ -38,8 +38,8 @@ class Likeness:
 
     def codes(self, images: Images) -> np.ndarray:
         """(n, components), in units of the mean spread along them."""
-        codes = torch.cat([self.pca.encode(x).double().cpu() for x in chunks(images, self.pca.device)])
-        return (codes / self.pca.net_.variances.double().cpu().mean().sqrt()).numpy()
+        codes = torch.cat([self.pca.encode(x).cpu().double() for x in chunks(images, self.pca.device)])
+        return (codes / self.pca.net_.variances.cpu().double().mean().sqrt()).numpy()
 
 
 class StyleReferee(Referee):

@@ -181,7 +181,7 @@ class LatentWalk(Latent, TrainedExplainer):
     def _typical(self, generator: Generator, controls: Images) -> float:
         """The scale of a logistic distribution that is spread as the target of controls is."""
         values = torch.cat([self.ask(x) for x in chunks(_evenly(controls), generator.device)])
-        return float(values.double().std(correction=0)) * sqrt(3) / pi
+        return float(values.cpu().double().std(correction=0)) * sqrt(3) / pi
 
     def _usual(self, generator: Generator, sides: Sequence[Images]) -> tuple[Tensor, Tensor]:
         """Error and gap that one in twenty images lies above."""
@@ -207,7 +207,7 @@ class LatentWalk(Latent, TrainedExplainer):
             return Line(code, in_layers(net.direction * net.spread, code.shape[1]).to(code))
         spread = in_layers(net.spread, code.shape[1]).to(code)
         layers = code.shape[1] / len(net.spread)
-        basis = torch.from_numpy(directions.span(net.nuisance.double().cpu().numpy())).to(code)
+        basis = torch.from_numpy(directions.span(net.nuisance.cpu().double().numpy())).to(code)
 
         def steps(code: Tensor) -> Tensor:
             slope = self.slopes(code)
