@@ -65,9 +65,9 @@ class Noising:
         x_t, t, noise = self.drawn(x)
         return F.mse_loss(predict(x_t, t).float(), noise)
 
-    def drawn(self, x: Tensor, ratio: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Images with noise at random times of the first so large a share: x_t, t (N,), and the noise."""
-        t, noise = torch.randint(times(ratio, 1)[1] + 1, (len(x),), device=x.device), torch.randn_like(x)
+    def drawn(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images with noise at random times: x_t, t (N,), and the noise."""
+        t, noise = torch.randint(TIMES, (len(x),), device=x.device), torch.randn_like(x)
         return self.noisy(x, t, noise), t, noise
 
     # The library's scheduler spaces times by rounding a line but steps by 1000 // steps, so that a step ends elsewhere
@@ -236,7 +236,7 @@ class Denoiser(TimedTrunk):
             self.up.append(Blocks(dims, 2 * a, a, told, blocks, self.attends[level]))
         initialise(self.enlarge)
         leave = CONVOLUTION[dims](self.width, channels, 3, padding=1)
-        self.leave = nn.Sequential(nn.GroupNorm(groups(self.width), self.width), nn.SiLU(), _silent(leave))
+        self.leave = nn.Sequential(nn.GroupNorm(_groups(self.width), self.width), nn.SiLU(), _silent(leave))
 
     def forward(self, x: Tensor, t: Tensor, classes: Tensor | None = None) -> Tensor:
         """x_t (N, C, *space), t (N,) int64, classes (N,) int64, some `UNTOLD`, None for all -> (N, C, *space)."""
@@ -255,8 +255,9 @@ class Blocks(nn.Module):
         super().__init__()
         from monai.networks.nets.diffusion_model_unet import DiffusionUNetResnetBlock
 
+        groups = _groups(channels, out)
         self.residual = nn.ModuleList(
-            DiffusionUNetResnetBlock(dims, each, told, out, norm_num_groups=groups(each, out))
+            DiffusionUNetResnetBlock(dims, each, told, out, norm_num_groups=groups)
             for each in [channels, *[out] * (blocks - 1)]
         )
         self.attention = nn.ModuleList(Attention(out) if attends else nn.Identity() for _ in range(blocks))
@@ -273,7 +274,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups(channels), channels)
+        self.norm = nn.GroupNorm(_groups(channels), channels)
         self.ask, self.tell = nn.Linear(channels, 3 * channels), _silent(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -283,7 +284,7 @@ class Attention(nn.Module):
         return x + told.transpose(1, 2).reshape(x.shape)
 
 
-def groups(*channels: int) -> int:
+def _groups(*channels: int) -> int:
     """Up to four groups that divide the channels, of four or more: a norm of one channel forgets what it was told."""
     return max(1, math.gcd(16, *channels) // 4)
 
