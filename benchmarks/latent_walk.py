@@ -47,7 +47,7 @@ WALKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "ridge, not along age": ({"direction": "ridge"}, ("age",)),
     "path, not along age": ({"direction": "path"}, ("age",)),
 }
-"""Settings, and nuisances."""
+"""Settings beside keep=False, and nuisances."""
 
 
 def main() -> None:
@@ -84,11 +84,11 @@ def main() -> None:
     for name in arguments.only:
         settings, nuisance = WALKS[name]
         run = learn(
-            sides, out / name.replace(", ", "-").replace(" ", "-"), method="latent-walk", settings=settings,
+            sides, out / name.replace(", ", "-").replace(" ", "-"), method="latent-walk", settings={"keep": False, **settings},
             target=target.folder, generator=gan.folder, nuisance=nuisance, seed=seed, **given,
         )  # fmt: skip
         found[name] = run.explainer.explain(x["path"][cases])
-    shift = EXPLAINERS["latent-shift"](target=target.learned.logit, generator=gan.detector)  # type: ignore[attr-defined]
+    shift = EXPLAINERS["latent-shift"](keep=False, target=target.learned.logit, generator=gan.detector)  # type: ignore[attr-defined]
     found["latent-shift"] = shift.explain(x["path"][cases])
     walked(found, x["path"][cases], judge, age)
     pointed(found, x, cases, masks, target)
