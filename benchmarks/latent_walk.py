@@ -84,11 +84,13 @@ def main() -> None:
     for name in arguments.only:
         settings, nuisance = WALKS[name]
         run = learn(
-            sides, out / name.replace(", ", "-").replace(" ", "-"), method="latent-walk", settings={"keep": False, **settings},
-            target=target.folder, generator=gan.folder, nuisance=nuisance, seed=seed, **given,
+            sides, out / name.replace(", ", "-").replace(" ", "-"), method="latent-walk",
+            settings={"keep": False, **settings}, target=target.folder, generator=gan.folder, nuisance=nuisance,
+            seed=seed, **given,
         )  # fmt: skip
         found[name] = run.explainer.explain(x["path"][cases])
-    shift = EXPLAINERS["latent-shift"](keep=False, target=target.learned.logit, generator=gan.detector)  # type: ignore[attr-defined]
+    logit = target.learned.logit  # type: ignore[attr-defined]
+    shift = EXPLAINERS["latent-shift"](keep=False, target=logit, generator=gan.detector)
     found["latent-shift"] = shift.explain(x["path"][cases])
     walked(found, x["path"][cases], judge, age)
     pointed(found, x, cases, masks, target)
