@@ -31,23 +31,23 @@ class Source:
         explainer: trained, or an attribution made for the target.
         preprocessing: how images become tensors.
         target: what is explained, where there is something.
-        generator: in whose codes it walks, where it does.
         judge: an independent classifier.
         baseline: an explainer whose counterfactuals an attribution starts from.
         run: where the explainer was trained; None for attributions.
         identities: of all runs that take part, by what they are for.
         device: where images go.
+        generator: in whose codes it walks, where it does.
     """
 
     explainer: Explainer
     preprocessing: Preprocessing
     target: TargetRun | None
-    generator: GeneratorRun | None
     judge: TargetRun | None
     baseline: LearnedRun | None
     run: LearnedRun | None
     identities: Mapping[str, str]
     device: torch.device
+    generator: GeneratorRun | None = None
 
     def explain(self, x: Tensor) -> Explanation:
         """The explanation of prepared images (N, C, *space), on the device they are on."""
@@ -118,7 +118,7 @@ def open_source(
         "target": opened, "generator": drawing, "judge": judging, "baseline": based,
     }  # fmt: skip
     identities |= {what: each.identity for what, each in beside.items() if each is not None}
-    return Source(explainer, preprocessing, opened, drawing, judging, based, run, identities, torch_device(device))
+    return Source(explainer, preprocessing, opened, judging, based, run, identities, torch_device(device), drawing)
 
 
 def _attribution(

@@ -26,8 +26,8 @@ class Prototypes(Detector):
         net.register_buffer("means", torch.zeros(max(1, self.classes), *shape))
         return net
 
-    def settle(self, normals: Any) -> None:
-        x, which = torch.tensor(normals), self.classes_
+    def practise(self, normals: Any, held_out: Any, *, classes: Any = None, **machinery: Any) -> None:
+        x, which = torch.tensor(normals), classes
         means = [x[torch.as_tensor(which == k)].mean(0) for k in range(self.classes)] if self.classes else [x.mean(0)]
         self.net_.means.copy_(torch.stack(means))
 
