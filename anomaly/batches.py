@@ -79,6 +79,11 @@ class Beside:
         return tuple(source[k] for source in self.sources)
 
 
+def evenly(count: int, most: int) -> np.ndarray:
+    """Positions of at most so many of `count` things, evenly spread over all, the first and the last among them."""
+    return np.unique(np.linspace(0, max(0, count - 1), most).round().astype(int))[:count]
+
+
 def passes(shape: tuple[int, ...] | torch.Size) -> int:
     """How many images of shape (C, *space) go through a network at once: 64, of volumes fewer, so that they fit."""
     return max(1, min(CHUNK, MOST_VALUES // prod(shape)))

@@ -11,6 +11,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from PIL import Image
 
 from anomaly import heatmaps
+from anomaly.batches import evenly
 from anomaly.calibration import Calibration
 from anomaly.detectors import DETECTORS, Detector
 from anomaly.preprocessing import Preprocessing
@@ -41,7 +42,7 @@ def preview(
         path: of the PNG file.
         slices: the images are slices of volumes, to be turned as a volume's are.
     """
-    chosen = np.unique(np.linspace(0, len(images) - 1, SHOWN).round().astype(int))
+    chosen = evenly(len(images), SHOWN)
     shown = np.array(images[chosen], dtype=np.float32)
     x = torch.from_numpy(shown).to(detector.device)
     z = calibration.map_z(detector.score(x).map.float().cpu().numpy())
@@ -152,7 +153,7 @@ def _by_class(
 
 def _spread(images: np.ndarray, most: int) -> np.ndarray:
     """At most so many images, evenly spread over all."""
-    return images[np.unique(np.linspace(0, max(0, len(images) - 1), most).round().astype(int))[: len(images)]]
+    return images[evenly(len(images), most)]
 
 
 def flat_pictures(images: np.ndarray, turned: bool) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anomaly.batches import chunks
+from anomaly.batches import chunks, evenly
 from anomaly.caching import CachedImages
 from anomaly.errors import EvaluationError
 from anomaly.learned import Images
@@ -28,7 +28,7 @@ def judged(learner: TrainedExplainer | Classifier, images: CachedImages) -> dict
         return _separation(learner, images, controls, cases)
     of_cases, told = changes(learner, cases)
     of_controls, _ = changes(learner, controls)
-    chosen = np.unique(np.linspace(0, len(cases) - 1, SAMPLED).round().astype(int))
+    chosen = evenly(len(cases), SAMPLED)
     maps = [learner.explain(x).map.cpu().numpy() for x in chunks(cases[chosen], learner.device)]
     found: dict[str, Any] = {
         "limit": limit_of(maps),

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomaly.batches import evenly
 from anomaly.cohort import read_cohort
 from anomaly.errors import AnomalyError, CohortError, RunError, UnreadableImage
 from anomaly.images import read
@@ -164,7 +165,7 @@ def _refuse(source: Path | str, **given: object) -> None:
 def _read(controls: Path | str, preprocessing: Preprocessing) -> np.ndarray:
     """Prepared controls (n, C, *space), evenly chosen; those that cannot be used are passed over."""
     paths = list(read_cohort(controls, missing="keep")["path"])
-    chosen = np.unique(np.linspace(0, len(paths) - 1, CONTROLS).round().astype(int))
+    chosen = evenly(len(paths), CONTROLS)
     pixels = []
     for path in (Path(paths[k]) for k in chosen):
         try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from anomaly.batches import Batches
+from anomaly.batches import Batches, evenly
 
 
 def numbered(n: int) -> torch.Tensor:
@@ -86,3 +86,10 @@ def test_an_order_is_not_kept_for_ever():
     for k in range(50):
         batches[k]
     assert len(batches._orders) <= 2
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "expected"), [(0, 8, []), (1, 8, [0]), (3, 8, [0, 1, 2]), (9, 3, [0, 4, 8]), (5, 1, [0])]
+)
+def test_positions_are_spread_evenly(count, most, expected):
+    assert evenly(count, most).tolist() == expected

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly.batches import passes
+from anomaly.batches import evenly, passes
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector
 from anomaly.detectors.trained import SHOWN
 from anomaly.errors import AnomalyError
@@ -141,7 +141,7 @@ class Referee:
 
     def __init__(self, detector: AdversarialDetector, held_out: Images) -> None:
         most = max(SHOWN, min(JUDGED, MOST_VALUES // math.prod(held_out.shape[1:])))  # so that large volumes fit
-        chosen = np.unique(np.linspace(0, len(held_out) - 1, most).round().astype(int))
+        chosen = evenly(len(held_out), most)
         real = torch.as_tensor(np.asarray(held_out[chosen]), dtype=torch.float32, device=detector.device)
         self.detector, self.real = detector, real
         noise = np.random.default_rng(0).standard_normal((most, detector.latent), dtype=np.float32)

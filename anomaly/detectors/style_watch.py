@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 import torch
 
-from anomaly.batches import chunks
+from anomaly.batches import chunks, evenly
 from anomaly.detectors.adversarial import AdversarialDetector, Referee
 from anomaly.detectors.baselines import PCA
 from anomaly.distances import frechet, kid
@@ -80,4 +80,4 @@ class StyleReferee(Referee):
 
 def _spread(images: Images, most: int) -> Images:
     """At most so many images, evenly spread: they may lie class by class."""
-    return images[np.unique(np.linspace(0, len(images) - 1, most).round().astype(int))]
+    return images[evenly(len(images), most)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.batches import chunks
+from anomaly.batches import chunks, evenly
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.statistics import Estimate
 from explain.base import Explainer
@@ -92,7 +92,7 @@ def compared(
         )
     subjects = np.concatenate([part.subjects for part in parts])
     whose, images, maps = (np.concatenate([each for part in parts for each in part.kept[k]]) for k in range(3))
-    few = np.unique(np.linspace(0, len(images) - 1, SHOWN).round().astype(int))
+    few = evenly(len(images), SHOWN)
     sliced = any(part.sliced for part in parts)
     limit = float(source.run.facts["held_out"]["limit"]) if source.run else None
     rows_of_maps = {name: maps[few, k] for k, name in enumerate(["real", *others])}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.batches import chunks
+from anomaly.batches import chunks, evenly
 from anomaly.errors import CohortError
 from anomaly.intake import intake
 from anomaly.progress import progress
@@ -55,7 +55,7 @@ class Sample:
 
 def spread(rows: Sequence[Row], count: int) -> list[Row]:
     """So many of the rows, evenly spread."""
-    return [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
+    return [rows[k] for k in evenly(len(rows), count)]
 
 
 def streamed(

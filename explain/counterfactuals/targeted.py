@@ -5,11 +5,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomaly.batches import chunks
+from anomaly.batches import chunks, evenly
 from anomaly.errors import AnomalyError
 from anomaly.learned import Images
 from anomaly.nets.critics import PatchCritic
@@ -90,7 +89,7 @@ class Targeted(TwoWayExplainer):
         self.net_["typical"].values.copy_(means)
 
     def _asked(self, images: Images) -> Tensor:
-        chosen = np.unique(np.linspace(0, len(images) - 1, ASKED).round().astype(int))
+        chosen = evenly(len(images), ASKED)
         return torch.cat([self.ask(x).cpu().double() for x in chunks(images[chosen], self.device)])
 
     def standing(self, x: Tensor) -> Tensor:

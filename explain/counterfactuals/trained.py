@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly.batches import Batches, Beside, chunks, passes
+from anomaly.batches import Batches, Beside, chunks, evenly, passes
 from anomaly.errors import AnomalyError
 from anomaly.games import Glance
 from anomaly.journal import Journal
@@ -164,7 +163,7 @@ def size(explanation: Explanation) -> float:
 
 def some(images: Images, device: torch.device) -> Tensor:
     """Up to eight images, evenly spread."""
-    chosen = np.unique(np.linspace(0, len(images) - 1, SHOWN).round().astype(int))
+    chosen = evenly(len(images), SHOWN)
     return next(chunks(images[chosen], device, SHOWN))
 
 

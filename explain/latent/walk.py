@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomaly.batches import chunks, passes
+from anomaly.batches import chunks, evenly, passes
 from anomaly.errors import AnomalyError
 from anomaly.journal import Journal
 from anomaly.machine import Machine
@@ -180,13 +180,13 @@ class LatentWalk(Latent, TrainedExplainer):
 
     def _typical(self, generator: Generator, controls: Images) -> float:
         """The scale of a logistic distribution that is spread as the target of controls is."""
-        values = torch.cat([self.ask(x) for x in chunks(_evenly(controls), generator.device)])
+        values = torch.cat([self.ask(x) for x in chunks(controls[evenly(len(controls), ASKED)], generator.device)])
         return float(values.cpu().double().std(correction=0)) * sqrt(3) / pi
 
     def _usual(self, generator: Generator, sides: Sequence[Images]) -> tuple[Tensor, Tensor]:
         """Error and gap that one in twenty images lies above."""
         told = []
-        for x in (x for side in sides for x in chunks(_evenly(side), generator.device)):
+        for x in (x for side in sides for x in chunks(side[evenly(len(side), ASKED)], generator.device)):
             drawn = self.decode(self.encode(x))
             told.append(torch.stack([(x - drawn).abs().flatten(1).mean(1), (self.ask(x) - self.ask(drawn)).abs()]))
         error, gap = torch.cat(told, 1).float().quantile(USUAL, dim=1)
@@ -254,11 +254,6 @@ class LatentWalk(Latent, TrainedExplainer):
                 "than 95 %% of held-out images (unlike): their walks may be another's", unlike, len(x),
             )  # fmt: skip
         return explanation
-
-
-def _evenly(images: Images) -> Images:
-    """Some of the images, evenly spread."""
-    return images[np.unique(np.linspace(0, len(images) - 1, ASKED).round().astype(int))]
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
