@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -36,6 +36,9 @@ class Learned(ABC):
     kind: ClassVar[str]  # detector, explainer or classifier, for messages
     positive: ClassVar[tuple[str, ...]] = ()
     not_negative: ClassVar[tuple[str, ...]] = ()
+    below_one: ClassVar[tuple[str, ...]] = ()
+    at_most_one: ClassVar[tuple[str, ...]] = ()
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {}  # what a setting may be, by its name
     net_: Any = field(init=False, repr=False, compare=False)  # a module; what it holds is the method's own affair
     shape_: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
@@ -46,6 +49,15 @@ class Learned(ABC):
         for setting in self.not_negative:
             if not getattr(self, setting) >= 0:
                 raise AnomalyError(f"{setting} must be 0 or more, got {getattr(self, setting)}")
+        for setting in self.below_one:
+            if not getattr(self, setting) < 1:
+                raise AnomalyError(f"{setting} must be below 1, got {getattr(self, setting)}")
+        for setting in self.at_most_one:
+            if not getattr(self, setting) <= 1:
+                raise AnomalyError(f"{setting} must be 1 or less, got {getattr(self, setting)}")
+        for setting, known in self.choices.items():
+            if getattr(self, setting) not in known:
+                raise AnomalyError(f"{setting}={getattr(self, setting)} is unknown; take one of {', '.join(known)}")
 
     @abstractmethod
     def build(self, shape: tuple[int, ...]) -> nn.Module:

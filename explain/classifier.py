@@ -1,6 +1,6 @@
 """A classifier of controls and cases: a target to explain, and a judge of what explanations draw."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -53,6 +53,8 @@ class Classifier(Learned):
     kind: ClassVar[str] = "classifier"
     positive: ClassVar[tuple[str, ...]] = ("width", "steps", "batch", "lr", "look_every", "patience")
     not_negative: ClassVar[tuple[str, ...]] = ("weight_decay", "augment", "dropout")
+    below_one: ClassVar[tuple[str, ...]] = ("dropout",)
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"architecture": ARCHITECTURES}
     architecture: str = "residual"
     width: int = 16
     steps: int = 500
@@ -63,13 +65,6 @@ class Classifier(Learned):
     dropout: float = 0.1
     look_every: int = 50
     patience: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.architecture not in ARCHITECTURES:
-            raise AnomalyError(f"architecture={self.architecture} is unknown; take one of {', '.join(ARCHITECTURES)}")
-        if self.dropout >= 1:
-            raise AnomalyError(f"dropout must be below 1, got {self.dropout}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The network, (N, C, *space) -> (N,)."""

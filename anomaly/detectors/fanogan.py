@@ -1,6 +1,6 @@
 """f-AnoGAN: a Wasserstein GAN of normal images, then an encoder into its latent space (Schlegl et al. 2019)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from anomaly.detectors.adversarial import AdversarialDetector, wasserstein
 from anomaly.detectors.reconstruction import Scales
-from anomaly.errors import AnomalyError
 from anomaly.games import Player, Stage
 from anomaly.nets.residual import Critic, Encoder, Generator
 
-MAPPINGS = ("izi_f", "izi", "ziz")
 WARM_UP = 100
 
 
@@ -45,17 +43,13 @@ class FAnoGAN(AdversarialDetector):
     positive: ClassVar[tuple[str, ...]] = (
         *AdversarialDetector.positive, "critic_turns", "encoder_steps", "encoder_lr",
     )  # fmt: skip
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"mapping": ("izi_f", "izi", "ziz")}
     steps: int = 20_000
     lr: float = 1e-4
     critic_turns: int = 5
     encoder_steps: int = 50_000
     encoder_lr: float = 5e-5
     mapping: str = "izi_f"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.mapping not in MAPPINGS:
-            raise AnomalyError(f"mapping={self.mapping} is unknown; take one of {', '.join(MAPPINGS)}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The three networks, and the scales of the heads."""

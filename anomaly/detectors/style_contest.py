@@ -88,6 +88,7 @@ class StyleContest(AdversarialDetector):
     not_negative: ClassVar[tuple[str, ...]] = (
         *AdversarialDetector.not_negative, "path", "mixing", "augment", "classes",
     )  # fmt: skip
+    at_most_one: ClassVar[tuple[str, ...]] = ("mixing", "augment")
     steps: int = 10_000
     batch: int = 32
     lr: float = 2.5e-3
@@ -107,9 +108,6 @@ class StyleContest(AdversarialDetector):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for share in ("mixing", "augment"):
-            if getattr(self, share) > 1:
-                raise AnomalyError(f"{share} must be 1 or less, got {getattr(self, share)}")
         if self.classes == 1:
             raise AnomalyError("classes must be 0 or 2 or more, got 1")
 

@@ -1,7 +1,7 @@
 """StyleGAN2 with adaptive augmentation (Karras et al. 2020a, 2020b), and an encoder that draws given images again."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -20,8 +20,6 @@ from anomaly.nets.style_encoder import StyleEncoder
 from anomaly.nets.styled import in_full
 from anomaly.nets.stylegan import StyleCritic, StyleGenerator
 from anomaly.training import cosine
-
-CODES = ("w", "w+")
 
 
 @dataclass(kw_only=True)
@@ -53,17 +51,13 @@ class StyleGAN(StyleContest):
     }  # fmt: skip
     positive: ClassVar[tuple[str, ...]] = (*StyleContest.positive, "encoder_steps", "encoder_lr", "encoder_width")
     not_negative: ClassVar[tuple[str, ...]] = (*StyleContest.not_negative, "aside", "invert")
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"code": ("w", "w+")}
     code: str = "w+"
     encoder_steps: int = 5000
     encoder_lr: float = 1e-3
     encoder_width: int = 16
     aside: float = 0.02
     invert: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.code not in CODES:
-            raise AnomalyError(f"code={self.code} is unknown; take one of {', '.join(CODES)}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """Generator, critic, encoder, what steers the game, and the scales of the heads."""

@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.errors import AnomalyError
 from anomaly.games import Player, Stage
 from anomaly.losses import gradient_penalty
 from anomaly.nets.critics import MeanCritic
@@ -46,6 +45,7 @@ class CriticisedExplainer(TrainedExplainer):
         "critic_width",
     )
     not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, "warm_up", "penalty", "ema")
+    below_one: ClassVar[tuple[str, ...]] = (*TrainedExplainer.below_one, "ema")
     critic_turns: int = 5
     warm_up: int = 500
     penalty: float = 10.0
@@ -53,11 +53,6 @@ class CriticisedExplainer(TrainedExplainer):
     levels: int = LEVELS
     critic_width: int = 16
     ema: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ema >= 1:
-            raise AnomalyError(f"ema must be below 1, got {self.ema}")
 
     def networks(self, shape: tuple[int, ...], *, out: int) -> nn.Module:
         """A generator of `out` channels, a U-Net with batch norm, and a critic without norm."""

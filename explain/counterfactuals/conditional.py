@@ -1,6 +1,6 @@
 """DeScarGAN: any image drawn as a control and as a case by one generator, there and back (Wolleb et al. 2020)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomaly.errors import AnomalyError
 from anomaly.games import Player, Stage
 from anomaly.losses import gradient_penalty
 from anomaly.nets.classifiers import SidesCritic
@@ -17,7 +16,6 @@ from explain.base import Explanation
 from explain.counterfactuals.additive import LEVELS
 from explain.counterfactuals.trained import TrainedExplainer, drawn
 
-CHOICES = {"form": ("residual", "direct"), "norm": NORMS}
 CONTROL, CASE = 0, 1
 
 Terms = tuple[Tensor, dict[str, Tensor]]
@@ -45,6 +43,7 @@ class TwoWayExplainer(TrainedExplainer):
 
     positive: ClassVar[tuple[str, ...]] = (*TrainedExplainer.positive, "critic_turns", "width", "critic_width")
     not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, "adversarial", "cycle", "identity")
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"form": ("residual", "direct"), "norm": NORMS}
     critic_turns: int = 5
     adversarial: float = 1.0
     cycle: float = 10.0
@@ -53,12 +52,6 @@ class TwoWayExplainer(TrainedExplainer):
     norm: str = "none"
     width: int = 16
     critic_width: int = 16
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for setting, known in CHOICES.items():
-            if getattr(self, setting) not in known:
-                raise AnomalyError(f"{setting}={getattr(self, setting)} is unknown; take one of {', '.join(known)}")
 
     def generator(self, shape: tuple[int, ...]) -> nn.Module:
         """A U-Net whose only details at full size, if any, are those of the image it adds to."""

@@ -1,11 +1,11 @@
 """DeFI-GAN: how a case must be deformed so that a critic takes it for a control (Bigolin Lanfredi et al. 2020)."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from anomaly.errors import AnomalyError
 from explain.base import Explanation
 from explain.counterfactuals.additive import CriticisedExplainer
 from explain.counterfactuals.trained import drawn
@@ -36,16 +36,12 @@ class Deformation(CriticisedExplainer):
     cite: ClassVar[str] = "Bigolin Lanfredi et al. 2020 (DeFI-GAN); diffeomorphic: Arsigny et al. 2006"
     positive: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.positive, "reach")
     not_negative: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.not_negative, "smoothness")
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"cost": COSTS}
     levels: int = 5
     smoothness: float = 25.0
     cost: str = "roughness"
     reach: float = 0.05
     diffeomorphic: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.cost not in COSTS:
-            raise AnomalyError(f"cost={self.cost} is unknown; take one of {', '.join(COSTS)}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The field's U-Net and the critic."""

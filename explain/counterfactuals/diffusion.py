@@ -1,6 +1,6 @@
 """Counterfactuals by diffusion: an image followed into the noise, and led out of it again as a control."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomaly.diffusion import SCHEDULES, UNTOLD, Denoiser, Guide, Noising, TimedTrunk, without_classifier
-from anomaly.errors import AnomalyError
 from anomaly.games import Glance, Player, Stage
 from anomaly.learned import Images
 from explain.base import Explanation
@@ -19,7 +18,6 @@ from explain.counterfactuals.trained import TrainedExplainer, drawn, some
 
 PUBLISHED = {"free": (3.0, 0.75), "classifier": (100.0, 0.5)}
 """Scale and ratio of Sanchez et al. 2022 and of Wolleb et al. 2022."""
-CHOICES = {"guidance": tuple(PUBLISHED), "against": ("image", "reconstruction"), "schedule": tuple(SCHEDULES)}
 GLIMPSE = 10
 """Steps each way while it trains, where a person looks often; of every second of the images shown otherwise."""
 
@@ -71,6 +69,11 @@ class DiffusionCounterfactual(TrainedExplainer):
     not_negative: ClassVar[tuple[str, ...]] = (
         *TrainedExplainer.not_negative, "attention", "scale", "ratio", "dropout", "corrections", "clamp", "ema",
     )  # fmt: skip
+    below_one: ClassVar[tuple[str, ...]] = (*TrainedExplainer.below_one, "ema")
+    at_most_one: ClassVar[tuple[str, ...]] = ("ratio", "dropout", "clamp")
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {
+        "guidance": PUBLISHED, "against": ("image", "reconstruction"), "schedule": SCHEDULES,
+    }  # fmt: skip
     steps: int = 10_000
     batch: int = 16
     width: int = 32
@@ -88,17 +91,6 @@ class DiffusionCounterfactual(TrainedExplainer):
     against: str = "image"
     ema: float = 0.999
     classifier_steps: int = 2000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for setting, known in CHOICES.items():
-            if getattr(self, setting) not in known:
-                raise AnomalyError(f"{setting}={getattr(self, setting)} is unknown; take one of {', '.join(known)}")
-        for setting in ("ratio", "dropout", "clamp"):
-            if getattr(self, setting) > 1:
-                raise AnomalyError(f"{setting} must be 1 or less, got {getattr(self, setting)}")
-        if self.ema >= 1:
-            raise AnomalyError(f"ema must be below 1, got {self.ema}")
 
     @cached_property
     def noising(self) -> Noising:

@@ -1,7 +1,7 @@
 """Generators that learn from pairs: a painful knee and its painless twin, or any case and its own counterpart."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, cast
@@ -93,6 +93,7 @@ class Paired(TrainedExplainer):
         *TrainedExplainer.positive, "width", "blocks", "draws", "critic_width",
     )  # fmt: skip
     not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, *WEIGHTS, "halved")
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"network": NETWORKS, "mode": MODES}
     steps: int = 2000
     batch: int = 16
     lr: float = 2e-4
@@ -116,9 +117,6 @@ class Paired(TrainedExplainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for setting, known in (("network", NETWORKS), ("mode", MODES)):
-            if getattr(self, setting) not in known:
-                raise AnomalyError(f"{setting}={getattr(self, setting)} is unknown; take one of {', '.join(known)}")
         if not 0 <= self.dropout < 1:
             raise AnomalyError(f"dropout must be 0 or more and below 1, got {self.dropout}")
         if not any(getattr(self, weight) for weight in AIMS):

@@ -40,15 +40,11 @@ class TrainedExplainer(Learned, Explainer):
     takes_target: ClassVar[bool] = False
     positive: ClassVar[tuple[str, ...]] = ("steps", "batch", "lr")
     not_negative: ClassVar[tuple[str, ...]] = ("decay",)
+    below_one: ClassVar[tuple[str, ...]] = ("decay",)
     steps: int = 1000
     batch: int = 32
     lr: float = 1e-4
     decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.decay >= 1:
-            raise AnomalyError(f"decay must be below 1, got {self.decay}")
 
     def counterfactual(self, x: Tensor) -> Explanation:
         """The explanation of a few images on the device, without gradients; its map may be left to `drawn`."""

@@ -1,7 +1,7 @@
 """Walks through the codes of a generator along the direction that a target rises in (Schutte et al. 2021)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log, pi, sqrt
 from typing import ClassVar, Self
@@ -77,6 +77,8 @@ class LatentWalk(Latent, TrainedExplainer):
     cite: ClassVar[str] = "Schutte et al. 2021; Shen et al. 2020 (InterFaceGAN); Karras et al. 2020 (StyleGAN2)"
     positive: ClassVar[tuple[str, ...]] = ("samples", "probability", "frames", "furthest")
     not_negative: ClassVar[tuple[str, ...]] = ("refine",)
+    below_one: ClassVar[tuple[str, ...]] = ("probability",)
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"direction": DIRECTIONS}
     # Nothing is trained, so these are no settings here.
     steps: ClassVar[int] = 0  # type: ignore[misc]
     batch: ClassVar[int] = 1  # type: ignore[misc]
@@ -94,10 +96,6 @@ class LatentWalk(Latent, TrainedExplainer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_frames()
-        if self.direction not in DIRECTIONS:
-            raise AnomalyError(f"direction={self.direction} is unknown; take one of {', '.join(DIRECTIONS)}")
-        if self.probability >= 1:
-            raise AnomalyError(f"probability must be below 1, got {self.probability}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """Room for what is learned; its shapes are the generator's."""
