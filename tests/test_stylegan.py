@@ -748,13 +748,27 @@ def test_a_glance_tells_of_likeness_only_once_images_are_of_full_size(monkeypatc
     distances = {"fid_pca", "kid_pca", "fid_pca_real"}
     assert not distances & referee("encoder").figures.keys() and "augmentation" not in referee("encoder").figures
     assert referee("grow 8").figures == {"augmentation": pytest.approx(0.3)}
+    assert len(referee.many) == 30, "as many as the real ones they are held against"
     of_noise = referee("gan").figures
     assert distances <= of_noise.keys() and of_noise["fid_pca"] > 2 * of_noise["fid_pca_real"] > 0
     monkeypatch.setattr(referee, "sample", lambda noise: x[30:])
     same = referee("gan").figures
     assert same["fid_pca"] == pytest.approx(0, abs=1e-4 * of_noise["fid_pca"])
     assert same["fid_pca_real"] == of_noise["fid_pca_real"]
+    detector.settle(x[:30])
     assert not distances & detector.onlooker(x[:1])("gan").figures.keys(), "of one image nothing is said"
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_styles_and_logits_are_in_single_precision_whatever_the_rest_is_in(precision):
+    critic, layer = StyleCritic((1, 16, 16), width=4, widest=8, latent=4), Modulated(2, 3, 4, 3, latent=5)
+    x, w = torch.randn(4, 1, 16, 16), torch.randn(3, 5)
+    with torch.autocast("cpu", dtype=precision):
+        half, factor = layer(torch.randn(3, 3, 8, 8).to(precision), w)
+        assert critic(x).dtype == torch.float32 and layer.style(w).dtype == torch.float32
+        assert half.dtype == precision
+    expected = layer(torch.randn(3, 3, 8, 8), w)[1]
+    torch.testing.assert_close(factor, expected.to(precision), rtol=0, atol=0)
 
 
 def test_samples_are_of_each_class_in_turn():

@@ -16,14 +16,14 @@ from anomaly.errors import AnomalyError
 from anomaly.games import Player, Stage
 from anomaly.nets.layers import crop
 from anomaly.nets.pyramid import MEAN_POOL
-from anomaly.nets.stylegan import sizes
+from anomaly.nets.stylegan import group_of, sizes
 
 PENALTY_EVERY, PATH_EVERY = 16, 4
 R1 = 2e-4
 """The weight of R1 for one image and one pixel: gamma = 0.0002 pixels / batch (Karras et al. 2020b)."""
 PATH_DECAY, MEAN_DECAY = 0.01, 0.995
 SMALLEST = 8
-"""Growth begins with images of so many pixels a side."""
+"""Growth begins with images of so many pixels along their longest side."""
 Batch = Tensor | tuple[Tensor, Tensor]
 Terms = tuple[Tensor, dict[str, Tensor]]
 
@@ -110,12 +110,16 @@ class StyleContest(AdversarialDetector):
         super().__post_init__()
         if self.classes == 1:
             raise AnomalyError("classes must be 0 or 2 or more, got 1")
+        if self.batch > 1 and group_of(self.batch) == 1:
+            raise AnomalyError(
+                f"batch must be a multiple of 2 or 3, for the critic sees how groups of images differ; got {self.batch}"
+            )
 
     def stages(self) -> Sequence[Stage]:
         """Growth where asked for, then the contest at full size."""
         grown = sizes(self.net_["generator"].synthesis.pyramid)
         last = len(grown) - 1
-        levels = [k for k in range(last) if min(grown[k]) >= SMALLEST] if self.progressive else []
+        levels = [k for k in range(last) if max(grown[k]) >= SMALLEST] if self.progressive else []
         early = self.steps // 2 // len(levels) if levels else 0
         plan = [(f"grow {max(grown[k])}", k, early) for k in levels if early]
         plan.append(("gan", last, self.steps - early * len(levels)))

@@ -15,26 +15,26 @@ from anomaly.learned import Images
 
 MOST, COMPONENTS, DRAWN = 1000, 32, 500
 MOST_BYTES = 2**28
-"""Of the training images that are looked at; of large volumes there are fewer."""
+"""Of the images that are looked at at once."""
 
 
 class Likeness:
     """Principal components of the images trained on: how far drawn images lie from real ones there.
 
     Args:
-        images: trained on, (n, C, *space); at most a thousand are looked at.
+        images: trained on, (n, C, *space); at most a thousand are looked at, and only what they look like is kept.
     """
 
     def __init__(self, images: Images, device: torch.device) -> None:
-        most = max(2, min(MOST, MOST_BYTES // (4 * prod(images.shape[1:]))))
-        self.train = torch.as_tensor(np.asarray(_spread(images, most)), dtype=torch.float32)
-        self.pca = PCA(components=max(1, min(COMPONENTS, len(self.train) - 1)))
-        self.usable = len(self.train) > self.pca.components
+        looked_at = torch.as_tensor(np.asarray(some(images)), dtype=torch.float32)
+        self.pca = PCA(components=max(1, min(COMPONENTS, len(looked_at) - 1)))
+        self.usable = len(looked_at) > self.pca.components
         if self.usable:
-            self.pca.shape_ = tuple(self.train.shape[1:])
+            self.pca.shape_ = tuple(looked_at.shape[1:])
             self.pca.net_ = self.pca.build(self.pca.shape_)
-            self.pca.settle(self.train)
+            self.pca.settle(looked_at)
             self.pca.net_.to(device)
+            self.trained = self.codes(looked_at[evenly(len(looked_at), DRAWN)])
 
     def codes(self, images: Images) -> np.ndarray:
         """(n, components), in units of the mean spread along them."""
@@ -46,14 +46,15 @@ class StyleReferee(Referee):
     """What a person sees: samples, their distance from real images not trained on, the chance of augmentation.
 
     `fid_pca` and `kid_pca` are the Frechet and the kernel distance of drawn from held-out images in the principal
-    components of those trained on; `fid_pca_real` is what the trained-on images get in their place.
+    components of those trained on; `fid_pca_real` is what as many of the trained-on images get in their place.
     """
 
     def __init__(self, detector: AdversarialDetector, held_out: Images, likeness: Likeness) -> None:
         super().__init__(detector, held_out)
         self.likeness = likeness
-        self.codes = likeness.codes(_spread(held_out, MOST)) if likeness.usable and len(held_out) > 1 else None
-        noise = np.random.default_rng(1).standard_normal((DRAWN, detector.latent), dtype=np.float32)
+        self.codes = likeness.codes(some(held_out)) if likeness.usable and len(held_out) > 1 else None
+        many = len(likeness.trained) if likeness.usable else 0  # the distances of few images are too large
+        noise = np.random.default_rng(1).standard_normal((many, detector.latent), dtype=np.float32)
         self.many = torch.from_numpy(noise).to(detector.device)
 
     @torch.no_grad()
@@ -70,14 +71,13 @@ class StyleReferee(Referee):
             return {}
         # A part at a time, so that no more images are held than are drawn at once.
         drawn = np.concatenate([self.likeness.codes(self.sample(part)) for part in self.many.split(self.at_once)])
-        trained = self.likeness.codes(_spread(self.likeness.train, DRAWN))
         return {
             "fid_pca": frechet(drawn, self.codes),
             "kid_pca": kid(drawn, self.codes),
-            "fid_pca_real": frechet(trained, self.codes),
+            "fid_pca_real": frechet(self.likeness.trained, self.codes),
         }
 
 
-def _spread(images: Images, most: int) -> Images:
-    """At most so many images, evenly spread: they may lie class by class."""
-    return images[evenly(len(images), most)]
+def some(images: Images) -> Images:
+    """At most a thousand images, of large volumes fewer, evenly spread: they may lie class by class."""
+    return images[evenly(len(images), max(2, min(MOST, MOST_BYTES // (4 * prod(images.shape[1:])))))]

@@ -82,8 +82,9 @@ class EqualLinear(nn.Module):
         self.scale, self.rate = rate / math.sqrt(channels), rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels) -> (N, out)."""
-        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+        """(N, channels) -> (N, out), in single precision always: styles and logits bear no less, and cost little."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(in_full(x), self.weight * self.scale, self.bias * self.rate)
 
 
 class EqualConvolution(nn.Module):
@@ -141,12 +142,13 @@ class Modulated(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> tuple[Tensor, Tensor | None]:
         """The convolution of x (N, channels, *space) scaled by the style, and the factor (N, out, 1...) still due."""
-        dims, kernel, styles = self.weight.ndim - 2, self.weight * self.scale, in_full(self.style(w))
+        dims, kernel, styles = self.weight.ndim - 2, self.weight * self.scale, self.style(w)
         ones = [1] * dims
         factor = None
         if self.demodulate:
-            power = in_full(kernel).square().flatten(2).sum(2)
-            factor = (gain * torch.rsqrt(styles.square() @ power.T + 1e-8)).view(len(x), -1, *ones).to(x.dtype)
+            with torch.autocast(x.device.type, enabled=False):
+                power = styles.square() @ kernel.square().flatten(2).sum(2).T
+            factor = (gain * torch.rsqrt(power + 1e-8)).view(len(x), -1, *ones).to(x.dtype)
         x = x * styles.view(len(x), -1, *ones).to(x.dtype)
         if not self.factors:
             return CONVOLVE[dims](x, kernel, padding=self.weight.shape[-1] // 2), factor

@@ -191,18 +191,23 @@ class StyleCritic(LaidOut):
         """D(x) (N,); classes one-hot (N, classes), or None for the mean over them."""
         seen = self.features(x, level, fade)
         seen = activated(self.last(laid_out(torch.cat([seen, spread_within(seen)], dim=1)), GAIN))
-        told = in_full(self.head(activated(self.full(seen.flatten(1)), GAIN)))
+        told = self.head(activated(self.full(seen.flatten(1)), GAIN))
         if self.embedding is None:
             return told.squeeze(1)
         count = self.embedding.weight.shape[1]
         every = torch.eye(count, device=x.device)
-        logits = told @ normalised(in_full(self.embedding(every))).T / math.sqrt(self.latent)
+        logits = (told[:, None] * normalised(self.embedding(every))).sum(2) / math.sqrt(self.latent)
         return logits.mean(1) if classes is None else (logits * classes).sum(1)
+
+
+def group_of(batch: int, most: int = GROUP) -> int:
+    """How many images of a batch are looked at together: up to four, all groups alike."""
+    return next(k for k in range(min(most, batch), 0, -1) if batch % k == 0)
 
 
 def spread_within(x: Tensor, group: int = GROUP) -> Tensor:
     """The mean standard deviation within groups of neighbours in the batch, as one more channel (N, 1, *space)."""
-    group = next(k for k in range(min(group, len(x)), 0, -1) if len(x) % k == 0)
+    group = group_of(len(x), group)
     grouped = in_full(x).view(-1, group, *x.shape[1:])
     spread = (grouped.var(1, correction=0) + 1e-8).sqrt().flatten(1).mean(1)
     spread = spread.repeat_interleave(group).view(-1, *[1] * (x.ndim - 1))
