@@ -50,6 +50,13 @@ class Calibration:
         return 1 / images[whose]
 
     @property
+    def spread(self) -> float:
+        """Standard deviation of the values, every subject counted once; 1 where all are the same."""
+        mean = np.average(self.values, weights=self.weights)
+        spread = float(np.sqrt(np.average(np.square(self.values - mean), weights=self.weights)))
+        return spread if spread > 0 else 1.0
+
+    @property
     def people(self) -> int:
         """How many subjects the held-out cases are of."""
         return round(self.weights.sum())

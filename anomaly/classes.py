@@ -1,6 +1,7 @@
 """Classes that a method may learn to draw apart: which there are, who is of which, and which are asked for.
 
-They serve to draw images; no score ever depends on them.
+They serve to draw images. No score asks for them; but a critic that learned them apart has features of them, and a
+value that rests on these features (the default of adversarial methods) may tell the classes for that reason alone.
 """
 
 from __future__ import annotations

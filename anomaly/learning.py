@@ -62,7 +62,7 @@ def learn(
         preprocessing: how images become tensors; stored with the run.
         subject, subject_pattern, where: see `read_cohort`.
         classes: column of the table, 2 to 100 values, for a method that learns to draw classes apart; images without
-            one are left out. Neither scores nor calibration know of them.
+            one are left out. Scores do not ask for them, but see `anomaly.classes`.
         choose: share of subjects held out to stop and to scale by.
         calibrate: share of subjects held out to calibrate by, touched once.
         seed: of weights, batches and noise. The split depends on the subjects alone, so runs over the same

@@ -190,7 +190,8 @@ NO_LABELS = (
     "Labels of disease were never used: not for training, not for stopping, not for calibration, not for scoring."
 )
 LABELS = """The column `{column}` told, in training alone, which images are of one class, so that it draws each apart.
-No other label was used, and none for stopping, calibration or scoring: images of all classes count as normal."""
+No other label was used, and none for stopping or calibration: images of all classes count as normal. But the critic has
+seen the column, so values made of its features (`both`, the default, and `features`) may tell the classes by that."""
 
 CARD = """# Model card: {name}
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from anomaly.classes import Classes
 from anomaly.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.detectors.adversarial import BOTH, FEATURES
 from anomaly.ensemble import Ensemble, Verdict
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.intake import AHEAD, Ready, intake
@@ -98,6 +100,8 @@ def score(
     if not allow_overlap:
         for run in ensemble.runs:
             _refuse_overlap(run, cohort)
+    for run in ensemble.runs:
+        _warn_of_classes(run)
     people = ensemble.runs[0].calibration.people
     smallest = 1 / (people + 1)
     if smallest > alpha:
@@ -151,6 +155,17 @@ def _refuse_overlap(run: Run, cohort: pd.DataFrame) -> None:
             f"{len(files)} images to score belong to the normals of {run.folder} ({files[0]}, ...); "
             "leave them out, or give --allow-overlap"
         )
+
+
+def _warn_of_classes(run: Run) -> None:
+    """Say so where a value rests on features of a critic that was told classes: it may tell these for that alone."""
+    told = Classes.of(run.facts)
+    if told is not None and getattr(run.detector, "value_from", None) in (BOTH, FEATURES):
+        logger.warning(
+            "%s learned the classes of %s apart, and its values rest on features of the critic that was told them; "
+            "they say nothing fair of an outcome that is %s or goes with it. Train without --classes, or with --set "
+            "value_from=image", run.folder, told.column, told.column,
+        )  # fmt: skip
 
 
 def _finish(

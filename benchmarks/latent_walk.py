@@ -3,8 +3,9 @@
     python -m benchmarks.latent_walk --out OUT [--persons 1000] [--size 64] [--seed 0] [--precision bf16]
 
 Seven persons in ten are to learn from: a StyleGAN of both classes (effusion or none, true severity 0.05 or more), a
-classifier as target, another as judge, and a network that tells age. Of the others the knees with an effusion are
-walked to a probability of 5 %. Runs that are in OUT are not trained again, and a stopped training goes on.
+classifier as target, another as judge, and networks that tell age and scanner. Of the others the knees with an
+effusion are walked to a probability of 5 %. Intensities keep the scale of the file, so that a knee and its twin differ
+in lesions alone. Runs that are in OUT are not trained again, and a stopped training goes on.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import anomaly
-from anomaly.batches import Batches, Beside
+from anomaly.batches import Batches, Beside, chunks
 from anomaly.images import read
 from anomaly.machine import Machine
 from anomaly.nets.classifiers import Residual
@@ -44,8 +45,10 @@ WALKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "gradient": ({"direction": "gradient"}, ()),
     "path": ({"direction": "path"}, ()),
     "logistic, refined": ({"refine": 100}, ()),
-    "ridge, not along age": ({"direction": "ridge"}, ("age",)),
+    "logistic, not along age": ({}, ("age",)),
     "path, not along age": ({"direction": "path"}, ("age",)),
+    "logistic, not along site": ({}, ("site",)),
+    "path, not along site": ({"direction": "path"}, ("site",)),
 }
 """Settings beside keep=False, and nuisances."""
 
@@ -63,7 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
     learning, others = cohorts(arguments)
     preprocessing, machine = (
-        Preprocessing(size=arguments.size),
+        Preprocessing(size=arguments.size, intensity="range"),
         Machine(device=arguments.device, precision=arguments.precision),
     )
     given: dict[str, Any] = {"preprocessing": preprocessing, "machine": machine, "resume": True}
@@ -76,7 +79,7 @@ def main() -> None:
     target = learn(sides, out / "target", method="classifier", seed=seed, **given)
     plain = {"architecture": "plain"}
     judge = learn(sides, out / "judge", method="classifier", settings=plain, seed=seed + 1, **given)
-    age = told_age(learning, preprocessing, out / "age.pt", seed)
+    tell = {name: teller(name, learning, others, preprocessing, out / f"{name}.pt", seed) for name in ("age", "site")}
     x = {kind: pixels(others[kind], preprocessing) for kind in ("path", "twin")}
     cases = others["effusive"].to_numpy() == 1
     masks = np.stack([read(Path(path)).pixels[0].astype(np.uint8) for path in others["masks"][cases]])
@@ -92,7 +95,7 @@ def main() -> None:
     logit = target.learned.logit  # type: ignore[attr-defined]
     shift = EXPLAINERS["latent-shift"](keep=False, target=logit, generator=gan.detector)
     found["latent-shift"] = shift.explain(x["path"][cases])
-    walked(found, x["path"][cases], judge, age)
+    walked(found, x["path"][cases], judge, tell)
     pointed(found, x, cases, masks, target)
 
 
@@ -117,30 +120,42 @@ def pixels(paths: pd.Series, preprocessing: Preprocessing) -> Tensor:
     return torch.from_numpy(np.concatenate([preprocessing.apply(read(Path(path))).pixels for path in paths]))
 
 
-def told_age(learning: pd.DataFrame, preprocessing: Preprocessing, path: Path, seed: int) -> Callable[[Tensor], Tensor]:
-    """A network that tells the age of a knee's owner in standard deviations: images -> (N,)."""
-    images = pixels(learning["path"], preprocessing)
-    ages = torch.from_numpy(learning["age"].to_numpy(dtype=np.float32))
-    ages = (ages - ages.mean()) / ages.std()
+def teller(
+    name: str, learning: pd.DataFrame, others: pd.DataFrame, preprocessing: Preprocessing, path: Path, seed: int
+) -> Callable[[Tensor], Tensor]:
+    """A network that tells a column from a knee, in standard deviations, of categories the first: images -> (N,)."""
+
+    def values(table: pd.DataFrame) -> Tensor:
+        numeric = pd.api.types.is_numeric_dtype(table[name])
+        column = table[name] if numeric else table[name] == sorted(learning[name].unique())[0]
+        return torch.from_numpy(column.to_numpy(dtype=np.float32))
+
+    known = values(learning)
     torch.manual_seed(seed)
-    net = Residual(tuple(images.shape[1:]), width=16, dropout=0.3)
-    if path.exists():
-        net.load_state_dict(torch.load(path, weights_only=True))
-        return net.eval()
+    net = Residual((1, *(preprocessing.shape or ())), width=16, dropout=0.3)
 
     def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
         return nn.functional.mse_loss(net(varied(batch[0], 0.05)), batch[1])
 
-    adam = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.1)
-    player = Player(name="age", owns=[net], loss=loss, optimiser=adam, schedule=cosine)
-    batches = Beside(*(Batches(each, size=32, seed=seed) for each in (images, ages)))
-    train(net, [player], batches, steps=1000, seed=seed)
-    torch.save(net.state_dict(), path)
-    return net.eval()
+    if path.exists():
+        net.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        adam = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.1)
+        player = Player(name=name, owns=[net], loss=loss, optimiser=adam, schedule=cosine)
+        sources = pixels(learning["path"], preprocessing), (known - known.mean()) / known.std()
+        train(net, [player], Beside(*(Batches(each, size=32, seed=seed) for each in sources)), steps=1000, seed=seed)
+        torch.save(net.state_dict(), path)
+    net.eval()
+    with torch.no_grad():
+        told = torch.cat([net(x) for x in chunks(pixels(others["path"], preprocessing))])
+    print(f"correlation of {name} as told with the truth, others: {np.corrcoef(told, values(others))[0, 1]:.2f}")
+    return net
 
 
-def walked(found: dict[str, Explanation], x: Tensor, judge: LearnedRun, age: Callable[[Tensor], Tensor]) -> None:
-    """Print how far walks go, whether both classifiers follow, whether they rise steadily, and what age does."""
+def walked(
+    found: dict[str, Explanation], x: Tensor, judge: LearnedRun, tell: dict[str, Callable[[Tensor], Tensor]]
+) -> None:
+    """Print how far walks go, whether both classifiers follow, whether they rise steadily, and what else moves."""
     told = judge.learned.logit  # type: ignore[attr-defined]
     first = next(iter(found.values())).diagnostics
     with torch.no_grad():
@@ -148,7 +163,8 @@ def walked(found: dict[str, Explanation], x: Tensor, judge: LearnedRun, age: Cal
     lost, gap = (float(first[name].mean()) for name in ("reconstruction", "gap"))
     print(f"\n{len(x)} cases; taken for such by the target {seen[0].sum()}, by the judge {seen[1].sum()}")
     print(f"mean |image less it as drawn again| {lost:.4f}, |logit less its logit| {gap:.2f}\n")
-    heading(["walk", "target flips", "judge flips", "Spearman, mean", "at least 0.95", "change", "age, SD"])
+    told_too = [f"{name} moves, SD" for name in tell]
+    heading(["walk", "target flips", "judge flips", "Spearman, mean", "at least 0.95", "change", *told_too])
     for name, each in found.items():
         assert each.counterfactual is not None and each.walk is not None
         # Where nothing moves the walk ends in its middle.
@@ -156,7 +172,8 @@ def walked(found: dict[str, Explanation], x: Tensor, judge: LearnedRun, age: Cal
         again = each.walk.frames[:, middle]
         ends = torch.where(still.view(-1, *[1] * (again.ndim - 1)), again, each.walk.frames[:, 0])
         with torch.no_grad():
-            after, ages = told(each.counterfactual), age(ends) - age(again)
+            after = told(each.counterfactual)
+            moves = [float((net(ends) - net(again)).abs().mean()) for net in tell.values()]
         flips = [
             (part.numpy() <= 0)[which].mean()
             for part, which in ((each.diagnostics["after"], seen[0]), (after, seen[1]))
@@ -165,7 +182,7 @@ def walked(found: dict[str, Explanation], x: Tensor, judge: LearnedRun, age: Cal
         line(
             [
                 name, *(f"{flip:.1%}" for flip in flips), f"{steady.mean():.3f}", f"{(steady >= 0.95).mean():.1%}",
-                f"{float(each.map.abs().mean()):.4f}", f"{float(ages.mean()):+.3f}",
+                f"{float(each.map.abs().mean()):.4f}", *(f"{move:.3f}" for move in moves),
             ]
         )  # fmt: skip
 

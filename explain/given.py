@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import pi, sqrt
 from pathlib import Path
 from typing import cast
 
@@ -63,11 +64,14 @@ class TargetRun(GivenRun):
         kind: `detector` or `classifier`.
         threshold: above it an image counts as a case: 0 for a logit; for a detector the value above which 5 % of
             normals lie.
+        scale: what a difference in value is told by, so that sigmoid((value - threshold) / scale) is a probability: 1
+            for a logit; for a detector that of a logistic distribution spread as the values of normals.
     """
 
     value: Target
     kind: str
     threshold: float
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,15 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
     if kind == DETECTOR:
         run = Run.open(folder, device=device, method=method)
         value: Callable[[Tensor], Tensor] = run.detector.value
-        threshold = run.calibration.bound(UNUSUAL)
-        return TargetRun(folder, run.preprocessing, run.identity, trained_in(folder, "split"), value, kind, threshold)
+        bounds = run.calibration.bound(UNUSUAL), run.calibration.spread * sqrt(3) / pi
+        return TargetRun(folder, run.preprocessing, run.identity, trained_in(folder, "split"), value, kind, *bounds)
     if kind != CLASSIFIER:
         raise RunError(f"{folder} holds an {kind}; a target is a detector or a classifier: give such a run")
     facts = read_facts(folder)
     verify(folder, facts)
     logit = Classifier.load(folder / WEIGHTS, torch_device(device)).logit
     preprocessing, identity = Preprocessing(**facts["preprocessing"]), str(facts["files"][WEIGHTS])
-    return TargetRun(folder, preprocessing, identity, trained_in(folder, "part"), logit, kind, 0.0)
+    return TargetRun(folder, preprocessing, identity, trained_in(folder, "part"), logit, kind, 0.0, 1.0)
 
 
 def open_generator(folder: Path | str, *, device: str = "cpu", method: str | None = None) -> GeneratorRun:

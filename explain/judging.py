@@ -26,10 +26,11 @@ def judged(learner: TrainedExplainer | Classifier, images: CachedImages) -> dict
     controls, cases = (images.part(f"{CHOOSE} {side}") for side in (CONTROL, CASE))
     if isinstance(learner, Classifier):
         return _separation(learner, images, controls, cases)
-    of_cases, told = changes(learner, cases)
-    of_controls, _ = changes(learner, controls)
-    chosen = evenly(len(cases), SAMPLED)
-    maps = [learner.explain(x).map.cpu().numpy() for x in chunks(cases[chosen], learner.device)]
+    shown = set(evenly(len(cases), SAMPLED).tolist())
+    of_cases, told, maps = _explained(learner, cases, shown)
+    of_controls, _, _ = _explained(learner, controls, set())
+    # What is unlike others is told by the very images that are looked at here: one in twenty of them, always.
+    told.pop("unlike", None)
     found: dict[str, Any] = {
         "limit": limit_of(maps),
         "change_in_cases": float(of_cases.mean()),
@@ -41,12 +42,21 @@ def judged(learner: TrainedExplainer | Classifier, images: CachedImages) -> dict
     return found
 
 
-def changes(explainer: TrainedExplainer, images: Images) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Mean |map| of each image (n,), and what the method says of it, by name."""
-    found = [explainer.explain(x) for x in chunks(images, explainer.device)]
-    sizes = torch.cat([each.map.flatten(1).abs().mean(1) for each in found])
-    told = {name: torch.cat([each.diagnostics[name] for each in found]) for name in found[0].diagnostics}
-    return sizes.cpu().numpy(), {name: values.float().cpu().numpy() for name, values in told.items()}
+def _explained(
+    explainer: TrainedExplainer, images: Images, shown: set[int]
+) -> tuple[np.ndarray, dict[str, np.ndarray], list[np.ndarray]]:
+    """Mean |map| of each image (n,), what the method says of it by name, and the maps of those shown."""
+    sizes: list[torch.Tensor] = []
+    told: dict[str, list[torch.Tensor]] = {}
+    maps: list[np.ndarray] = []
+    for x in chunks(images, explainer.device):
+        first = sum(map(len, sizes))
+        each = explainer.explain(x)
+        sizes.append(each.map.flatten(1).abs().mean(1).cpu())
+        for name, values in each.diagnostics.items():
+            told.setdefault(name, []).append(values.float().cpu())
+        maps += [each.map[k : k + 1].cpu().numpy() for k in range(len(x)) if first + k in shown]
+    return torch.cat(sizes).numpy(), {name: torch.cat(parts).numpy() for name, parts in told.items()}, maps
 
 
 def _separation(

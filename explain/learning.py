@@ -107,7 +107,7 @@ def learn(
             subjects_from=cohort.attrs["subjects_from"],
             target=opened and {"identity": opened.identity},
             generator=drawing and {"identity": drawing.identity},
-            nuisance=list(nuisance),
+            nuisance=list(nuisance) or None,  # as runs say that were made before there were nuisances
             code=code_of(method),
             precision=machine.precision,
             processes=machine.processes * machine.nodes,
@@ -116,6 +116,8 @@ def learn(
             refuse_changes(out, read_facts(out), plan)
             return
         claim(out, plan, resume)
+        if drawing is not None:
+            _warn_of_known(cohort, drawing)
         if FILE_NAMES in plan["subjects_from"]:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
         cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
@@ -157,8 +159,8 @@ def _targeted(
     opened = open_target(target, device=str(machine.torch_device))
     opened.check(preprocessing, "this training")
     learner.target = opened.value  # type: ignore[attr-defined]
-    if opened.kind != CLASSIFIER and isinstance(learner, LatentWalk):
-        learner.threshold, learner.scale = opened.threshold, None  # no logit: its scale is that of the controls
+    if isinstance(learner, LatentWalk):
+        learner.threshold, learner.scale = opened.threshold, opened.scale
     return opened
 
 
@@ -194,6 +196,18 @@ def _refuse_unknown(nuisance: Sequence[str], cohort: pd.DataFrame) -> None:
         )
 
 
+def _warn_of_known(cohort: pd.DataFrame, generator: GeneratorRun) -> None:
+    """Say so where people held out here are some that the generator was trained on, and draws the better for it."""
+    held_out = set(cohort.loc[cohort["part"] == CHOOSE, "subject"])
+    known = sorted(held_out & generator.trained)
+    if known:
+        logger.warning(
+            "%d of the %d subjects held out here (%s) are among those that %s was trained on, so walks of new people "
+            "will be worse than is told; train both on one table, by the same --subject, with --choose here no more "
+            "than --choose and --calibrate there", len(known), len(held_out), some(known), generator.folder,
+        )  # fmt: skip
+
+
 def _fit(
     learner: "TrainedExplainer | Classifier",
     images: CachedImages,
@@ -212,21 +226,29 @@ def _fit(
             "training %s on %d controls and %d cases; %d are held out", learner, len(controls), len(cases), rest
         )
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
-    beside = {"nuisance": _values(images, nuisance)} if nuisance else {}
+    beside: dict[str, Any] = {}
+    if nuisance:
+        beside = {"nuisance": {name: _of_sides(images, _column(images, name)) for name in nuisance}}
+        beside["people"] = _of_sides(images, images.table["subject"])
     learner.fit(controls, cases, held_out=held_out, machine=machine, seed=seed, journal=journal, **beside)
 
 
-def _values(images: CachedImages, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What the table says of the controls and of the cases to learn from, by column; numbers as such, "" if unknown."""
+def _column(images: CachedImages, name: str) -> "pd.Series[Any]":
+    """What the table says of each image; numbers as such, "" if unknown."""
+    column = images.table[name]
+    numbers = pd.to_numeric(column.replace("", np.nan), errors="coerce")
+    return numbers if numbers.notna().sum() == (column != "").sum() else column
+
+
+def _of_sides(images: CachedImages, column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
+    """Of a column the values of the controls and of the cases to learn from, slice by slice."""
     table = images.table
 
-    def of(side: str, name: str) -> np.ndarray:
+    def of(side: str) -> np.ndarray:
         rows = table[table["split"] == f"{TRAIN} {side}"]
-        numbers = pd.to_numeric(table[name].replace("", np.nan), errors="coerce")
-        known = numbers if numbers.notna().sum() == (table[name] != "").sum() else table[name]
-        return np.repeat(known[rows.index].to_numpy(), rows["slices"])
+        return np.repeat(column[rows.index].to_numpy(), rows["slices"])
 
-    return {name: (of(CONTROL, name), of(CASE, name)) for name in names}
+    return of(CONTROL), of(CASE)
 
 
 def _write_down(

@@ -29,12 +29,15 @@ class LearnedRun:
         facts: what `run.json` says.
         learned: the explainer, with its target if it has one, or the classifier.
         preprocessing: how images become tensors.
+        target, generator: what it was trained with, where there is such.
     """
 
     folder: Path
     facts: Mapping[str, Any]
     learned: Learned
     preprocessing: Preprocessing
+    target: TargetRun | None = None
+    generator: GeneratorRun | None = None
 
     @property
     def identity(self) -> str:
@@ -46,21 +49,6 @@ class LearnedRun:
         """The explainer."""
         assert isinstance(self.learned, TrainedExplainer)
         return self.learned
-
-    def target_run(self, device: str = "cpu") -> TargetRun | None:
-        """The run of the target it was trained against, where there is one and where it was then."""
-        place = self._place("target")
-        return None if place is None else open_target(place, device=device)
-
-    def generator_run(self, device: str = "cpu") -> GeneratorRun | None:
-        """The run of the generator it walks in, where there is one and where it was then."""
-        place = self._place("generator")
-        return None if place is None else open_generator(place, device=device)
-
-    def _place(self, what: str) -> Path | None:
-        told = self.facts.get(what)
-        place = self.folder / told["folder"] if told else None
-        return place if place is not None and (place / "run.json").is_file() else None
 
     @property
     def cohort(self) -> pd.DataFrame:
@@ -103,13 +91,16 @@ class LearnedRun:
         verify(folder, facts)
         found: type[Learned] = Classifier if kind == CLASSIFIER else find_explainer(method or facts["method"])
         learned = found.load(folder / WEIGHTS, torch_device(device))
+        opened, drawing = None, None
         if facts.get("target"):
-            opened = open_target(_found(folder, facts, "target", target), device=device)
-            learned.target = _same(folder, facts, "target", opened).value  # type: ignore[attr-defined]
+            place = _found(folder, facts, "target", target)
+            opened = _same(folder, facts, "target", open_target(place, device=device))
+            learned.target = opened.value  # type: ignore[attr-defined]
         if facts.get("generator"):
-            drawing = open_generator(_found(folder, facts, "generator", generator), device=device)
-            learned.generator = _same(folder, facts, "generator", drawing).generator  # type: ignore[attr-defined]
-        return cls(folder, facts, learned, Preprocessing(**facts["preprocessing"]))
+            place = _found(folder, facts, "generator", generator)
+            drawing = _same(folder, facts, "generator", open_generator(place, device=device))
+            learned.generator = drawing.generator  # type: ignore[attr-defined]
+        return cls(folder, facts, learned, Preprocessing(**facts["preprocessing"]), opened, drawing)
 
 
 def find_explainer(method: str) -> type[TrainedExplainer]:

@@ -88,18 +88,22 @@ def open_source(
             that this source does not take.
         RunError: a run that cannot be used.
     """
-    opened = None if target is None else open_target(target, device=device)
-    drawing = None if generator is None else open_generator(generator, device=device)
     judging = None if judge is None else open_target(judge, device=device)
     based = None if baseline is None else LearnedRun.open(baseline, device=device)
-    run = None
+    run, opened, drawing = None, None, None
     if (Path(source) / "run.json").exists() or Path(source).is_dir():
         _refuse(source, settings=settings, baseline=baseline, controls=controls)
         run = LearnedRun.open(source, device=device, method=method, target=target, generator=generator)
-        opened, drawing = opened or run.target_run(device), drawing or run.generator_run(device)
+        opened, drawing = run.target, run.generator
+        if drawing is None:
+            _refuse(source, generator=generator)
         explainer: Explainer = run.explainer
         preprocessing = run.preprocessing
+        if opened is None and target is not None:  # it explains none, and is asked what this one says
+            opened = open_target(target, device=device)
     else:
+        opened = None if target is None else open_target(target, device=device)
+        drawing = None if generator is None else open_generator(generator, device=device)
         explainer = _attribution(str(source), settings, opened, based, drawing)
         assert opened is not None
         preprocessing = opened.preprocessing
@@ -150,7 +154,7 @@ def _attribution(
                 "another detector that draws images from codes"
             )
         explainer.generator = generator.generator
-        explainer.threshold = target.threshold
+        explainer.threshold, explainer.scale = target.threshold, target.scale
     elif generator is not None:
         raise AnomalyError(f"{name} takes no generator; leave --generator out")
     return explainer

@@ -1,7 +1,9 @@
 """Classes: read from a table, and handed to a method that learns to draw them apart."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -11,10 +13,12 @@ import pytest
 import torch
 from classed import NAMES, as_table, cohort, drawing, image, learned, opened
 from cohorts import AE, SIDE, trained
+from tiny import tiny
 
 from anomaly.classes import Classes, classed
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.run import describe
+from anomaly.scoring import _warn_of_classes
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +124,17 @@ def test_scores_do_not_know_of_classes(home: Path) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, size=(2, 1, SIDE, SIDE)).astype(np.float32)
     expected = np.abs(x - run.detector.net_.means.mean(0).numpy()).mean((1, 2, 3))
     assert run.judge(x).value.numpy() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("value", "warned"), [("both", True), ("features", True), ("image", False)])
+def test_values_of_a_critic_that_was_told_classes_are_warned_of(value, warned, caplog) -> None:
+    facts = {"classes": {"column": "kind", "names": ["a", "b"]}}
+    detector = replace(tiny("stylegan"), classes=2, value_from=value)
+    _warn_of_classes(SimpleNamespace(facts=facts, detector=detector, folder="runs/gan"))  # type: ignore[arg-type]
+    assert ("nothing fair of an outcome that is kind" in caplog.text) is warned
+    caplog.clear()
+    _warn_of_classes(SimpleNamespace(facts={}, detector=tiny("stylegan"), folder="runs/gan"))  # type: ignore[arg-type]
+    assert not caplog.text
 
 
 def test_images_without_a_class_are_left_out_and_counted(

@@ -397,6 +397,8 @@ def test_looking_is_cheap(monkeypatch):
         ("dropout", 1.1, "dropout must be 1 or less"),
         ("clamp", 2, "clamp must be 1 or less"),
         ("ema", 1, "ema must be below 1"),
+        ("dropout", 0.0, "dropout must lie between 0 and 1"),
+        ("dropout", 1.0, "dropout must lie between 0 and 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_told(setting, value, message):

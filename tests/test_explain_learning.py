@@ -76,13 +76,16 @@ def test_kinds_of_runs_are_told_apart(run: LearnedRun, classifier: LearnedRun, c
         LearnedRun.open(detector.folder)
     with pytest.raises(RunError, match="a target is a detector or a classifier"):
         open_target(run.folder)
-    assert open_target(classifier.folder).threshold == 0
+    assert (open_target(classifier.folder).threshold, open_target(classifier.folder).scale) == (0, 1)
     assert open_target(detector.folder).kind == "detector"
 
 
 def test_a_threshold_of_a_detector_leaves_one_normal_in_twenty(cohort: Path, tmp_path: Path) -> None:
     detector = trained(cohort.parent / "controls", tmp_path / "detector", calibrate=0.5)
     bound, values = open_target(detector.folder).threshold, detector.calibration.values
+    opened, weights = open_target(detector.folder), detector.calibration.weights
+    spread = np.sqrt(np.cov(values, aweights=weights, ddof=0))
+    assert opened.scale == pytest.approx(spread * np.sqrt(3) / np.pi)
     assert bound == values.max()  # too few for one of them to be flagged
     assert detector.calibration.bound(0.5) < bound
 

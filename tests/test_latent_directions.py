@@ -132,6 +132,24 @@ def test_what_the_codes_do_not_tell_is_told_at_chance():
     assert told(w, random.integers(0, 2, 1000)).value == pytest.approx(0.5, abs=0.06)
 
 
+def test_images_of_one_person_stand_together():
+    random = np.random.default_rng(4)
+    people = np.repeat(np.arange(40), 5)
+    w = np.repeat(random.normal(size=(40, 30)), 5, axis=0) + 0.01 * random.normal(size=(200, 30))
+    age = np.repeat(random.normal(size=40), 5)  # nothing of it is in the codes
+    assert told(w, age).value > 0.3, "a person's other images give the age away"
+    found = told(w, age, people)
+    assert found.value < 0.1 and found.people == 40
+    means = w.reshape(40, 5, 30).mean(1)
+    assert coefficients(w, age, people) == pytest.approx(coefficients(means, age[::5]))
+    side = np.tile(["l", "r", "l", "r", "l"], 40)
+    assert told(w, side, people).people == 40 and coefficients(w, side, people).shape == (1, 30)
+    names = np.array([f"person {k:02}" for k in people])
+    assert coefficients(w, age, names) == pytest.approx(coefficients(w, age, people))
+    with pytest.raises(AnomalyError, match=r"people of shape \(3,\) for 200 codes"):
+        coefficients(w, age, people[:3])
+
+
 def test_unknown_values_and_rare_levels_are_left_out():
     w = codes(200)
     age = (60 + w @ TRUTH).astype(object)
@@ -146,7 +164,7 @@ def test_unknown_values_and_rare_levels_are_left_out():
     ("attribute", "message"),
     [
         (np.ones(50), "has 1 values"),
-        (np.arange(49), r"shape \(49,\) for 50 codes"),
+        (np.arange(49), r"shape \(49,\) and people of shape \(50,\) for 50 codes"),
         (np.array([np.nan] * 45 + [1.0, 2, 3, 4, 5]), "known of 5 people"),
         (np.array([f"{k}" for k in range(25)] * 20), "give numbers as numbers"),
     ],

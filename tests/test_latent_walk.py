@@ -1,9 +1,12 @@
 """Walks through codes of linear generators, where direction, length and map are known in closed form."""
 
+import dataclasses
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from latents import Linear
@@ -12,11 +15,13 @@ from tiny import SHAPES as TINY_SHAPES
 from torch import Tensor
 
 from anomaly.errors import AnomalyError, RunError
+from explain.given import GeneratorRun
 from explain.latent.base import spearman
 from explain.latent.generator import in_layers, new_codes
 from explain.latent.projection import projected
 from explain.latent.search import first_stop
 from explain.latent.walk import DIRECTIONS, LatentWalk
+from explain.learning import _warn_of_known
 
 SHAPES = {"2D": (1, 9, 8), "two channels": (2, 7, 6), "3D": (1, 5, 6, 4)}
 ALONG = torch.tensor([1.0, 0.5, -0.5, 0.0])
@@ -369,14 +374,13 @@ def test_codes_that_are_no_whole_number_of_layers_are_told():
 # Targets that are no logit
 
 
-def test_a_detectors_value_is_brought_to_the_scale_of_controls():
-    """Half the controls lie below the wanted value, where the threshold is one that 5 % of them lie above."""
+def test_a_detectors_value_is_walked_on_the_scale_of_normals():
+    """Half of them lie below the wanted value, where the threshold is one that 5 % of them lie above."""
     generator = Linear(SHAPES["2D"])
     value = reading(generator, 1e-3 * ALONG, 0.02)
-    sd = float(value(generator.decode(faint(generator, 40)[:20])).std(correction=0))
-    mean = float(value(generator.decode(faint(generator, 40)[:20])).mean())
-    explainer = walking(generator, value, threshold=mean + 1.645 * sd, scale=None)
-    assert explainer.net_.scale.item() == pytest.approx(sd * np.sqrt(3) / np.pi, rel=0.01)
+    normal = value(generator.decode(faint(generator, 40)[:20])).double()
+    sd, mean = float(normal.std(correction=0)), float(normal.mean())
+    explainer = walking(generator, value, threshold=mean + 1.645 * sd, scale=sd * math.sqrt(3) / math.pi)
     told = explainer.explain(generator.decode(faint(generator) + 3 * ALONG)).diagnostics
     assert ((told["after"] - mean).abs() < 0.05 * sd).all()
 
@@ -496,3 +500,13 @@ def test_a_detector_is_a_generator(shape):
     moved, values = explanation.diagnostics["steps"] < 0, explanation.walk.values
     assert explanation.map.isfinite().all() and explanation.walk.frames.shape == (6, 3, *x.shape[1:])
     assert moved.any() and (values[moved, 0] < values[moved, 1]).all()
+
+
+def test_people_held_out_whom_the_generator_was_trained_on_are_told(caplog):
+    table = pd.DataFrame({"subject": ["a", "a", "b", "c"], "part": ["choose", "choose", "choose", "train"]})
+    generator = GeneratorRun(Path("runs/gan"), None, "", frozenset({"a", "c"}), None)  # type: ignore[arg-type]
+    _warn_of_known(table, generator)
+    assert "1 of the 2 subjects held out here (a) are among those that runs/gan was trained on" in caplog.text
+    caplog.clear()
+    _warn_of_known(table, dataclasses.replace(generator, trained=frozenset({"c"})))
+    assert not caplog.text

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomaly.diffusion import SCHEDULES, UNTOLD, Denoiser, Guide, Noising, TimedTrunk, without_classifier
+from anomaly.errors import AnomalyError
 from anomaly.games import Glance, Player, Stage
 from anomaly.learned import Images
 from explain.base import Explanation
@@ -18,6 +19,9 @@ from explain.counterfactuals.trained import TrainedExplainer, drawn, some
 
 PUBLISHED = {"free": (3.0, 0.75), "classifier": (100.0, 0.5)}
 """Scale and ratio of Sanchez et al. 2022 and of Wolleb et al. 2022."""
+RECENT = 0.05
+"""Half of a running average is of so large a share of the steps at most: in a short training it would else be of its
+beginning."""
 GLIMPSE = 10
 """Steps each way while it trains, where a person looks often; of every second of the images shown otherwise."""
 
@@ -56,7 +60,8 @@ class DiffusionCounterfactual(TrainedExplainer):
         clamp: quantile to which the image predicted in each step on the way back is clamped; 0 for none.
         against: what the map holds the guided image against: the "image", as published, or its "reconstruction", led
             back without guidance. Then only what guidance changes is evidence, and taken from the image itself.
-        ema: the network at the end is a running average of its weights: w <- ema w + (1 - ema) new.
+        ema: the network at the end is a running average of its weights: w <- ema w + (1 - ema) new; less in a training
+            so short that half of it would reach back more than a twentieth of the steps.
         classifier_steps: of the classifier, if there is one.
     """
 
@@ -92,6 +97,14 @@ class DiffusionCounterfactual(TrainedExplainer):
     ema: float = 0.999
     classifier_steps: int = 2000
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.guidance == "free" and self.dropout in (0, 1):
+            raise AnomalyError(
+                f"dropout must lie between 0 and 1, for without a classifier the network has to be told some sides and "
+                f"not others; got {self.dropout:g}"
+            )
+
     @cached_property
     def noising(self) -> Noising:
         """How noise is added and taken away."""
@@ -108,7 +121,7 @@ class DiffusionCounterfactual(TrainedExplainer):
         """The network that finds the noise; then the classifier, if any."""
         denoiser = Player(
             name="denoiser", owns=[self.net_["denoiser"]], loss=self.denoiser_loss, optimiser=self.optimiser,
-            schedule=self.falling, ema=self.ema,
+            schedule=self.falling, ema=min(self.ema, 0.5 ** (1 / (RECENT * self.steps))),
         )  # fmt: skip
         stages = [Stage(name="diffusion", players=[denoiser], steps=self.steps)]
         if self.guidance == "classifier":

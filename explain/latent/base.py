@@ -29,7 +29,7 @@ class Latent(Explainer):
         generator: draws images from codes and knows the code of an image; see `Generator`. It is no setting.
         frames: of a walk, an odd number: as many towards health as beyond the image.
         keep: whether the counterfactual is the image less what changes, x - (G(E(x)) - end), so that it keeps what
-            the generator cannot draw; else the end of the walk as it is drawn.
+            the generator cannot draw, and with that perhaps some of the disease; else the end as it is drawn.
     """
 
     takes_target: ClassVar[bool] = True

@@ -39,16 +39,17 @@ class Told:
     people: int
 
 
-def coefficients(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+def coefficients(codes: np.ndarray, attribute: np.ndarray, people: np.ndarray | None = None) -> np.ndarray:
     """How a linear prediction of an attribute changes with the codes, in units of the codes.
 
-    Ridge regression on standardised codes, its penalty chosen by leaving one out; of categories that of 1 against -1,
-    for each level, or one alone for two.
+    Ridge regression on standardised codes, the means of each person's, its penalty chosen by leaving one out; of
+    categories that of 1 against -1, for each level, or one alone for two.
 
     Args:
-        codes: (n, K) of real people, one image each.
+        codes: (n, K) of real images.
         attribute: (n,); numbers of more than two values are a quantity, all else categories. None, NaN and empty
             texts are unknown, and left out. Levels of fewer than five people are left out as well.
+        people: whose images they are, (n,); None where each is another's.
 
     Returns:
         (1, K), or (levels, K) where there are more than two.
@@ -57,31 +58,33 @@ def coefficients(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
         AnomalyError: not one value for each code; known of fewer than ten people; all the same; or more than twenty
             levels, which are numbers given as texts.
     """
-    codes, values, quantity = _known(codes, attribute)
+    codes, values, _, quantity = _known(codes, attribute, people)
     model = _model(quantity).fit(codes, values)
     return np.atleast_2d(model[-1].coef_) / model[0].scale_
 
 
-def told(codes: np.ndarray, attribute: np.ndarray) -> Told:
+def told(codes: np.ndarray, attribute: np.ndarray, people: np.ndarray | None = None) -> Told:
     """How well an attribute is told from codes; arguments and errors as of `coefficients`."""
-    from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import KFold, StratifiedGroupKFold, cross_val_predict
 
-    codes, values, quantity = _known(codes, attribute)
-    model = _model(quantity)
+    codes, values, people, quantity = _known(codes, attribute, people)
+    model, count = _model(quantity), len(np.unique(people))
     if quantity:
         folds = KFold(FOLDS, shuffle=True, random_state=0)
         predicted = cross_val_predict(model, codes, values, cv=folds)
         left = np.square(values - predicted).sum() / np.square(values - values.mean()).sum()
-        return Told("R2", float(1 - left), len(values))
-    stratified = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    scores = cross_val_predict(model, codes, values, cv=stratified, method="decision_function")
+        return Told("R2", float(1 - left), count)
+    apart = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    scores = cross_val_predict(model, codes, values, groups=people, cv=apart, method="decision_function")
     levels = np.unique(values)
     by_level = scores.T if scores.ndim == 2 else [-scores, scores]
     areas = [auroc(values == level, score) for level, score in zip(levels, by_level, strict=True)]
-    return Told("AUROC", float(np.mean(areas)), len(values))
+    return Told("AUROC", float(np.mean(areas)), count)
 
 
-def all_coefficients(codes: np.ndarray, nuisances: Nuisances, controls: int) -> tuple[np.ndarray, dict[str, Told]]:
+def all_coefficients(
+    codes: np.ndarray, nuisances: Nuisances, controls: int, people: np.ndarray | None = None
+) -> tuple[np.ndarray, dict[str, Told]]:
     """The coefficients (r, K) of all nuisances, and how well each is told, from codes of controls and then cases.
 
     Raises:
@@ -97,8 +100,8 @@ def all_coefficients(codes: np.ndarray, nuisances: Nuisances, controls: int) -> 
             )
         values = np.array([each for side in sides for each in np.asarray(side).tolist()], dtype=object)
         try:
-            vectors.append(coefficients(codes, values))
-            how_well[name] = told(codes, values)
+            vectors.append(coefficients(codes, values, people))
+            how_well[name] = told(codes, values, people)
         except AnomalyError as error:
             raise AnomalyError(f"{name} cannot be kept as it is: {error}") from error
     return np.concatenate([np.zeros((0, codes.shape[1])), *vectors]), how_well
@@ -112,26 +115,49 @@ def _model(quantity: bool) -> Any:
     return make_pipeline(StandardScaler(), RidgeCV(PENALTIES) if quantity else RidgeClassifierCV(PENALTIES))
 
 
-def _known(codes: np.ndarray, attribute: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Codes and values of those of whom it is known, and whether it is a quantity."""
-    attribute = np.asarray(attribute)
-    if attribute.shape != (len(codes),):
-        raise AnomalyError(f"got an attribute of shape {attribute.shape} for {len(codes)} codes; expected one each")
+def _known(
+    codes: np.ndarray, attribute: np.ndarray, people: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """Codes, values and names of those of whom it is known, and whether it is a quantity; a row a person.
+
+    Of a category a person has a row for each level seen of them (the side of a knee, say).
+    """
+    attribute, people = np.asarray(attribute), np.arange(len(codes)) if people is None else np.asarray(people)
+    if attribute.shape != (len(codes),) or people.shape != (len(codes),):
+        raise AnomalyError(
+            f"got an attribute of shape {attribute.shape} and people of shape {people.shape} for {len(codes)} codes; "
+            "expected one each"
+        )
     there = np.array([each is not None and each == each and each != "" for each in attribute.tolist()], dtype=bool)
     values = np.array(attribute[there].tolist())  # numbers in a column of objects are numbers
+    codes, people = codes[there].astype(np.float64), people[there]
     numbers = values.dtype.kind in "iuf"
+    quantity = numbers and len(np.unique(values)) > 2
+    codes, values, people = _a_row_each(codes, values, people, quantity)
     levels, counts = np.unique(values, return_counts=True)
-    quantity = numbers and len(levels) > 2
     if not quantity:
         common = np.isin(values, levels[counts >= FOLDS])
-        there[there] = common
-        values = values[common]
+        codes, values, people = codes[common], values[common], people[common]
         levels = np.unique(values)
-    if len(values) < FEWEST or len(levels) < 2:
+    if (count := len(np.unique(people))) < FEWEST or len(levels) < 2:
         raise AnomalyError(
-            f"the attribute is known of {len(values)} people and has {len(levels)} values or levels that are common "
+            f"the attribute is known of {count} people and has {len(levels)} values or levels that are common "
             f"enough; expected {FEWEST} people and 2, else leave it out"
         )
     if not quantity and len(levels) > MOST_LEVELS:
         raise AnomalyError(f"the attribute has {len(levels)} levels, such as {levels[0]!r}; give numbers as numbers")
-    return codes[there].astype(np.float64), values, quantity
+    return codes, values, people, quantity
+
+
+def _a_row_each(
+    codes: np.ndarray, values: np.ndarray, people: np.ndarray, quantity: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means over the images of a person, of a category over those of one level."""
+    who, person = np.unique(people, return_inverse=True)
+    levels, level = (np.zeros(1), np.zeros_like(person)) if quantity else np.unique(values, return_inverse=True)
+    rows, row, images = np.unique(person * len(levels) + level, return_inverse=True, return_counts=True)
+    means = np.zeros((len(rows), codes.shape[1]))
+    np.add.at(means, row, codes)
+    means /= images[:, None]
+    of_rows = np.bincount(row, values) / images if quantity else levels[rows % len(levels)]
+    return means, of_rows, who[rows // len(levels)]

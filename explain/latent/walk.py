@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log, pi, sqrt
+from math import log, sqrt
 from typing import ClassVar, Self
 
 import numpy as np
@@ -58,7 +58,7 @@ class LatentWalk(Latent, TrainedExplainer):
     reached the wanted probability or the image had it, 0 where not, or where the image as drawn again is there already
     though the image is not; "unlike", 1 where reconstruction or gap lies above the 95 % quantile of those of held-out
     images: the generator cannot draw this patient, and the walk is another's. What is wanted is said of the end of the
-    walk as drawn; a counterfactual that keeps what was not drawn (`keep`) may keep some of the disease: see "after".
+    walk as drawn, not of a counterfactual that keeps what was not drawn (`keep`): see "after".
 
     Args:
         direction: "logistic" (regression of whether the target is above its threshold), "ridge" (of the target),
@@ -68,8 +68,7 @@ class LatentWalk(Latent, TrainedExplainer):
         refine: steps of bringing the code of an image closer to it first; 0 takes the encoder's.
         furthest: the most to walk, in standard deviations of the codes along u.
         threshold: above it an image counts as a case; to be set before `fit` for a target that is no logit.
-        scale: of the target, 1 for a logit; None makes a control's typical standard deviation that of the logistic
-            distribution.
+        scale: of the target, 1 for a logit; to be set before `fit` for one that is none.
     """
 
     name: ClassVar[str] = "latent-walk"
@@ -90,7 +89,7 @@ class LatentWalk(Latent, TrainedExplainer):
     refine: int = 0
     furthest: float = 10.0
     threshold: float = field(default=0.0, repr=False, compare=False)
-    scale: float | None = field(default=1.0, repr=False, compare=False)
+    scale: float = field(default=1.0, repr=False, compare=False)
     told_: dict[str, Told] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +110,7 @@ class LatentWalk(Latent, TrainedExplainer):
         seed: int = 0,
         journal: Journal | None = None,
         nuisance: Nuisances | None = None,
+        people: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> Self:
         """Find the direction, and how well the generator draws people it was not trained on.
 
@@ -124,6 +124,7 @@ class LatentWalk(Latent, TrainedExplainer):
             journal: has nothing to keep: there is no game.
             nuisance: what must not change, by name: values of the controls (n,) and of the cases (m,), see
                 `explain.latent.nuisances`. How well each is told from the codes is then in `told_`, which is not saved.
+            people: whose images the controls (n,) and the cases (m,) are, where some have several.
 
         Raises:
             AnomalyError: no generator or target, images that do not fit, no cases, or no direction to be found.
@@ -131,18 +132,17 @@ class LatentWalk(Latent, TrainedExplainer):
         self.admit(controls, cases)
         if cases is None:
             raise AnomalyError(f"{self.name} learns from controls and cases; give fit(controls, cases)")
+        if not self.scale > 0:
+            raise AnomalyError(f"the scale of the target must be positive, got {self.scale}")
         generator = self.given(self.shape_)
         with apart(seed, torch.device("cpu")), torch.no_grad():
             self.make(self.shape_, machine or Machine(), seed)
-            scale = self._typical(generator, controls) if self.scale is None else self.scale
-            if not scale > 0:
-                raise AnomalyError(f"the scale of the target must be positive, got {scale}")
-            nuisances = self._coefficients(generator, (controls, cases), nuisance or {})
+            nuisances = self._coefficients(generator, (controls, cases), nuisance or {}, people)
             direction, spread = self._found(generator, nuisances)
             error, gap = self._usual(generator, held_out or (controls, cases))
             self.net_.hold(
                 direction=direction, spread=spread, nuisance=nuisances, threshold=torch.tensor(self.threshold),
-                scale=torch.tensor(scale), error=error, gap=gap,
+                scale=torch.tensor(self.scale), error=error, gap=gap,
             )  # fmt: skip
         self.net_.eval().to(generator.device)
         return self
@@ -169,17 +169,20 @@ class LatentWalk(Latent, TrainedExplainer):
         found = torch.from_numpy(rest).to(codes)
         return found, (codes @ found).std()[None]
 
-    def _coefficients(self, generator: Generator, sides: Sequence[Images], nuisances: Nuisances) -> Tensor:
+    def _coefficients(
+        self,
+        generator: Generator,
+        sides: Sequence[Images],
+        nuisances: Nuisances,
+        people: tuple[np.ndarray, np.ndarray] | None,
+    ) -> Tensor:
         """Coefficients (r, K) in the codes of images; notes how well each nuisance is told."""
         coded = sides if nuisances else [sides[0][:1]]
         codes = _numpy(torch.cat([generator.encode(x) for side in coded for x in chunks(side, generator.device)]))
-        vectors, self.told_ = all_coefficients(codes, nuisances, len(sides[0]))
+        vectors, self.told_ = all_coefficients(
+            codes, nuisances, len(sides[0]), None if people is None else np.concatenate(people)
+        )
         return torch.from_numpy(vectors).float().to(generator.device)
-
-    def _typical(self, generator: Generator, controls: Images) -> float:
-        """The scale of a logistic distribution that is spread as the target of controls is."""
-        values = torch.cat([self.ask(x) for x in chunks(controls[evenly(len(controls), ASKED)], generator.device)])
-        return float(values.cpu().double().std(correction=0)) * sqrt(3) / pi
 
     def _usual(self, generator: Generator, sides: Sequence[Images]) -> tuple[Tensor, Tensor]:
         """Error and gap that one in twenty images lies above."""
