@@ -16,6 +16,7 @@ class Source(Protocol):
     def __getitem__(self, k: int) -> Any: ...
 
 
+RECENT = 0.05
 Loss = Tensor | tuple[Tensor, Mapping[str, Tensor]]
 """A scalar, or with it further scalars by name, which go to the curves."""
 
@@ -51,6 +52,12 @@ class Player:
     def parameters(self) -> list[nn.Parameter]:
         """The parameters it moves, each once, in a fixed order."""
         return list(nn.ModuleList(self.owns).parameters())
+
+
+def lately(ema: float, steps: int) -> float:
+    """A running average's share of what was before, `ema`, or less in a training of so few steps that half of the
+    average would reach back more than a twentieth of them: it would remember how they began."""
+    return min(ema, 0.5 ** (1 / (RECENT * steps)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ import pandas as pd
 
 from anomaly.classes import Classes
 from anomaly.cohort import TELL_APART, check_disjoint, read_cohort
-from anomaly.detectors.adversarial import BOTH, FEATURES
 from anomaly.ensemble import Ensemble, Verdict
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.intake import AHEAD, Ready, intake
@@ -160,7 +159,7 @@ def _refuse_overlap(run: Run, cohort: pd.DataFrame) -> None:
 def _warn_of_classes(run: Run) -> None:
     """Say so where a value rests on features of a critic that was told classes: it may tell these for that alone."""
     told = Classes.of(run.facts)
-    if told is not None and getattr(run.detector, "value_from", None) in (BOTH, FEATURES):
+    if told is not None and run.detector.values_know_classes:
         logger.warning(
             "%s learned the classes of %s apart, and its values rest on features of the critic that was told them; "
             "they say nothing fair of an outcome that is %s or goes with it. Train without --classes, or with --set "

@@ -18,10 +18,9 @@ import torch
 
 from anomaly.images import read
 from anomaly.machine import Machine
-from anomaly.preprocessing import Preprocessing
-from anomaly.simulation import simulate
 from anomaly.simulation.knee_files import FLAGS
 from benchmarks.coverage import heading, line
+from benchmarks.knees import halves, pixels, prepared, twins
 from explain import EXPLAINERS, metrics
 from explain.area import pain_area
 from explain.base import Explanation
@@ -56,7 +55,7 @@ def main() -> None:
             arguments, "classifier", Sides(cohort=learning, outcome="hurts"), {"architecture": "plain"}, seed=1
         ),
     }
-    images = {kind: pixels(others[kind], arguments.size) for kind in ("path", "twin")}
+    images = {kind: pixels(others[kind], prepared(arguments.size)) for kind in ("path", "twin")}
     masks = np.stack([read(Path(path)).pixels[0].astype(np.uint8) for path in others["masks"]])
     hurts = others["hurts"].to_numpy() == 1
     maps, drawn = explained(runs, images, hurts)
@@ -66,17 +65,10 @@ def main() -> None:
 
 def cohorts(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The images to learn from and those to report on, with whole paths and the column `hurts`."""
-    folder = arguments.out / "knees"
-    table = pd.read_csv(
-        simulate("knees", folder, persons=arguments.persons, size=arguments.size, image_months=(0,), twins=True),
-        dtype={"subject": str},
-    )
-    for column in ("path", "twin", "masks"):
-        table[column] = [str((folder / name).resolve()) for name in table[column]]
+    table = twins(arguments.out / "knees", persons=arguments.persons, size=arguments.size)
     table["hurts"] = (table[["true_effusion", "true_marrow"]].max(axis=1) >= SEVERE).astype(int)
     people = np.random.default_rng(0).permutation(np.array(sorted(table["subject"].unique())))
-    to_learn = table["subject"].isin(people[: round(LEARN * len(people))])
-    return table[to_learn].reset_index(drop=True), table[~to_learn].reset_index(drop=True)
+    return halves(table, people, LEARN)
 
 
 def trained(
@@ -86,15 +78,9 @@ def trained(
     seed = arguments.seed if seed is None else seed
     return learn(
         sides, arguments.out / f"{method}-seed{seed}", method=method, settings=settings, seed=seed, resume=True,
-        preprocessing=Preprocessing(size=arguments.size, intensity="range"),
+        preprocessing=prepared(arguments.size),
         machine=Machine(device=arguments.device, precision=arguments.precision),
     )  # fmt: skip
-
-
-def pixels(paths: pd.Series, size: int) -> torch.Tensor:
-    """Prepared images (n, 1, size, size)."""
-    preprocessing = Preprocessing(size=size, intensity="range")
-    return torch.from_numpy(np.concatenate([preprocessing.apply(read(Path(path))).pixels for path in paths]))
 
 
 def explained(

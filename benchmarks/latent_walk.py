@@ -25,10 +25,10 @@ from anomaly.images import read
 from anomaly.machine import Machine
 from anomaly.nets.classifiers import Residual
 from anomaly.preprocessing import Preprocessing
-from anomaly.simulation import simulate
 from anomaly.simulation.knee_files import FLAGS
 from anomaly.training import Player, cosine, train
 from benchmarks.coverage import heading, line
+from benchmarks.knees import halves, pixels, prepared, twins
 from explain import EXPLAINERS, metrics
 from explain.base import Explanation
 from explain.classifier import varied
@@ -65,10 +65,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(WALKS), choices=list(WALKS))
     arguments = parser.parse_args()
     learning, others = cohorts(arguments)
-    preprocessing, machine = (
-        Preprocessing(size=arguments.size, intensity="range"),
-        Machine(device=arguments.device, precision=arguments.precision),
-    )
+    preprocessing = prepared(arguments.size)
+    machine = Machine(device=arguments.device, precision=arguments.precision)
     given: dict[str, Any] = {"preprocessing": preprocessing, "machine": machine, "resume": True}
     out, seed = arguments.out, arguments.seed
     gan = anomaly.learn(
@@ -101,23 +99,10 @@ def main() -> None:
 
 def cohorts(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The knees to learn from and those to report on, with whole paths, `effusive` (0 or 1) and `effusion` in words."""
-    folder = arguments.out / "knees"
-    table = pd.read_csv(
-        simulate("knees", folder, persons=arguments.persons, size=arguments.size, image_months=(0,), twins=True),
-        dtype={"subject": str},
-    )
-    for column in ("path", "twin", "masks"):
-        table[column] = [str((folder / name).resolve()) for name in table[column]]
+    table = twins(arguments.out / "knees", persons=arguments.persons, size=arguments.size)
     table["effusive"] = (table["true_effusion"] >= SEVERE).astype(int)
     table["effusion"] = table["effusive"].map({0: "none", 1: "effusion"})
-    people = np.array(sorted(table["subject"].unique()))
-    to_learn = table["subject"].isin(people[: round(LEARN * len(people))])
-    return table[to_learn].reset_index(drop=True), table[~to_learn].reset_index(drop=True)
-
-
-def pixels(paths: pd.Series, preprocessing: Preprocessing) -> Tensor:
-    """Prepared images (n, 1, size, size)."""
-    return torch.from_numpy(np.concatenate([preprocessing.apply(read(Path(path))).pixels for path in paths]))
+    return halves(table, np.array(sorted(table["subject"].unique())), LEARN)
 
 
 def teller(

@@ -66,6 +66,11 @@ class Detector(Learned):
         """Whether it finds the code of an image, and draws images from codes."""
         return type(self).encode is not Detector.encode and type(self).decode is not Detector.decode
 
+    @property
+    def values_know_classes(self) -> bool:
+        """Whether values rest on what was told the classes, so that they may tell these for that reason alone."""
+        return False
+
     def value(self, x: Tensor) -> Tensor:
         """The anomaly value (N,) of images, differentiable in them: what an explainer explains."""
         self.check(x)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomaly.augmentation import Augmentation
-from anomaly.detectors.adversarial import AdversarialDetector
+from anomaly.detectors.adversarial import BOTH, FEATURES, AdversarialDetector
 from anomaly.errors import AnomalyError
-from anomaly.games import Player, Stage
+from anomaly.games import Player, Stage, lately
 from anomaly.nets.layers import crop
 from anomaly.nets.pyramid import MEAN_POOL
 from anomaly.nets.stylegan import group_of, sizes
@@ -115,6 +115,11 @@ class StyleContest(AdversarialDetector):
                 f"batch must be a multiple of 2 or 3, for the critic sees how groups of images differ; got {self.batch}"
             )
 
+    @property
+    def values_know_classes(self) -> bool:
+        """The critic was told them, and some values are made of its features."""
+        return self.classes > 0 and self.value_from in (BOTH, FEATURES)
+
     def stages(self) -> Sequence[Stage]:
         """Growth where asked for, then the contest at full size."""
         grown = sizes(self.net_["generator"].synthesis.pyramid)
@@ -141,12 +146,11 @@ class StyleContest(AdversarialDetector):
     def _players(self, level: int, *, before: int, steps: int) -> list[Player]:
         """Generator and critic, and their penalties, on images of one size, which fades in after `before` steps."""
         net, at = self.net_, View(level, self.batch * before, 0.0 if not before else self.batch * steps / 2)
-        # Of short trainings the average may hold the last twentieth, or it would remember how they began.
-        half = min(self.half_life, 0.05 * steps * self.batch)
+        average = lately(0.5 ** (self.batch / self.half_life), steps)
         players = [
             Player(
                 name="generator", owns=[net["generator"]], loss=partial(self.generator_loss, at=at),
-                optimiser=self._adam(PATH_EVERY if self.path else 0), ema=0.5 ** (self.batch / half),
+                optimiser=self._adam(PATH_EVERY if self.path else 0), ema=average,
             ),
             Player(
                 name="path", owns=[net["generator"]], loss=partial(self.path_loss, at=at), every=PATH_EVERY,

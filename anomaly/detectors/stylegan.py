@@ -85,7 +85,7 @@ class StyleGAN(StyleContest):
 
     def onlooker(self, held_out: Images) -> StyleReferee:
         """Watches samples, their likeness to real images, augmentation, and reconstructions."""
-        return StyleReferee(self, held_out, self.__dict__.pop("_likeness"))  # not to be kept once it is trained
+        return StyleReferee(self, held_out, self._likeness)
 
     def stages(self) -> Sequence[Stage]:
         """The contest, then the encoder."""

@@ -196,6 +196,7 @@ class StyleCritic(LaidOut):
             return told.squeeze(1)
         count = self.embedding.weight.shape[1]
         every = torch.eye(count, device=x.device)
+        # No matrix product, which would be in half precision under autocast.
         logits = (told[:, None] * normalised(self.embedding(every))).sum(2) / math.sqrt(self.latent)
         return logits.mean(1) if classes is None else (logits * classes).sum(1)
 

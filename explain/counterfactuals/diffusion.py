@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from anomaly.diffusion import SCHEDULES, UNTOLD, Denoiser, Guide, Noising, TimedTrunk, without_classifier
 from anomaly.errors import AnomalyError
-from anomaly.games import Glance, Player, Stage
+from anomaly.games import Glance, Player, Stage, lately
 from anomaly.learned import Images
 from explain.base import Explanation
 from explain.counterfactuals.conditional import CONTROL, beside
@@ -19,9 +19,6 @@ from explain.counterfactuals.trained import TrainedExplainer, drawn, some
 
 PUBLISHED = {"free": (3.0, 0.75), "classifier": (100.0, 0.5)}
 """Scale and ratio of Sanchez et al. 2022 and of Wolleb et al. 2022."""
-RECENT = 0.05
-"""Half of a running average is of so large a share of the steps at most: in a short training it would else be of its
-beginning."""
 GLIMPSE = 10
 """Steps each way while it trains, where a person looks often; of every second of the images shown otherwise."""
 
@@ -60,8 +57,8 @@ class DiffusionCounterfactual(TrainedExplainer):
         clamp: quantile to which the image predicted in each step on the way back is clamped; 0 for none.
         against: what the map holds the guided image against: the "image", as published, or its "reconstruction", led
             back without guidance. Then only what guidance changes is evidence, and taken from the image itself.
-        ema: the network at the end is a running average of its weights: w <- ema w + (1 - ema) new; less in a training
-            so short that half of it would reach back more than a twentieth of the steps.
+        ema: the network at the end is a running average of its weights: w <- ema w + (1 - ema) new; of a short training
+            less, see `lately`.
         classifier_steps: of the classifier, if there is one.
     """
 
@@ -121,7 +118,7 @@ class DiffusionCounterfactual(TrainedExplainer):
         """The network that finds the noise; then the classifier, if any."""
         denoiser = Player(
             name="denoiser", owns=[self.net_["denoiser"]], loss=self.denoiser_loss, optimiser=self.optimiser,
-            schedule=self.falling, ema=min(self.ema, 0.5 ** (1 / (RECENT * self.steps))),
+            schedule=self.falling, ema=lately(self.ema, self.steps),
         )  # fmt: skip
         stages = [Stage(name="diffusion", players=[denoiser], steps=self.steps)]
         if self.guidance == "classifier":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from anomaly.errors import AnomalyError
 from anomaly.metrics import auroc
@@ -153,11 +154,6 @@ def _a_row_each(
     codes: np.ndarray, values: np.ndarray, people: np.ndarray, quantity: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means over the images of a person, of a category over those of one level."""
-    who, person = np.unique(people, return_inverse=True)
-    levels, level = (np.zeros(1), np.zeros_like(person)) if quantity else np.unique(values, return_inverse=True)
-    rows, row, images = np.unique(person * len(levels) + level, return_inverse=True, return_counts=True)
-    means = np.zeros((len(rows), codes.shape[1]))
-    np.add.at(means, row, codes)
-    means /= images[:, None]
-    of_rows = np.bincount(row, values) / images if quantity else levels[rows % len(levels)]
-    return means, of_rows, who[rows // len(levels)]
+    table = pd.DataFrame(codes).assign(person=people, value=values)
+    rows = table.groupby(["person"] if quantity else ["person", "value"]).mean().reset_index()
+    return rows[[*range(codes.shape[1])]].to_numpy(), rows["value"].to_numpy(), rows["person"].to_numpy()
