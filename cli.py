@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from anomaly import exits, options
+from anomaly.commandline import asking, exits, options
+from anomaly.runs.facts import DETECTOR
 from explain.commands import commands as explain
 
 commands = typer.Typer(
@@ -20,12 +21,28 @@ commands = typer.Typer(
     name="anomaly",
     help="Learn what normal images look like; then say of any image how far it departs, where, and what that predicts.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from anomaly import __version__
+
+        typer.echo(f"anomaly {__version__}")
+        raise typer.Exit
+
+
+@commands.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Learn what normal images look like; then say of any image how far it departs, where, and what that predicts."""
 
 
 def app() -> None:
@@ -50,65 +67,57 @@ def app() -> None:
 @commands.command()
 def demo(out: options.Out = Path("anomaly-demo")) -> None:
     """Train, score, evaluate and report on real chest X-rays that come with the program; a few minutes."""
-    from anomaly.demonstration import demo as run
+    from anomaly.demonstration.demonstrate import demo as run
 
     page = run(out)
     typer.echo(f"report: {page}")
 
 
 @commands.command()
-def methods() -> None:
-    """List every detector, explainer, analysis and simulated cohort: what it is for, its settings, how to cite it."""
-    from anomaly.analyses import listing
-    from anomaly.detectors import DETECTORS
-    from explain import EXPLAINERS
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Say all of this one: every setting and what it means.")] = None,
+) -> None:
+    """List every detector, explainer, analysis and simulated cohort; with a NAME, its settings and their meaning."""
+    from anomaly.commandline.listing import about, listing
 
-    typer.echo(listing({"detectors": DETECTORS, "explainers": EXPLAINERS}))
+    tables = {"detectors": asking.detectors(), "explainers": asking.explainers()}
+    typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
 
 @commands.command()
+@options.shared(options.preparation, options.persons, options.training)
 def train(
-    normals: Annotated[Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV")],
+    normals: Annotated[
+        Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV", callback=options.there)
+    ],
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
-    method: Annotated[str, typer.Option(help="See `anomaly methods`; or FILE.py:CLASS.")] = "autoencoder",
+    method: options.Method = "autoencoder",
     set_: options.Settings = None,
-    steps: Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)] = None,
-    dims: options.Dims = 2,
-    size: options.Size = "64",
-    fit: options.Fit = "pad",
-    spacing: options.Spacing = None,
-    orientation: options.Orientation = "RAS",
-    slices: options.Slices = "axial",
-    intensity: options.Intensity = "percentile",
-    window: options.Window = None,
-    foreground: options.Foreground = "none",
-    channels: options.Channels = 1,
-    subject: options.Subject = None,
-    subject_pattern: options.Pattern = None,
-    where: options.Where = None,
-    classes: options.Classes = None,
-    choose: Annotated[float, typer.Option(help="Share of subjects held out to stop and scale by.")] = 0.1,
-    calibrate: Annotated[float, typer.Option(help="Share of subjects held out to calibrate by.")] = 0.2,
-    seed: options.Seed = 0,
-    resume: options.Resume = False,
-    save_every: options.SaveEvery = 500,
-    device: options.Device = "auto",
-    precision: options.Precision = "32",
-    processes: options.Processes = 1,
-    nodes: options.Nodes = 1,
-    workers: options.Workers = None,
+    steps: options.Steps = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Column of classes to learn to draw apart, for a method that can.", metavar="COLUMN"),
+    ] = None,
+    choose: Annotated[
+        float, typer.Option(help="Share of subjects held out to stop and scale by.", callback=options.share)
+    ] = 0.1,
+    calibrate: Annotated[
+        float, typer.Option(help="Share of subjects held out to calibrate by.", callback=options.share)
+    ] = 0.2,
+    **given: Any,
 ) -> None:
     """Learn what normal looks like from images of normal people."""
-    given = locals()
-    from anomaly.learning import learn
-    from anomaly.methods import parse_settings
+    settings, machine = options.settings(set_, steps), options.machine(given)
+    with asking.told_once(machine):
+        preprocessing = options.preprocessing(given)
+        asking.refuse_method(asking.detectors, method, settings)
+        asking.refuse_place(out, given["resume"])
+    from anomaly.runs.learning import learn
 
-    settings = parse_settings(set_ or []) | ({} if steps is None else {"steps": steps})
-    preprocessing, machine = options.preprocessing(given), options.machine(given)
     run = learn(
-        normals, out, method=method, settings=settings, preprocessing=preprocessing, subject=subject,
-        subject_pattern=subject_pattern, where=options.conditions(where), classes=classes, choose=choose,
-        calibrate=calibrate, seed=seed, machine=machine, resume=resume, save_every=save_every, workers=workers,
+        normals, out, method=method, settings=settings, preprocessing=preprocessing, classes=classes, choose=choose,
+        calibrate=calibrate, machine=machine,
+        **options.whose(given), **options.chosen(given, "seed", "resume", "save_every", "workers"),
     )  # fmt: skip
     if machine.leads:
         typer.echo(f"run: {run.folder}")
@@ -116,65 +125,62 @@ def train(
 
 
 @commands.command()
+@options.shared(options.persons)
 def score(
     runs: Annotated[
         list[Path], typer.Argument(help="Run folders; several are a calibrated ensemble.", metavar="RUN...")
     ],
-    images: Annotated[Path, typer.Option(help="Folder or CSV of images.", metavar="DIR|CSV")],
+    images: options.Images,
     out: options.Out,
-    alpha: Annotated[float, typer.Option(help="Flag an image when its p-value is at most this.")] = 0.05,
-    heatmaps: Annotated[str, typer.Option(help="nifti, png, none, auto; several with commas.")] = "auto",
+    alpha: options.Alpha = 0.05,
+    heatmaps: Annotated[
+        str,
+        typer.Option(
+            help="nifti, png, none, auto; several with commas.",
+        ),
+    ] = "auto",
     shard: Annotated[str, typer.Option(help="i/N: take every N-th image from the i-th.", metavar="i/N")] = "1/1",
-    subject: options.Subject = None,
-    subject_pattern: options.Pattern = None,
-    where: options.Where = None,
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Score subjects of the training too; their scores come out too low.")
-    ] = False,
+    allow_overlap: options.AllowOverlap = False,
     method: options.Own = None,
     device: options.Device = "auto",
     batch: Annotated[int, typer.Option(help="Images scored at once.", min=1)] = 32,
     workers: options.Workers = None,
+    **given: Any,
 ) -> None:
     """Say of every image how far it departs from normal, and draw where."""
-    from anomaly.scoring import score as run
+    kinds, part = options.words("heatmaps", heatmaps, "auto", "nifti", "png", "none"), options.shard(shard)
+    whose = options.whose(given)
+    for each in runs:
+        asking.refuse_run(each, DETECTOR)
+    from anomaly.scoring.score import score as run
 
     scored = run(
-        runs, images, out, alpha=alpha, heatmaps=heatmaps.split(","), shard=options.shard(shard), subject=subject,
-        subject_pattern=subject_pattern, where=options.conditions(where), allow_overlap=allow_overlap, method=method,
-        device=device, batch=batch, workers=workers,
+        runs, images, out, alpha=alpha, heatmaps=kinds, shard=part, allow_overlap=allow_overlap, method=method,
+        device=device, batch=batch, workers=workers, **whose,
     )  # fmt: skip
     typer.echo(f"scores: {scored.path} ({scored.new} new, {scored.before} from before, {scored.failed} unreadable)")
     exits.end_with(scored.failed, scored.errors)
 
 
 @commands.command()
+@options.shared(options.comparison, options.further)
 def evaluate(
-    scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.")],
-    cohort: Annotated[Path, typer.Option(help="Table with the outcome, joined on id or path.", metavar="CSV")],
+    scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.", callback=options.there)],
+    cohort: options.Table,
     outcome: options.Outcome = None,
     out: Annotated[Path | None, typer.Option(help="Where the scores are by default.", metavar="DIR")] = None,
-    positive: options.Positive = None,
-    subject: options.Subject = None,
-    where: options.Where = None,
-    adjust: options.Adjust = None,
-    match: options.Match = None,
-    strata: options.Strata = None,
-    time: options.Time = None,
-    event: options.Event = None,
-    at: Annotated[float | None, typer.Option(help="With --time: until when survival is told.")] = None,
-    compare: options.Compare = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: options.Bootstrap = 0,
+    **given: Any,
 ) -> None:
     """Say with honest intervals whether the scores tell cases from controls."""
+    compared = options.compared(given)
     from anomaly.evaluation import evaluate as run
     from anomaly.reporting import report as draw
 
     out = out or (scores if scores.is_dir() else scores.parent)
     result = run(
-        scores, cohort, outcome=outcome, positive=positive, subject=subject, where=options.conditions(where),
-        adjust=adjust or (), match=match, strata=strata or (), time=time, event=event, at=at,
-        compare=compare or (), out=out, seed=seed,
+        scores, cohort, outcome=outcome, out=out, seed=seed, strata=given["strata"] or (),
+        compare=given["compare"] or (), **compared, **options.chosen(given, "time", "event", "at"),
     )  # fmt: skip
     typer.echo(result.headline)
     for section in result.sections:
@@ -183,38 +189,48 @@ def evaluate(
 
 
 @commands.command()
+@options.shared(options.comparison)
 def associate(
-    maps: Annotated[Path, typer.Argument(help="Folder that `score --heatmaps nifti` wrote; a CSV or folder of maps.")],
-    cohort: Annotated[Path, typer.Option(help="Table with the outcome, joined on id or path.", metavar="CSV")],
+    maps: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder that `score --heatmaps nifti` wrote; a CSV or folder of maps.", callback=options.there
+        ),
+    ],
+    cohort: options.Table,
     outcome: Annotated[str, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")],
     out: options.Out,
-    positive: options.Positive = None,
-    subject: options.Subject = None,
-    where: options.Where = None,
-    adjust: options.Adjust = None,
-    match: options.Match = None,
-    correction: Annotated[str, typer.Option(help="max-t, cluster or tfce.")] = "max-t",
+    correction: Annotated[
+        str, typer.Option(help="max-t, cluster or tfce.", callback=options.one_of("max-t", "cluster", "tfce"))
+    ] = "max-t",
     permutations: Annotated[int, typer.Option(help="Shufflings beside the data as they are.", min=1)] = 1000,
     cluster_threshold: Annotated[
         float, typer.Option(help="With cluster: below 1 an uncorrected p, else a t, that voxels of a cluster pass.")
     ] = 0.001,
     smooth: Annotated[float, typer.Option(help="Width (FWHM, mm) of a Gaussian laid over each map.", min=0)] = 0.0,
-    mask: Annotated[Path | None, typer.Option(help="Image that is not zero where voxels count.")] = None,
-    predict: options.Predict = None,
-    beside: options.Beside = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Image that is not zero where voxels count.", callback=options.there)
+    ] = None,
+    predict: Annotated[
+        str | None, typer.Option(help="Outcomes that loads on the map are to predict, with commas.", metavar="COLUMNS")
+    ] = None,
+    beside: Annotated[
+        str | None, typer.Option(help="Columns of numbers whose AUROC stands beside the load's.", metavar="COLUMNS")
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds of persons for that prediction.", min=2)] = 5,
-    alpha: Annotated[float, typer.Option(help="Family-wise error rate.")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Family-wise error rate.", callback=options.share)] = 0.05,
     pooled: Annotated[bool, typer.Option("--pooled", help="One variance for cases and controls.")] = False,
     seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
+    **given: Any,
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
+    compared = options.compared(given)
     from explain.association import associate as run
 
     found = run(
-        maps, cohort, outcome=outcome, out=out, subject=subject, positive=positive, adjust=adjust or (),
-        match=match, where=options.conditions(where), correction=correction, permutations=permutations,
-        cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (),
-        beside=beside or (), folds=folds, alpha=alpha, robust=not pooled, seed=seed,
+        maps, cohort, outcome=outcome, out=out, correction=correction, permutations=permutations,
+        cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (), beside=beside or (),
+        folds=folds, alpha=alpha, robust=not pooled, seed=seed, **compared,
     )  # fmt: skip
     typer.echo("\n".join([found.headline, *found.sentences, f"picture: {out / 'association.png'}"]))
     exits.end_with(len(found.failed), out / "errors.csv")
@@ -227,18 +243,30 @@ def simulate(
     count: Annotated[int | None, typer.Option(help="Persons (knees) or images (toys) to draw.", min=1)] = None,
     dims: Annotated[int | None, typer.Option(help="knees: 2 (sagittal slices) or 3 (volumes).")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
-    normals: options.Normals = None,
+    normals: Annotated[
+        Path | None,
+        typer.Option(
+            help="lesions: folder or CSV of real images to put them in.", metavar="DIR|CSV", callback=options.there
+        ),
+    ] = None,
     where: options.Where = None,
     set_: options.Settings = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
 ) -> None:
     """Draw a cohort whose truth is known: images, masks, a table, and the best and the worst a score can do."""
-    from anomaly.methods import parse_settings
+    asked = {
+        "count": count,
+        "dims": dims,
+        "size": size,
+        "normals": normals,
+        "where": options.conditions(where) or None,
+        "seed": seed,
+    }
+    settings = {**asked, **options.settings(set_)}
+    asking.refuse_kind(kind, settings)
     from anomaly.simulation import simulate as run
 
-    chosen = options.conditions(where) or None
-    settings = parse_settings(set_ or [])
-    table = run(kind, out, count=count, dims=dims, size=size, normals=normals, where=chosen, seed=seed, **settings)
+    table = run(kind, out, **settings)
     typer.echo(f"cohort: {table}")
     if (out / "errors.csv").is_file():
         typer.echo(f"some images could not be used; see {out / 'errors.csv'}", err=True)
@@ -246,29 +274,42 @@ def simulate(
 
 
 @commands.command()
+@options.shared(options.persons)
 def generate(
     run: Annotated[Path, typer.Argument(help="Run folder of a method that draws images.", metavar="RUN")],
     out: options.Out,
-    count: Annotated[int, typer.Option(help="Images to draw, those of earlier calls counted.")] = 64,
-    seed: Annotated[int, typer.Option(help="Image i follows from the run, the seed, i and its class alone.")] = 0,
-    class_: options.Class = None,
-    real: options.Real = None,
-    subject: options.Subject = None,
-    subject_pattern: options.Pattern = None,
-    where: options.Where = None,
-    features: options.Features = None,
-    pairs: Annotated[int, typer.Option(help="Most pairs of images whose likeness is measured.")] = 1000,
-    batch: Annotated[int, typer.Option(help="Images drawn at once.")] = 32,
+    count: Annotated[int, typer.Option(help="Images to draw, those of earlier calls counted.", min=1)] = 64,
+    seed: Annotated[
+        int, typer.Option(help="Image i follows from the run, the seed, i and its class alone.", min=0)
+    ] = 0,
+    class_: Annotated[
+        list[str] | None, typer.Option("--class", help="Draw this class alone; repeatable.", metavar="NAME")
+    ] = None,
+    real: Annotated[
+        Path | None,
+        typer.Option(
+            help="Real images to compare with; else the normals it chose by.", metavar="DIR|CSV", callback=options.there
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Another run whose codes of images are compared.", metavar="RUN2")
+    ] = None,
+    pairs: Annotated[int, typer.Option(help="Most pairs of images whose likeness is measured.", min=1)] = 1000,
+    batch: Annotated[int, typer.Option(help="Images drawn at once.", min=1)] = 32,
     device: options.Device = "auto",
     method: options.Own = None,
+    **given: Any,
 ) -> None:
     """Draw new images from a run, and measure how diverse, how like real ones and how new they are."""
-    from anomaly.generation import generate as draw
+    whose = options.whose(given)
+    for each in (run, features):
+        if each is not None:
+            asking.refuse_run(each, DETECTOR)
+    from anomaly.generation.generate import generate as draw
 
     drawn = draw(
-        run, out, count=count, seed=seed, classes=class_ or (), real=real, subject=subject,
-        subject_pattern=subject_pattern, where=options.conditions(where), features=features, pairs=pairs, batch=batch,
-        device=device, method=method,
+        run, out, count=count, seed=seed, classes=class_ or (), real=real, features=features, pairs=pairs, batch=batch,
+        device=device, method=method, **whose,
     )  # fmt: skip
     typer.echo("\n".join([f"images: {drawn.table} ({drawn.new} new, {drawn.before} from before)", *drawn.sentences]))
     exits.end_with(drawn.unreadable, out / "errors.csv")
@@ -276,7 +317,9 @@ def generate(
 
 @commands.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder with scores, and an evaluation if there is one.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with scores, and an evaluation if there is one.", callback=options.there)
+    ],
 ) -> None:
     """Make one HTML page of what a folder holds; it opens anywhere, without a network."""
     from anomaly.reporting import report as run
@@ -287,7 +330,7 @@ def report(
 @commands.command()
 def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]) -> None:
     """Say what a run is: method, settings, data, versions."""
-    from anomaly.run import describe
+    from anomaly.runs.describing import describe
 
     typer.echo(describe(run))
 

@@ -8,21 +8,26 @@ They are imported when first used, so that importing the package is cheap.
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.1.0.dev0"
 _PLACES = {
-    "learn": "anomaly.learning",
-    "score": "anomaly.scoring",
+    "learn": "anomaly.runs.learning",
+    "score": "anomaly.scoring.score",
     "evaluate": "anomaly.evaluation",
     "report": "anomaly.reporting",
-    "generate": "anomaly.generation",
+    "generate": "anomaly.generation.generate",
     "simulate": "anomaly.simulation",
-    "demo": "anomaly.demonstration",
-    "Run": "anomaly.run",
-    "Machine": "anomaly.machine",
-    "Preprocessing": "anomaly.preprocessing",
+    "demo": "anomaly.demonstration.demonstrate",
+    "Run": "anomaly.runs.run",
+    "Machine": "anomaly.training.machine",
+    "Preprocessing": "anomaly.images.preprocessing",
     "DETECTORS": "anomaly.detectors",
     "AnomalyError": "anomaly.errors",
 }
-__all__ = sorted(_PLACES)
+__all__ = ["__version__", *sorted(_PLACES)]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""All measurements in turn: `python -m benchmarks DATA [OUT]`, DATA as `anomaly.data` or the public set lays it out."""
+"""All measurements in turn: `python -m benchmarks DATA [OUT]`; DATA is laid out as the demonstration lays it out."""
 
 import subprocess
 import sys

@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomaly.batches import Batches
 from anomaly.detectors import TrainedDetector
-from anomaly.methods import create, parse_settings
-from anomaly.training import train_stages
+from anomaly.runs.methods import create
+from anomaly.runs.settings import parse_settings
+from anomaly.training.batches import Batches
+from anomaly.training.loop import train_stages
 from benchmarks.ratios import taking_turns
 
 SMALL = {"fanogan": {"width": 16, "latent": 64, "batch": 8}, "alphagan": {"width": 16, "latent": 64, "hidden": 256},

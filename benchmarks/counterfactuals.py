@@ -19,18 +19,19 @@ import numpy as np
 import torch
 
 from anomaly.images.pictures import write_png
-from anomaly.journal import Journal
-from anomaly.machine import Machine
-from anomaly.metrics import auroc
+from anomaly.runs.watching import Watch
 from anomaly.simulation.ellipses import Ellipses
 from anomaly.simulation.squares import GrowingSquares, Squares, SquaresAnywhere
 from anomaly.simulation.toys import Drawings, Toy, collect
-from anomaly.watching import Watch
+from anomaly.statistics.metrics import auroc
+from anomaly.training.journal import Journal
+from anomaly.training.machine import Machine
 from benchmarks.coverage import heading, line
-from explain import EXPLAINERS, metrics
+from explain import EXPLAINERS
 from explain.base import Explanation
-from explain.counterfactuals.trained import TrainedExplainer
-from explain.pictures import summary
+from explain.measures import metrics
+from explain.pictures.pictures import summary
+from explain.trained import TrainedExplainer
 
 SHOWN = 8
 MEAN_HEALTHY = 0.78
@@ -90,7 +91,8 @@ def main() -> None:
 
 def judge(name: str, recipe: Recipe, seed: int, arguments: argparse.Namespace) -> None:
     """Train on one cohort and print the figures of the method, its floors and its ceiling."""
-    from anomaly.methods import make, parse_settings
+    from anomaly.runs.methods import make
+    from anomaly.runs.settings import parse_settings
 
     count, size = recipe.full if arguments.full else recipe.half
     toy = recipe.toy(count=count, size=size, seed=0)
@@ -162,7 +164,7 @@ def row(
 
 def of_ellipses(explanation: Explanation, judged: Drawings) -> dict[str, float]:
     """The four figures of Wolleb et al. 2020: MSE and SSIM against the twin, Dice and pixel AUROC of the map."""
-    from anomaly.losses import dissimilarity
+    from anomaly.nets.losses import dissimilarity
 
     assert explanation.counterfactual is not None and judged.truth is not None
     case = judged.label == 1

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly import Machine, learn, score
-from anomaly.preprocessing import Preprocessing
+from anomaly.images.preprocessing import Preprocessing
 from anomaly.statistics import auroc_interval, compare_aurocs, proportion
 
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -66,7 +66,7 @@ def main() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     chosen = {name: {**CONFIGURATIONS, **LONG}[name] for name in arguments.only or CONFIGURATIONS}
     if arguments.method:
-        from anomaly.methods import parse_settings
+        from anomaly.runs.settings import parse_settings
 
         name = " ".join([arguments.method, *arguments.settings])
         chosen = {name: (arguments.method, parse_settings(arguments.settings))}

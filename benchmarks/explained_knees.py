@@ -17,16 +17,17 @@ import pandas as pd
 import torch
 
 from anomaly.images import read
-from anomaly.machine import Machine
 from anomaly.simulation.knee_files import FLAGS
+from anomaly.training.machine import Machine
 from benchmarks.coverage import heading, line
 from benchmarks.knees import halves, pixels, prepared, twins
-from explain import EXPLAINERS, metrics
-from explain.area import pain_area
+from explain import EXPLAINERS
 from explain.base import Explanation
-from explain.learning import learn
-from explain.run import LearnedRun
-from explain.sides import Sides
+from explain.measures import metrics
+from explain.measures.area import pain_area
+from explain.runs.learning import learn
+from explain.runs.run import LearnedRun
+from explain.sides.sides import Sides
 
 SEVERE = 0.05
 LEARN = 0.6

@@ -31,11 +31,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from anomaly.data import unpack_chest_xray
+from anomaly.demonstration.data import unpack_chest_xray
 from anomaly.images import read
-from anomaly.preprocessing import Preprocessing
+from anomaly.images.preprocessing import Preprocessing
 from benchmarks.ratios import taking_turns
-from explain import faithfulness, metrics
+from explain.measures import faithfulness, metrics
 
 SIDE, STEPS, PATCH, RUNS, SUBSET, DRAWS, RADIUS, BATCH, BLACK = 64, 64, 8, 100, 0.05, 10, 0.04, 64, -1.0
 SHORTEST, MOST = 0.2, 1000  # seconds, and repetitions

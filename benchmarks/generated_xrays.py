@@ -17,14 +17,14 @@ import pandas as pd
 import torch
 
 import anomaly
-from anomaly.batches import chunks
 from anomaly.detectors import PCA, Detector
-from anomaly.distances import frechet, kid
-from anomaly.generation import draw
+from anomaly.generation.generate import draw
 from anomaly.images import read
-from anomaly.machine import Machine
-from anomaly.run import Run
+from anomaly.runs.run import Run
 from anomaly.statistics import auroc_interval
+from anomaly.statistics.distances import frechet, kid
+from anomaly.training.batches import chunks
+from anomaly.training.machine import Machine
 from benchmarks.coverage import heading, line
 from explain.classifier import Classifier
 

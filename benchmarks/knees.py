@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from anomaly.images import read
-from anomaly.preprocessing import Preprocessing
+from anomaly.images.preprocessing import Preprocessing
 from anomaly.simulation import simulate
 
 

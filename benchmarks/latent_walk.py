@@ -20,21 +20,22 @@ import torch
 from torch import Tensor, nn
 
 import anomaly
-from anomaly.batches import Batches, Beside, chunks
 from anomaly.images import read
-from anomaly.machine import Machine
+from anomaly.images.preprocessing import Preprocessing
 from anomaly.nets.classifiers import Residual
-from anomaly.preprocessing import Preprocessing
 from anomaly.simulation.knee_files import FLAGS
-from anomaly.training import Player, cosine, train
+from anomaly.training.batches import Batches, Beside, chunks
+from anomaly.training.loop import Player, cosine, train
+from anomaly.training.machine import Machine
 from benchmarks.coverage import heading, line
 from benchmarks.knees import halves, pixels, prepared, twins
-from explain import EXPLAINERS, metrics
+from explain import EXPLAINERS
 from explain.base import Explanation
 from explain.classifier import varied
-from explain.learning import learn
-from explain.run import LearnedRun
-from explain.sides import Sides
+from explain.measures import metrics
+from explain.runs.learning import learn
+from explain.runs.run import LearnedRun
+from explain.sides.sides import Sides
 
 SEVERE, LEARN = 0.05, 0.7
 STYLEGAN = {"width": 16, "latent": 64, "penalty": 40.0, "steps": 3000, "augment_images": 1e5, "encoder_steps": 2000}

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from anomaly import Preprocessing, Run, learn, score
-from anomaly.batches import Batches
-from anomaly.cohort import read_cohort
+from anomaly.cohorts.cohort import read_cohort
 from anomaly.detectors import Autoencoder
 from anomaly.images import read
+from anomaly.training.batches import Batches
 from benchmarks.ratios import PAIRS, taking_turns, timed
 
 SCORED = 2000

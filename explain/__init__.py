@@ -33,12 +33,16 @@ _PLACES = {
     "Explanation": "explain.base",
     "Walk": "explain.base",
     "Target": "explain.base",
-    "TrainedExplainer": "explain.counterfactuals.trained",
+    "TrainedExplainer": "explain.trained",
     "Classifier": "explain.classifier",
     "Association": "explain.association",
     "associate": "explain.association",
 }
 __all__ = sorted(["EXPLAINERS", *_PLACES])
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @cache

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomaly.batches import Batches, Beside, chunks
 from anomaly.errors import AnomalyError
-from anomaly.games import Glance, Player, Stage
-from anomaly.journal import Journal
-from anomaly.learned import Images, Learned, share_of
-from anomaly.machine import Machine
-from anomaly.metrics import auroc
 from anomaly.nets import classifiers
-from anomaly.training import cosine
+from anomaly.statistics.metrics import auroc
+from anomaly.training.batches import Batches, Beside, chunks
+from anomaly.training.games import Glance, Player, Stage
+from anomaly.training.journal import Journal
+from anomaly.training.learned import Images, Learned, share_of
+from anomaly.training.loop import cosine
+from anomaly.training.machine import Machine
 
 ARCHITECTURES = {"residual": classifiers.Residual, "plain": classifiers.Plain}
 RANGE = 2.0  # from -1 to 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from anomaly import exits, options
+from anomaly.commandline import asking, exits, options
+from anomaly.runs.facts import CLASSIFIER, DETECTOR, EXPLAINER
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -17,122 +19,106 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-Cases = Annotated[Path | None, typer.Option(help="Folder or CSV of cases.", metavar="DIR|CSV")]
-Controls = Annotated[Path | None, typer.Option(help="Folder or CSV of controls.", metavar="DIR|CSV")]
-Cohort = Annotated[Path | None, typer.Option(help="Instead: one table of both.", metavar="CSV")]
-Pair = Annotated[
-    str | None, typer.Option(help="With --cohort: column with each image's counterpart, for pairs.", metavar="COLUMN")
-]
-Run = Annotated[Path, typer.Option("--out", help="Run folder to make.", metavar="RUN")]
+Source = Annotated[str, typer.Argument(help="Run folder of an explainer, or an attribution's name.", metavar="RUN")]
 Target = Annotated[
     Path | None, typer.Option(help="Run folder of what is explained: a classifier or a detector.", metavar="RUN")
 ]
 Generator = Annotated[
     Path | None, typer.Option(help="Run folder of what draws: for latent-walk and latent-shift.", metavar="RUN")
 ]
-Nuisance = Annotated[
-    str | None, typer.Option(help="latent-walk: columns not to change, with commas, as age,sex.", metavar="COLUMNS")
+Baseline = Annotated[
+    Path | None, typer.Option(help="Explainer whose counterfactuals an attribution starts from.", metavar="RUN")
 ]
-Choose = Annotated[float, typer.Option(help="Share of subjects held out, to watch and to stop by.")]
+MeanOf = Annotated[
+    Path | None,
+    typer.Option(
+        "--controls",
+        help="Controls for attributions with --set baseline=mean.",
+        metavar="DIR|CSV",
+        callback=options.there,
+    ),
+]
+
+
+def sides(
+    cases: Annotated[
+        Path | None, typer.Option(help="Folder or CSV of cases.", metavar="DIR|CSV", callback=options.there)
+    ] = None,
+    controls: Annotated[
+        Path | None, typer.Option(help="Folder or CSV of controls.", metavar="DIR|CSV", callback=options.there)
+    ] = None,
+    cohort: Annotated[
+        Path | None, typer.Option(help="Instead: one table of both.", metavar="CSV", callback=options.there)
+    ] = None,
+    outcome: options.Outcome = None,
+    positive: options.Positive = None,
+    set_: options.Settings = None,
+    steps: options.Steps = None,
+    choose: Annotated[
+        float, typer.Option(help="Share of subjects held out, to watch and to stop by.", callback=options.share)
+    ] = 0.15,
+) -> None:
+    """Cases and controls to learn from, and by which settings."""
 
 
 @commands.command()
+@options.shared(sides, options.preparation, options.persons, options.training)
 def train(
-    out: Run,
-    method: Annotated[str, typer.Option(help="See `anomaly methods`; or FILE.py:CLASS.")] = "additive",
-    cases: Cases = None,
-    controls: Controls = None,
-    cohort: Cohort = None,
-    outcome: options.Outcome = None,
-    positive: options.Positive = None,
-    pair: Pair = None,
+    out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
+    method: options.Method = "additive",
+    pair: Annotated[
+        str | None,
+        typer.Option(help="With --cohort: column with each image's counterpart, for pairs.", metavar="COLUMN"),
+    ] = None,
     target: Target = None,
     generator: Generator = None,
-    nuisance: Nuisance = None,
-    set_: options.Settings = None,
-    steps: Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)] = None,
-    dims: options.Dims = 2,
-    size: options.Size = "64",
-    fit: options.Fit = "pad",
-    spacing: options.Spacing = None,
-    orientation: options.Orientation = "RAS",
-    slices: options.Slices = "axial",
-    intensity: options.Intensity = "percentile",
-    window: options.Window = None,
-    foreground: options.Foreground = "none",
-    channels: options.Channels = 1,
-    subject: options.Subject = None,
-    subject_pattern: options.Pattern = None,
-    where: options.Where = None,
-    choose: Choose = 0.15,
-    seed: options.Seed = 0,
-    resume: options.Resume = False,
-    save_every: options.SaveEvery = 500,
-    device: options.Device = "auto",
-    precision: options.Precision = "32",
-    processes: options.Processes = 1,
-    nodes: options.Nodes = 1,
-    workers: options.Workers = None,
+    nuisance: Annotated[
+        str | None, typer.Option(help="latent-walk: columns not to change, with commas, as age,sex.", metavar="COLUMNS")
+    ] = None,
+    **given: Any,
 ) -> None:
     """Learn from cases and controls how a case would look as a control."""
-    _learn(**locals())
+    _learn(
+        asking.explainers, out, method=method, pair=pair, target=target, generator=generator, nuisance=nuisance, **given
+    )
 
 
 @commands.command()
+@options.shared(sides, options.preparation, options.persons, options.training)
 def classifier(
-    out: Run,
-    cases: Cases = None,
-    controls: Controls = None,
-    cohort: Cohort = None,
-    outcome: options.Outcome = None,
-    positive: options.Positive = None,
-    set_: options.Settings = None,
-    steps: Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)] = None,
-    dims: options.Dims = 2,
-    size: options.Size = "64",
-    fit: options.Fit = "pad",
-    spacing: options.Spacing = None,
-    orientation: options.Orientation = "RAS",
-    slices: options.Slices = "axial",
-    intensity: options.Intensity = "percentile",
-    window: options.Window = None,
-    foreground: options.Foreground = "none",
-    channels: options.Channels = 1,
-    subject: options.Subject = None,
-    subject_pattern: options.Pattern = None,
-    where: options.Where = None,
-    choose: Choose = 0.15,
-    seed: options.Seed = 0,
-    resume: options.Resume = False,
-    save_every: options.SaveEvery = 500,
-    device: options.Device = "auto",
-    precision: options.Precision = "32",
-    processes: options.Processes = 1,
-    nodes: options.Nodes = 1,
-    workers: options.Workers = None,
+    out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
+    **given: Any,
 ) -> None:
     """Learn to tell cases from controls: to be explained, or to judge what explainers draw."""
-    _learn(**locals(), method="classifier", pair=None, target=None, generator=None, nuisance=None)
+    _learn(asking.classifiers, out, method="classifier", **given)
 
 
-def _learn(**given: Any) -> None:
+def _learn(
+    methods: Callable[[], Mapping[str, Any]],
+    out: Path,
+    *,
+    method: str,
+    pair: str | None = None,
+    target: Path | None = None,
+    generator: Path | None = None,
+    nuisance: str | None = None,
+    **given: Any,
+) -> None:
     """Train what was asked for, with the options that both commands have."""
-    from anomaly.methods import parse_settings
-    from explain.learning import learn
-    from explain.sides import Sides
+    settings, machine = options.settings(given["set_"], given["steps"]), options.machine(given)
+    with asking.told_once(machine):
+        preprocessing, whose = options.preprocessing(given), options.whose(given)
+        asking.refuse_method(methods, method, settings)
+        _refuse_runs({"--target": target, "--generator": generator})
+        asking.refuse_place(out, given["resume"])
+    from explain.runs.learning import learn
+    from explain.sides.sides import Sides
 
-    settings = parse_settings(given["set_"] or []) | ({} if given["steps"] is None else {"steps": given["steps"]})
-    sides = Sides(
-        cases=given["cases"], controls=given["controls"], cohort=given["cohort"], outcome=given["outcome"],
-        positive=given["positive"], pair=given["pair"], subject=given["subject"],
-        subject_pattern=given["subject_pattern"], where=options.conditions(given["where"]),
-    )  # fmt: skip
-    machine = options.machine(given)
     run = learn(
-        sides, given["out"], method=given["method"], settings=settings, preprocessing=options.preprocessing(given),
-        target=given["target"], generator=given["generator"], nuisance=given["nuisance"] or (),
-        choose=given["choose"], seed=given["seed"], machine=machine, resume=given["resume"],
-        save_every=given["save_every"], workers=given["workers"],
+        Sides(pair=pair, **whose, **options.chosen(given, "cases", "controls", "cohort", "outcome", "positive")),
+        out, method=method, settings=settings, preprocessing=preprocessing, target=target, generator=generator,
+        nuisance=nuisance or (), machine=machine,
+        **options.chosen(given, "choose", "seed", "resume", "save_every", "workers"),
     )  # fmt: skip
     if machine.leads:
         told = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in run.facts["held_out"].items())
@@ -140,44 +126,55 @@ def _learn(**given: Any) -> None:
     exits.end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv", told=machine.leads)
 
 
+def _refuse_runs(runs: dict[str, Path | None]) -> None:
+    """Say at once when one of the runs that take part is none, or of a kind that its option does not take."""
+    kinds = {"--generator": DETECTOR, "--judge": CLASSIFIER, "--baseline": EXPLAINER}
+    for name, folder in runs.items():
+        if folder is not None:
+            asking.refuse_run(folder, kinds.get(name))
+
+
+def _refuse_source(source: str, settings: dict[str, Any]) -> None:
+    """Say at once when what explains is neither a run of an explainer nor the name of one that is not trained."""
+    if Path(source).is_dir():
+        asking.refuse_run(Path(source), EXPLAINER)
+    else:
+        asking.refuse_method(asking.explainers, source, settings)
+
+
 @commands.command("map")
+@options.shared(options.persons)
 def map_(
-    source: Annotated[str, typer.Argument(help="Run folder of an explainer, or an attribution's name.", metavar="RUN")],
-    images: Annotated[Path, typer.Option(help="Folder or CSV of images.", metavar="DIR|CSV")],
+    source: Source,
+    images: options.Images,
     out: options.Out,
     target: Target = None,
     generator: Generator = None,
     judge: Annotated[
         Path | None, typer.Option(help="Another classifier, to say whether counterfactuals flip.", metavar="RUN")
     ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(help="Explainer whose counterfactuals an attribution starts from.", metavar="RUN")
-    ] = None,
-    controls: Annotated[
-        Path | None, typer.Option(help="Controls for attributions with --set baseline=mean.", metavar="DIR|CSV")
-    ] = None,
+    baseline: Baseline = None,
+    controls: MeanOf = None,
     set_: options.Settings = None,
     outputs: Annotated[str, typer.Option(help="nifti, png, none, auto (both); several with commas.")] = "auto",
-    subject: options.Subject = None,
-    subject_pattern: options.Pattern = None,
-    where: options.Where = None,
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Explain subjects of the training too.")
-    ] = False,
+    allow_overlap: options.AllowOverlap = False,
     method: options.Own = None,
     device: options.Device = "auto",
     batch: Annotated[int, typer.Option(help="Images explained at once.", min=1)] = 32,
     workers: options.Workers = None,
+    **given: Any,
 ) -> None:
     """Draw of every image its map, and how it would look without disease."""
-    from anomaly.methods import parse_settings
-    from explain.mapping import map_images
+    settings, whose = options.settings(set_), options.whose(given)
+    kinds = options.words("outputs", outputs, "auto", "nifti", "png", "none")
+    _refuse_source(source, settings)
+    _refuse_runs({"--target": target, "--generator": generator, "--judge": judge, "--baseline": baseline})
+    from explain.runs.mapping import map_images
 
     mapped = map_images(
-        source, images, out, settings=parse_settings(set_ or []), target=target, generator=generator, judge=judge,
-        baseline=baseline, controls=controls, outputs=outputs.split(","), subject=subject,
-        subject_pattern=subject_pattern, where=options.conditions(where), allow_overlap=allow_overlap, method=method,
-        device=device, batch=batch, workers=workers,
+        source, images, out, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
+        controls=controls, outputs=kinds, allow_overlap=allow_overlap, method=method, device=device, batch=batch,
+        workers=workers, **whose,
     )  # fmt: skip
     typer.echo(
         f"explanations: {mapped.path} ({mapped.new} new, {mapped.before} from before, {mapped.failed} unreadable)"
@@ -186,8 +183,9 @@ def map_(
 
 
 @commands.command()
+@options.shared(options.persons)
 def check(
-    source: Annotated[str, typer.Argument(help="Run folder of an explainer, or an attribution's name.", metavar="RUN")],
+    source: Source,
     out: options.Out,
     target: Target = None,
     images: Annotated[
@@ -195,17 +193,16 @@ def check(
         typer.Option(
             help="Attributions: folder or CSV of images. Runs: folder that now holds their images, if they were moved.",
             metavar="DIR|CSV",
+            callback=options.there,
         ),
     ] = None,
     count: Annotated[int, typer.Option(help="So many images are explained again and again.", min=1)] = 32,
-    baseline: Annotated[
-        Path | None, typer.Option(help="Explainer whose counterfactuals an attribution starts from.", metavar="RUN")
-    ] = None,
-    controls: Annotated[
-        Path | None, typer.Option(help="Controls for attributions with --set baseline=mean.", metavar="DIR|CSV")
-    ] = None,
+    baseline: Baseline = None,
+    controls: MeanOf = None,
     set_: options.Settings = None,
-    limit: Annotated[float, typer.Option(help="Share of the real map below which a map has vanished.")] = 0.10,
+    limit: Annotated[
+        float, typer.Option(help="Share of the real map below which a map has vanished.", callback=options.share)
+    ] = 0.10,
     permutations: Annotated[
         int | None, typer.Option(help="Runs: trainings on permuted labels; 1 unless given.", min=1)
     ] = None,
@@ -213,27 +210,26 @@ def check(
         int | None, typer.Option(help="Runs: shorter trainings; else as long as the real one.", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Of permutations and new weights.")] = 0,
-    subject: options.Subject = None,
-    subject_pattern: options.Pattern = None,
-    where: options.Where = None,
     method: options.Own = None,
     device: options.Device = "auto",
-    save_every: options.SaveEvery = 500,
+    save_every: Annotated[int, typer.Option(help="Steps between two checkpoints.", min=1)] = 500,
     workers: options.Workers = None,
+    **given: Any,
 ) -> None:
     """Ask whether maps vanish with the labels permuted, or change with the target randomised.
 
     A failed check is a finding, not an error: the exit code is 0 either way, and the answer is printed. When stopped,
     the same command goes on.
     """
-    from anomaly.methods import parse_settings
+    settings, whose = options.settings(set_), options.whose(given)
+    _refuse_source(source, settings)
+    _refuse_runs({"--target": target, "--baseline": baseline})
     from explain.checking import check as check_
 
     checked = check_(
-        source, out, target=target, images=images, count=count, settings=parse_settings(set_ or []), baseline=baseline,
-        controls=controls, limit=limit, permutations=permutations, steps=steps, seed=seed, subject=subject,
-        subject_pattern=subject_pattern, where=options.conditions(where), method=method, device=device,
-        save_every=save_every, workers=workers,
+        source, out, target=target, images=images, count=count, settings=settings, baseline=baseline,
+        controls=controls, limit=limit, permutations=permutations, steps=steps, seed=seed, method=method,
+        device=device, save_every=save_every, workers=workers, **whose,
     )  # fmt: skip
     typer.echo(f"{checked.sentence}\ncheck: {checked.path}")
     exits.end_with(checked.unreadable, checked.errors)
@@ -241,9 +237,14 @@ def check(
 
 @commands.command()
 def evaluate(
-    maps: Annotated[Path, typer.Argument(help="Folder that `explain map` wrote.", metavar="MAPS")],
+    maps: Annotated[
+        Path, typer.Argument(help="Folder that `explain map` wrote.", metavar="MAPS", callback=options.there)
+    ],
     cohort: Annotated[
-        Path | None, typer.Option(help="Table with what is asked below, joined on id or path.", metavar="CSV")
+        Path | None,
+        typer.Option(
+            help="Table with what is asked below, joined on id or path.", metavar="CSV", callback=options.there
+        ),
     ] = None,
     outcome: options.Outcome = None,
     positive: options.Positive = None,
@@ -258,18 +259,25 @@ def evaluate(
         str | None, typer.Option(help="Column of files of healthy image minus case.", metavar="COLUMN")
     ] = None,
     twin: Annotated[str | None, typer.Option(help="Column of files of the healthy image.", metavar="COLUMN")] = None,
-    sign: Annotated[str, typer.Option(help="What of the map is evidence: absolute, positive, negative.")] = "absolute",
+    sign: Annotated[
+        str,
+        typer.Option(
+            help="What of the map is evidence: absolute, positive, negative.",
+            callback=options.one_of("absolute", "positive", "negative"),
+        ),
+    ] = "absolute",
     threshold: Annotated[float | None, typer.Option(help="Of the map, for Dice; half its colours by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the maps are by default.", metavar="DIR")] = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: options.Bootstrap = 0,
 ) -> None:
     """Say how good explanations are: whether they flip, what they change, where they point."""
+    counted = _labels(labels)
     from anomaly.reporting import report
     from explain.evaluating import evaluate as run
 
     found = run(
         maps, cohort, outcome=outcome, positive=positive, subject=subject, where=options.conditions(where), mask=mask,
-        flags=flags, labels=_labels(labels), truth=truth, twin=twin, sign=sign, threshold=threshold, out=out, seed=seed,
+        flags=flags, labels=counted, truth=truth, twin=twin, sign=sign, threshold=threshold, out=out, seed=seed,
     )  # fmt: skip
     for section in found.sections:
         typer.echo("\n".join([section.title, *section.sentences, ""]))

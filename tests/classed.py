@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import PIL.Image
-from cohorts import SIDE, trained
+from studies import SIDE, trained
 
-from anomaly import generation
-from anomaly.generation import generate
-from anomaly.run import Run
+from anomaly.generation import generate as generation
+from anomaly.generation.generate import generate
+from anomaly.runs.run import Run
 
 OWN = f"{Path(__file__).parent / 'drawn_apart.py'}:Prototypes"
 NAMES = ("left", "right", "upper")

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import PIL.Image
-from cohorts import SIDE, SOLID, values, volumes
+from studies import SIDE, SOLID, values, volumes
 from tiny import CPU
 
-from anomaly.preprocessing import Preprocessing
-from explain.learning import learn
-from explain.run import LearnedRun
-from explain.sides import Sides
+from anomaly.images.preprocessing import Preprocessing
+from explain.runs.learning import learn
+from explain.runs.run import LearnedRun
+from explain.sides.sides import Sides
 
 RANGE = Preprocessing(size=SIDE, intensity="range")
 ADDITIVE = {"steps": 4, "batch": 4, "width": 4, "critic_width": 4, "critic_turns": 1, "warm_up": 2}

@@ -5,7 +5,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from anomaly.losses import gaussian_blur
+from anomaly.nets.losses import gaussian_blur
 
 
 class Linear:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from anomaly.detectors import DETECTORS, Detector, TrainedDetector
 from anomaly.errors import AnomalyError, RunError
-from anomaly.losses import gaussian_blur
-from anomaly.methods import create
+from anomaly.nets.losses import gaussian_blur
+from anomaly.runs.methods import create
 
 named = pytest.mark.parametrize("name", DETECTORS)
 cases = pytest.mark.parametrize("case", CASES)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from anomaly.detectors import Autoencoder, Detector, MeanImage
 from anomaly.errors import AnomalyError
-from anomaly.losses import gaussian_blur
-from anomaly.machine import Machine
+from anomaly.nets.losses import gaussian_blur
+from anomaly.training.machine import Machine
 from explain import EXPLAINERS as ALL
 from explain import Explainer, Target, TrainedExplainer
 from explain.attributions.networks import ThroughNetwork, network_behind

@@ -9,8 +9,8 @@ from latents import Linear
 from torch import Tensor
 
 from anomaly.errors import AnomalyError, RunError
-from anomaly.losses import gaussian_blur
-from anomaly.machine import Machine
+from anomaly.nets.losses import gaussian_blur
+from anomaly.training.machine import Machine
 from explain import EXPLAINERS, TrainedExplainer
 
 CPU = Machine(device="cpu")

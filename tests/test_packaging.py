@@ -64,12 +64,12 @@ def test_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     [
         "anomaly/py.typed",
         "explain/py.typed",
-        "anomaly/data/chest_xray/images.png",
-        "anomaly/data/chest_xray/cohort.csv",
-        "anomaly/data/chest_xray/README.md",
+        "anomaly/demonstration/chest_xray/images.png",
+        "anomaly/demonstration/chest_xray/cohort.csv",
+        "anomaly/demonstration/chest_xray/README.md",
         ".html",
         ".dist-info/licenses/LICENSE",
-        ".dist-info/licenses/anomaly/data/chest_xray/README.md",
+        ".dist-info/licenses/anomaly/demonstration/chest_xray/README.md",
     ],
 )
 def test_wheel_holds(wheel: Path, end: str) -> None:
@@ -91,7 +91,7 @@ def test_module_comes_from_the_wheel(installed: Path, tmp_path: Path, module: st
 
 
 def test_embedded_images_unpack_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    code = "from pathlib import Path; from anomaly.data import unpack_chest_xray; unpack_chest_xray(Path('out'))"
+    code = "from pathlib import Path; from anomaly.demonstration import unpack_chest_xray as u; u(Path('out'))"
     answer = run([installed / "python", "-P", "-c", code], tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert len(list((tmp_path / "out").rglob("*.png"))) == 690

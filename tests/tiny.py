@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from anomaly.detectors import DETECTORS, Detector
-from anomaly.losses import gaussian_blur
-from anomaly.machine import Machine
-from anomaly.methods import create
+from anomaly.nets.losses import gaussian_blur
+from anomaly.runs.methods import create
+from anomaly.training.machine import Machine
 
 NETWORK: dict[str, Any] = {"latent": 2, "width": 4, "hidden": 16, "steps": 150, "batch": 8, "lr": 3e-3}
 TINY: dict[str, dict[str, Any]] = {

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly.batches import evenly, passes
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector
 from anomaly.detectors.trained import SHOWN
 from anomaly.errors import AnomalyError
-from anomaly.games import Glance
-from anomaly.learned import Images
-from anomaly.losses import gradient_penalty
+from anomaly.nets.losses import gradient_penalty
+from anomaly.training.batches import evenly, passes
+from anomaly.training.games import Glance
+from anomaly.training.learned import Images
 
 JUDGED, MOST_VALUES = 64, 2**25
 IMAGE, FEATURES, BOTH, LATENT = "image", "features", "both", "latent"

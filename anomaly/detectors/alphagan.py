@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from anomaly.detectors.adversarial import AdversarialDetector, wasserstein
 from anomaly.detectors.reconstruction import Scales
-from anomaly.errors import AnomalyError
-from anomaly.games import Player, Stage
-from anomaly.losses import gradient_penalty, l1
 from anomaly.nets.convolutional import CodeCritic, Critic, Encoder, Generator
+from anomaly.nets.losses import gradient_penalty, l1
+from anomaly.training.games import Player, Stage
 
 
 @dataclass(kw_only=True)
@@ -37,6 +36,7 @@ class AlphaGAN(AdversarialDetector):
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {"gan": ("sample", "image", "reconstruction")}
     positive: ClassVar[tuple[str, ...]] = (*AdversarialDetector.positive, "hidden")
     not_negative: ClassVar[tuple[str, ...]] = (*AdversarialDetector.not_negative, "reconstruction", "momentum")
+    below_one: ClassVar[tuple[str, ...]] = (*AdversarialDetector.below_one, "momentum")
     steps: int = 12_000
     batch: int = 4
     lr: float = 2e-4
@@ -44,11 +44,6 @@ class AlphaGAN(AdversarialDetector):
     reconstruction: float = 10.0
     hidden: int = 4096
     momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.momentum < 1:
-            raise AnomalyError(f"momentum must be 0 or more and below 1, got {self.momentum}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The four networks, and the scales of the heads."""

@@ -1,15 +1,14 @@
 """The autoencoder: squeeze normal images through a short code; what does not survive is abnormal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
-from anomaly.errors import AnomalyError
-from anomaly.losses import dissimilarity, gaussian_nll, in_pixels, l1, l2
 from anomaly.nets.autoencoder import Autoencoder as Network
+from anomaly.nets.losses import dissimilarity, gaussian_nll, in_pixels, l1, l2
 
 OBJECTIVES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "l1": lambda x, y, sigma: l1(x, y),
@@ -40,16 +39,11 @@ class Autoencoder(ReconstructionDetector):
     summary: ClassVar[str] = "bottleneck autoencoder; heads l1, l2, wide ssim, uncertainty (AE-U), combined"
     cite: ClassVar[str] = "Mao et al. 2020 (AE-U); Bergmann et al. 2019 (SSIM residual); Wang et al. 2004 (SSIM)"
     positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "latent", "width", "hidden")
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"objective": (*OBJECTIVES, UNCERTAINTY)}
     latent: int = 16
     width: int = 16
     hidden: int = 1024
     objective: str = "ssim+l1"
-
-    def __post_init__(self) -> None:
-        if self.objective not in (*OBJECTIVES, UNCERTAINTY):
-            known = ", ".join([*OBJECTIVES, UNCERTAINTY])
-            raise AnomalyError(f"objective={self.objective} is unknown; take one of {known}")
-        super().__post_init__()
 
     def offered(self) -> tuple[str, ...]:
         """The shared heads, and the uncertainty where the network gives one."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from anomaly.errors import AnomalyError
-from anomaly.journal import Journal
-from anomaly.learned import Images, Learned
-from anomaly.machine import Machine
+from anomaly.training.journal import Journal
+from anomaly.training.learned import Images, Learned
+from anomaly.training.machine import Machine
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The trivial detectors that every other must beat: mean intensity, distance from the mean image, PCA."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -7,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.batches import chunks, mean_of
 from anomaly.detectors.base import Detector, Score
 from anomaly.errors import AnomalyError
-from anomaly.learned import Images
+from anomaly.training.batches import chunks, mean_of
+from anomaly.training.learned import Images
 
 ROWS = 512
 
@@ -79,14 +80,10 @@ class PCA(Detector):
     name: ClassVar[str] = "pca"
     summary: ClassVar[str] = "floor: principal components, residual or Mahalanobis distance"
     cite: ClassVar[str] = "Jolliffe 2002, Principal Component Analysis"
+    positive: ClassVar[tuple[str, ...]] = ("components",)
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"value_from": ("residual", "mahalanobis")}
     components: int = 32
     value_from: str = "residual"
-
-    def __post_init__(self) -> None:
-        if self.components < 1:
-            raise AnomalyError(f"components must be 1 or more, got {self.components}")
-        if self.value_from not in ("residual", "mahalanobis"):
-            raise AnomalyError(f"value_from is 'residual' or 'mahalanobis', got {self.value_from!r}")
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """Mean image, axes (components, values of one image) and the variance along each."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from anomaly.detectors.adversarial import AdversarialDetector, wasserstein
 from anomaly.detectors.reconstruction import Scales
-from anomaly.games import Player, Stage
 from anomaly.nets.residual import Critic, Encoder, Generator
+from anomaly.training.games import Player, Stage
 
 WARM_UP = 100
 
@@ -21,7 +21,7 @@ class FAnoGAN(AdversarialDetector):
     """Fast AnoGAN: how far an image is from what a generator of normal images can draw of it, in one pass.
 
     Stage "wgan" trains generator G and critic D (WGAN-GP); stage "encoder" trains E while both stand still. The
-    defaults are the published sizes, meant for a GPU; the README has settings that suit a laptop.
+    defaults are the published sizes, meant for a GPU; the page of the method has settings that suit a laptop.
 
     The published map is not smoothed: `smooth=0`.
 

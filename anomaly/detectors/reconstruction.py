@@ -11,13 +11,13 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from anomaly.batches import chunks
 from anomaly.detectors.base import Score
+from anomaly.detectors.moments import Moments
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
-from anomaly.learned import Images
-from anomaly.losses import WIDE, dissimilarity, gaussian_blur, in_pixels, l1, l2
-from anomaly.moments import Moments
+from anomaly.nets.losses import WIDE, dissimilarity, gaussian_blur, in_pixels, l1, l2
+from anomaly.training.batches import chunks
+from anomaly.training.learned import Images
 
 
 class Drawing(NamedTuple):

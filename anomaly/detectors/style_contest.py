@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomaly.augmentation import Augmentation
 from anomaly.detectors.adversarial import BOTH, FEATURES, AdversarialDetector
 from anomaly.errors import AnomalyError
-from anomaly.games import Player, Stage, lately
+from anomaly.nets.augmentation import Augmentation
 from anomaly.nets.layers import crop
 from anomaly.nets.pyramid import MEAN_POOL
 from anomaly.nets.stylegan import group_of, sizes
+from anomaly.training.games import Player, Stage, lately
 
 PENALTY_EVERY, PATH_EVERY = 16, 4
 R1 = 2e-4

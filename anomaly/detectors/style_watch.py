@@ -6,12 +6,12 @@ from math import prod
 import numpy as np
 import torch
 
-from anomaly.batches import chunks, evenly
 from anomaly.detectors.adversarial import AdversarialDetector, Referee
 from anomaly.detectors.baselines import PCA
-from anomaly.distances import frechet, kid
-from anomaly.games import Glance
-from anomaly.learned import Images
+from anomaly.statistics.distances import frechet, kid
+from anomaly.training.batches import chunks, evenly
+from anomaly.training.games import Glance
+from anomaly.training.learned import Images
 
 MOST, COMPONENTS, DRAWN = 1000, 32, 500
 MOST_BYTES = 2**28

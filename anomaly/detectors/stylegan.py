@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.augmentation import Chance
 from anomaly.detectors.reconstruction import Drawing, Scales
 from anomaly.detectors.style_contest import Batch, Game, StyleContest, Terms
 from anomaly.detectors.style_watch import Likeness, StyleReferee
 from anomaly.errors import AnomalyError
-from anomaly.games import Player, Stage
-from anomaly.learned import Images
+from anomaly.nets.augmentation import Chance
 from anomaly.nets.style_encoder import StyleEncoder
 from anomaly.nets.styled import in_full
 from anomaly.nets.stylegan import StyleCritic, StyleGenerator
-from anomaly.training import cosine
+from anomaly.training.games import Player, Stage
+from anomaly.training.learned import Images
+from anomaly.training.loop import cosine
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,7 @@ class StyleGAN(StyleContest):
     flattened; new images are `decode(mapped(noise))`. Noise is drawn anew in training, and stays the same ever after.
 
     Sizes that are not 4 to 7 times a power of two are padded, and cropped when drawn. The defaults suit images of 64
-    pixels on a small GPU; the README has settings for a laptop.
+    pixels on a small GPU; the page of the method has settings for a laptop.
 
     Args:
         code: what an image is encoded as: "w", or "w+", which draws it better and is changed less well.

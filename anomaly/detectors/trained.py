@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly.batches import Batches, Beside, chunks
 from anomaly.detectors.base import Detector
-from anomaly.games import Glance, Loss
-from anomaly.journal import Journal
-from anomaly.learned import Images, share_of
-from anomaly.machine import Machine
-from anomaly.training import Player, Stage
+from anomaly.training.batches import Batches, Beside, chunks
+from anomaly.training.games import Glance, Loss
+from anomaly.training.journal import Journal
+from anomaly.training.learned import Images, share_of
+from anomaly.training.loop import Player, Stage
+from anomaly.training.machine import Machine
 
 SHOWN = 8
 

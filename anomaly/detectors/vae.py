@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
-from anomaly.losses import gaussian_blur, in_pixels, kl_to_standard_normal, l2
 from anomaly.nets.autoencoder import Autoencoder as Network
+from anomaly.nets.losses import gaussian_blur, in_pixels, kl_to_standard_normal, l2
 
 
 @dataclass(kw_only=True)

@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly import figures, metrics, statistics
+from anomaly import statistics
+from anomaly.cohorts.joining import check_numbers
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import ALONE, Gathered
 from anomaly.evaluation.section import Section, ends, in_words, interval, listed
-from anomaly.joining import check_numbers
+from anomaly.pictures import figures
+from anomaly.statistics import metrics
 
 
 def covariates_alone(data: Gathered, seed: int) -> statistics.AddedValue | None:

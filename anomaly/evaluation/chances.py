@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from anomaly import figures, statistics
+from anomaly import statistics
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import Gathered
 from anomaly.evaluation.section import Section
+from anomaly.pictures import figures
 
 
 def calibrated(data: Gathered, sign: str, seed: int) -> Section | None:

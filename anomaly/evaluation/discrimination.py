@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from anomaly import figures, statistics
+from anomaly import statistics
+from anomaly.cohorts.joining import FEWEST, check_numbers, plain_text
 from anomaly.evaluation.gathering import ALONE, BASELINE, REVERSED, Gathered
 from anomaly.evaluation.section import Section, in_words
-from anomaly.joining import FEWEST, check_numbers, plain_text
-from anomaly.metrics import checked
+from anomaly.pictures import figures
+from anomaly.statistics.metrics import checked
 
 SPECIFICITIES = {"90": 0.90, "95": 0.95}
 TRIVIAL = {

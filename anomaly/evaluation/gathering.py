@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from anomaly import joining, metrics
+from anomaly.cohorts import joining
+from anomaly.cohorts.results import read_scores, read_table, scored_trained, some
 from anomaly.errors import EvaluationError
-from anomaly.results import read_scores, read_table, scored_trained, some
-from anomaly.statistics import design
+from anomaly.statistics import design, metrics
 
 BASELINE, REVERSED = "baseline_", "_reversed"
 ALONE = f"{BASELINE}covariates"

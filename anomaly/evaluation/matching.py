@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from anomaly import figures, statistics
+from anomaly import statistics
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import ALONE, Gathered
 from anomaly.evaluation.section import Section, ends, in_words
+from anomaly.pictures import figures
 
 
 def matched(data: Gathered, match: str | None, sign: str, seed: int) -> Section | None:

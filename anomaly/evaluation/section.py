@@ -1,17 +1,18 @@
 """One analysis beside the main table: a table, a figure, and what they say in plain words."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from anomaly.shown import Readable, several
 from anomaly.statistics import Estimate
 
 
-@dataclass(frozen=True)
-class Section:
+@dataclass(frozen=True, repr=False)
+class Section(Readable):
     """What one analysis found.
 
     Args:
@@ -28,7 +29,16 @@ class Section:
     sentences: list[str]
     caption: str
     table: pd.DataFrame
-    figure: bytes | None = field(default=None, repr=False)
+    figure: bytes | None = None
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        more = len(self.sentences) - 1
+        return self.title, {
+            "found": self.sentences[0] if self.sentences else None,
+            "sentences": f"{more} more" if more > 0 else None,
+            "table": f"{len(self.table)} rows: {several(map(str, self.table))}",
+            "figure": "none" if self.figure is None else f"a PNG of {len(self.figure) / 1024:.0f} KiB",
+        }
 
 
 def ends(name: str, estimate: Estimate) -> dict[str, float]:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly import figures, statistics
+from anomaly import statistics
+from anomaly.cohorts.joining import FEWEST
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import Followed, Gathered, Question
 from anomaly.evaluation.section import Section, ends, in_words, listed
-from anomaly.joining import FEWEST
+from anomaly.pictures import figures
 
 # One argument each: times, events, scores, covariates, subjects.
 _RATIOS: dict[str, Callable[..., statistics.Estimate]] = {

@@ -46,7 +46,8 @@ class UNet(nn.Module):
         channels, *space = shape
         self.dims, self.norm, self.skips = len(space), norm, skips
         factors = halvings(tuple(space), len(widths) - 1)
-        self.multiples = tuple(1 << sum(f == 2 for f in along) for along in zip(*factors, strict=True))
+        ones = (1,) * self.dims  # nothing is halved where there is one level
+        self.multiples = tuple(1 << sum(f == 2 for f in along) for along in zip(ones, *factors, strict=True))
         self.enter = self._block(channels, widths[0])
         self.down = nn.ModuleList(
             nn.Sequential(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image as Picture
 
-from anomaly import heatmaps as heat
+from anomaly.pictures import heatmaps as heat
 
 SHOWN = 8
 # Standard deviations of normal variation: below the first nothing is coloured, at the second the scale ends.

@@ -112,7 +112,14 @@ def ellipses(count: int = 4_000, size: int = SIDE, seed: int = 0, *, parts: Sequ
 
 
 def simulate_ellipses(out: Path, *, count: int = 4_000, size: int = SIDE, seed: int = 0) -> Path:
-    """Draw waves with two ellipses, one of them warped in cases (DeScarGAN's toy; 2 GB by default)."""
+    """Draw waves with two ellipses, one of them warped in cases (DeScarGAN's toy; 2 GB by default).
+
+    Args:
+        out: gets `cohort.csv`, `truth.json`, `preview.png`, `images/`, `masks/`, `truth/` and `twins/`.
+        count: images, half of them cases.
+        size: pixels of a side.
+        seed: 0 or more; the same seed gives the same bytes.
+    """
     return write_toy(Ellipses(count=count, size=size, seed=seed), Path(out))
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from anomaly import heatmaps
 from anomaly.errors import CohortError
 from anomaly.files import write_whole
+from anomaly.pictures import heatmaps
 
 TRUTH = "truth.json"
 PANEL, GAP, TITLE, LABEL = 112, 6, 34, 96

@@ -9,8 +9,8 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from anomaly import heatmaps
 from anomaly.images import read
+from anomaly.pictures import heatmaps
 from anomaly.simulation.knee_files import FLAGS
 from anomaly.simulation.population import FINDINGS
 

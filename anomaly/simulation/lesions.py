@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.cohort import fingerprint, read_cohort, split
+from anomaly.cohorts.cohort import fingerprint, read_cohort, split
+from anomaly.cohorts.tables import ERRORS
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import read
@@ -22,7 +23,6 @@ from anomaly.simulation.folders import claim, write_sheet, write_truth
 from anomaly.simulation.planting import Planted, Recipe, plant
 from anomaly.simulation.sources import write_like, write_mask
 from anomaly.streams import ordered
-from anomaly.tables import ERRORS
 
 PARTS = {"train": "train", "choose": "val", "calibrate": "test"}
 VAL, TEST = 0.16, 0.2

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.images import Image
-from anomaly.preprocessing import FOREGROUNDS
+from anomaly.images.intensities import FOREGROUNDS
 
 BACKGROUND = 0.05
 """Where more than this share of an image has its lowest value, that value is background, as after masking."""

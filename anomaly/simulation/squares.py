@@ -189,17 +189,38 @@ def growing_squares(
 
 
 def simulate_squares(out: Path, *, count: int = 10_000, size: int = SIDE, seed: int = 0) -> Path:
-    """Draw smoothed noise where cases have two bright squares, one in the middle (VA-GAN's toy; 500 MB by default)."""
+    """Draw smoothed noise where cases have two bright squares, one in the middle (VA-GAN's toy; 500 MB by default).
+
+    Args:
+        out: gets `cohort.csv`, `truth.json`, `preview.png`, `images/`, `masks/` and, where things move, `truth/`.
+        count: images, half of them cases.
+        size: pixels of a side.
+        seed: 0 or more; the same seed gives the same bytes.
+    """
     return write_toy(Squares(count=count, size=size, seed=seed), Path(out))
 
 
 def simulate_squares_anywhere(out: Path, *, count: int = 10_000, size: int = SIDE, seed: int = 0) -> Path:
-    """Draw smoothed noise where cases have two bright squares at random places: no fixed map can find them."""
+    """Draw smoothed noise where cases have two bright squares at random places: no fixed map can find them.
+
+    Args:
+        out: gets `cohort.csv`, `truth.json`, `preview.png`, `images/`, `masks/` and, where things move, `truth/`.
+        count: images, half of them cases.
+        size: pixels of a side.
+        seed: 0 or more; the same seed gives the same bytes.
+    """
     return write_toy(SquaresAnywhere(count=count, size=size, seed=seed), Path(out))
 
 
 def simulate_growing_squares(out: Path, *, count: int = 10_000, size: int = WIDE, seed: int = 0) -> Path:
-    """Draw textured squares that are smaller in cases: what is there moves (DeFI-GAN's toy; 3 GB by default)."""
+    """Draw textured squares that are smaller in cases: what is there moves (DeFI-GAN's toy; 3 GB by default).
+
+    Args:
+        out: gets `cohort.csv`, `truth.json`, `preview.png`, `images/`, `masks/` and, where things move, `truth/`.
+        count: images, half of them cases.
+        size: pixels of a side.
+        seed: 0 or more; the same seed gives the same bytes.
+    """
     return write_toy(GrowingSquares(count=count, size=size, seed=seed), Path(out))
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import EvaluationError
-from anomaly.metrics import auroc
 from anomaly.simulation.coefficients import Population
 from anomaly.simulation.population import DEFAULT, FINDINGS, draw_population
 from anomaly.statistics.logistic import fitted
+from anomaly.statistics.metrics import auroc
 
 OUTCOMES = ("progression", "incidence", "pain")
 COVARIATES = ("age", "sex", "bmi")

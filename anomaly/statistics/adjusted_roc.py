@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from anomaly.errors import EvaluationError
-from anomaly.metrics import checked
 from anomaly.statistics.design import covariate_matrix, refuse_useless
 from anomaly.statistics.estimates import Estimate, groups_of
+from anomaly.statistics.metrics import checked
 from anomaly.statistics.models import score_and_covariates
 from anomaly.statistics.resampling import bootstrap
 

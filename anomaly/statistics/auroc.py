@@ -9,8 +9,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm, rankdata, t
 
 from anomaly.errors import EvaluationError
-from anomaly.metrics import checked
 from anomaly.statistics.estimates import Comparison, Estimate, groups_of, two_sided
+from anomaly.statistics.metrics import checked
 
 
 def auroc_covariance(

@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from anomaly.errors import EvaluationError
-from anomaly.metrics import checked
 from anomaly.statistics.design import covariate_matrix, refuse_useless
 from anomaly.statistics.estimates import Estimate, groups_of
 from anomaly.statistics.logistic import coefficient, fitted, likelihood_ratio, per_deviation
+from anomaly.statistics.metrics import checked
 
 Covariates = ArrayLike | pd.DataFrame | None
 

@@ -11,11 +11,11 @@ from scipy.sparse.csgraph import connected_components
 from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from anomaly.errors import EvaluationError
-from anomaly.metrics import checked
 from anomaly.statistics.design import covariate_matrix
 from anomaly.statistics.estimates import ROUNDING, Estimate, groups_of
 from anomaly.statistics.likelihood import maximised, wald
 from anomaly.statistics.logistic import refuse_separation
+from anomaly.statistics.metrics import checked
 from anomaly.statistics.models import exponentiated, score_and_covariates
 from anomaly.statistics.shares import wilson
 

@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from anomaly.errors import EvaluationError
-from anomaly.metrics import checked
 from anomaly.statistics.estimates import Estimate, groups_of
 from anomaly.statistics.logistic import INDEPENDENT, coefficient
+from anomaly.statistics.metrics import checked
 from anomaly.statistics.shares import proportion
 
 # Chances of exactly 0 or 1 have no log-odds; for the recalibration alone they are taken as this far from it.

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from anomaly.errors import EvaluationError
-from anomaly.metrics import checked
 from anomaly.statistics.estimates import ROUNDING, Estimate, groups_of
+from anomaly.statistics.metrics import checked
 from anomaly.statistics.shares import wilson
 
 # One resample of 20,000 images is 160 kB of weights: this many numbers are held at once (32 MB).

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.figures import stamped
+from anomaly.cohorts.joining import SIMULATED, remarks
 from anomaly.files import write_whole
 from anomaly.images import write_volume
-from anomaly.joining import SIMULATED
+from anomaly.pictures.figures import stamped
+from anomaly.shown import Readable, unread
 from anomaly.statistics.estimates import groups_of
 from anomaly.statistics.permutation import Plan
 from explain.association import pictures
@@ -28,8 +29,8 @@ _log = logging.getLogger(__name__)
 _FEW, _UNLIKE, _UNLIKE_POOLED = 100, 1.5, 1.2
 
 
-@dataclass(frozen=True)
-class Association:
+@dataclass(frozen=True, repr=False)
+class Association(Readable):
     """What `associate` found.
 
     Args:
@@ -48,6 +49,15 @@ class Association:
     sentences: list[str]
     notes: list[str]
     out: Path
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        first, more = self.sentences[:1], len(self.sentences) - 1
+        return self.headline, {
+            "predicts": "".join(first) + (f" {more} more in .sentences" if more > 0 else ""),
+            "regions": f"{len(self.regions)} significant; {remarks(self.notes)}",
+            "unreadable": unread(len(self.failed), "maps", self.out / "errors.csv"),
+            "folder": self.out,
+        }
 
 
 def about_shufflings(sample: Sample, model: Plan) -> str:

@@ -14,9 +14,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from anomaly import metrics
 from anomaly.errors import EvaluationError
-from anomaly.statistics import auroc_interval, compare_aurocs
+from anomaly.statistics import auroc_interval, compare_aurocs, metrics
 from anomaly.statistics.estimates import groups_of
 from anomaly.statistics.permutation import plan
 from explain.association.people import Sample

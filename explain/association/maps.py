@@ -11,11 +11,11 @@ import pandas as pd
 from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
+from anomaly.cohorts.results import check_unique, read_table, some
 from anomaly.errors import EvaluationError, UnreadableImage
 from anomaly.images import Image, find, read
 from anomaly.images.reading import suffix
 from anomaly.progress import progress
-from anomaly.results import check_unique, read_table, some
 
 _FORMATS = (".nii", ".nii.gz", ".npy")
 _MAP = re.compile(r"_(?:anomaly|map)$")

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from anomaly import joining
+from anomaly.cohorts import joining
+from anomaly.cohorts.results import read_table
 from anomaly.errors import EvaluationError
-from anomaly.results import read_table
 from anomaly.statistics.design import design
 from explain.association.maps import list_maps
 

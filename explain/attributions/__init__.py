@@ -2,6 +2,8 @@
 
 They draw no counterfactual. Captum does the work where it can. Channels are summed, so a map has one. Each image goes
 through the target by itself, never beside another, so that an explanation does not depend on its batch.
+
+May import explain's base and anomaly's training and corridor. Imported by latent, runs and checking.
 """
 
 from explain.attributions.deep_lift import DeepLift

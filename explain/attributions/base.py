@@ -3,29 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from anomaly.errors import AnomalyError
+from anomaly.training.limits import Limited
 from explain.base import Explainer
 
 
 @dataclass(kw_only=True)
-class Attribution(Explainer):
-    """Base of the attributions; `positive` and `not_negative` name the settings that must be."""
-
-    positive: ClassVar[tuple[str, ...]] = ()
-    not_negative: ClassVar[tuple[str, ...]] = ()
-
-    def __post_init__(self) -> None:
-        for setting in (*self.positive, *self.not_negative):
-            value = getattr(self, setting)
-            if not (value > 0 or (value == 0 and setting in self.not_negative)):
-                raise AnomalyError(
-                    f"{setting} must be {'positive' if setting in self.positive else '0 or more'}, got {value}"
-                )
+class Attribution(Limited, Explainer):
+    """Base of the attributions: its settings are checked when it is made."""
 
 
 def gradient(value: Tensor, of: Tensor, what: str = "the image") -> Tensor:

@@ -1,7 +1,7 @@
 """What an image is compared with: black, the mean control, the image without its details, or images given."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from anomaly.batches import mean_of
 from anomaly.errors import AnomalyError
-from anomaly.losses import gaussian_blur
+from anomaly.nets.losses import gaussian_blur
+from anomaly.training.batches import mean_of
 from explain.attributions.base import Attribution
 from explain.base import Explanation, Images
 
@@ -33,15 +33,10 @@ class AgainstBaseline(Attribution):
 
     adds_up: ClassVar[bool] = True
     positive: ClassVar[tuple[str, ...]] = ("blur",)
-    offered: ClassVar[tuple[str, ...]] = ("zero", "mean", "blur")
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"baseline": ("zero", "mean", "blur")}
     baseline: str = "zero"
     blur: float = 0.125
     mean_: Tensor = dataclasses.field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.baseline not in self.offered:
-            raise AnomalyError(f"baseline={self.baseline} is unknown; take one of {', '.join(self.offered)}")
 
     def share(self, image: Tensor, origin: Tensor) -> Tensor:
         """What each value of an image (1, C, *space) gets, of the same shape, against its baselines (m, C, *space)."""

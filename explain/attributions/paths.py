@@ -1,7 +1,7 @@
 """The gradient of the target on the way from a baseline to the image."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,7 +75,7 @@ class GradientShap(AgainstBaseline):
     cite: ClassVar[str] = "Lundberg and Lee 2017; Erion et al. 2021 (expected gradients)"
     positive: ClassVar[tuple[str, ...]] = ("samples", "batch", "kept", *AgainstBaseline.positive)
     not_negative: ClassVar[tuple[str, ...]] = ("noise",)
-    offered: ClassVar[tuple[str, ...]] = (CONTROLS, *AgainstBaseline.offered)
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"baseline": (CONTROLS, "zero", "mean", "blur")}
     samples: int = 64
     batch: int = 32
     kept: int = 16

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from anomaly.cohort import fingerprint
+from anomaly.cohorts.cohort import fingerprint
+from anomaly.cohorts.results import some
 from anomaly.errors import CohortError
-from anomaly.machine import Machine
-from anomaly.results import some
-from explain.learning import learn
-from explain.run import LearnedRun
-from explain.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides
+from anomaly.training.machine import Machine
+from explain.runs.learning import learn
+from explain.runs.run import LearnedRun
+from explain.sides.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides
 
 FEWEST_SUBJECTS = 10
 """To train with, or a permutation is too often close to the truth."""

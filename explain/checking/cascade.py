@@ -16,9 +16,9 @@ from explain.base import Target
 from explain.checking.again import drawn_seed
 from explain.checking.findings import OTHERS, Finding, Floor, Shown, columns, counts, floor_of, mean, over
 from explain.checking.images import Sample, maps_of
-from explain.faithfulness import randomised
-from explain.metrics import similarity
-from explain.source import Source
+from explain.measures.faithfulness import randomised
+from explain.measures.metrics import similarity
+from explain.runs.source import Source
 
 CHECK = "target randomised"
 SHOWN, DEPTHS = 6, 6

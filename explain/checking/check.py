@@ -8,21 +8,22 @@ from typing import Any
 
 import pandas as pd
 
-from anomaly.cohort import read_cohort
+from anomaly.cohorts.cohort import read_cohort
 from anomaly.errors import AnomalyError
 from anomaly.files import write_whole
+from anomaly.shown import Readable, unread
 from explain.checking.again import Again, images_of
 from explain.checking.cascade import check_target
 from explain.checking.findings import COLUMNS, Finding
 from explain.checking.images import sampled
 from explain.checking.permuted import check_labels
 from explain.checking.pictures import draw
-from explain.run import LearnedRun
-from explain.source import open_source
+from explain.runs.run import LearnedRun
+from explain.runs.source import open_source
 
 
-@dataclass(frozen=True)
-class Checked:
+@dataclass(frozen=True, repr=False)
+class Checked(Readable):
     """What a call of `check` did.
 
     Args:
@@ -38,6 +39,14 @@ class Checked:
     passed: bool
     sentence: str
     unreadable: int
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        return "passed" if self.passed else "not passed", {
+            "found": self.sentence.removeprefix("PASSED: ").removeprefix("FAILED: "),
+            "table": self.path,
+            "picture": self.path.with_suffix(".png"),
+            "unreadable": unread(self.unreadable, "images", self.errors),
+        }
 
 
 def check(
@@ -85,7 +94,7 @@ def check(
         images: of an attribution: a folder or a table to explain. Of a run, whose images are known: the folder that
             holds them now, where they were moved.
         count: so many of the images are explained at every depth.
-        settings, baseline, controls: of an attribution; see `explain.source.open_source`.
+        settings, baseline, controls: of an attribution; see `explain.runs.source.open_source`.
         limit: a map has vanished below this share of the real one.
         permutations: so many trainings on permuted labels; 1 unless given.
         steps: of these; as many as the explainer had unless given. Maps of a shorter training are other maps.

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.batches import chunks, evenly
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.statistics import Estimate
+from anomaly.training.batches import chunks, evenly
 from explain.base import Explainer
 from explain.checking.findings import Floor, Shown, columns, counts, floor_of, mean, ratio
 from explain.checking.images import Row, middle, spread, streamed
-from explain.metrics import similarity
-from explain.source import Source
+from explain.measures.metrics import similarity
+from explain.runs.source import Source
 
 SAMPLED = 32
 """Images whose real maps say how alike maps of different images are."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.statistics import Estimate, bootstrap
-from explain.metrics import similarity
+from explain.measures.metrics import similarity
 
 OTHERS = 8
 """Maps of so many other images are held beside each one, to see how alike unrelated maps are."""

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.batches import chunks, evenly
 from anomaly.errors import CohortError
-from anomaly.intake import intake
+from anomaly.images.intake import intake
 from anomaly.progress import progress
-from explain.mapping import BATCH, prepare
-from explain.source import Source
+from anomaly.training.batches import chunks, evenly
+from explain.runs.mapping import BATCH, prepare
+from explain.runs.source import Source
 
 FEWEST_IMAGES, FEWEST_SUBJECTS = 8, 2
 """Of a sample."""

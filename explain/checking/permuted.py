@@ -9,8 +9,8 @@ from anomaly.statistics import Estimate, permutation
 from explain.checking.again import Again, held_out_cases
 from explain.checking.comparing import Compared, compared
 from explain.checking.findings import Finding, columns, counts, over
-from explain.sides import TRAIN
-from explain.source import Source
+from explain.runs.source import Source
+from explain.sides.sides import TRAIN
 
 logger = logging.getLogger(__name__)
 CHECK = "labels permuted"

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from anomaly.images.pictures import write_png
-from anomaly.pages import Scale, legend, page, views, window
+from anomaly.pictures.pages import Scale, legend, page, views, window
 from explain.checking.findings import Shown
-from explain.pictures import SIDE, SIGNED, limit_of
+from explain.pictures.pictures import SIDE, SIGNED, limit_of
 
 LONGEST = 28
 """Letters of a label; of longer names of layers the end is kept."""

@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.games import Player, Stage
-from anomaly.losses import gradient_penalty
 from anomaly.nets.critics import MeanCritic
+from anomaly.nets.losses import gradient_penalty
 from anomaly.nets.unet import UNet
+from anomaly.training.games import Player, Stage
 from explain.base import Explanation
-from explain.counterfactuals.trained import TrainedExplainer, drawn
+from explain.trained import TrainedExplainer, drawn
 
 LEVELS = 4
 NEARLY = 0.999
@@ -102,8 +102,8 @@ class Additive(CriticisedExplainer):
     """The image plus a map that a generator draws, x' = x + M(x), kept small (Baumgartner et al. 2018, eq. 4 and 5).
 
     Defaults are the original's, whose critic moves 5 times in each step of the generator, and 100 times in the first 25
-    and in every 100th. Here the critic gets some of these moves beforehand, at once
-    (`warm_up`): a tenth, since they are dear.
+    and in every 100th. Here the critic gets some of these moves beforehand, at once (`warm_up`): not all, for they are
+    dear.
 
     Args:
         sparsity: weight of the mean |M|; the larger, the less is changed.

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomaly.games import Player, Stage
-from anomaly.losses import gradient_penalty
 from anomaly.nets.classifiers import SidesCritic
+from anomaly.nets.losses import gradient_penalty
 from anomaly.nets.unet import NORMS, UNet
+from anomaly.training.games import Player, Stage
 from explain.base import Explanation
 from explain.counterfactuals.additive import LEVELS
-from explain.counterfactuals.trained import TrainedExplainer, drawn
+from explain.trained import TrainedExplainer, drawn
 
 CONTROL, CASE = 0, 1
 

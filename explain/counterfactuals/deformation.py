@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from explain.base import Explanation
 from explain.counterfactuals.additive import CriticisedExplainer
-from explain.counterfactuals.trained import drawn
-from explain.fields import bending, folded_share, integrate, length, roughness, warp
+from explain.fields.fields import bending, folded_share, integrate, length, roughness, warp
+from explain.trained import drawn
 
 COSTS = {"roughness": roughness, "bending": bending}
 

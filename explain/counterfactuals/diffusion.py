@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomaly.diffusion import SCHEDULES, UNTOLD, Denoiser, Guide, Noising, TimedTrunk, without_classifier
 from anomaly.errors import AnomalyError
-from anomaly.games import Glance, Player, Stage, lately
-from anomaly.learned import Images
+from anomaly.nets.diffusion import SCHEDULES, UNTOLD, Denoiser, Guide, Noising, TimedTrunk, without_classifier
+from anomaly.training.games import Glance, Player, Stage, lately
+from anomaly.training.learned import Images
 from explain.base import Explanation
 from explain.counterfactuals.conditional import CONTROL, beside
-from explain.counterfactuals.trained import TrainedExplainer, drawn, some
+from explain.trained import TrainedExplainer, drawn, some
 
 PUBLISHED = {"free": (3.0, 0.75), "classifier": (100.0, 0.5)}
 """Scale and ratio of Sanchez et al. 2022 and of Wolleb et al. 2022."""

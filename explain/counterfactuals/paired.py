@@ -9,9 +9,8 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from anomaly import losses
 from anomaly.errors import AnomalyError
-from anomaly.games import Player, Stage
+from anomaly.nets import losses
 from anomaly.nets.critics import PatchCritic
 from anomaly.nets.translators import (
     CasNet,
@@ -21,9 +20,10 @@ from anomaly.nets.translators import (
     dropouts,
     same_dropout,
 )
+from anomaly.training.games import Player, Stage
 from explain.base import Explanation
 from explain.counterfactuals.paired_losses import PatchContrast, feature_distance, judgement, style_distance
-from explain.counterfactuals.trained import TrainedExplainer, difference
+from explain.trained import TrainedExplainer, difference
 
 OPEN = 2.0
 """Added to a mask's logit. The mask is 1 where the network says 0, so what fits already asks for no more. Of a plain
@@ -92,7 +92,8 @@ class Paired(TrainedExplainer):
     positive: ClassVar[tuple[str, ...]] = (
         *TrainedExplainer.positive, "width", "blocks", "draws", "critic_width",
     )  # fmt: skip
-    not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, *WEIGHTS, "halved")
+    not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, *WEIGHTS, "halved", "dropout")
+    below_one: ClassVar[tuple[str, ...]] = (*TrainedExplainer.below_one, "dropout")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"network": NETWORKS, "mode": MODES}
     steps: int = 2000
     batch: int = 16
@@ -117,8 +118,6 @@ class Paired(TrainedExplainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.dropout < 1:
-            raise AnomalyError(f"dropout must be 0 or more and below 1, got {self.dropout}")
         if not any(getattr(self, weight) for weight in AIMS):
             raise AnomalyError(f"{self.name} has nothing to learn by; give one of {', '.join(AIMS)} a weight above 0")
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.batches import chunks, evenly
 from anomaly.errors import AnomalyError
-from anomaly.learned import Images
 from anomaly.nets.critics import PatchCritic
+from anomaly.training.batches import chunks, evenly
+from anomaly.training.learned import Images
 from explain.base import Explanation, Target
 from explain.counterfactuals.conditional import Terms, TwoWayExplainer, beside
 from explain.counterfactuals.paired import possible_halvings
-from explain.counterfactuals.trained import drawn
+from explain.trained import drawn
 
 logger = logging.getLogger(__name__)
 PATCHES = 16  # at 64 pixels patches of 34, from 128 on those of 70

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.section import Section, ends, interval
-from anomaly.figures import COLOURS
+from anomaly.pictures.figures import COLOURS
 from anomaly.statistics import Estimate, bootstrap
 from explain.evaluating.quality import BLURRED, EITHER_WAY, FLOORS, MAP
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly import figures, joining
+from anomaly.cohorts import joining
+from anomaly.cohorts.results import read_facts, read_table, some
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.section import Section, ends, interval, told_as_facts
 from anomaly.files import write_whole
-from anomaly.results import read_facts, read_table, some
+from anomaly.pictures import figures
+from anomaly.shown import Readable
 from anomaly.statistics import Estimate, proportion
 from explain.evaluating.beside import mean_of, quality
 from explain.evaluating.quality import SIGNS, measured
@@ -25,8 +27,8 @@ GIVEN = ("id", "subject", "path", "files")
 ASKED = ("target", "judge")
 
 
-@dataclass(frozen=True)
-class Judged:
+@dataclass(frozen=True, repr=False)
+class Judged(Readable):
     """What an evaluation of explanations found.
 
     Args:
@@ -42,6 +44,15 @@ class Judged:
     images: pd.DataFrame | None
     notes: list[str]
     out: Path
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        sections = ", ".join(each.name for each in self.sections)
+        count = None if self.images is None else self.images["id"].nunique()
+        return self.headline, {
+            "images": None if count is None else f"{count} whose maps are held against a mask or a twin",
+            "sections": f"{sections}; {joining.remarks(self.notes)}",
+            "folder": self.out,
+        }
 
 
 def evaluate(

@@ -13,8 +13,8 @@ from scipy import ndimage
 from anomaly.errors import EvaluationError, UnreadableImage
 from anomaly.images import Image, read
 from anomaly.progress import progress
-from explain import metrics
 from explain.evaluating.truths import Truth, same
+from explain.measures import metrics
 
 MAP, BLURRED, MEAN, RAW = "map", "map, blurred", "mean difference", "raw image"
 DARK, CENTRE, ALIKE = "raw image, dark", "centre", "all alike"

@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from anomaly.batches import passes
 from anomaly.errors import AnomalyError
+from anomaly.training.batches import passes
 from explain.attributions.base import gradient
 from explain.base import Explainer, Explanation, Walk
-from explain.counterfactuals.trained import difference
 from explain.latent.generator import Generator
+from explain.trained import difference
 
 Road = Callable[[Tensor, Tensor], Tensor]
 """(rows (n,) of the batch, a position of each (n,)) -> codes (n, K); at 0 the code of the image itself."""

@@ -5,8 +5,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from anomaly.batches import passes
 from anomaly.errors import AnomalyError
+from anomaly.training.batches import passes
 
 
 class Generator(Protocol):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import AnomalyError
-from anomaly.metrics import auroc
+from anomaly.statistics.metrics import auroc
 from explain.latent.directions import PENALTIES
 
 FOLDS = 5

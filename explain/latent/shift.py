@@ -8,10 +8,10 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError
 from explain.base import Explanation
-from explain.counterfactuals.trained import joined
 from explain.latent.base import Latent
 from explain.latent.roads import Line
 from explain.latent.search import first_stop
+from explain.trained import joined
 
 FIRST, OCTAVES, HALVINGS = 0.01, 9, 10
 """Of the search: the first step, as a share of the length of the code; how often that doubles, in two steps each; and

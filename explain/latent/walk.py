@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomaly.batches import chunks, evenly, passes
 from anomaly.errors import AnomalyError
-from anomaly.journal import Journal
-from anomaly.machine import Machine
+from anomaly.training.batches import chunks, evenly, passes
+from anomaly.training.journal import Journal
+from anomaly.training.machine import Machine
 from explain.base import Explanation, Images, apart
-from explain.counterfactuals.trained import HeldOut, TrainedExplainer
 from explain.latent import directions
 from explain.latent.base import Latent, Road
 from explain.latent.generator import Generator, in_layers, new_codes
@@ -24,6 +23,7 @@ from explain.latent.nuisances import Nuisances, Told, all_coefficients
 from explain.latent.projection import projected
 from explain.latent.roads import Line, Path
 from explain.latent.search import first_stop
+from explain.trained import HeldOut, TrainedExplainer
 
 logger = logging.getLogger(__name__)
 GRADIENT, PATH = "gradient", "path"
@@ -49,7 +49,7 @@ class LatentWalk(Latent, TrainedExplainer):
     but the generator is learned in closed form. Of a code w+ with a part for each layer all layers move alike, but on a
     path. The frames go as far beyond the image as to the counterfactual.
 
-    An image that the target takes for a control already stays as it is; its frames go one standard deviation both
+    An image whose probability is already as low as wanted stays as it is; its frames go one standard deviation both
     ways. Where the wanted probability is not reached, the walk ends where the target is lowest.
 
     Diagnostics: "before", "drawn" and "after", the target of image, image as drawn again and counterfactual; "gap",

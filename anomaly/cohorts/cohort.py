@@ -1,0 +1,263 @@
+"""Who was imaged: a folder or a table becomes one row an image, with its id, its file and its subject."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from anomaly.cohorts.results import read_csv, some
+from anomaly.errors import CohortError
+from anomaly.images import find
+from anomaly.images.reading import READERS, suffix
+
+PATH_COLUMNS = ("path", "image", "file", "filename")
+FILE_NAMES = "the file names, each taken for another subject"
+NO_SUBJECTS = (
+    "nothing says whose image is whose, so each file is taken for another subject; if a person has several, "
+    "give --subject COLUMN or --subject-pattern REGEX, or "
+)
+TELL_APART = "where one name means two people, tell them apart by --subject or --subject-pattern"
+BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
+
+
+def read_cohort(
+    source: Path | str | pd.DataFrame,
+    *,
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+    missing: str = "error",
+) -> pd.DataFrame:
+    """List the images of a folder (searched to its depths), a CSV or TSV file, or a table.
+
+    Columns: id (unique, safe as a file name), path (absolute), subject, and those of the table. A table needs
+    `path` (or `image`, `file`, `filename`), relative to its file; without `id` that is the file's name, with
+    folders before it where names meet. Ids and subjects stay text: leading zeros are kept.
+
+    subject: the column that names the subject; else it is the first group of `subject_pattern` (a regular
+    expression) in the path, else the column `subject`, else the path's BIDS entity `sub-...`, else the id.
+    where: keeps the rows whose columns have these values; 0 means "0" and 0.0 alike.
+    missing: "error", or "keep" to leave it to the reader to report files that do not exist.
+
+    `attrs["subjects_from"]` says in words what told the subjects; `FILE_NAMES` where nothing better did.
+
+    Raises CohortError for whatever makes the source unusable.
+    """
+    if missing not in MISSING:
+        raise CohortError(f"missing is {missing!r}; expected one of {', '.join(MISSING)}")
+    if subject and subject_pattern:
+        raise CohortError("both subject and subject_pattern are given; give one of them")
+    name = "the table" if isinstance(source, pd.DataFrame) else str(source)
+    table, base = _table(source, subject)
+    if table.empty:
+        raise CohortError(f"{name}: has no rows; add one row an image")
+    table = _identified(table, name)
+    table["subject"], told_by = _subjects(table, subject, subject_pattern, name)
+    table = keep(table, where or {}, name)
+    twice = table["id"][table["id"].duplicated()].unique()
+    if len(twice):
+        raise CohortError(f"{name}: {len(twice)} ids are there twice ({some(twice)}); give every image its own id")
+    table["path"] = [os.path.abspath(base / path) for path in table["path"]]
+    MISSING[missing](table["path"], name)
+    first = ["id", "path", "subject"]
+    table = table[[*first, *(c for c in table.columns if c not in first)]].reset_index(drop=True)
+    table.attrs["subjects_from"] = told_by
+    return table
+
+
+def split(subjects: Sequence[str], *, choose: float = 0.1, calibrate: float = 0.1) -> np.ndarray:
+    """Set subjects aside: give "train", "choose" or "calibrate" for every image, never two for one subject.
+
+    It depends on nothing but the set of names (their order by SHA-256), so that a second training finds the
+    same split. A share above 0 gets one subject at least. Raises CohortError for too few subjects or shares
+    that leave nothing to train on.
+    """
+    if min(choose, calibrate) < 0 or not choose + calibrate < 1:
+        raise CohortError(f"shares are choose {choose}, calibrate {calibrate}; expected 0 or more, below 1 in sum")
+    names = sorted(set(map(str, subjects)), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    fewest = 1 + (choose > 0) + (calibrate > 0)
+    if len(names) < fewest:
+        raise CohortError(f"there are {len(names)} subjects; expected {fewest} or more: add others")
+    chosen = _share(choose, len(names), len(names) - fewest + 1)
+    calibrating = _share(calibrate, len(names), len(names) - 1 - chosen)
+    parts = ["choose"] * chosen + ["calibrate"] * calibrating
+    part = dict(zip(names, parts + ["train"] * (len(names) - len(parts)), strict=True))
+    return np.array([part[str(name)] for name in subjects])
+
+
+def check_disjoint(train: Iterable[str], score: Iterable[str]) -> None:
+    """Make sure that nobody is scored by what was trained on them; CohortError names whom it finds."""
+    both = sorted(set(map(str, train)) & set(map(str, score)))
+    if both:
+        raise CohortError(
+            f"{len(both)} subjects are in both the training images and those to score ({some(both)}); "
+            "leave them out of one"
+        )
+
+
+def fingerprint(cohort: pd.DataFrame) -> str:
+    """Sum up a cohort's images in one SHA-256, the same on every machine: ids, file names and sizes."""
+    rows = sorted((str(i), Path(p).name, _bytes(Path(p))) for i, p in zip(cohort["id"], cohort["path"], strict=True))
+    return hashlib.sha256("\n".join("\t".join(map(str, row)) for row in rows).encode()).hexdigest()
+
+
+def keep(table: pd.DataFrame, where: Mapping[str, str], name: str) -> pd.DataFrame:
+    """Rows of a table whose columns have these values; 0 means "0" and 0.0 alike.
+
+    Raises CohortError for a column that is not there, or where no row is left.
+    """
+    for column, value in where.items():
+        if column not in table:
+            raise CohortError(f"{name}: has no column {column!r}; its columns are {some(table.columns, 20)}")
+        told = table[column]
+        kept = table[_equal(told, str(value))]
+        if kept.empty:
+            there = some(sorted({str(one) for one in told}), 10)
+            raise CohortError(f"{name}: no row is left with {column} {value}; its values there are {there}")
+        table = kept
+    return table
+
+
+def _share(share: float, of: int, most: int) -> int:
+    return min(max(1, round(share * of)), most) if share > 0 else 0
+
+
+def _bytes(path: Path) -> int:
+    """Give the size of a file or of all files in a folder; -1 where there is none."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    return path.stat().st_size if path.exists() else -1
+
+
+def _table(source: Path | str | pd.DataFrame, subject: str | None) -> tuple[pd.DataFrame, Path]:
+    """Give the rows with a column `path`, and the folder these paths start from."""
+    if isinstance(source, pd.DataFrame):
+        return _with_path(source.copy(), "the table"), Path()
+    path = Path(os.path.abspath(source))
+    if path.is_dir() or not path.suffix:
+        found = find(path)
+        base = path.parent if found == [path] else path
+        return pd.DataFrame({"path": [file.relative_to(base).as_posix() for file in found]}), base
+    if not path.exists():
+        raise CohortError(f"{path}: no such file; correct the path")
+    if suffix(path) in READERS:
+        raise CohortError(f"{path}: is one image; give the folder it lies in, or a CSV with a column path")
+    try:
+        table = read_csv(path, [*PATH_COLUMNS, "id", "subject", *([subject] if subject else [])])
+    except (ValueError, OSError, EOFError) as error:  # pandas' own errors and bad encodings are ValueErrors
+        reason = str(error).splitlines()[0]
+        raise CohortError(f"{path}: is no CSV that can be read ({reason}); save it as CSV in UTF-8") from error
+    return _with_path(table, str(path)), path.parent
+
+
+def _with_path(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    column = next((one for one in PATH_COLUMNS if one in table), None)
+    if column is None:
+        raise CohortError(f"{name}: has no column 'path'; its columns are {some(table.columns, 20)}: rename one")
+    table = table.rename(columns={column: "path"})
+    table["path"] = _text(table, "path", name)
+    return table
+
+
+def _text(table: pd.DataFrame, column: str, name: str) -> pd.Series[str]:
+    empty = int(table[column].isna().sum())
+    if empty:
+        raise CohortError(f"{name}: {empty} rows have no {column}; fill them in or leave them out")
+    return table[column].astype(str)
+
+
+def _identified(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Give the table a column `id` of safe file names, made from the paths where it has none."""
+    own = "id" in table
+    ids = list(_text(table, "id", name)) if own else _path_ids(list(table["path"]))
+    safe = [re.sub(r"[^\w.+=@-]", "_", one).lstrip(".") or "_" for one in ids]
+    if len(set(safe)) < len(set(ids)):
+        raise CohortError(f"{name}: ids differ only in characters that file names cannot hold; rename them")
+    return table.assign(id=safe)
+
+
+def _path_ids(paths: Sequence[str]) -> list[str]:
+    """Name images after their files; where names meet, with more and more of the path."""
+    ids = [ID_FORMS[0](_relative(path)) for path in paths]
+    for form in ID_FORMS[1:]:
+        meet = pd.Series(ids).duplicated(keep=False)
+        if not meet.any():
+            break
+        ids = [form(_relative(path)) if again else one for path, one, again in zip(paths, ids, meet, strict=True)]
+    return ids
+
+
+def _relative(path: str) -> PurePosixPath:
+    parts = PurePosixPath(Path(path).as_posix()).parts
+    return PurePosixPath(*(part.strip("/\\:") for part in parts if part.strip("/\\:.")))
+
+
+def _stem(path: PurePosixPath) -> str:
+    """Give the name without its ending; names such as 1.2.840 (a series' folder) have none."""
+    ending = suffix(path)
+    return path.name.removesuffix(path.name[-len(ending) :]) if ending in READERS else path.name
+
+
+def _subjects(table: pd.DataFrame, subject: str | None, pattern: str | None, name: str) -> tuple[pd.Series[str], str]:
+    """Whose each image is, and what tells so."""
+    column = subject or ("subject" if "subject" in table and not pattern else None)
+    if column is not None and column not in table:
+        raise CohortError(f"{name}: has no column {column!r}; its columns are {some(table.columns, 20)}")
+    if column is not None:
+        return _text(table, column, name), f"the column {column}"
+    paths = [Path(path).as_posix() for path in table["path"]]
+    if pattern:
+        return pd.Series(_matches(pattern, paths, name), index=table.index), f"the pattern {pattern}"
+    found = [BIDS_SUBJECT.findall(path) for path in paths]
+    named = [f[-1] if f else i for f, i in zip(found, table["id"], strict=True)]
+    return pd.Series(named, index=table.index), "the BIDS entity sub-" if all(found) else FILE_NAMES
+
+
+def _matches(pattern: str, paths: Sequence[str], name: str) -> list[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise CohortError(f"subject_pattern {pattern!r} is no regular expression ({error}); correct it") from error
+    if not compiled.groups:
+        raise CohortError(f"subject_pattern {pattern!r} has no group; put the subject's part in brackets: (...)")
+    found = [compiled.search(path) for path in paths]
+    bare = [path for path, match in zip(paths, found, strict=True) if match is None or not match[1]]
+    if bare:
+        raise CohortError(f"{name}: subject_pattern {pattern!r} does not match {len(bare)} paths ({some(bare)})")
+    return [match[1] for match in found if match is not None]
+
+
+def _equal(column: pd.Series, value: str) -> pd.Series[bool]:
+    """Compare numbers as numbers (0 is 0.0), everything else as text."""
+    number = pd.to_numeric(pd.Series([value]), errors="coerce").iloc[0]
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) and not pd.isna(number):
+        return column == number
+    return column.astype(str) == value
+
+
+def _refuse_missing(paths: pd.Series[str], name: str) -> None:
+    gone = [path for path in paths if not os.path.exists(path)]
+    if gone:
+        raise CohortError(
+            f"{name}: {len(gone)} of {len(paths)} files do not exist ({some(gone)}); correct the paths, "
+            "which start from the table's folder"
+        )
+
+
+def _keep_missing(paths: pd.Series[str], name: str) -> None:
+    """Leave files that do not exist in the cohort."""
+
+
+MISSING: dict[str, Callable[[pd.Series, str], None]] = {"error": _refuse_missing, "keep": _keep_missing}
+ID_FORMS: tuple[Callable[[PurePosixPath], str], ...] = (
+    _stem,
+    lambda path: "_".join([*path.parent.parts, _stem(path)]),
+    lambda path: "__".join([*path.parent.parts, _stem(path)]),
+    lambda path: "__".join(path.parts),
+)

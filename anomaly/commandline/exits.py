@@ -1,0 +1,40 @@
+"""How a command ends: its exit code, and one line that says what happened and how to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+INTERRUPTED = 130
+SOME_UNREADABLE = 3
+
+
+class Commands(TyperGroup):
+    """Ctrl-C ends a command with a word on how to go on; typer alone would end without one."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            tell(stop, "stopped; what was done is kept, the same command goes on (train: with --resume)")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def end_with(unreadable: int, table: Path, *, told: bool = True) -> None:
+    """End with `SOME_UNREADABLE`, naming the table of what could not be used; go on where that is nothing."""
+    if unreadable:
+        if told:
+            typer.echo(f"{unreadable} images could not be used; see {table}", err=True)
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+def tell(error: BaseException, text: str) -> None:
+    """Of an error that all processes of a training raise alike, the first one tells; of all others, who has it."""
+    from anomaly.training.journal import TOLD
+
+    if TOLD not in getattr(error, "__notes__", ()):
+        typer.echo(text, err=True)

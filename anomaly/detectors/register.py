@@ -1,0 +1,21 @@
+"""Every detector by its name: a new method is its file and one line here."""
+
+from anomaly.detectors.alphagan import AlphaGAN
+from anomaly.detectors.autoencoder import Autoencoder
+from anomaly.detectors.base import Detector
+from anomaly.detectors.baselines import PCA, Intensity, MeanImage
+from anomaly.detectors.fanogan import FAnoGAN
+from anomaly.detectors.stylegan import StyleGAN
+from anomaly.detectors.vae import VAE
+
+CLASSES: tuple[type[Detector], ...] = (
+    Intensity,
+    MeanImage,
+    PCA,
+    Autoencoder,
+    VAE,
+    FAnoGAN,
+    AlphaGAN,
+    StyleGAN,
+)
+DETECTORS: dict[str, type[Detector]] = {cls.name: cls for cls in CLASSES}

@@ -1,0 +1,163 @@
+"""Joins scores to a cohort table and says, with honest intervals, how well they tell an outcome.
+
+Labels meet scores here and nowhere else. Whatever was left out (images that did not join, outcomes that
+are missing) is counted and named in `Evaluation.notes` and in `evaluation.json`.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.cohorts import joining
+from anomaly.evaluation import adjustment, chances, discrimination, matching
+from anomaly.evaluation.gathering import Question, gather
+from anomaly.evaluation.section import Section, records, told_as_facts
+from anomaly.evaluation.survival import survival
+from anomaly.files import write_whole
+from anomaly.pictures import figures
+from anomaly.shown import Readable
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation(Readable):
+    """What `evaluate` found: the tables it wrote, the images they are made of, and remarks in plain words."""
+
+    table: pd.DataFrame
+    comparison: pd.DataFrame
+    sections: list[Section]
+    images: pd.DataFrame
+    headline: str
+    notes: list[str]
+    out: Path
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        figure, _, beside = self.headline.removesuffix(".").partition("; ")
+        count, persons = len(self.images), self.images["subject"].nunique()
+        of = f" of {persons} persons" if persons < count else ""
+        sections = ", ".join(each.name for each in self.sections)
+        return figure.partition(": ")[0], {
+            "beside it": beside,
+            "images": f"{count}{of}, {(self.images['outcome'] == 1).sum()} with the outcome",
+            "sections": f"{sections or 'none'}; {joining.remarks(self.notes)}",
+            "folder": self.out,
+        }
+
+    def section(self, name: str) -> Section:
+        """One of the analyses beside the main table, by name: odds, added_value, matched, survival ..."""
+        found = {each.name: each for each in self.sections}
+        if name not in found:
+            raise KeyError(f"there is no analysis {name!r} here; there are {', '.join(found)}")
+        return found[name]
+
+
+def evaluate(
+    scores: Path,
+    cohort: Path | pd.DataFrame,
+    *,
+    outcome: str | None = None,
+    subject: str | None = None,
+    positive: str | None = None,
+    where: Mapping[str, str] | None = None,
+    adjust: Sequence[str] = (),
+    match: str | None = None,
+    strata: Sequence[str] = (),
+    time: str | None = None,
+    event: str | None = None,
+    at: float | None = None,
+    compare: Sequence[Path] = (),
+    out: Path,
+    seed: int = 0,
+    scale: str = "logit",
+) -> Evaluation:
+    """How well the scores of a table tell those with an outcome from those without; writes `out`.
+
+    Args:
+        scores: a `scores.csv`, or the folder that holds one; `value` and every `baseline_*` are evaluated. A
+            baseline that is lower with the outcome is judged by its opposite, named `baseline_*_reversed`:
+            what a trivial score could tell is the floor, whichever way it points.
+        cohort: a table with `id` (or `path`, where there is no id) and the outcome.
+        outcome: column of 0/1, or of any two values with `positive` naming the event. Left out where `time` and
+            `event` are given: then it is the event by the time `at`.
+        subject: column naming persons, for clustered intervals. Left out, the column `subject` serves
+            where some person has several images; where none has, or there is none, plain DeLong.
+        where: keeps the rows of the cohort whose columns have these values.
+        adjust: columns to adjust for: odds ratios, what the score adds to them, the ROC among people alike. The
+            covariates alone become a baseline.
+        match: column naming matched sets, within which cases are compared with controls.
+        strata: columns within whose values everything is said again; numbers are cut at their thirds.
+        time, event: columns of the time to the event or to the end of observation, and of 1 where it was seen.
+        at: until when survival is told; the last time of an event by default.
+        compare: other `scores.csv` of the same images, each named by its folder or its file.
+        out: receives evaluation.csv, comparison.csv, evaluated.csv, evaluation.json, roc.png, distribution.png,
+            and a table and a figure of each further analysis.
+        seed: of the bootstrap behind average precision and sensitivities, of folds and of sign flips.
+        scale: of the AUROC's interval, `plain` or `logit` (see `statistics.auroc_interval`).
+
+    Raises:
+        EvaluationError: nothing joins, the outcome is not one of two values, fewer than ten events or
+            controls, scores that are NaN or infinite, a column that is not there, covariates that are constant or
+            collinear, negative times. An analysis that the numbers do not allow is left out and named in the notes.
+    """
+    question = Question(
+        outcome=outcome, positive=positive, subject=subject, where=dict(where or {}), adjust=joining.columns(adjust),
+        match=match, strata=joining.columns(strata), time=time, event=event, at=at,
+    )  # fmt: skip
+    data, names = gather(Path(scores), cohort, question, compare), list(question.adjust)
+    called = str(outcome or event)
+    added = adjustment.covariates_alone(data, seed)
+    everyone = np.ones(len(data.images), bool)
+    about = {"outcome": called, "stratum": "all"}
+    rows = [
+        {"score": name} | about | discrimination.row(data, name, everyone, seed=seed, scale=scale)
+        for name in data.names
+    ]
+    compared = discrimination.pairs(data)
+    headline = discrimination.headline(rows[0], question.sign) + discrimination.against_trivial(rows, compared) + "."
+    within, stratified = discrimination.strata(data, question.strata, called, seed=seed, scale=scale)
+    sections = [
+        discrimination.against(compared),
+        stratified,
+        adjustment.odds(data, names, question.sign),
+        adjustment.added(data, added, names, scale),
+        adjustment.adjusted_roc(data, names, seed),
+        matching.matched(data, match, question.sign, seed),
+        survival(data, question, seed),
+        chances.calibrated(data, question.sign, seed),
+    ]
+    found = [section for section in sections if section is not None]
+    table = pd.DataFrame(rows + within)
+    result = Evaluation(table, compared, found, data.images, headline, data.notes, Path(out))
+    named = "table" if isinstance(cohort, pd.DataFrame) else str(Path(cohort).resolve())
+    asked = asdict(question) | {"outcome": called, "seed": seed}
+    _write(result, data.names, question.sign, {"scores": str(data.file.resolve()), "cohort": named} | asked)
+    return result
+
+
+def _write(result: Evaluation, names: list[str], sign: str, about: dict[str, Any]) -> None:
+    tables = {"evaluation": result.table, "comparison": result.comparison, "evaluated": result.images}
+    # The comparison is a section too; its table is the same.
+    tables |= {section.name: section.table for section in result.sections}
+    for name, table in tables.items():
+        write_whole(result.out / f"{name}.csv", table.to_csv(index=False))
+    event = result.images["outcome"].to_numpy() == 1
+    groups = {f"without {sign}": ~event, f"with {sign}": event}
+    drawn = {section.name: section.figure for section in result.sections if section.figure is not None}
+    drawn["roc"] = figures.roc(result.images, names)
+    drawn["distribution"] = figures.distribution(result.images["value"].to_numpy(), groups)
+    made_up = joining.SIMULATED in result.notes
+    for name, picture in drawn.items():
+        write_whole(result.out / f"{name}.png", figures.stamped(picture, "SIMULATED") if made_up else picture)
+    listed = {name: records(tables[name]) for name in ("evaluation", "comparison")}
+    facts = about | {"headline": result.headline, "notes": result.notes} | listed
+    facts["sections"] = [told_as_facts(section) for section in result.sections]
+    write_whole(result.out / "evaluation.json", json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+    for note in result.notes:
+        _log.info(note)

@@ -1,0 +1,128 @@
+"""Normals read and prepared once, kept on disk while a training lasts."""
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.errors import CohortError, UnreadableImage
+from anomaly.files import write_whole
+from anomaly.images import read
+from anomaly.images.prepared import scaled
+from anomaly.images.preprocessing import Preprocessing
+from anomaly.progress import progress
+from anomaly.streams import ordered
+
+AHEAD = 64
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """Prepared images on disk: `pixels` (n, C, *space) is a memory map, `table` says whose they are.
+
+    A row of the table covers as many images as its column `slices` says; `unreadable` images were left out.
+    """
+
+    pixels: np.ndarray
+    table: pd.DataFrame
+    unreadable: int
+
+    @classmethod
+    def open(cls, folder: Path) -> "CachedImages":
+        """Read what `cache_images` wrote."""
+        texts = {"id": str, "subject": str, "path": str, "class": str}
+        table = pd.read_csv(folder / "images.csv", dtype=texts, keep_default_na=False)  # a subject may be called NA
+        facts = json.loads((folder / "images.json").read_text())
+        pixels = np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=tuple(facts["shape"]))
+        return cls(pixels, table, facts["unreadable"])
+
+    @property
+    def sliced(self) -> bool:
+        """Whether they are slices of volumes."""
+        return bool((self.table["slices"] > 1).any())
+
+    def part(self, name: str) -> np.ndarray:
+        """The images of one part of the split, which lie together, as a view.
+
+        Raises:
+            CohortError: none of them could be read.
+        """
+        rows = np.flatnonzero((self.table["split"] == name).to_numpy())
+        if not len(rows):
+            raise CohortError(
+                f"no readable image is left in the part {name!r} of the normals; give more of them, or mend those that "
+                "errors.csv in the run folder names"
+            )
+        ends = np.concatenate([[0], np.cumsum(self.table["slices"])])
+        return self.pixels[ends[rows[0]] : ends[rows[-1] + 1]]
+
+
+def cache_images(
+    cohort: pd.DataFrame, preprocessing: Preprocessing, folder: Path, *, workers: int | None = None
+) -> None:
+    """Read and prepare every image once, in parallel, into one array on disk, part by part of the split.
+
+    Files that cannot be used are named in `errors.csv` beside the folder and left out. Nothing is done where the
+    cache is already complete.
+
+    Args:
+        cohort: id, path, subject, split and whatever else is to be kept.
+        preprocessing: how images become tensors.
+        folder: gets the cache.
+        workers: threads; None takes one a core.
+
+    Raises:
+        CohortError: no image can be read, or they have different shapes or channels.
+    """
+    if (folder / "images.json").exists():
+        return
+    (folder.parent / "errors.csv").unlink(missing_ok=True)
+    rows: list[Any] = cohort.sort_values("split", kind="stable").to_dict("records")
+    kept: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    shape: tuple[int, ...] = ()
+    with (
+        open(folder / "images.raw", "wb") as raw,
+        progress("reading normals", len(rows), unit="images") as bar,
+    ):
+        for row, pixels in zip(rows, _prepared(rows, preprocessing, workers), strict=True):
+            bar.advance()
+            if isinstance(pixels, UnreadableImage):
+                failed.append({"id": row["id"], "path": row["path"], "error": str(pixels)})
+                continue
+            shape = shape or pixels.shape[1:]
+            if pixels.shape[1:] != shape:
+                raise CohortError(
+                    f"{row['path']} has shape {pixels.shape[1:]}, images before it {shape} (C, *space); "
+                    "give one --size for all"
+                )
+            raw.write(pixels.tobytes())
+            kept.append({**row, "slices": len(pixels)})
+    if failed:
+        write_whole(folder.parent / "errors.csv", pd.DataFrame(failed).to_csv(index=False))
+    if not kept:
+        raise CohortError(f"none of the {len(rows)} images can be read; the first: {failed[0]['error']}")
+    write_whole(folder / "images.csv", pd.DataFrame(kept).to_csv(index=False))
+    facts = {"shape": [sum(row["slices"] for row in kept), *shape], "unreadable": len(failed)}
+    write_whole(folder / "images.json", json.dumps(facts))
+
+
+def _prepared(
+    rows: list[dict[str, Any]], preprocessing: Preprocessing, workers: int | None
+) -> Iterator[np.ndarray | UnreadableImage]:
+    def prepare(path: str) -> np.ndarray | UnreadableImage:
+        try:
+            return np.ascontiguousarray(
+                scaled(preprocessing.apply(read(Path(path))), Path(path)).pixels, dtype=np.float32
+            )
+        except UnreadableImage as error:
+            return error
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        yield from ordered(pool, prepare, [row["path"] for row in rows], ahead=AHEAD)

@@ -1,0 +1,66 @@
+"""Images read and prepared ahead of the batch that is in work, so that memory stays bounded and nothing waits."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anomaly.errors import UnreadableImage
+from anomaly.images import Image, read
+from anomaly.images.prepared import Prepared
+from anomaly.streams import ordered
+
+AHEAD = 4
+BATCH_BYTES = 64 * 2**20
+"""Images are read in smaller batches where they are large, so that memory stays bounded."""
+Prepare = Callable[[Image], tuple[Prepared, ...]]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An image read and prepared, for every run that asks for it, or the reason why not."""
+
+    row: Mapping[str, Any]
+    image: Image | None
+    prepared: tuple[Prepared, ...]
+    error: str = ""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Its id, subject and path."""
+        return {name: self.row[name] for name in ("id", "subject", "path")}
+
+
+def intake(
+    rows: Sequence[Mapping[str, Any]], prepare: Prepare, pool: ThreadPoolExecutor, batch: int
+) -> Iterator[list[Ready]]:
+    """Read a batch ahead of the one in work; one task reads a whole batch, since tasks cost time too.
+
+    Args:
+        rows: with `path`, and whatever else is to be known of an image.
+        prepare: image -> what each run takes; UnreadableImage where it does not suit.
+        pool: of the threads that read.
+        batch: images at once, or less where the first readable one says that so many would be too large.
+    """
+    batch = _fitting(batch, rows, prepare)
+    groups = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    yield from ordered(pool, lambda group: [_ready(row, prepare) for row in group], groups, ahead=AHEAD)
+
+
+def _ready(row: Mapping[str, Any], prepare: Prepare) -> Ready:
+    try:
+        image = read(Path(row["path"]))
+        return Ready(row, image, prepare(image))
+    except UnreadableImage as error:
+        return Ready(row, None, (), str(error))
+
+
+def _fitting(batch: int, rows: Sequence[Mapping[str, Any]], prepare: Prepare) -> int:
+    for row in rows:
+        ready = _ready(row, prepare)
+        if ready.image is not None:
+            shared = {id(one): one.pixels.nbytes for one in ready.prepared}
+            size = ready.image.pixels.nbytes + sum(shared.values())
+            return max(1, min(batch, BATCH_BYTES // size))
+    return batch

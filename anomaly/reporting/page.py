@@ -1,0 +1,237 @@
+"""Turns a folder of scores, heatmaps and perhaps an evaluation into one HTML file to read or print.
+
+The file stands alone: pictures are inside it, nothing is fetched, and its size does not grow with the
+cohort.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from anomaly.cohorts.results import read_facts, read_scores, read_table, scored_trained
+from anomaly.errors import EvaluationError
+from anomaly.files import write_whole
+from anomaly.pictures import figures
+from anomaly.reporting import gallery, sections, viewer
+
+_ERRORS_SHOWN = 20
+_ROUNDING = 1e-9
+_CARD_SHOWN = 6000
+_INTERVALS = {"AUROC": "auroc_method", "average precision": "ap_method", "sensitivity": "sensitivity_at_90_method"}
+_FIGURES = {"roc.png": "ROC curve of each score", "distribution.png": "Distribution of the anomaly score"}
+
+
+def report(folder: Path) -> Path:
+    """Write `report.html` into a folder that scoring or evaluation wrote; returns its path.
+
+    Reads scores.csv (or the one evaluation.json names), the heatmaps it lists, errors.csv, score.json and
+    the runs it names, and the tables and figures of an evaluation; whatever is absent is left out. A folder with
+    explanations.csv (or whose evaluation.json names one) gets a report of these; where there are scores as well, the
+    evaluation says which is meant, and without one scores are.
+
+    Raises:
+        EvaluationError: no scores there, or a scores.csv that cannot be used.
+    """
+    folder = Path(folder)
+    evaluation = read_facts(folder / "evaluation.json")
+    explained = _home(folder, evaluation, "explanations")
+    scored = "explanations" not in evaluation and _home(folder, evaluation, "scores") is not None
+    page = (
+        _of_scores(folder, evaluation)
+        if explained is None or scored
+        else _of_explanations(folder, evaluation, explained)
+    )
+    target = folder / "report.html"
+    write_whole(target, page)
+    return target
+
+
+def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path) -> str:
+    table = read_table(home / "explanations.csv", "explanations", names=["files"])
+    settings = read_facts(home / "explain.json")
+    named = settings.get("runs", {})
+    return _template("explanations.html").render(
+        headline=evaluation.get("headline"),
+        notes=evaluation.get("notes", []),
+        source=named.get("source", "an explainer"),
+        sections=sections.prepared(folder, evaluation.get("sections", [])),
+        total=len(table),
+        groups=gallery.explained(table, home, settings.get("thresholds", {})),
+        errors=_errors(home),
+        runs=[_run(home / name) for name in dict.fromkeys(named.values()) if (home / name / "run.json").is_file()],
+    )
+
+
+def _of_scores(folder: Path, evaluation: dict[str, Any]) -> str:
+    home = _scores_home(folder, evaluation)
+    scores = read_scores(home / "scores.csv")
+    settings = read_facts(home / "score.json")
+    runs = [_run(home / name) for name in _named_runs(settings)]
+    most, least = gallery.extremes(scores)
+    outcomes = _outcomes(folder)
+    # What is said within strata has a section of its own.
+    evaluated = [row for row in evaluation.get("evaluation", []) if row["stratum"] == "all"]
+    views, advice = viewer.viewers(most, home)
+    return _template("report.html").render(
+        headline=evaluation.get("headline"),
+        notes=evaluation.get("notes", []),
+        outcome=evaluation.get("outcome"),
+        evaluated=evaluated,
+        intervals=_intervals(evaluated),
+        sections=sections.prepared(folder, evaluation.get("sections", [])),
+        figures=_pictures(folder, scores),
+        total=len(scores),
+        flagged=_flagged(scores),
+        alpha=settings.get("alpha"),
+        false_alarms=_false_alarms(settings.get("alpha"), [run["data"] for run in runs]),
+        trained_scored=scored_trained(home / "scores.csv"),
+        groups={
+            "Most abnormal": _cards(most, home, outcomes),
+            "Least abnormal": _cards(least, home, outcomes),
+        },
+        viewers=views,
+        viewer_advice=advice,
+        errors=_errors(home),
+        runs=runs,
+        colour_from=gallery.COLOUR_FROM,
+    )
+
+
+def _template(name: str) -> jinja2.Template:
+    places = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=places, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"p": _p_value, "figure": _figure, "percent": _percent}
+    environment.trim_blocks = environment.lstrip_blocks = True
+    return environment.get_template(name)
+
+
+def _figure(value: Any, digits: int = 2) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _percent(share: Any) -> str:
+    return "–" if share is None or not np.isfinite(share) else f"{100 * share:.3g} %"
+
+
+def _p_value(value: Any) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _intervals(evaluated: list[dict[str, Any]]) -> dict[str, str]:
+    """How the intervals of each figure were made, as far as the evaluation says."""
+    told = {figure: [row[column] for row in evaluated if row.get(column)] for figure, column in _INTERVALS.items()}
+    return {figure: "; ".join(dict.fromkeys(methods)) for figure, methods in told.items() if methods}
+
+
+def _false_alarms(alpha: float | None, data: list[dict[str, Any]]) -> str | None:
+    """How often this alpha flags normal images, in words, from what each run says of its data.
+
+    A p-value is at least 1 / (n + 1), n the subjects that calibrate. With one image each it takes steps of that
+    size, and floor(alpha (n + 1)) of them are flagged; with several images a subject alpha is but the bound.
+    """
+    if alpha is None:
+        return None
+    known = next((each for each in data if "calibration_subjects" in each), None)
+    if known is None:
+        return f"normal images like those used for calibration are flagged at most about {_percent(alpha)} of the time"
+    subjects, steps = known["calibration_subjects"], known["calibration_subjects"] + 1
+    flagged = math.floor(alpha * steps + _ROUNDING)
+    if flagged == 0:
+        return (
+            f"nothing can be flagged at this alpha with {subjects} normal subjects to calibrate by; "
+            f"it takes {math.ceil(1 / alpha - _ROUNDING) - 1} or more"
+        )
+    single = known.get("split", {}).get("calibrate") == subjects
+    rate = _percent(flagged / steps) if single else f"at most {_percent(alpha)}"
+    return f"of normal images like those of the {subjects} subjects used for calibration, {rate} are flagged"
+
+
+def _scores_home(folder: Path, evaluation: dict[str, Any]) -> Path:
+    home = _home(folder, evaluation, "scores")
+    if home is None:
+        raise EvaluationError(f"{folder} holds no scores.csv; give a folder that scoring or evaluation wrote")
+    return home
+
+
+def _home(folder: Path, evaluation: dict[str, Any], table: str) -> Path | None:
+    """The folder of a table: this one, or that which its evaluation names."""
+    named = Path(str(evaluation.get(table, folder / f"{table}.csv")))
+    return next((file.parent for file in (folder / f"{table}.csv", named) if file.is_file()), None)
+
+
+def _outcomes(folder: Path) -> dict[str, int]:
+    file = folder / "evaluated.csv"
+    if not file.is_file():
+        return {}
+    table = read_table(file, "evaluation")
+    return dict(zip(table["id"], table["outcome"].astype(int), strict=True))
+
+
+def _pictures(folder: Path, scores: pd.DataFrame) -> list[dict[str, str]]:
+    """The figures of the evaluation; without one, how the values are distributed."""
+    drawn = [(name, folder / name) for name in _FIGURES if (folder / name).is_file()]
+    found = [(_FIGURES[name], file.read_bytes()) for name, file in drawn]
+    if not found and len(scores):
+        everyone = {"all images": np.ones(len(scores), dtype=bool)}
+        found = [(_FIGURES["distribution.png"], figures.distribution(scores["value"].to_numpy(), everyone))]
+    return [{"alt": alt, "uri": gallery.as_uri(content, widest=(820, 820), kind="PNG")} for alt, content in found]
+
+
+def _truth(value: Any) -> bool:
+    return str(value).strip().lower() in ("true", "1", "1.0")
+
+
+def _flagged(scores: pd.DataFrame) -> int | None:
+    return int(scores["flagged"].map(_truth).sum()) if "flagged" in scores else None
+
+
+def _cards(rows: pd.DataFrame, home: Path, outcomes: dict[str, int]) -> list[dict[str, Any]]:
+    """What is said and shown of each image."""
+    return [
+        {
+            "id": row["id"],
+            "value": row["value"],
+            "z": row.get("z"),
+            "p": row.get("p_value"),
+            "flagged": _truth(row.get("flagged")),
+            "outcome": outcomes.get(row["id"]),
+            "picture": gallery.picture(row, home),
+        }
+        for _, row in rows.iterrows()
+    ]
+
+
+def _errors(home: Path) -> dict[str, Any] | None:
+    """The first rows of errors.csv and how many there are; nothing where every image was read."""
+    file = home / "errors.csv"
+    if not file.is_file() or not file.read_bytes().strip():
+        return None
+    table = read_table(file, "errors")
+    shown = table.head(_ERRORS_SHOWN).fillna("").astype(str)
+    return {"total": len(table), "columns": list(shown), "rows": shown.to_numpy().tolist()} if len(table) else None
+
+
+def _named_runs(settings: dict[str, Any]) -> list[str]:
+    runs = settings.get("runs", [])
+    return [str(name) for name in (runs if isinstance(runs, list) else [runs])]
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """Facts of a run folder: the plain entries of run.json, what it says of its data, and its model card."""
+    found = read_facts(folder / "run.json")
+    facts = {name: _short(value) for name, value in found.items() if value not in (None, "", {}, [])}
+    card = folder / "MODEL_CARD.md"
+    text = card.read_text(encoding="utf-8", errors="replace")[:_CARD_SHOWN] if card.is_file() else None
+    data = found.get("data")
+    return {"name": folder.name, "facts": facts, "data": data if isinstance(data, dict) else {}, "card": text}
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(f"{name} = {each}" for name, each in value.items()) if isinstance(value, dict) else str(value)
+    return text if len(text) <= 300 else text[:297] + "..."

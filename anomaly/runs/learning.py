@@ -1,0 +1,201 @@
+"""From a folder of normal images to a run: read once, split by subject, train, calibrate, write down."""
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly.cohorts.classes import Classes, classed
+from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, read_cohort, split
+from anomaly.detectors import DETECTORS, Detector
+from anomaly.detectors.moments import Moments
+from anomaly.errors import AnomalyError
+from anomaly.files import write_whole
+from anomaly.images.caching import CachedImages, cache_images
+from anomaly.images.preprocessing import Preprocessing
+from anomaly.runs.calibration import Calibration
+from anomaly.runs.facts import read_facts
+from anomaly.runs.methods import code_of, create
+from anomaly.runs.plans import claim, planned, refuse_changes
+from anomaly.runs.previews import model_card, preview
+from anomaly.runs.run import COHORT, Run, write_run
+from anomaly.runs.watching import Watch, draw_curves
+from anomaly.training.batches import chunks, mean_of
+from anomaly.training.journal import Journal
+from anomaly.training.machine import Machine
+
+logger = logging.getLogger(__name__)
+FEWEST_FOR_5_PERCENT = 19
+
+
+def learn(
+    normals: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    method: str = "autoencoder",
+    settings: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+    classes: str | None = None,
+    choose: float = 0.1,
+    calibrate: float = 0.2,
+    seed: int = 0,
+    machine: Machine | None = None,
+    resume: bool = False,
+    save_every: int = 500,
+    workers: int | None = None,
+) -> Run:
+    """Train a detector on normal images and leave a run folder behind; this is `anomaly train`.
+
+    Args:
+        normals: a folder or a table of images of normal people.
+        out: the run folder; must be new, empty, or an unfinished run to resume.
+        method: name of a detector, or FILE.py:CLASS.
+        settings: hyperparameters of the method by name.
+        preprocessing: how images become tensors; stored with the run.
+        subject, subject_pattern, where: see `read_cohort`.
+        classes: column of the table, 2 to 100 values, for a method that learns to draw classes apart; images without
+            one are left out. Scores do not ask for them, but see `anomaly.cohorts.classes`.
+        choose: share of subjects held out to stop and to scale by.
+        calibrate: share of subjects held out to calibrate by, touched once.
+        seed: of weights, batches and noise. The split depends on the subjects alone, so runs over the same
+            normals share their calibration subjects and can be scored as an ensemble.
+        machine: device, precision, processes.
+        resume: go on exactly where a killed training stood; a finished run is returned as it is.
+        save_every: steps between two checkpoints.
+        workers: threads that read images; None takes one a core.
+
+    Raises:
+        AnomalyError: an unknown method or setting, or classes for a method that learns none.
+        CohortError: no images, too few subjects to hold some out, or classes that cannot be learned.
+        RunError: `out` holds something else, or a training with other settings.
+        TrainingError: the loss is no longer a number.
+    """
+    out, machine = Path(out), machine or Machine()
+    preprocessing = preprocessing or Preprocessing()
+    if not (choose > 0 and calibrate > 0):
+        raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
+    detector, code = create(method, settings), code_of(method)
+    _check_classes(detector, settings or {}, classes)
+    finished = resume and (out / "run.json").exists()
+    plan: dict[str, Any] = {}  # only the first process fills and needs it
+
+    def prepare() -> None:
+        cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
+        cohort, told = (cohort, None) if classes is None else classed(cohort, classes)
+        cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
+        if told:
+            told.check(cohort)
+        plan.update(
+            method=detector.name, settings=_taught(detector, told).settings(),
+            classes=told and told.facts(cohort), preprocessing=dataclasses.asdict(preprocessing), seed=seed,
+            fingerprint=fingerprint(cohort), choose=choose, calibrate=calibrate,
+            subjects_from=cohort.attrs["subjects_from"], code_sha256=code["sha256"] if code else None,
+            precision=machine.precision, processes=machine.processes * machine.nodes,
+        )  # fmt: skip
+        if finished:
+            refuse_changes(out, read_facts(out), plan)
+            return
+        claim(out, plan, resume)
+        if plan["subjects_from"] == FILE_NAMES:
+            logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
+        cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
+        if told:  # again, since images that cannot be read are gone now
+            told.check(CachedImages.open(out / "checkpoint").table)
+
+    machine.lead(prepare)
+    if finished:
+        return Run.open(out, method=method if code else None)
+    images, told = CachedImages.open(out / "checkpoint"), Classes.of(planned(out))
+    detector = _taught(detector, told)
+    numbers = None if told is None else told.numbers(images.table[images.table["split"] == "train"])
+    train, held_out = images.part("train"), images.part("choose")
+    if machine.leads:
+        rest = len(images.pixels) - len(train)
+        logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
+    journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
+    detector.fit(train, held_out, classes=numbers, machine=machine, seed=seed, journal=journal)
+    machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
+    return Run.open(out, method=method if code else None)
+
+
+def _check_classes(detector: Detector, settings: Mapping[str, Any], classes: str | None) -> None:
+    """Say plainly when classes are set by hand, or asked of a method that learns none."""
+    if detector.conditional and "classes" in settings:
+        raise AnomalyError(
+            f"the classes of {detector.name} are counted, not set; give --classes COLUMN, which tells them"
+        )
+    if classes is not None and not detector.conditional:
+        able = ", ".join(name for name, cls in DETECTORS.items() if cls.conditional)
+        raise AnomalyError(f"{detector.name} learns no classes apart; leave --classes out, or take one of: {able}")
+
+
+def _taught(detector: Detector, told: Classes | None) -> Detector:
+    """The detector, set to learn so many classes."""
+    if told is None:
+        return detector
+    return dataclasses.replace(detector, classes=len(told.names))  # type: ignore[call-arg]  # what is conditional has it
+
+
+def _write_down(
+    out: Path,
+    detector: Detector,
+    images: CachedImages,
+    plan: Mapping[str, Any],
+    code: Mapping[str, str] | None,
+    machine: Machine,
+) -> None:
+    """Calibrate, and leave the run folder as a reader expects it; `run.json` comes last."""
+    calibration = calibrated(detector, images)
+    if (out / "training.csv").exists():
+        draw_curves(out)
+    preview(detector, calibration, images.part("choose"), out / "preview.png", slices=images.sliced)
+    write_whole(out / COHORT, images.table.to_csv(index=False))
+    counts = images.table["split"].value_counts()
+    told = Classes.of(plan)
+    data = {
+        "images": len(images.table),
+        "subjects": images.table["subject"].nunique(),
+        "subjects_from": plan["subjects_from"],
+        "split": {part: int(counts.get(part, 0)) for part in ("train", "choose", "calibrate")},
+        "calibration_subjects": calibration.people,
+        "fingerprint": plan["fingerprint"],
+        "unreadable": images.unreadable,
+        **({"classes": told.counts(images.table)} if told else {}),
+    }
+    preprocessing = Preprocessing(**plan["preprocessing"])
+    column = None if told is None else told.column
+    write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"], column))
+    device = str(machine.torch_device)
+    write_run(out, detector=detector, calibration=calibration, plan=plan, code=code, data=data, device=device)
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+
+
+def calibrated(detector: Detector, images: CachedImages) -> Calibration:
+    """Score the normals held out for it, once, and keep what their scores say of variation among normals."""
+    held_out = images.part("calibrate")
+    values, moments = [], Moments()
+    for x in chunks(held_out, detector.device):
+        score = detector.score(x)
+        values.append(score.value.cpu().numpy())
+        moments.add(score.map.cpu().numpy())
+    table = images.table[images.table["split"] == "calibrate"]
+    slices = np.repeat(np.arange(len(table)), table["slices"])
+    of_cases = np.bincount(slices, np.concatenate(values)) / np.bincount(slices)
+    mean_image = mean_of(images.part("train"))[0].numpy()
+    subjects = table["subject"].to_numpy(dtype=str)
+    calibration = Calibration(of_cases, subjects, moments.mean(), moments.sd(), mean_image)
+    if calibration.people < FEWEST_FOR_5_PERCENT:
+        logger.warning(
+            "only %d normal subjects are held out to calibrate by, so no p-value can be below %.3f; "
+            "give more normals or a larger --calibrate share",
+            calibration.people, 1 / (calibration.people + 1),
+        )  # fmt: skip
+    return calibration

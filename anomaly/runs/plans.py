@@ -1,0 +1,76 @@
+"""What a training was asked for, kept in its folder, so that only the same training goes on there."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anomaly.errors import RunError
+from anomaly.files import write_whole
+
+DRAFT = {"checkpoint", "training.csv", "errors.csv", "samples", "training.png"}
+"""What a training may have left in its folder before it has a checkpoint."""
+
+
+def claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
+    """Take a folder for a training, or go on with the one that is there.
+
+    Raises:
+        RunError: it holds a finished run, an unfinished one that is not to be resumed or had another plan, or
+            something else.
+    """
+    started = refuse_taken(out, resume)
+    path = _plan(out)
+    if started:
+        refuse_changes(out, planned(out), plan)
+        return
+    shutil.rmtree(path.parent, ignore_errors=True)
+    path.parent.mkdir(parents=True)
+    write_whole(path, json.dumps(plan, indent=1))
+
+
+def refuse_taken(out: Path, resume: bool) -> bool:
+    """Say plainly when a folder cannot take a training; gives whether one was begun there, to be gone on with.
+
+    Raises:
+        RunError: as `claim` says, but for another plan.
+    """
+    if out.is_file():
+        raise RunError(f"{out} is a file; choose another --out")
+    if (out / "run.json").exists():
+        raise RunError(f"{out} already holds a trained run; choose another --out, or remove it")
+    started = any((out / "checkpoint").glob("[0-9]*"))
+    if started and not resume:
+        raise RunError(f"{out} holds an unfinished training; add --resume to go on, or remove it")
+    if not _plan(out).exists() and out.exists() and any(each.name not in DRAFT for each in out.iterdir()):
+        raise RunError(f"{out} is not empty and holds no training; choose another --out")
+    return started
+
+
+def planned(out: Path) -> dict[str, Any]:
+    """What the training in this folder was asked for, as `claim` wrote it down."""
+    plan: dict[str, Any] = json.loads(_plan(out).read_text())
+    return plan
+
+
+def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Say which settings differ from those that a training was begun with."""
+    changed = _changes(before, json.loads(json.dumps(now)))
+    if changed:
+        raise RunError(f"{out} was begun with other settings ({'; '.join(changed)}); give the same, or another --out")
+
+
+def _plan(out: Path) -> Path:
+    return out / "checkpoint" / "plan.json"
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    changed = []
+    for name, value in now.items():
+        old = before.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            changed += _changes(old, value)
+        elif value != old:
+            changed.append(f"{name} was {old}, now {value}")
+    return changed

@@ -1,0 +1,146 @@
+"""The folder a training leaves behind: written last, checked first, and nothing in it is code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from anomaly.detectors import Detector, Score
+from anomaly.errors import RunError
+from anomaly.images.preprocessing import Preprocessing
+from anomaly.runs.calibration import Calibration
+from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short, smallest_p
+from anomaly.runs.facts import DETECTOR, expect, read_facts, verify, write_facts
+from anomaly.runs.methods import code_of, find
+from anomaly.shown import Readable
+from anomaly.training.batches import chunks
+
+WEIGHTS, CALIBRATION, COHORT = "weights.safetensors", "calibration.safetensors", "cohort.csv"
+CHECKED = (WEIGHTS, CALIBRATION, COHORT)
+
+
+@dataclass(frozen=True, repr=False)
+class Run(Readable):
+    """A trained detector with what it needs to judge an image: preprocessing and calibration.
+
+    Args:
+        folder: where it lies.
+        facts: what `run.json` says: method, settings, preprocessing, data, seed, versions.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+    detector: Detector
+    preprocessing: Preprocessing
+    calibration: Calibration
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        people = self.calibration.people
+        return method_in_short(self.detector), {
+            "normals": images_in_short(self.facts),
+            "prepared": preprocessing_in_short(self.preprocessing),
+            "calibrated": f"by {people} subjects, so the smallest p is {smallest_p(people)}",
+            "folder": self.folder,
+        }
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the weights: the same for a moved or renamed folder."""
+        return str(self.facts["files"][WEIGHTS])
+
+    @property
+    def normals(self) -> pd.DataFrame:
+        """Its `cohort.csv`, all as text: the images it was made with, their subject, path, split and slices."""
+        return pd.read_csv(self.folder / COHORT, dtype=str, keep_default_na=False)
+
+    def judge(self, pixels: np.ndarray) -> Score:
+        """Score prepared images (N, C, *size); the map comes back in units of normal variation, on the CPU.
+
+        The map is (error - mean) / sd of the held-out normals at each pixel, so it may be negative where an
+        image is more normal than most.
+        """
+        scores = [self.detector.score(x) for x in chunks(pixels, self.detector.device)]
+        maps = torch.cat([score.map for score in scores]).float().cpu().numpy()
+        values = torch.cat([score.value for score in scores]).float().cpu()
+        parts = {name: torch.cat([score.parts[name] for score in scores]).float().cpu() for name in scores[0].parts}
+        return Score(torch.from_numpy(self.calibration.map_z(maps)), values, parts)
+
+    @classmethod
+    def open(cls, folder: Path | str, *, device: str = "cpu", method: str | None = None) -> Self:
+        """Load a run after checking every file against what `run.json` recorded.
+
+        Args:
+            folder: what `learn` wrote.
+            device: "auto", "cpu", "cuda", ...
+            method: needed only for a user's own method: FILE.py:CLASS again. A run never loads code by itself;
+                the file must be the one it was trained with.
+
+        Raises:
+            RunError: no run there, an unfinished one, a damaged or edited one, or one of another version.
+        """
+        folder = Path(folder)
+        facts = read_facts(folder)
+        expect(folder, facts, DETECTOR)
+        name = _method_of(facts, method, folder)
+        verify(folder, facts)
+        detector = find(name).load(folder / WEIGHTS, torch_device(device))
+        preprocessing = Preprocessing(**facts["preprocessing"])
+        return cls(folder, facts, detector, preprocessing, Calibration.load(folder / CALIBRATION))
+
+
+def write_run(
+    folder: Path,
+    *,
+    detector: Detector,
+    calibration: Calibration,
+    plan: Mapping[str, Any],
+    code: Mapping[str, str] | None,
+    data: Mapping[str, Any],
+    device: str,
+) -> None:
+    """Write weights and calibration, then `run.json`, whose presence says that the run is complete.
+
+    Args:
+        folder: the run folder; `cohort.csv` lies there already.
+        detector: fitted.
+        calibration: by held-out normals.
+        plan: what was asked for: method, settings, preprocessing, seed, shares held out, data.
+        code: path and SHA-256 of a user's own method, as they were when training began.
+        data: counts of images and subjects.
+        device: where it was trained.
+    """
+    detector.save(folder / WEIGHTS)
+    calibration.save(folder / CALIBRATION)
+    facts = {**plan, "code": code, "shape": list(detector.shape_), "data": data}
+    write_facts(folder, facts, device=device, checked=CHECKED)
+
+
+def torch_device(device: str) -> torch.device:
+    """ "auto" -> the best device here; anything else by its name."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise RunError(f"device {device!r} cannot be used here: {error}") from error
+
+
+def _method_of(facts: dict[str, Any], method: str | None, folder: Path) -> str:
+    code = facts["code"]
+    if code is None:
+        return str(facts["method"])
+    if method is None:
+        raise RunError(
+            f"{folder} was trained with a method of your own, {code['path']}; "
+            "give it again with --method FILE.py:CLASS, since a run never loads code by itself"
+        )
+    given = code_of(method)
+    if given is None or given["sha256"] != code["sha256"]:
+        raise RunError(f"{method} is not the file that {folder} was trained with (sha256 {code['sha256'][:12]}...)")
+    return method

@@ -1,0 +1,138 @@
+"""One run or several as one judge: the mean of their calibrated scores, calibrated again together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from anomaly.errors import RunError, UnreadableImage
+from anomaly.images import Image
+from anomaly.images.prepared import Prepared, scaled
+from anomaly.images.preprocessing import Preprocessing
+from anomaly.runs.calibration import joint_p, normal_score
+from anomaly.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one image.
+
+    Args:
+        value: the anomaly value of a single run; for several the mean of their z.
+        z: on the scale of a standard normal among normals.
+        p_value: share of held-out normals at least as abnormal.
+        maps: one map for each run, (S, 1, *size), in standard deviations of normal variation.
+        parts: further columns of the table of scores.
+    """
+
+    value: float
+    z: float
+    p_value: float
+    maps: tuple[np.ndarray, ...]
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+class Ensemble:
+    """Runs that judge the same images.
+
+    Raises:
+        RunError: several runs that were calibrated on different subjects, so that their joint score has no
+            common normals to be calibrated by; or the same run twice.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        if not runs:
+            raise RunError("no run was given to score with")
+        self.runs = list(runs)
+        self.identities = [run.identity for run in runs]
+        first = runs[0].calibration
+        for run in runs[1:]:
+            if list(run.calibration.subjects) != list(first.subjects):
+                raise RunError(
+                    f"{run.folder} and {runs[0].folder} were calibrated on different subjects; runs of an "
+                    "ensemble must be trained on the same --normals with the same shares held out"
+                )
+        if len(set(self.identities)) < len(runs):
+            raise RunError("the same run was given twice")
+        self._weights = first.weights
+        self._values = np.stack([run.calibration.values for run in runs])
+        own = [run.calibration.z(run.calibration.values) for run in runs]
+        self._means = np.mean(own, axis=0)
+
+    def prepare(self, image: Image) -> tuple[Prepared, ...]:
+        """The image as each run takes it; runs that prepare alike share one.
+
+        Raises:
+            UnreadableImage: a run's preprocessing does not suit the image, or leaves it in another shape than
+                those the run was trained on.
+        """
+        made: dict[Preprocessing, Prepared] = {}
+        for run in self.runs:
+            if run.preprocessing not in made:
+                made[run.preprocessing] = scaled(run.preprocessing.apply(image), image.path)
+            shape, expected = made[run.preprocessing].pixels.shape[1:], run.detector.shape_
+            if shape != expected:
+                raise UnreadableImage(
+                    f"{image.path}: has shape {shape} once prepared; expected {expected} (C, *space), as {run.folder} "
+                    "was trained on: bring it to that size, or train with a --size"
+                )
+        return tuple(made[run.preprocessing] for run in self.runs)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the further columns, in order."""
+        if len(self.runs) > 1:
+            return [*(f"z_{i}" for i in range(1, len(self.runs) + 1)), *BASELINES]
+        return [*(f"value_{name}" for name in self._parts()), *BASELINES]
+
+    def judge(self, prepared: Sequence[tuple[Prepared, ...]]) -> list[Verdict]:
+        """One verdict for each image, as given by `prepare`."""
+        by_run = [_judge_one(run, [ready[i] for ready in prepared]) for i, run in enumerate(self.runs)]
+        return [self._join(opinions) for opinions in zip(*by_run, strict=True)]
+
+    def _join(self, opinions: Sequence[Verdict]) -> Verdict:
+        if len(opinions) == 1:
+            return opinions[0]
+        value = float(np.mean([opinion.z for opinion in opinions]))
+        raw = np.array([opinion.value for opinion in opinions])
+        parts = {f"z_{i}": opinion.z for i, opinion in enumerate(opinions, 1)}
+        parts |= {name: opinions[0].parts[name] for name in BASELINES}
+        z = float(normal_score(self._means, np.array([value]), self._weights)[0])
+        p = joint_p(self._values, raw, self._weights)
+        return Verdict(value, z, p, tuple(opinion.maps[0] for opinion in opinions), parts)
+
+    def _parts(self) -> list[str]:
+        run = self.runs[0]
+        shape = run.detector.shape_
+        return list(run.judge(np.zeros((1, *shape), dtype=np.float32)).parts)
+
+
+BASELINES = ("baseline_intensity", "baseline_mean_image")
+
+
+def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
+    """A run's verdict on images; the value of a volume taken slice by slice is the mean over its slices."""
+    pixels = np.concatenate([ready.pixels for ready in prepared])
+    score = run.judge(pixels)
+    of = np.repeat(np.arange(len(prepared)), [len(ready.pixels) for ready in prepared])
+    maps = score.map.numpy()
+
+    def per_image(values: np.ndarray) -> np.ndarray:
+        return np.bincount(of, values) / np.bincount(of)
+
+    values = per_image(score.value.numpy())
+    z, p = run.calibration.z(values), run.calibration.p_value(values)
+    columns = {f"value_{name}": per_image(part.numpy()) for name, part in score.parts.items()}
+    columns["baseline_intensity"] = per_image(_mean(pixels))
+    columns["baseline_mean_image"] = per_image(_mean(np.abs(pixels - run.calibration.mean_image)))
+    return [
+        Verdict(
+            float(values[i]), float(z[i]), float(p[i]), (maps[of == i],),
+            {name: float(column[i]) for name, column in columns.items()},
+        )
+        for i in range(len(prepared))
+    ]  # fmt: skip
+
+
+def _mean(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1).mean(1, dtype=np.float64)

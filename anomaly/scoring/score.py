@@ -1,0 +1,227 @@
+"""Score any number of images with one run or several: streaming, in the background, and only what is missing."""
+
+import csv
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anomaly.cohorts.classes import Classes
+from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.cohorts.tables import SCORES, GrowingTable
+from anomaly.errors import AnomalyError, CohortError
+from anomaly.images.intake import AHEAD, Ready, intake
+from anomaly.progress import progress
+from anomaly.runs.run import Run
+from anomaly.scoring.ensemble import Ensemble, Verdict
+from anomaly.scoring.maps import FOLDER, write_heatmaps
+from anomaly.shown import Readable
+from anomaly.streams import ordered
+from anomaly.training.machine import one_core_left
+
+logger = logging.getLogger(__name__)
+BATCH = 32
+HEATMAPS = ("auto", "nifti", "png", "none")
+
+
+@dataclass(frozen=True, repr=False)
+class Scored(Readable):
+    """What a call of `score` did.
+
+    Args:
+        path: the table of scores.
+        errors: the table of the images that cannot be read, there if there are any.
+        new: images scored now.
+        before: images that were scored by an earlier call and are kept.
+        failed: images that cannot be read.
+        flagged: of those scored, now or before, the images whose p-value is at most `alpha`.
+        alpha: as given.
+        heatmaps: their folder; None where none are drawn.
+    """
+
+    path: Path
+    errors: Path
+    new: int
+    before: int
+    failed: int
+    flagged: int
+    alpha: float
+    heatmaps: Path | None
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        return f"{self.new} images new, {self.before} from before, {self.failed} unreadable", {
+            "flagged": f"{self.flagged} of {self.new + self.before}, with a p of at most {self.alpha:g}",
+            "table": self.path,
+            "heatmaps": self.heatmaps or "none",
+            "errors": self.errors if self.failed else None,
+        }
+
+
+def score(
+    runs: Sequence[Path | str] | Path | str,
+    images: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    alpha: float = 0.05,
+    heatmaps: Sequence[str] = ("auto",),
+    shard: tuple[int, int] = (1, 1),
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+    allow_overlap: bool = False,
+    method: str | None = None,
+    device: str = "auto",
+    batch: int = BATCH,
+    workers: int | None = None,
+) -> Scored:
+    """Say of every image how far it departs from normal, and draw where; this is `anomaly score`.
+
+    Memory does not grow with the number of images. A second call with the same arguments scores only what is
+    missing; images that cannot be read are named in `errors.csv` and do not stop the others.
+
+    Args:
+        runs: folders made by `learn`; several are judged together as a calibrated ensemble.
+        images: a folder or a table.
+        out: gets `scores.csv`, `errors.csv`, heatmaps and `score.json`.
+        alpha: an image is flagged when its p-value is at most this.
+        heatmaps: "nifti" (on the source grid), "png" (image beside overlay), "none", or "auto": both for
+            volumes, PNG for pictures.
+        shard: (i, N) takes every N-th image, from the i-th; shards may run at the same time into one folder,
+            and their tables joined by `cat` in the order of their names are the whole.
+        subject, subject_pattern, where: see `read_cohort`.
+        allow_overlap: score subjects the run was trained on as well; their scores are too low.
+        method: FILE.py:CLASS again, for a user's own method.
+        device: "auto", "cpu", "cuda", ...
+        batch: images scored at once.
+        workers: threads that read, and as many that write; None takes one a core.
+
+    Raises:
+        AnomalyError: settings out of range.
+        CohortError: no images, or subjects the run was trained on.
+        RunError: a run that cannot be used, or an `out` that holds scores of other runs.
+    """
+    out = Path(out)
+    _check(alpha, heatmaps, shard)
+    folders = [runs] if isinstance(runs, str | Path) else list(runs)
+    ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders])
+    cohort = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
+    if not allow_overlap:
+        for run in ensemble.runs:
+            _refuse_overlap(run, cohort)
+    for run in ensemble.runs:
+        _warn_of_classes(run)
+    people = ensemble.runs[0].calibration.people
+    smallest = 1 / (people + 1)
+    if smallest > alpha:
+        logger.warning(
+            "nothing can be flagged at alpha %g: %d normal subjects calibrated the run, so no p-value is below %.3f",
+            alpha, people, smallest,
+        )  # fmt: skip
+    settings = {
+        "runs": [os.path.relpath(folder, out) for folder in folders],
+        "weights": ensemble.identities,
+        "alpha": alpha,
+        "heatmaps": list(heatmaps),
+        "shards": shard[1],
+        "allow_overlap": allow_overlap,
+    }
+    table = GrowingTable(SCORES, out, settings=settings, columns=ensemble.columns, shard=shard)
+    rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")
+    left = table.left(rows)
+    writing = partial(_finish, folder=out, alpha=alpha, heatmaps=heatmaps)
+    workers = workers or os.cpu_count() or 1
+    with (
+        table,
+        one_core_left(),
+        ThreadPoolExecutor(workers) as pool,
+        progress("scoring", len(rows), done=len(rows) - len(left), unit="images") as bar,
+    ):
+        judged = _judged(left, ensemble, pool, batch)
+        for finished in ordered(pool, lambda work: writing(*work), judged, ahead=AHEAD):
+            table.add(finished)
+            bar.advance(len(finished))
+    drawn = out / FOLDER if (out / FOLDER).is_dir() else None
+    before, flagged = len(rows) - len(left), _flagged(table, (row["id"] for row in rows))
+    return Scored(table.path, table.errors, table.added, before, table.failed, flagged, alpha, drawn)
+
+
+def _flagged(table: GrowingTable, ids: Iterable[str]) -> int:
+    """How many of these images the table flags, row by row: it may be a long one, with other images as well."""
+    asked = set(ids)
+    with table.path.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream, table.columns)  # a header is no row that is flagged
+        return sum(row["flagged"] == "1" for row in rows if row["id"] in asked)
+
+
+def _judged(
+    rows: Sequence[Mapping[str, Any]], ensemble: Ensemble, pool: ThreadPoolExecutor, batch: int
+) -> Iterator[tuple[list[Ready], list[Verdict]]]:
+    for ready in intake(rows, ensemble.prepare, pool, batch):
+        fine = [one for one in ready if not one.error]
+        yield ready, ensemble.judge([one.prepared for one in fine]) if fine else []
+
+
+def _refuse_overlap(run: Run, cohort: pd.DataFrame) -> None:
+    known = run.normals
+    try:
+        check_disjoint(known["subject"], cohort["subject"])
+    except CohortError as error:
+        raise CohortError(f"{error}; {TELL_APART}; or give --allow-overlap") from None
+    files = sorted(set(known["path"]) & set(cohort["path"]))
+    if files:
+        raise CohortError(
+            f"{len(files)} images to score belong to the normals of {run.folder} ({files[0]}, ...); "
+            "leave them out, or give --allow-overlap"
+        )
+
+
+def _warn_of_classes(run: Run) -> None:
+    """Say so where a value rests on features of a critic that was told classes: it may tell these for that alone."""
+    told = Classes.of(run.facts)
+    if told is not None and run.detector.values_know_classes:
+        logger.warning(
+            "%s learned the classes of %s apart, and its values rest on features of the critic that was told them; "
+            "they say nothing fair of an outcome that is %s or goes with it. Train without --classes, or with --set "
+            "value_from=image", run.folder, told.column, told.column,
+        )  # fmt: skip
+
+
+def _finish(
+    ready: Sequence[Ready], verdicts: Sequence[Verdict], *, folder: Path, alpha: float, heatmaps: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Write the heatmaps of a batch, then give its rows: a row never names a heatmap that is not there."""
+    told = iter(verdicts)
+    rows: list[dict[str, Any]] = []
+    for one in ready:
+        about = one.about
+        if one.image is None:
+            rows.append({**about, "error": one.error})
+            continue
+        verdict = next(told)
+        if not math.isfinite(verdict.value):
+            rows.append({**about, "error": f"its value is {verdict.value}; look at the image and its intensities"})
+            continue
+        row = {
+            **about, "value": verdict.value, "z": verdict.z, "p_value": verdict.p_value,
+            "flagged": int(verdict.p_value <= alpha), "heatmap": "", **verdict.parts,
+        }  # fmt: skip
+        row["heatmap"] = ";".join(write_heatmaps(folder, row, one.image, one.prepared, verdict, heatmaps))
+        rows.append(row)
+    return rows
+
+
+def _check(alpha: float, heatmaps: Sequence[str], shard: tuple[int, int]) -> None:
+    if not 0 < alpha < 1:
+        raise AnomalyError(f"alpha must lie between 0 and 1, got {alpha}")
+    unknown = [kind for kind in heatmaps if kind not in HEATMAPS]
+    if unknown or not heatmaps:
+        raise AnomalyError(f"heatmaps are {', '.join(HEATMAPS)}; got {', '.join(unknown) or 'nothing'}")
+    if not 1 <= shard[0] <= shard[1]:
+        raise AnomalyError(f"a shard is i/N with 1 <= i <= N, got {shard[0]}/{shard[1]}")

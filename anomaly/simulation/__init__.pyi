@@ -1,0 +1,2 @@
+from .kinds import KINDS as KINDS
+from .kinds import simulate as simulate

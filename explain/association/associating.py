@@ -1,0 +1,161 @@
+"""Tests where in the image the maps of people with an outcome differ from those of people without.
+
+Each image brings a map (how far it departs from normal, or an explanation); all lie on one grid. What is called
+significant is corrected for all voxels, by shufflings that respect persons with several images and matched sets
+(`anomaly.statistics.permutation`). Then the map earns its keep: what each image bears of it is set beside the raw
+score as a predictor (`load`).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from anomaly.cohorts import joining
+from anomaly.cohorts.results import some
+from anomaly.errors import EvaluationError
+from anomaly.statistics.permutation import Plan, plan
+from explain.association.findings import (
+    Association,
+    about_prediction,
+    about_shufflings,
+    about_spread,
+    facts_of,
+    headline_of,
+    write,
+)
+from explain.association.groupmap import group_map
+from explain.association.load import loads, prediction, units
+from explain.association.maps import Maps, read_maps
+from explain.association.people import Sample, gather
+from explain.association.regions import regions
+
+__all__ = ["Association", "associate"]
+
+
+def associate(
+    maps: Path,
+    cohort: Path | pd.DataFrame,
+    *,
+    outcome: str,
+    out: Path,
+    subject: str | None = None,
+    positive: str | None = None,
+    adjust: Sequence[str] = (),
+    match: str | None = None,
+    where: Mapping[str, str] | None = None,
+    correction: str = "max-t",
+    permutations: int = 1000,
+    cluster_threshold: float = 0.001,
+    smooth: float = 0.0,
+    mask: Path | None = None,
+    predict: Sequence[str] = (),
+    beside: Sequence[str] = (),
+    folds: int = 5,
+    alpha: float = 0.05,
+    robust: bool = True,
+    seed: int = 0,
+) -> Association:
+    """Where maps are higher or lower with an outcome, corrected for all voxels; writes `out`.
+
+    Args:
+        maps: as `maps.list_maps`: a folder that scoring wrote with `--heatmaps nifti`, a table, or a folder of files.
+        cohort: a table with `id` (or `path`) and the outcome, joined as in `evaluate`.
+        outcome: column of 0/1, or of other values with `positive` naming the event.
+        out: receives mean_difference, t, auroc, p_corrected and significant (t where significant, else 0) as
+            NIfTI on the grid of the maps; association.png, regions.csv, association.json, errors.csv where a map
+            could not be read, and load.csv and prediction.csv with `predict`.
+        subject: column naming persons. Left out, the column `subject` serves where some person has several images.
+        adjust: columns of the cohort to adjust for, numbers or texts.
+        match: column naming matched sets, such as the person whose two knees are compared.
+        where: keeps the rows of the cohort whose columns have these values.
+        correction: `max-t`, `cluster` (mass of clusters above `cluster_threshold`) or `tfce`.
+        permutations: shufflings beside the data as they are.
+        cluster_threshold: below 1 an uncorrected two-sided p, else a t.
+        smooth: full width at half maximum in mm of a Gaussian laid over each map (in voxels without geometry).
+        mask: an image on the grid of the maps, not zero where voxels count.
+        predict: columns of 0/1 that the load on the map is to predict, in `folds` folds (see `load.loads`).
+        beside: columns of numbers, of the scores or the cohort, whose AUROC stands beside that of the load: such as
+            the difference of a case from its twin. The raw score and the mean of the map stand there anyway.
+        alpha: family-wise error rate.
+        robust: variance that lets groups spread differently, as those with a disease do (see `voxels.t_maps`);
+            with fewer than a hundred cases it takes away most of the harm, not all. False pools it.
+        seed: of shufflings and folds.
+
+    Raises:
+        EvaluationError: nothing joins, one class, fewer than ten images of either, maps on different grids,
+            covariates that are constant or collinear, sets that all hold one outcome, too few shufflings.
+    """
+    if not 0 < alpha < 1:
+        raise EvaluationError(f"alpha must lie between 0 and 1, got {alpha}")
+    notes: list[str] = []
+    adjust, predict, beside = (joining.columns(each) for each in (adjust, predict, beside))
+    sample = gather(
+        Path(maps), cohort, outcome=outcome, subject=subject, positive=positive, adjust=adjust, match=match,
+        where=where or {}, predict=predict, beside=beside, notes=notes,
+    )  # fmt: skip
+    sample, read = _read(sample, [outcome, *predict], mask, smooth, notes)
+    model = _model(sample, match, alpha, permutations, notes)
+    found = group_map(
+        read.values, sample.outcome, model, read.mask, correction=correction, permutations=permutations,
+        cluster_threshold=cluster_threshold, robust=robust, seed=seed, shown=True,
+    )  # fmt: skip
+    notes += about_spread(read.values, sample, model, robust)
+    table = regions(found, read, alpha)
+    load = _loads(read, sample, predict, folds, robust, seed)
+    predicted = None if load is None else prediction(load, list(predict), units(sample), notes, beside)
+    table_of_people = "table" if isinstance(cohort, pd.DataFrame) else str(Path(cohort).resolve())
+    settings = {
+        "maps": str(Path(maps).resolve()), "cohort": table_of_people, "outcome": outcome, "positive": positive,
+        "subject": subject, "adjust": list(adjust), "match": match, "where": dict(where or {}),
+        "correction": correction, "cluster_threshold": found.threshold, "permutations": permutations,
+        "smooth": smooth, "mask": None if mask is None else str(Path(mask).resolve()), "predict": list(predict),
+        "folds": folds, "alpha": alpha, "robust": robust, "seed": seed,
+    }  # fmt: skip
+    facts = settings | facts_of(found, read, table, alpha, sample.rows(model.images))
+    result = Association(
+        table, load, predicted, read.failed, headline_of(facts, table), about_prediction(predicted), notes, Path(out)
+    )
+    write(result, facts, found, read, sample)
+    return result
+
+
+def _read(
+    sample: Sample, columns: Sequence[str], mask: Path | None, smooth: float, notes: list[str]
+) -> tuple[Sample, Maps]:
+    """The maps, and the rows of those that could be read."""
+    read = read_maps(sample.images, mask, smooth, shown=True)
+    sample = sample.rows(read.read)
+    joining.check_numbers(sample.outcome, columns[0])
+    for column in columns[1:]:
+        joining.check_numbers(sample.images[column].dropna().to_numpy(), column)
+    if len(read.failed):
+        notes.append(f"{len(read.failed)} maps could not be read and were left out ({some(read.failed['id'])}).")
+    return sample, read
+
+
+def _model(sample: Sample, match: str | None, alpha: float, permutations: int, notes: list[str]) -> Plan:
+    """The model with its shufflings, refused where these are too few to say anything at `alpha`."""
+    model = plan(sample.outcome, sample.covariates, sample.names("subject"), sample.names("match"))
+    # Turning every outcome round leaves the size of t as it is, so two arrangements count as one.
+    distinct = model.arrangements // 2
+    if min(distinct, permutations + 1) * alpha < 1:
+        raise EvaluationError(
+            f"{distinct:.6g} distinct shufflings respect persons and matched sets and {permutations} were asked for: "
+            f"alpha = {alpha:g} needs {int(np.ceil(1 / alpha))}; gather more persons or ask for more"
+        )
+    lost = len(sample.images) - model.images.size
+    if lost:
+        notes.append(f"{lost} images are in sets of {match} without both outcomes; they tell nothing of the map.")
+    notes.append(about_shufflings(sample, model))
+    return model
+
+
+def _loads(
+    read: Maps, sample: Sample, predict: Sequence[str], folds: int, robust: bool, seed: int
+) -> pd.DataFrame | None:
+    if not predict:
+        return None
+    load = loads(read.values, sample, folds=folds, robust=robust, seed=seed)
+    return pd.concat([sample.images.drop(columns=["map", "image"], errors="ignore"), load], axis=1)

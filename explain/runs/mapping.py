@@ -1,0 +1,298 @@
+"""Explain any number of images with a trained explainer or an attribution: streaming, and only what is missing."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.cohorts.results import read_facts
+from anomaly.cohorts.tables import Form, GrowingTable
+from anomaly.errors import AnomalyError, CohortError, UnreadableImage
+from anomaly.images import Image
+from anomaly.images.intake import AHEAD, Ready, intake
+from anomaly.images.prepared import Prepared, scaled
+from anomaly.progress import progress
+from anomaly.shown import Readable
+from anomaly.streams import ordered
+from anomaly.training.batches import chunks
+from anomaly.training.machine import one_core_left
+from explain.measures.metrics import proximity, sparsity
+from explain.pictures.pictures import limit_of
+from explain.runs.given import TargetRun
+from explain.runs.records import ABOUT, FOLDER, OUTPUTS, Record, Walks, wanted, write_record
+from explain.runs.source import Source, open_source
+
+BATCH = 32
+PROBED = 8
+"""Images whose maps set the end of the colours where no training has."""
+EXPLANATIONS = Form("explanations", "explain.json", ABOUT, files="files")
+
+
+@dataclass(frozen=True, repr=False)
+class Mapped(Readable):
+    """What a call of `map_images` did.
+
+    Args:
+        path: the table of explanations.
+        errors: the table of images that cannot be read, there if there are any.
+        new, before, failed: images explained now, by an earlier call, and that cannot be read.
+        method: name of the explainer.
+        maps: folder of the maps and figures; None where none are written.
+    """
+
+    path: Path
+    errors: Path
+    new: int
+    before: int
+    failed: int
+    method: str
+    maps: Path | None
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        errors = self.errors if self.failed else None
+        title = f"{self.new} images new, {self.before} from before, {self.failed} unreadable; by {self.method}"
+        return title, {"table": self.path, "maps": self.maps or "none", "errors": errors}
+
+
+def map_images(
+    source: Path | str,
+    images: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    target: Path | str | None = None,
+    generator: Path | str | None = None,
+    judge: Path | str | None = None,
+    baseline: Path | str | None = None,
+    controls: Path | str | None = None,
+    outputs: Sequence[str] = ("auto",),
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+    allow_overlap: bool = False,
+    method: str | None = None,
+    device: str = "auto",
+    batch: int = BATCH,
+    workers: int | None = None,
+) -> Mapped:
+    """Draw of every image what speaks for disease, and how it would look without; this is `anomaly explain map`.
+
+    Writes `explanations.csv`: id, subject, path, files; of counterfactuals `change` (mean |image - counterfactual|, of
+    a range of 2) and `unchanged` (share of pixels changed by at most 0.05 on that range); with a target
+    `target_before`, `target_after`, `target_flipped`; with a judge the same of it; and what the method says beside.
+    Memory does not grow with the number of images; a second call with the same arguments explains only what is missing.
+
+    Args:
+        source: the run folder of an explainer, or the name of an attribution.
+        images: a folder or a table.
+        out: gets `explanations.csv`, `errors.csv`, `explain.json` and `maps/`; see `explain.runs.records`.
+        settings, target, generator, judge, baseline, controls, method, device: see `explain.runs.source.open_source`.
+        outputs: "nifti", "png", "none", or "auto": both.
+        subject, subject_pattern, where: see `read_cohort`.
+        allow_overlap: explain images of subjects the explainer was trained on as well.
+        batch: images explained at once.
+        workers: threads that read, and as many that write; None takes one a core.
+
+    Raises:
+        AnomalyError: settings out of range, or runs that do not go together.
+        CohortError: no images, or subjects the explainer was trained on.
+        RunError: a run that cannot be used, or an `out` that holds explanations by others.
+    """
+    out = Path(out)
+    unknown = [kind for kind in outputs if kind not in OUTPUTS]
+    if unknown or not outputs:
+        raise AnomalyError(f"outputs are {', '.join(OUTPUTS)}; got {', '.join(unknown) or 'nothing'}")
+    opened = open_source(
+        source, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
+        controls=controls, method=method, device=device,
+    )  # fmt: skip
+    cohort = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
+    if not allow_overlap:
+        refuse_overlap(opened, cohort)
+    rows: list[Any] = cohort.to_dict("records")
+    workers = workers or os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        columns, limit = _probed(opened, rows, pool, out)
+        facts = {
+            "source": opened.identities,
+            "settings": opened.explainer.settings(),
+            "outputs": list(outputs),
+            "limit": limit,
+            "thresholds": {name: run.threshold for name, run in _asking(opened)},
+            "controls": controls and str(Path(controls).resolve()),
+            "runs": _named(out, source=source, target=target, generator=generator, judge=judge, baseline=baseline),
+        }
+        table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns)
+        left = table.left(rows)
+        before = len(rows) - len(left)
+        writing = partial(_finish, folder=out, outputs=outputs, limit=limit)
+        work = _explained(opened, left, pool, batch, drawn="png" in wanted(outputs))
+        with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
+            for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
+                table.add(finished)
+                bar.advance(len(finished))
+    drawn = out / FOLDER if (out / FOLDER).is_dir() else None
+    return Mapped(table.path, table.errors, table.added, before, table.failed, opened.explainer.name, drawn)
+
+
+def refuse_overlap(source: Source, cohort: pd.DataFrame) -> None:
+    """Refuse subjects that a run which takes part was trained on; those held out then may be explained.
+
+    Raises:
+        CohortError: there are some.
+    """
+    for run in (source.run, source.target, source.generator, source.judge, source.baseline):
+        try:
+            check_disjoint(() if run is None else run.trained, cohort["subject"])
+        except CohortError as error:
+            raise CohortError(f"{error} ({run and run.folder}); {TELL_APART}; or give --allow-overlap") from None
+
+
+def prepare(image: Image, source: Source) -> tuple[Prepared, ...]:
+    """The image as the explainer takes it.
+
+    Raises:
+        UnreadableImage: it does not suit the preprocessing, or has another shape than those learned from.
+    """
+    prepared = scaled(source.preprocessing.apply(image), image.path)
+    shape, expected = prepared.pixels.shape[1:], getattr(source.explainer, "shape_", prepared.pixels.shape[1:])
+    if shape != expected:
+        raise UnreadableImage(f"{image.path}: has shape {shape} once prepared; expected {expected} (C, *space)")
+    return (prepared,)
+
+
+def records(source: Source, prepared: Sequence[Prepared], images: Sequence[Image] | None = None) -> list[Record]:
+    """Explain prepared images; figures of a volume taken slice by slice are means over its slices.
+
+    Walks are kept where the images are given as well, to draw them.
+    """
+    pixels = np.concatenate([each.pixels for each in prepared])
+    walks = None if images is None else Walks(images, prepared, source.target)
+    parts = [_part(source, x, walks) for x in chunks(pixels, source.device)]
+    ends = np.cumsum([0, *(len(each.pixels) for each in prepared)])
+    figures = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
+
+    def joined(name: str) -> Any:
+        return None if parts[0][0][name] is None else np.concatenate([part[0][name] for part in parts])
+
+    map, change, field, spread = (joined(name) for name in ("map", "change", "field", "spread"))
+    return [
+        Record(
+            map[a:b],
+            None if change is None else change[a:b],
+            None if field is None else field[a:b],
+            None if spread is None else spread[a:b],
+            _flips(source, {name: float(values[a:b].mean()) for name, values in figures.items()}),
+            None if walks is None else walks.of(i),
+        )
+        for i, (a, b) in enumerate(pairwise(ends))
+    ]
+
+
+def _part(source: Source, x: torch.Tensor, walks: Walks | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Arrays and figures (n,) of a few images; their walks are given away."""
+    explanation = source.explain(x)
+    drawn = explanation.counterfactual
+    figures: dict[str, np.ndarray] = {}
+    if drawn is not None:
+        ours, theirs = _numpy(x), _numpy(drawn)
+        figures = {"change": proximity(ours, theirs), "unchanged": sparsity(ours, theirs)}
+    for name, run in _asking(source):
+        figures |= _asked(name, run, x, drawn)
+    figures |= {name: _numpy(each) for name, each in explanation.diagnostics.items() if name not in figures}
+    if walks is not None and explanation.walk is not None:
+        walks.add(explanation.walk, explanation.map, figures.get("target_before"))
+    arrays = {
+        "map": _numpy(explanation.map),
+        "change": None if drawn is None else _numpy(x - drawn),
+        "field": None if explanation.field is None else _numpy(explanation.field),
+        "spread": None if explanation.spread is None else _numpy(explanation.spread),
+    }
+    return arrays, figures
+
+
+def _asked(name: str, run: TargetRun, x: torch.Tensor, drawn: torch.Tensor | None) -> dict[str, np.ndarray]:
+    with torch.no_grad():
+        told = {f"{name}_before": _numpy(run.value(x))}
+        return told if drawn is None else told | {f"{name}_after": _numpy(run.value(drawn))}
+
+
+def _flips(source: Source, figures: dict[str, float]) -> dict[str, float]:
+    """Whether target and judge took the image for a case, and its counterfactual for a control."""
+    for name, run in _asking(source):
+        if f"{name}_after" in figures:
+            flipped = figures[f"{name}_before"] > run.threshold >= figures[f"{name}_after"]
+            figures[f"{name}_flipped"] = int(flipped)
+    return figures
+
+
+def _asking(source: Source) -> list[tuple[str, TargetRun]]:
+    """The target and the judge, where there are such."""
+    there = (("target", source.target), ("judge", source.judge))
+    return [(name, run) for name, run in there if run is not None]
+
+
+def _numpy(x: torch.Tensor) -> np.ndarray:
+    return x.detach().float().cpu().numpy()
+
+
+def _probed(source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: Path) -> tuple[list[str], float]:
+    """Further columns of the table, and where the colours end: as in training, as before, or by the first images."""
+    for ready in intake(rows, partial(prepare, source=source), pool, PROBED):
+        fine = [one.prepared[0] for one in ready if not one.error]
+        if fine:
+            found = records(source, fine)
+            trained = source.run.facts["held_out"] if source.run else read_facts(out / "explain.json")
+            known = trained.get("limit")
+            return list(found[0].figures), float(known or limit_of([each.map for each in found]))
+    raise CohortError(f"none of the {len(rows)} images can be read; the first: {ready[0].error}")
+
+
+def _explained(
+    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int, *, drawn: bool
+) -> Iterator[tuple[list[Ready], list[Record]]]:
+    for ready in intake(rows, partial(prepare, source=source), pool, batch):
+        fine = [one.prepared[0] for one in ready if not one.error]
+        images = [one.image for one in ready if one.image is not None] if drawn else None
+        yield ready, records(source, fine, images) if fine else []
+
+
+def _finish(
+    ready: Sequence[Ready], found: Sequence[Record], *, folder: Path, outputs: Sequence[str], limit: float
+) -> list[dict[str, Any]]:
+    """Write the files of a batch, then give its rows: a row never names a file that is not there."""
+    told = iter(found)
+    rows: list[dict[str, Any]] = []
+    for one in ready:
+        if one.image is None:
+            rows.append({**one.about, "error": one.error})
+            continue
+        record = next(told)
+        row = {**one.about, **record.figures}
+        names = write_record(folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit)
+        rows.append({**row, "files": ";".join(names)})
+    return rows
+
+
+def _named(out: Path, **runs: Path | str | None) -> dict[str, str]:
+    """Run folders, from the folder of the table; names of attributions as they are."""
+    given = {name: run for name, run in runs.items() if run is not None}
+    return {name: os.path.relpath(run, out) if Path(run).is_dir() else str(run) for name, run in given.items()}
+
+
+def explained(folder: Path) -> dict[str, Any]:
+    """What `explain.json` says of a folder of explanations."""
+    facts = read_facts(folder / "explain.json")
+    if not facts:
+        raise AnomalyError(f"{folder} holds no explain.json; give a folder that `anomaly explain map` wrote")
+    return json.loads(json.dumps(facts))

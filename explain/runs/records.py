@@ -1,0 +1,248 @@
+"""What is kept of one explained image: a row of figures, and its map, counterfactual, field and pictures as files."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nibabel.orientations import io_orientation
+
+from anomaly.images import Image, write_volume
+from anomaly.images.pictures import write_grey
+from anomaly.images.prepared import Prepared
+from anomaly.pictures.pages import View, views
+from anomaly.runs.facts import CLASSIFIER
+from explain.base import Walk
+from explain.fields.fields import log_jacobian
+from explain.fields.files import field_in_mm, write_field
+from explain.pictures.pictures import save_figure
+from explain.pictures.walks import Told, Walked, save_walk
+from explain.runs.given import TargetRun
+
+FOLDER = "maps"
+OUTPUTS = ("auto", "nifti", "png", "none")
+ALIKE = 0.1
+"""A frame of a walk is the counterfactual if they differ by less than this share of what the counterfactual changes."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The explanation of one image, on the grid a network saw, as arrays with an axis of slices in front.
+
+    Args:
+        map: (S, 1, *size).
+        change: image minus counterfactual, (S, C, *size); None where none is drawn.
+        field: (S, dims, *size) in pixels; None where nothing moves.
+        spread: (S, 1, *size); None where there is one draw.
+        figures: for the table, by name.
+        walk: what is drawn of the walk; None where there is none, or nothing is drawn.
+    """
+
+    map: np.ndarray
+    change: np.ndarray | None
+    field: np.ndarray | None
+    spread: np.ndarray | None
+    figures: Mapping[str, float]
+    walk: Walked | None = None
+
+
+class Walks:
+    """The walks that are drawn of a batch of images: of each a picture or a slice, of slices the one that changes most.
+
+    It is fed with walks as they come and lets go of what is not drawn, so that no more frames are held than a pass
+    through the networks makes.
+
+    Args:
+        images: as read.
+        prepared: as the networks take them.
+        target: what the values of the walks are of.
+    """
+
+    def __init__(self, images: Sequence[Image], prepared: Sequence[Prepared], target: TargetRun | None) -> None:
+        self.images, self.prepared = images, prepared
+        self.told = Told() if target is None else Told(target.threshold, target.kind == CLASSIFIER)
+        self._kept: dict[int, tuple[float, Walked]] = {}
+        self._places = deque((i, s) for i, each in enumerate(prepared) for s in range(len(each.pixels)))
+
+    def add(self, walk: Walk, map: torch.Tensor, before: np.ndarray | None) -> None:
+        """Take the walks of the next images or slices, with their maps (N, 1, *space) and their target (N,)."""
+        found: dict[int, tuple[float, int, int]] = {}
+        for k in range(len(map)):
+            i, s = self._places.popleft()
+            found[i] = max(found.get(i, (-1.0, 0, 0)), (_size(walk, k), k, s))
+        for i, (size, k, s) in found.items():
+            if i not in self._kept or size > self._kept[i][0]:
+                walked = _walked(walk, k, _numpy(map[k]), self.images[i], self.prepared[i], s)
+                value = None if before is None else float(before[k])
+                self._kept[i] = size, replace(walked, told=self.told, value=value)
+
+    def of(self, i: int) -> Walked | None:
+        """What is drawn of image i; None where nothing walked."""
+        return self._kept[i][1] if i in self._kept else None
+
+
+def wanted(outputs: Sequence[str]) -> set[str]:
+    """What is to be written, "nifti" and "png", none of them or both."""
+    return {"nifti", "png"} if "auto" in outputs else set(outputs) - {"none"}
+
+
+def write_record(
+    folder: Path,
+    about: Mapping[str, Any],
+    image: Image,
+    prepared: Prepared,
+    record: Record,
+    *,
+    outputs: Sequence[str],
+    limit: float,
+) -> list[str]:
+    """Write the files of one image, on the source grid, and name them relative to the folder.
+
+    Maps are in units of the prepared images, whose range is 2, or of the target; the counterfactual is in the
+    image's own intensities: the image less the change, brought to its grid, so that it keeps its details.
+
+    Args:
+        folder: gets `maps/`.
+        about: id and whatever the picture is to say.
+        image: as read.
+        prepared: as the network took it.
+        record: what was found.
+        outputs: "nifti" (map, counterfactual, field, spread), "png" (the figure, and the walk where there is one, as
+            a strip and as a GIF), "auto" (both), "none".
+        limit: where the colours of the map end.
+    """
+    kinds = wanted(outputs)
+    if not kinds:
+        return []
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    stem = f"{FOLDER}/{about['id']}"
+    map = prepared.restore(record.map)
+    changed = None if record.change is None else _changed(image, prepared, record.change)
+    names: list[str] = []
+    if "nifti" in kinds:
+        names.append(f"{stem}_map.nii.gz")
+        write_volume(folder / names[-1], map, image.affine)
+        if changed is not None:
+            names.append(_write_counterfactual(folder, stem, image, changed))
+        if record.field is not None:
+            names.append(f"{stem}_field.nii.gz")
+            field = record.field if prepared.sliced is not None else record.field[0]
+            write_field(folder / names[-1], field_in_mm(field, prepared, image.affine), image.affine)
+        if record.spread is not None:
+            names.append(f"{stem}_spread.nii.gz")
+            write_volume(folder / names[-1], prepared.restore(record.spread), image.affine)
+    if "png" in kinds:
+        names.append(f"{stem}.png")
+        save_figure(
+            folder / names[-1], image.pixels.mean(0), map=map, affine=image.affine, title=str(about["id"]),
+            counterfactual=None if changed is None else changed.mean(0), limits=limit, footer=_footer(about),
+            spread=None if record.spread is None else prepared.restore(record.spread),
+            **_moving(prepared, record.field),
+        )  # fmt: skip
+        if record.walk is not None:
+            drawn = save_walk(folder / stem, record.walk, limit=limit, title=str(about["id"]))
+            names += [f"{FOLDER}/{path.name}" for path in drawn]
+    return names
+
+
+def _size(walk: Walk, k: int) -> float:
+    """How much image k of a batch changes, on the whole of its walk."""
+    frames = walk.frames[k]
+    return float((frames - frames[int(walk.steps[k].abs().argmin())]).abs().mean())
+
+
+def _walked(walk: Walk, k: int, map: np.ndarray, image: Image, prepared: Prepared, s: int) -> Walked:
+    """What is drawn of the walk of image k of a batch, which is slice s of an image and has the map (1, *space)."""
+    steps, values, frames = (_numpy(each[k]) for each in (walk.steps, walk.values, walk.frames))
+    changes = (frames[np.abs(steps).argmin()] - frames).mean(1)
+    gaps, size = np.square(changes - map).reshape(len(frames), -1).mean(1), np.square(map).mean()
+    nearest = int(gaps.argmin())
+    view = _view(np.abs(changes).mean(0), image, prepared, s)
+    colours = frames.shape[1] == 3 and image.kind in ("picture", "dicom")
+
+    def seen(channels: np.ndarray) -> np.ndarray:
+        """(C, *space) to (rows, columns), or (rows, columns, 3) in colours; a copy, so that no volume is held."""
+        return np.stack([view.cut(each) for each in channels], -1) if colours else view.cut(channels.mean(0)).copy()
+
+    return Walked(
+        image=seen(prepared.pixels[s]),
+        frames=np.stack([seen(frame) for frame in frames]),
+        steps=steps,
+        values=values,
+        view=replace(view, cut=lambda values: values),
+        counterfactual=nearest if gaps[nearest] < ALIKE**2 * size else None,
+    )
+
+
+def _view(changes: np.ndarray, image: Image, prepared: Prepared, s: int) -> View:
+    """How to look at what the network saw: a picture as it is, a volume in the axial slice through the peak of changes.
+
+    Of slice s of a volume, the way up that the slice has in the body.
+    """
+    known = image.ndim == 2 or not np.array_equal(image.affine, np.eye(4))
+    matrix, space = np.eye(4), range(image.ndim)
+    matrix[: image.ndim, [*space, 3]] = prepared.matrix[:-1]
+    affine = image.affine @ matrix if known else None
+    if prepared.sliced is None:
+        return views(changes, affine)[0]
+    axis, alone = prepared.sliced, np.expand_dims(changes, prepared.sliced)
+    if affine is None:
+        view, label = views(alone, None)[2 - axis], f"axis {axis + 1}, slice {s + 1} of {len(prepared.pixels)}"
+    else:
+        affine[:, 3] += s * affine[:, axis]
+        view = views(alone, affine)[2 - int(io_orientation(affine)[axis, 0])]
+        label = view.label
+    return replace(view, label=label, cut=lambda values: view.cut(np.expand_dims(values, axis)))
+
+
+def _numpy(x: torch.Tensor) -> np.ndarray:
+    return x.detach().float().cpu().numpy()
+
+
+def _changed(image: Image, prepared: Prepared, change: np.ndarray) -> np.ndarray:
+    """The counterfactual (C, *space) in the image's own intensities; one change for all channels of colours."""
+    channels = [prepared.restore(change[:, c : c + 1]) * prepared.unit[c] for c in range(change.shape[1])]
+    per_channel = np.stack(channels)
+    if len(per_channel) != len(image.pixels):
+        per_channel = per_channel.mean(0, keepdims=True)
+    counterfactual: np.ndarray = image.pixels - per_channel.astype(np.float32)
+    return counterfactual if image.limits is None else counterfactual.clip(*image.limits)
+
+
+def _write_counterfactual(folder: Path, stem: str, image: Image, changed: np.ndarray) -> str:
+    """A PNG of the depth of the picture it came from, a NIfTI file of everything else; its name."""
+    if image.kind == "picture" and image.limits is not None and len(changed) in (1, 3):
+        name = f"{stem}_counterfactual.png"
+        kind = np.uint8 if image.limits[1] <= 255 or len(changed) == 3 else np.uint16
+        scale = np.iinfo(kind).max / image.limits[1]
+        values = np.rint(changed * scale).astype(kind)
+        write_grey(folder / name, values[0] if len(values) == 1 else np.moveaxis(values, 0, -1))
+        return name
+    name = f"{stem}_counterfactual.nii.gz"
+    write_volume(folder / name, changed[0] if len(changed) == 1 else np.moveaxis(changed, 0, -1), image.affine)
+    return name
+
+
+def _moving(prepared: Prepared, field: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Field in pixels of the source, and its log Jacobian, for the figure; nothing for slices of volumes."""
+    if field is None or prepared.sliced is not None:
+        return {}
+    components = np.stack([prepared.restore(field[:, c : c + 1]) for c in range(field.shape[1])])
+    turned = np.tensordot(prepared.matrix[:-1, :-1], components, axes=1)
+    logs = log_jacobian(torch.from_numpy(field)).numpy()
+    return {"field": turned, "log_jacobian": prepared.restore(logs)}
+
+
+def _footer(about: Mapping[str, Any]) -> str:
+    told = [f"{name.replace('_', ' ')} {_number(value)}" for name, value in about.items() if name not in ABOUT]
+    return ", ".join(told)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+ABOUT = ("id", "subject", "path", "files")

@@ -1,0 +1,182 @@
+"""What explains, opened from a run folder or by the name of an attribution, with its target and what judges it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomaly.cohorts.cohort import read_cohort
+from anomaly.errors import AnomalyError, CohortError, RunError, UnreadableImage
+from anomaly.images import read
+from anomaly.images.prepared import scaled
+from anomaly.images.preprocessing import Preprocessing
+from anomaly.runs.methods import find_among, make
+from anomaly.runs.run import torch_device
+from anomaly.training.batches import evenly
+from explain.base import Explainer, Explanation
+from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target
+from explain.runs.run import LearnedRun
+
+CONTROLS = 256
+"""Controls that an attribution learns its baselines from, at most."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An explainer with all that explaining an image takes.
+
+    Args:
+        explainer: trained, or an attribution made for the target.
+        preprocessing: how images become tensors.
+        target: what is explained, where there is something.
+        judge: an independent classifier.
+        baseline: an explainer whose counterfactuals an attribution starts from.
+        run: where the explainer was trained; None for attributions.
+        identities: of all runs that take part, by what they are for.
+        device: where images go.
+        generator: in whose codes it walks, where it does.
+    """
+
+    explainer: Explainer
+    preprocessing: Preprocessing
+    target: TargetRun | None
+    judge: TargetRun | None
+    baseline: LearnedRun | None
+    run: LearnedRun | None
+    identities: Mapping[str, str]
+    device: torch.device
+    generator: GeneratorRun | None = None
+
+    def explain(self, x: Tensor) -> Explanation:
+        """The explanation of prepared images (N, C, *space), on the device they are on."""
+        if self.baseline is None:
+            return self.explainer.explain(x)
+        drawn = self.baseline.explainer.explain(x).counterfactual
+        return self.explainer.explain(x, baseline=drawn)  # type: ignore[call-arg]  # made sure of when opened
+
+
+def open_source(
+    source: Path | str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    target: Path | str | None = None,
+    generator: Path | str | None = None,
+    judge: Path | str | None = None,
+    baseline: Path | str | None = None,
+    controls: Path | str | None = None,
+    method: str | None = None,
+    device: str = "auto",
+) -> Source:
+    """Open what explains.
+
+    Args:
+        source: the run folder of an explainer, or the name of an attribution or of latent-shift, which need `target`.
+        settings: of the attribution.
+        target: run folder of a classifier or a detector.
+        generator: run folder of a detector in whose codes latent-shift walks, or where that of a walk was moved to.
+        judge: run folder of an independent classifier, which says whether counterfactuals flip.
+        baseline: run folder of an explainer, whose counterfactuals an attribution takes for its baseline.
+        controls: images whose mean, or some of which, an attribution takes for its baseline.
+        method: FILE.py:CLASS again, for a run of a user's own method.
+        device: "auto", "cpu", "cuda", ...
+
+    Raises:
+        AnomalyError: an unknown attribution or setting, runs on images that were not prepared alike, or something
+            that this source does not take.
+        RunError: a run that cannot be used.
+    """
+    judging = None if judge is None else open_target(judge, device=device)
+    based = None if baseline is None else LearnedRun.open(baseline, device=device)
+    run, opened, drawing = None, None, None
+    if (Path(source) / "run.json").exists() or Path(source).is_dir():
+        _refuse(source, settings=settings, baseline=baseline, controls=controls)
+        run = LearnedRun.open(source, device=device, method=method, target=target, generator=generator)
+        opened, drawing = run.target, run.generator
+        if drawing is None:
+            _refuse(source, generator=generator)
+        explainer: Explainer = run.explainer
+        preprocessing = run.preprocessing
+        if opened is None and target is not None:  # it explains none, and is asked what this one says
+            opened = open_target(target, device=device)
+    else:
+        opened = None if target is None else open_target(target, device=device)
+        drawing = None if generator is None else open_generator(generator, device=device)
+        explainer = _attribution(str(source), settings, opened, based, drawing)
+        assert opened is not None
+        preprocessing = opened.preprocessing
+        if controls is not None:
+            explainer.fit(_read(controls, preprocessing))
+    for each in (opened, drawing, judging):
+        if each is not None:
+            each.check(preprocessing, str(source))
+    if opened is not None and judging is not None and opened.identity == judging.identity:
+        raise AnomalyError(f"{judging.folder} is both target and judge; a judge must not be what was explained")
+    if based is not None and based.preprocessing != preprocessing:
+        raise AnomalyError(
+            f"{based.folder} takes images prepared otherwise than the target; train both with the same options"
+        )
+    identities = {"source": run.identity if run else explainer.name}
+    beside: dict[str, GivenRun | LearnedRun | None] = {
+        "target": opened, "generator": drawing, "judge": judging, "baseline": based,
+    }  # fmt: skip
+    identities |= {what: each.identity for what, each in beside.items() if each is not None}
+    return Source(explainer, preprocessing, opened, judging, based, run, identities, torch_device(device), drawing)
+
+
+def _attribution(
+    name: str,
+    settings: Mapping[str, Any] | None,
+    target: TargetRun | None,
+    baseline: LearnedRun | None,
+    generator: GeneratorRun | None,
+) -> Explainer:
+    from explain import EXPLAINERS
+    from explain.attributions.baselines import AgainstBaseline
+    from explain.latent.shift import LatentShift
+    from explain.trained import TrainedExplainer
+
+    cls: type[Any] = find_among(EXPLAINERS, Explainer, name)
+    if issubclass(cls, TrainedExplainer):
+        raise RunError(f"{name} is trained: `anomaly explain train --method {name}`, then give its run folder")
+    if target is None:
+        raise AnomalyError(f"{name} explains a target; give --target, the run folder of a classifier or a detector")
+    explainer: Explainer = make(cls, settings)
+    explainer.target = target.value
+    if baseline is not None and not isinstance(explainer, AgainstBaseline):
+        raise AnomalyError(f"{name} takes no baseline; leave --baseline out")
+    if isinstance(explainer, LatentShift):
+        if generator is None:
+            raise AnomalyError(
+                f"{name} walks in the codes of a generator; give --generator, the run folder of an autoencoder or "
+                "another detector that draws images from codes"
+            )
+        explainer.generator = generator.generator
+        explainer.threshold, explainer.scale = target.threshold, target.scale
+    elif generator is not None:
+        raise AnomalyError(f"{name} takes no generator; leave --generator out")
+    return explainer
+
+
+def _refuse(source: Path | str, **given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise AnomalyError(f"{source} is a trained explainer, which takes no {name}; leave --{name} out")
+
+
+def _read(controls: Path | str, preprocessing: Preprocessing) -> np.ndarray:
+    """Prepared controls (n, C, *space), evenly chosen; those that cannot be used are passed over."""
+    paths = list(read_cohort(controls, missing="keep")["path"])
+    chosen = evenly(len(paths), CONTROLS)
+    pixels = []
+    for path in (Path(paths[k]) for k in chosen):
+        try:
+            pixels.append(scaled(preprocessing.apply(read(path)), path).pixels)
+        except UnreadableImage:
+            continue
+    if not pixels:
+        raise CohortError(f"none of the controls in {controls} can be read; give others")
+    return np.concatenate(pixels)

@@ -1,0 +1,53 @@
+"""The demonstration, with a training so short that nobody would trust it."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from anomaly.demonstration.demonstrate import demo
+from anomaly.images import intake
+from anomaly.runs.run import Run
+from anomaly.scoring import score as scoring
+
+ROWS = 25
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Score the first few of each class only; what is trained on stays whole."""
+
+    def fewer(run, cohort, out, **options):
+        table = pd.read_csv(cohort)
+        table["path"] = [str(Path(cohort).parent / path) for path in table["path"]]
+        chosen = table[table["split"] == "test"].groupby("pneumonia").head(ROWS)
+        return scoring.score(run, chosen, out, device="cpu", **options)
+
+    monkeypatch.setattr("anomaly.demonstration.demonstrate.score", fewer)
+
+
+def untouched(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_demonstration_does_only_what_is_missing(short, tmp_path, monkeypatch):
+    page = demo(tmp_path, steps=5)
+    assert page.suffix == ".html" and "<html" in page.read_text(encoding="utf-8").lower()
+    scores = pd.read_csv(tmp_path / "scores" / "scores.csv")
+    assert len(scores) == 2 * ROWS
+    facts = Run.open(tmp_path / "run").facts
+    assert facts["settings"]["steps"] == 5 and facts["data"]["images"] == 450
+    assert {"evaluation.csv", "scores.csv", "heatmaps"} <= {path.name for path in (tmp_path / "scores").iterdir()}
+
+    (tmp_path / "scores" / scores["heatmap"][3]).unlink()
+    kept = {**untouched(tmp_path / "run"), **untouched(tmp_path / "scores" / "heatmaps")}
+    read = []
+    original = intake.read
+    monkeypatch.setattr(intake, "read", lambda path: read.append(path) or original(path))
+    assert demo(tmp_path, steps=5) == page
+    assert set(map(str, read)) == {scores["path"][3]}
+    now = {**untouched(tmp_path / "run"), **untouched(tmp_path / "scores" / "heatmaps")}
+    assert {path: now[path] for path in kept} == kept
+    assert len(now) == len(kept) + 1
+    again = pd.read_csv(tmp_path / "scores" / "scores.csv").sort_values("id")
+    pd.testing.assert_frame_equal(again.reset_index(drop=True), scores.sort_values("id").reset_index(drop=True))

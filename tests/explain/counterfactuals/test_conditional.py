@@ -1,0 +1,200 @@
+"""DeScarGAN: its losses against networks worked by hand, and what it finds in a moment."""
+
+import math
+
+import pytest
+import torch
+from tiny import CPU, SHAPES, lesion, normals, with_lesion
+from torch import Tensor, nn
+
+from anomaly.errors import AnomalyError
+from anomaly.training.journal import Journal
+from explain.counterfactuals.conditional import Conditional
+
+PIXELS = 16
+CONTROLS, CASES = torch.full((2, 1, 4, 4), -0.5), torch.full((2, 1, 4, 4), 0.5)
+
+
+class Adds(nn.Module):
+    """Gives each output head one number everywhere: what to add to draw a control, and to draw a case."""
+
+    def __init__(self, as_control: float, as_case: float, channels: int = 1) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.tensor([as_control, as_case]).repeat_interleave(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.values.view(1, -1, *[1] * (x.ndim - 2)).expand(len(x), -1, *x.shape[2:])
+
+
+class Judges(nn.Module):
+    """Three numbers, each linear in the sum over the image: slope |w| sqrt(pixels) everywhere."""
+
+    def __init__(self, *weights: float) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor(weights))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1).sum(1)[:, None] * self.weights
+
+
+def by_hand(generator: nn.Module, critic: nn.Module | None = None, **settings: object) -> Conditional:
+    explainer = Conditional(**settings)
+    explainer.net_ = nn.ModuleDict({"generator": generator, "critic": critic or Judges(0.0, 0.0, 0.0)})
+    return explainer
+
+
+def softplus(x: float) -> float:
+    return math.log1p(math.exp(x))
+
+
+# The translation
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_each_image_gets_the_output_of_the_side_asked_for(shape):
+    generator = Adds(-0.25, 0.125, channels=shape[0])
+    x, side = normals(3, shape), torch.tensor([1, 0, 1])
+    expected = x + torch.tensor([0.125, -0.25, 0.125]).view(-1, *[1] * len(shape))
+    torch.testing.assert_close(by_hand(generator).translate(x, side), expected.clamp(-1, 1))
+    direct = by_hand(generator, form="direct").translate(x, side)
+    torch.testing.assert_close(direct[1], torch.full(shape, math.tanh(-0.25)))
+
+
+def test_the_generator_is_told_the_side_by_constant_channels():
+    seen = []
+
+    class Listens(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x)
+            return x[:, :2]
+
+    x = normals(2, (1, 5, 6))
+    by_hand(Listens()).translate(x, torch.tensor([0, 1]))
+    assert torch.equal(seen[0][:, :1], x)
+    assert torch.equal(seen[0][0, 1:], torch.stack([torch.ones(5, 6), torch.zeros(5, 6)]))
+    assert torch.equal(seen[0][1, 1:], torch.stack([torch.zeros(5, 6), torch.ones(5, 6)]))
+
+
+def test_details_at_full_size_go_round_the_generator_alone():
+    """Without the skip at full size nothing of one pixel passes but by the image that is added to."""
+    explainer = Conditional(width=4, critic_width=4)
+    generator = explainer.build((1, 32, 32))["generator"]
+    with_skip = generator.join[-2][0].in_channels, generator.join[-1][0].in_channels
+    assert with_skip == (2 * 8, 4)
+    assert generator.leave.out_channels == 2 and generator.enter[0].in_channels == 3
+
+
+def test_an_untrained_residual_generator_is_the_identity():
+    explainer = Conditional(width=4, critic_width=4)
+    explainer.make((1, 18, 20), CPU, 0)
+    x = normals(4, (1, 18, 20))
+    _, terms = explainer.generator_loss((x[:2], x[2:]))
+    assert terms["cycle"].item() == terms["identity"].item() == 0
+    explainer.form = "direct"
+    _, terms = explainer.generator_loss((x[:2], x[2:]))
+    assert terms["identity"].item() == pytest.approx(x.square().mean().item(), rel=1e-5)
+
+
+# The losses
+
+
+def test_the_loss_of_the_generator_is_its_formula():
+    """As a control 0.25 less, as a case 0.125 more; D is the sum, as a case twice that, and the logit the sum."""
+    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0))
+    loss, terms = explainer.generator_loss((CONTROLS, CASES))
+    judged = [-0.75 * 16, 0.25 * 16, 2 * -0.375 * 16, 2 * 0.625 * 16]  # controls and cases as controls, then as cases
+    assert terms["adversarial"].item() == pytest.approx(-sum(judged) / 4)
+    assert terms["identity"].item() == pytest.approx((0.25**2 + 0.125**2) / 2)
+    assert terms["cycle"].item() == pytest.approx(0.125**2)  # either way round 0.25 is taken and 0.125 given
+    wanted = [softplus(-12), softplus(4), softplus(6), softplus(-10)]
+    assert terms["wanted"].item() == pytest.approx(sum(wanted) / 4, rel=1e-5)
+    expected = -sum(judged) / 4 + 50 * (0.25**2 + 0.125**2) / 2 + 50 * 0.125**2 + sum(wanted) / 4
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_of_the_critic_is_its_formula():
+    """Slopes of 4 and 8 everywhere; 20 (D(drawn) - D(real)) + 10 ((4 - 1)^2 + (8 - 1)^2) + 5 CE of the real."""
+    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0))
+    loss, terms = explainer.critic_loss((CONTROLS, CASES))
+    real = (-0.5 * 16 + 2 * 0.5 * 16) / 2
+    drawn = (-0.75 * 16 + 0.25 * 16 + 2 * -0.375 * 16 + 2 * 0.625 * 16) / 4
+    assert terms["distance"].item() == pytest.approx(real - drawn)
+    assert terms["penalty"].item() == pytest.approx(9 + 49, rel=1e-5)
+    assert terms["classes"].item() == pytest.approx(softplus(-8), rel=1e-3)
+    assert loss.item() == pytest.approx(20 * (drawn - real) + 10 * 58 + 5 * softplus(-8), rel=1e-5)
+
+
+def test_the_penalty_holds_for_each_image_by_itself():
+    """Slope 1 where images are dark, 3 where they are bright: 0 and 4, where the mean slope of 2 gave 1 and 1."""
+
+    class Bent(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            total = x.flatten(1).sum(1) / 4  # of slope 1
+            return torch.where(x.flatten(1)[:, 0] > 0, 3 * total, total)[:, None].expand(-1, 3)
+
+    explainer = by_hand(Adds(-1.0, 1.0), Bent(), form="direct")  # controls are drawn dark, cases bright
+    _, terms = explainer.critic_loss((CONTROLS, CASES))
+    assert terms["penalty"].item() == pytest.approx(4, rel=1e-5)
+
+
+def test_the_identity_and_the_way_back_cost_nothing_where_nothing_changes():
+    _, terms = by_hand(Adds(0.0, 0.0)).generator_loss((CONTROLS, CASES))
+    assert terms["identity"].item() == terms["cycle"].item() == 0
+
+
+@pytest.mark.parametrize(
+    ("weight", "term", "player"),
+    [
+        ("adversarial", "adversarial", "generator"),
+        ("cycle", "cycle", "generator"),
+        ("identity", "identity", "generator"),
+        ("wanted", "wanted", "generator"),
+        ("penalty", "penalty", "critic"),
+        ("classes", "classes", "critic"),
+    ],
+)
+def test_a_weight_is_the_weight_of_its_term(weight, term, player):
+    losses = []
+    for value in (2.0, 5.0):
+        explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), **{weight: value})
+        loss, terms = getattr(explainer, f"{player}_loss")((CONTROLS, CASES))
+        losses.append(loss.item())
+    assert losses[1] - losses[0] == pytest.approx(3 * terms[term].item(), rel=1e-4, abs=1e-4)
+
+
+def test_curves_show_every_term(tmp_path):
+    explainer = Conditional(steps=1, batch=2, width=4, critic_width=4, critic_turns=1)
+    explainer.fit(normals(4, (1, 8, 8)), normals(4, (1, 8, 8)), machine=CPU, journal=Journal(folder=tmp_path))
+    curves = (tmp_path / "training.csv").read_text()
+    for term in ("distance", "penalty", "classes"):
+        assert f"critic/{term}" in curves
+    for term in ("adversarial", "cycle", "identity", "wanted"):
+        assert f"generator/{term}" in curves
+
+
+# What it finds
+
+
+def test_the_map_lies_where_cases_differ():
+    place, shape = lesion(SHAPES["2D"][1:]), SHAPES["2D"]
+    controls, cases = normals(60, shape, 1), with_lesion(normals(60, shape, 2))
+    explainer = Conditional(steps=60, batch=6, width=4, critic_width=4, critic_turns=1, lr=2e-3)
+    explainer.fit(controls, cases, machine=CPU)
+    explanation = explainer.explain(with_lesion(normals(12, shape, 3)))
+    map, where = explanation.map, place.expand_as(explanation.map)
+    assert map[where].mean() > 4 * map[~where].abs().mean()
+    assert explanation.diagnostics["after"].mean() < explanation.diagnostics["before"].mean()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"form": "mask"}, "form=mask is unknown; take one of residual, direct"),
+        ({"norm": "layer"}, "norm=layer is unknown; take one of batch, instance, none"),
+        ({"decay": 1.0}, "decay must be below 1, got 1.0"),
+        ({"cycle": -1.0}, "cycle must be 0 or more"),
+    ],
+)
+def test_wrong_settings_are_told(settings, message):
+    with pytest.raises(AnomalyError, match=message):
+        Conditional(**settings)

@@ -1,0 +1,248 @@
+"""Explaining images: what is written of each, on which grid, beside which figures, and how a stopped call goes on."""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+import torch
+from explained import ADDITIVE, BOX, RANGE, SIDE, SOLID, explaining, solid_sides, two_sides
+from looked_at import looked_at
+from studies import broken, call, start, trained
+
+from anomaly.errors import AnomalyError, CohortError, RunError
+from anomaly.images import read
+from anomaly.images.preprocessing import Preprocessing
+from explain.fields.files import read_field
+from explain.pictures.walks import Told
+from explain.runs.mapping import map_images, prepare, records
+from explain.runs.run import LearnedRun
+from explain.runs.source import open_source
+from explain.sides.sides import Sides
+
+WALKER = f"{Path(__file__).parents[2] / 'walker.py'}:Walker"
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_sides(tmp_path_factory.mktemp("sides"))
+
+
+@pytest.fixture(scope="module")
+def runs(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, LearnedRun]:
+    home, sides = tmp_path_factory.mktemp("runs"), Sides(cohort=cohort, outcome="sick")
+    return {
+        "additive": explaining(sides, home / "additive"),
+        "deformation": explaining(sides, home / "deformation", "deformation", settings={**ADDITIVE, "reach": 0.3}),
+        "target": explaining(sides, home / "target", "classifier"),
+        "judge": explaining(sides, home / "judge", "classifier", seed=1),
+    }
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of people nobody was trained on, 10 x 14 pixels."""
+    folder = tmp_path_factory.mktemp("others")
+    for i in range(5):
+        image = np.random.default_rng(i).integers(0, 120, (10, 14), dtype=np.uint8)
+        image[BOX] += 100
+        PIL.Image.fromarray(image).save(folder / f"o{i}.png")
+    return folder
+
+
+def explained(run: Path | str, images: Path, out: Path, **options) -> pd.DataFrame:
+    mapped = map_images(run, images, out, device="cpu", workers=1, **options)
+    return pd.read_csv(mapped.path, dtype={"id": str})
+
+
+def test_each_image_has_a_row_and_its_files(runs, others: Path, tmp_path: Path) -> None:
+    table = explained(runs["additive"].folder, others, tmp_path, judge=runs["judge"].folder)
+    assert list(table["id"]) == [f"o{i}" for i in range(5)]
+    assert {"change", "unchanged", "judge_before", "judge_after", "judge_flipped"} <= set(table)
+    for row in table.to_dict("records"):
+        names = row["files"].split(";")
+        assert names == [f"maps/{row['id']}{end}" for end in ("_map.nii.gz", "_counterfactual.png", ".png")]
+        assert all((tmp_path / name).is_file() for name in names)
+
+
+def test_figures_are_those_of_the_explainer(runs, others: Path, tmp_path: Path) -> None:
+    table = explained(runs["additive"].folder, others, tmp_path, judge=runs["judge"].folder)
+    explainer, judge = runs["additive"].explainer, runs["judge"].learned
+    x = torch.from_numpy(np.stack([RANGE.apply(read(others / f"o{i}.png")).pixels[0] for i in range(5)]))
+    found = explainer.explain(x)
+    np.testing.assert_allclose(table["change"], found.map.abs().flatten(1).mean(1), rtol=1e-4)
+    np.testing.assert_allclose(table["judge_before"], judge.logit(x), rtol=1e-4)
+    np.testing.assert_allclose(table["judge_after"], judge.logit(found.counterfactual), rtol=1e-4)
+    flips = (judge.logit(x) > 0) & (judge.logit(found.counterfactual) <= 0)
+    assert list(table["judge_flipped"]) == flips.int().tolist()
+
+
+def test_map_and_counterfactual_lie_on_the_source_grid(runs, others: Path, tmp_path: Path) -> None:
+    explained(runs["additive"].folder, others, tmp_path)
+    source = read(others / "o2.png")
+    prepared = RANGE.apply(source)
+    found = runs["additive"].explainer.explain(torch.from_numpy(prepared.pixels))
+    map = nib.load(tmp_path / "maps" / "o2_map.nii.gz").get_fdata()[..., 0]
+    assert map.shape == (10, 14)
+    np.testing.assert_allclose(map, prepared.restore(found.map.numpy()), atol=1e-6)
+    drawn = np.asarray(PIL.Image.open(tmp_path / "maps" / "o2_counterfactual.png")).astype(float)
+    # 8 bits stand for a range of 2, so a change of 1 is 127.5 grey values.
+    np.testing.assert_allclose(drawn, np.clip(source.pixels[0] - map * 127.5, 0, 255), atol=0.51)
+
+
+def test_a_field_is_written_in_millimetres_of_the_source(runs, others: Path, tmp_path: Path) -> None:
+    table = explained(runs["deformation"].folder, others, tmp_path)
+    assert {"displacement", "folded"} <= set(table)
+    displacement, affine = read_field(tmp_path / "maps" / "o0_field.nii.gz")
+    assert displacement.shape == (10, 14, 3) and np.array_equal(affine, np.eye(4))
+    prepared = RANGE.apply(read(others / "o0.png"))
+    field = runs["deformation"].explainer.explain(torch.from_numpy(prepared.pixels)).field.numpy()
+    rows = prepared.restore(field[:, :1]) * prepared.matrix[0, 0]
+    np.testing.assert_allclose(displacement[..., 0], rows, atol=1e-5)
+    assert np.abs(displacement[..., :2]).max() > 0 and not displacement[..., 2].any()
+
+
+def test_an_attribution_explains_a_classifier_or_a_detector(runs, cohort: Path, others: Path, tmp_path: Path) -> None:
+    detector = trained(cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE)
+    for name, target in (("classifier", runs["target"].folder), ("detector", detector.folder)):
+        table = explained("saliency", others, tmp_path / name, target=target)
+        assert "target_before" in table and "change" not in table
+        assert (tmp_path / name / "maps" / "o0_map.nii.gz").is_file()
+        assert not list((tmp_path / name / "maps").glob("*counterfactual*"))
+
+
+def test_integrated_gradients_start_from_counterfactuals(runs, others: Path, tmp_path: Path) -> None:
+    given = {"target": runs["target"].folder, "baseline": runs["additive"].folder}
+    table = explained("integrated-gradients", others, tmp_path, settings={"steps": 4}, **given)
+    x = torch.from_numpy(RANGE.apply(read(others / "o1.png")).pixels)
+    drawn = runs["additive"].explainer.explain(x).counterfactual
+    assert table["baseline"][1] == pytest.approx(float(runs["target"].learned.logit(drawn)), rel=1e-4)
+    with pytest.raises(AnomalyError, match="saliency takes no baseline"):
+        explained("saliency", others, tmp_path / "other", **given)
+
+
+def test_volumes_whole_and_slice_by_slice(tmp_path: Path) -> None:
+    sides = solid_sides(tmp_path)
+    sliced = Preprocessing(size=8, fit="resize", orientation="keep")
+    for name, prepared in (("whole", SOLID), ("sliced", sliced)):
+        run = explaining(sides, tmp_path / name, "deformation", preprocessing=prepared, settings=ADDITIVE)
+        images = tmp_path / f"{name}-images"
+        images.mkdir()
+        values = np.random.default_rng(0).integers(0, 200, (10, 8, 6)).astype(np.int16)
+        nib.save(nib.Nifti1Image(values, np.diag([1.0, 2.0, 3.0, 1.0])), images / "v.nii.gz")
+        table = explained(run.folder, images, tmp_path / f"{name}-maps")
+        assert len(table) == 1
+        for end in ("map", "counterfactual"):
+            file = nib.load(tmp_path / f"{name}-maps" / "maps" / f"v_{end}.nii.gz")
+            assert file.shape == (10, 8, 6) and np.allclose(file.affine, np.diag([1, 2, 3, 1]))
+        assert nib.load(tmp_path / f"{name}-maps" / "maps" / "v_field.nii.gz").shape == (10, 8, 6, 1, 3)
+
+
+def test_a_walk_is_drawn_as_a_strip_and_as_a_moving_picture(runs, others: Path, tmp_path: Path) -> None:
+    given = {"target": runs["target"].folder, "batch": 2}
+    table = explained(WALKER, others, tmp_path, **given)
+    files = [f"maps/o0{end}" for end in ("_map.nii.gz", "_counterfactual.png", ".png", "_walk.png", "_walk.gif")]
+    assert table["files"][0].split(";") == files and all((tmp_path / name).is_file() for name in files)
+    with PIL.Image.open(tmp_path / files[-1]) as moving:
+        assert moving.n_frames == 8 and moving.width == 22 * SIDE  # the first multiple above 256
+    (tmp_path / "maps" / "o3_walk.gif").unlink()
+    again = map_images(WALKER, others, tmp_path, device="cpu", workers=1, **given)
+    assert (again.new, again.before) == (1, 4) and (tmp_path / "maps" / "o3_walk.gif").is_file()
+    explained(WALKER, others, tmp_path / "without", outputs=("nifti",), **given)
+    assert not list((tmp_path / "without" / "maps").glob("*walk*"))
+
+
+def test_a_walk_tells_the_target_of_its_frames(runs, cohort: Path, others: Path, tmp_path: Path) -> None:
+    image = read(others / "o0.png")
+    x, logit = torch.from_numpy(RANGE.apply(image).pixels), runs["target"].learned.logit
+    detector = trained(cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE)
+    bound = detector.calibration.bound(0.05)
+    for run, value, told in ((runs["target"], logit, Told()), (detector, detector.detector.value, Told(bound, False))):
+        source = open_source(WALKER, target=run.folder, device="cpu")
+        walk = records(source, prepare(image, source), [image])[0].walk
+        frames = source.explain(x).walk.frames[0]
+        np.testing.assert_allclose(walk.values, value(frames).detach(), rtol=1e-4)
+        assert walk.value == pytest.approx(float(value(x)), rel=1e-4) and walk.told == told
+
+
+def test_images_that_cannot_be_read_are_named_and_cost_no_other(runs, others: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    bad = broken(images)
+    for path in others.iterdir():
+        (images / path.name).write_bytes(path.read_bytes())
+    mapped = map_images(runs["additive"].folder, images, tmp_path / "out", device="cpu", workers=1)
+    assert (mapped.new, mapped.before, mapped.failed) == (6, 0, len(bad) - 1)  # "constant" has a range to scale by
+    assert set(pd.read_csv(mapped.errors, keep_default_na=False)["id"]) == bad - {"constant"}
+
+
+def test_subjects_of_the_training_are_refused(runs, cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match="or give --allow-overlap"):
+        explained(runs["additive"].folder, cohort, tmp_path / "out")
+    held_out = runs["additive"].cohort.query("part == 'choose'")[["id", "path", "subject"]]
+    assert len(explained(runs["additive"].folder, held_out, tmp_path / "held-out")) == len(held_out)
+    assert len(explained(runs["additive"].folder, cohort, tmp_path / "all", allow_overlap=True)) == 40
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("saliency", {}, "saliency explains a target; give --target"),
+        ("salience", {}, "did you mean saliency"),
+        ("additive", {}, "additive is trained: `anomaly explain train --method additive`"),
+        ("RUN", {"settings": {"steps": 3}}, "is a trained explainer, which takes no settings"),
+        ("RUN", {"outputs": ("jpeg",)}, "outputs are auto, nifti, png, none; got jpeg"),
+    ],
+)
+def test_what_does_not_go_together_is_told(runs, others: Path, tmp_path: Path, source, options, message) -> None:
+    run = runs["additive"].folder if source == "RUN" else source
+    with pytest.raises((AnomalyError, RunError), match=message):
+        explained(run, others, tmp_path / "out", **options)
+
+
+def test_another_explainer_may_not_go_on_in_the_folder(runs, others: Path, tmp_path: Path) -> None:
+    explained(runs["additive"].folder, others, tmp_path)
+    with pytest.raises(RunError, match="holds explanations made with another source"):
+        explained(runs["deformation"].folder, others, tmp_path)
+
+
+def test_control_c_keeps_what_was_done(runs, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(200):
+        PIL.Image.fromarray(np.random.default_rng(i).integers(0, 200, (SIDE, SIDE), dtype=np.uint8)).save(
+            images / f"i{i:03d}.png"
+        )
+    words = ["explain", "map", runs["additive"].folder, "--images", images, "--out", tmp_path / "out", "--batch", 2]
+    words += ["--device", "cpu", "--workers", 1]
+    process, table = start(*words), tmp_path / "out" / "explanations.csv"
+    end = time.monotonic() + 60
+    while not (table.exists() and table.read_bytes().count(b"\n") > 5):
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in errors
+    done = table.read_bytes().count(b"\n") - 1
+    assert 5 <= done < 200
+    code, out, errors = call(*words)
+    assert code == 0 and f"({200 - done} new, {done} from before, 0 unreadable)" in out, errors
+    assert list(pd.read_csv(table)["id"]) == [f"i{i:03d}" for i in range(200)]
+
+
+def test_what_was_explained_is_shown_in_five_lines(runs, others: Path, tmp_path: Path) -> None:
+    images, out = shutil.copytree(others, tmp_path / "images"), tmp_path / "<script>"
+    (images / "empty.png").write_bytes(b"")
+    mapped = map_images(runs["additive"].folder, images, out, device="cpu", workers=1)
+    shutil.rmtree(out)
+    assert looked_at(mapped) == {
+        "": "5 images new, 0 from before, 1 unreadable; by additive",
+        "table": str(out / "explanations.csv"), "maps": str(out / "maps"), "errors": str(out / "errors.csv"),
+    }  # fmt: skip
+    nothing = map_images(runs["additive"].folder, others, tmp_path / "out", outputs=["none"], device="cpu", workers=1)
+    assert nothing.maps is None and looked_at(nothing)["maps"] == "none" and "errors" not in looked_at(nothing)
