@@ -1,1 +1,1 @@
-"""Scripts that measure what `docs/benchmarks.md` reports; each runs alone: `python -m benchmarks.NAME --help`."""
+"""Scripts that measure what `docs/benchmarks/` reports; each runs alone: `python -m benchmarks.NAME --help`."""

@@ -5,13 +5,14 @@ import sys
 
 
 def main() -> None:
-    """Detection on the test images and on simulated knees, speed and memory, then the statistics."""
+    """Detection on test images and on simulated knees, speed, memory, how soon commands answer, the statistics."""
     data, out = (*sys.argv[1:], "benchmark_out")[:2] if len(sys.argv) > 1 else (None, None)
     if data is None:
         sys.exit("give the folder that holds cohort.csv and the images: python -m benchmarks DATA [OUT]")
     for command in (
         ["benchmarks.detection", data, "--split", "test", "--out", out],
         ["benchmarks.throughput", data],
+        ["benchmarks.answers"],
         ["benchmarks.knees", "--out", f"{out}/knees"],
         ["benchmarks.coverage"],
         ["benchmarks.multiplicity"],

@@ -1,6 +1,6 @@
-"""What the program costs beside the bare minimum: training, scoring, memory, start-up; all as ratios in one run.
+"""What the program costs beside the bare minimum: training, scoring, memory; all as ratios in one run.
 
-    python -m benchmarks.throughput DATA [--only training scoring memory start]
+    python -m benchmarks.throughput DATA [--only training scoring memory]
 
 DATA is a folder of pictures (a few hundred or more). Both sides of a ratio take turns, so a machine whose speed
 drifts drifts for both; the median of the pairs is reported.
@@ -12,10 +12,8 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -25,7 +23,7 @@ from anomaly.cohorts.cohort import read_cohort
 from anomaly.detectors import Autoencoder
 from anomaly.images import read
 from anomaly.training.batches import Batches
-from benchmarks.ratios import PAIRS, taking_turns, timed
+from benchmarks.ratios import taking_turns, timed
 
 SCORED = 2000
 
@@ -115,21 +113,10 @@ def memory(paths: list[str]) -> dict[str, object]:
     return {"megabytes": peaks, "ratio": round(peaks[3000] / peaks[300], 3)}
 
 
-def start(paths: list[str]) -> dict[str, object]:
-    """Seconds until `anomaly --help` has answered."""
-    seconds = []
-    for _ in range(PAIRS):
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, "cli.py", "--help"], check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - begun)
-    return {"seconds": round(median(seconds), 3)}
-
-
 MEASUREMENTS: dict[str, Callable[[list[str]], dict[str, object]]] = {
     "training": training,
     "scoring": scoring,
     "memory": memory,
-    "start": start,
 }
 
 

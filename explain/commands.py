@@ -33,7 +33,7 @@ MeanOf = Annotated[
     Path | None,
     typer.Option(
         "--controls",
-        help="Controls for attributions with --set baseline=mean.",
+        help="Controls for gradient-shap, and for attributions with --set baseline=mean.",
         metavar="DIR|CSV",
         callback=options.there,
     ),

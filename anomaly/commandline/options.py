@@ -56,10 +56,16 @@ def numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:
 
 def conditions(pairs: list[str] | None) -> dict[str, str]:
     """`["split=train"]` -> {"split": "train"}."""
+    asked: dict[str, str] = {}
     for pair in pairs or []:
-        if "=" not in pair:
+        column, equals, value = pair.partition("=")
+        if not equals:
             raise typer.BadParameter(f"expected COLUMN=VALUE, got {pair!r}", param_hint="--where")
-    return dict(pair.split("=", 1) for pair in pairs or [])
+        if column in asked:
+            told = f"{column} is asked to be {asked[column]!r} and {value!r} at once; give each column once"
+            raise typer.BadParameter(told, param_hint="--where")
+        asked[column] = value
+    return asked
 
 
 def shard(text: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from anomaly.detectors import DETECTORS, Detector
-from anomaly.errors import AnomalyError
+from anomaly.errors import AnomalyError, RunError
 from anomaly.files import sha256_of
 from anomaly.runs.settings import checked, known
 
@@ -84,3 +84,23 @@ def code_of(method: str) -> dict[str, str] | None:
     if not path.is_file():
         raise AnomalyError(f"no file {path} to take the method from; give --method FILE.py:CLASS")
     return {"path": str(path), "sha256": sha256_of(path)}
+
+
+def method_of(facts: Mapping[str, Any], method: str | None, folder: Path) -> str:
+    """The method of a run: its name, or for a user's own the file that is given again, once it is the same one.
+
+    Raises:
+        RunError: it was trained with a user's own method, which was not given, or has changed since.
+    """
+    code = facts.get("code")
+    if code is None:
+        return str(facts["method"])
+    if method is None:
+        raise RunError(
+            f"{folder} was trained with a method of your own, {code['path']}; "
+            "give it again with --method FILE.py:CLASS, since a run never loads code by itself"
+        )
+    given = code_of(method)
+    if given is None or given["sha256"] != code["sha256"]:
+        raise RunError(f"{method} is not the file that {folder} was trained with (sha256 {code['sha256'][:12]}...)")
+    return method

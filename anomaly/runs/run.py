@@ -15,7 +15,7 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import Calibration
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short, smallest_p
 from anomaly.runs.facts import DETECTOR, expect, read_facts, verify, write_facts
-from anomaly.runs.methods import code_of, find
+from anomaly.runs.methods import find, method_of
 from anomaly.shown import Readable
 from anomaly.training.batches import chunks
 
@@ -85,7 +85,7 @@ class Run(Readable):
         folder = Path(folder)
         facts = read_facts(folder)
         expect(folder, facts, DETECTOR)
-        name = _method_of(facts, method, folder)
+        name = method_of(facts, method, folder)
         verify(folder, facts)
         detector = find(name).load(folder / WEIGHTS, torch_device(device))
         preprocessing = Preprocessing(**facts["preprocessing"])
@@ -129,18 +129,3 @@ def torch_device(device: str) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise RunError(f"device {device!r} cannot be used here: {error}") from error
-
-
-def _method_of(facts: dict[str, Any], method: str | None, folder: Path) -> str:
-    code = facts["code"]
-    if code is None:
-        return str(facts["method"])
-    if method is None:
-        raise RunError(
-            f"{folder} was trained with a method of your own, {code['path']}; "
-            "give it again with --method FILE.py:CLASS, since a run never loads code by itself"
-        )
-    given = code_of(method)
-    if given is None or given["sha256"] != code["sha256"]:
-        raise RunError(f"{method} is not the file that {folder} was trained with (sha256 {code['sha256'][:12]}...)")
-    return method

@@ -125,7 +125,8 @@ class _Influences:
 
         A variance with f degrees has itself the variance 2 variance^2 / f, which is estimated here from the fourth
         powers of the influences. On the log-odds part of that error cancels, since the estimate and its variance
-        move together; twice the degrees covers best in simulation (docs/benchmarks.md says how this was chosen).
+        move together; twice the degrees covers best in simulation (the benchmarks of the statistics say how this was
+        chosen).
         """
         influence = self.cases[0] + self.controls[0]
         spread = np.sum(influence**4) - np.sum(influence**2) ** 2 / influence.size

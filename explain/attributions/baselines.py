@@ -89,7 +89,7 @@ class AgainstBaseline(Attribution):
     def mean_control(self) -> Tensor:
         """The mean control (1, C, *space), as `fit` found it."""
         if not hasattr(self, "mean_"):
-            raise AnomalyError("baseline=mean is the mean control image; call fit(controls) first")
+            raise AnomalyError("baseline=mean is the mean control image; give --controls, or call fit(controls) first")
         return self.mean_
 
 

@@ -94,7 +94,9 @@ class GradientShap(AgainstBaseline):
         if self.baseline != CONTROLS:
             return super().origins(x)
         if not hasattr(self, "controls_"):
-            raise AnomalyError(f"baseline={CONTROLS} takes controls for baselines; call fit(controls) first")
+            raise AnomalyError(
+                f"baseline={CONTROLS} takes controls for baselines; give --controls, or call fit(controls) first"
+            )
         return [self.controls_.to(x)] * len(x)
 
     def level(self, origin: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomaly.errors import AnomalyError
-from anomaly.nets.diffusion import SCHEDULES, UNTOLD, Denoiser, Guide, Noising, TimedTrunk, without_classifier
+from anomaly.nets.diffusion import UNTOLD, Denoiser, TimedTrunk
+from anomaly.nets.noising import SCHEDULES, Guide, Noising, without_classifier
 from anomaly.training.games import Glance, Player, Stage, lately
 from anomaly.training.learned import Images
 from explain.base import Explanation

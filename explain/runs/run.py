@@ -11,7 +11,7 @@ from anomaly.errors import AnomalyError, RunError
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.describing import left_out, method_in_short, preprocessing_in_short
 from anomaly.runs.facts import CLASSIFIER, EXPLAINER, expect, read_facts, verify
-from anomaly.runs.methods import find_among
+from anomaly.runs.methods import find_among, method_of
 from anomaly.runs.run import COHORT, WEIGHTS, torch_device
 from anomaly.shown import Readable
 from anomaly.training.learned import Learned
@@ -102,7 +102,7 @@ class LearnedRun(Readable):
         facts = read_facts(folder)
         expect(folder, facts, kind)
         verify(folder, facts)
-        found: type[Learned] = Classifier if kind == CLASSIFIER else find_explainer(method or facts["method"])
+        found: type[Learned] = Classifier if kind == CLASSIFIER else find_explainer(method_of(facts, method, folder))
         learned = found.load(folder / WEIGHTS, torch_device(device))
         opened, drawing = None, None
         if facts.get("target"):

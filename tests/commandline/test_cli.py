@@ -92,6 +92,7 @@ WRONG = {
     "train --normals images --out new --intensity window --window 5": "window is 5.0; expected two numbers",
     "train --normals images --out new --fit stretch": "expected one of pad, ",
     "train --normals images --out new --where split": "Invalid value for --where: expected COLUMN=VALUE, got 'split'",
+    "train --normals images --out new --where a=1 --where a=2": "a is asked to be '1' and '2' at once",
     "train --normals images --out new --precision 64": "precision '64' is unknown; take one of 32, bf16, 16",
     "train --normals images --out new --calibrate 0": "'--calibrate': expected a number between 0 and 1, got 0.0",
     "train --normals images": "Missing option '--out'",

@@ -11,16 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomaly.errors import AnomalyError
-from anomaly.nets.diffusion import (
-    TIMES,
-    UNTOLD,
-    Attention,
-    Denoiser,
-    Noising,
-    thresholded,
-    times,
-    without_classifier,
-)
+from anomaly.nets.diffusion import UNTOLD, Attention, Denoiser
+from anomaly.nets.noising import TIMES, Noising, thresholded, times, without_classifier
 from explain.counterfactuals.diffusion import GLIMPSE, DiffusionCounterfactual, NoisyClassifier
 
 LINEAR = Noising("linear")
