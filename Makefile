@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types suite bench format clean
+.PHONY: help setup demo test lint types suite docs bench format clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -19,7 +19,7 @@ setup: .venv/installed  ## make .venv and install the project with its tools
 demo: setup  ## train, score, evaluate and report on the embedded X-rays
 	$(BIN)/anomaly demo --out demo_out
 
-test: lint types suite  ## all that continuous integration runs
+test: lint types suite docs  ## all that continuous integration runs
 
 lint: setup  ## style and format, as they should be
 	$(BIN)/ruff check .
@@ -31,6 +31,10 @@ types: setup  ## static types
 suite: setup  ## the tests, the notebooks (small) and the wheel among them
 	$(BIN)/python -m pytest -n $(WORKERS) --durations 15
 
+docs: setup  ## build the pages into docs/_build/html, and check their links
+	$(BIN)/python -m sphinx -W --keep-going --nitpicky --quiet docs docs/_build/html
+	$(BIN)/python docs/_ext/check_links.py docs/_build/html
+
 bench: setup  ## measure the methods on real images: make bench DATA=FOLDER
 	$(BIN)/python -m benchmarks $(DATA)
 
@@ -39,5 +43,7 @@ format: setup  ## bring the code into shape
 	$(BIN)/ruff format .
 
 clean:  ## remove what was made, .venv included
-	rm -rf .venv dist demo_out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist demo_out .mypy_cache .pytest_cache .ruff_cache .hypothesis docs/_build docs/notebooks/*.ipynb
+	find docs/api -name '*.rst' -delete
+	find docs/gallery -mindepth 1 -not -path 'docs/gallery/scripts*' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

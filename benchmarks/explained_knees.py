@@ -20,7 +20,7 @@ from anomaly.images import read
 from anomaly.simulation.knee_files import FLAGS
 from anomaly.training.machine import Machine
 from benchmarks.coverage import heading, line
-from benchmarks.knees import halves, pixels, prepared, twins
+from benchmarks.twins import halves, pixels, prepared, twins
 from explain import EXPLAINERS
 from explain.base import Explanation
 from explain.measures import metrics

@@ -28,7 +28,7 @@ from anomaly.training.batches import Batches, Beside, chunks
 from anomaly.training.loop import Player, cosine, train
 from anomaly.training.machine import Machine
 from benchmarks.coverage import heading, line
-from benchmarks.knees import halves, pixels, prepared, twins
+from benchmarks.twins import halves, pixels, prepared, twins
 from explain import EXPLAINERS
 from explain.base import Explanation
 from explain.classifier import varied
