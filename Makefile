@@ -11,9 +11,9 @@ help:  ## list what can be made
 
 setup: .venv/installed  ## make .venv and install the project with its tools
 
-.venv/installed: pyproject.toml constraints/cpu.txt
+.venv/installed: pyproject.toml constraints/cpu.txt constraints/docs.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -c constraints/cpu.txt -e ".[dev]"
+	$(BIN)/python -m pip install -c constraints/cpu.txt -c constraints/docs.txt -e ".[dev]"
 	touch $@
 
 demo: setup  ## train, score, evaluate and report on the embedded X-rays

@@ -15,6 +15,7 @@ import typer
 from anomaly.commandline import asking, exits, options
 from anomaly.runs.facts import DETECTOR
 from explain.commands import commands as explain
+from explain.commands import explainers
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -80,16 +81,14 @@ def methods(
     """List every detector, explainer, analysis and simulated cohort; with a NAME, its settings and their meaning."""
     from anomaly.commandline.listing import about, listing
 
-    tables = {"detectors": asking.detectors(), "explainers": asking.explainers()}
+    tables = {"detectors": asking.detectors(), "explainers": explainers()}
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
 
 @commands.command()
 @options.shared(options.preparation, options.persons, options.training)
 def train(
-    normals: Annotated[
-        Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV", callback=options.there)
-    ],
+    normals: Annotated[Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV")],
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
     method: options.Method = "autoencoder",
     set_: options.Settings = None,
@@ -107,17 +106,18 @@ def train(
     **given: Any,
 ) -> None:
     """Learn what normal looks like from images of normal people."""
-    settings, machine = options.settings(set_, steps), options.machine(given)
-    with asking.told_once(machine):
-        preprocessing = options.preprocessing(given)
-        asking.refuse_method(asking.detectors, method, settings)
+    with exits.alike():
+        settings, whose = options.settings(set_, steps), options.whose(given)
+        preprocessing, machine = options.preprocessing(given), options.machine(given)
+        asking.refuse_method(asking.detectors, method, settings, classes=classes)
         asking.refuse_place(out, given["resume"])
+        options.there(normals)
     from anomaly.runs.learning import learn
 
     run = learn(
         normals, out, method=method, settings=settings, preprocessing=preprocessing, classes=classes, choose=choose,
         calibrate=calibrate, machine=machine,
-        **options.whose(given), **options.chosen(given, "seed", "resume", "save_every", "workers"),
+        **whose, **options.chosen(given, "seed", "resume", "save_every", "workers"),
     )  # fmt: skip
     if machine.leads:
         typer.echo(f"run: {run.folder}")

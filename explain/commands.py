@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from anomaly.commandline import asking, exits, options
-from anomaly.runs.facts import CLASSIFIER, DETECTOR, EXPLAINER
+from anomaly.runs.facts import DETECTOR, EXPLAINER
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -40,16 +40,22 @@ MeanOf = Annotated[
 ]
 
 
+def explainers() -> dict[str, Any]:
+    """Every explainer by its name, as its source says."""
+    places: Mapping[str, str] = asking.sources().find("explain", "_EXPLAINERS")
+    return {cls.name: cls for name, module in places.items() for cls in [asking.sources().find(module, name)]}
+
+
+def classifiers() -> dict[str, Any]:
+    """The classifier by its name, as its source says."""
+    cls = asking.sources().find("explain.classifier", "Classifier")
+    return {cls.name: cls}
+
+
 def sides(
-    cases: Annotated[
-        Path | None, typer.Option(help="Folder or CSV of cases.", metavar="DIR|CSV", callback=options.there)
-    ] = None,
-    controls: Annotated[
-        Path | None, typer.Option(help="Folder or CSV of controls.", metavar="DIR|CSV", callback=options.there)
-    ] = None,
-    cohort: Annotated[
-        Path | None, typer.Option(help="Instead: one table of both.", metavar="CSV", callback=options.there)
-    ] = None,
+    cases: Annotated[Path | None, typer.Option(help="Folder or CSV of cases.", metavar="DIR|CSV")] = None,
+    controls: Annotated[Path | None, typer.Option(help="Folder or CSV of controls.", metavar="DIR|CSV")] = None,
+    cohort: Annotated[Path | None, typer.Option(help="Instead: one table of both.", metavar="CSV")] = None,
     outcome: options.Outcome = None,
     positive: options.Positive = None,
     set_: options.Settings = None,
@@ -78,9 +84,7 @@ def train(
     **given: Any,
 ) -> None:
     """Learn from cases and controls how a case would look as a control."""
-    _learn(
-        asking.explainers, out, method=method, pair=pair, target=target, generator=generator, nuisance=nuisance, **given
-    )
+    _learn(explainers, out, method=method, pair=pair, target=target, generator=generator, nuisance=nuisance, **given)
 
 
 @commands.command()
@@ -90,7 +94,7 @@ def classifier(
     **given: Any,
 ) -> None:
     """Learn to tell cases from controls: to be explained, or to judge what explainers draw."""
-    _learn(asking.classifiers, out, method="classifier", **given)
+    _learn(classifiers, out, method="classifier", **given)
 
 
 def _learn(
@@ -105,12 +109,13 @@ def _learn(
     **given: Any,
 ) -> None:
     """Train what was asked for, with the options that both commands have."""
-    settings, machine = options.settings(given["set_"], given["steps"]), options.machine(given)
-    with asking.told_once(machine):
-        preprocessing, whose = options.preprocessing(given), options.whose(given)
-        asking.refuse_method(methods, method, settings)
+    with exits.alike():
+        settings, whose = options.settings(given["set_"], given["steps"]), options.whose(given)
+        preprocessing, machine = options.preprocessing(given), options.machine(given)
+        asking.refuse_method(methods, method, settings, trained=True)
         _refuse_runs({"--target": target, "--generator": generator})
         asking.refuse_place(out, given["resume"])
+        options.all_there(given[side] for side in ("cases", "controls", "cohort"))
     from explain.runs.learning import learn
     from explain.sides.sides import Sides
 
@@ -128,7 +133,7 @@ def _learn(
 
 def _refuse_runs(runs: dict[str, Path | None]) -> None:
     """Say at once when one of the runs that take part is none, or of a kind that its option does not take."""
-    kinds = {"--generator": DETECTOR, "--judge": CLASSIFIER, "--baseline": EXPLAINER}
+    kinds = {"--generator": DETECTOR, "--baseline": EXPLAINER}  # what is explained and what judges may be either
     for name, folder in runs.items():
         if folder is not None:
             asking.refuse_run(folder, kinds.get(name))
@@ -139,7 +144,7 @@ def _refuse_source(source: str, settings: dict[str, Any]) -> None:
     if Path(source).is_dir():
         asking.refuse_run(Path(source), EXPLAINER)
     else:
-        asking.refuse_method(asking.explainers, source, settings)
+        asking.refuse_method(explainers, source, settings, trained=False)
 
 
 @commands.command("map")

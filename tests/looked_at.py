@@ -3,6 +3,8 @@
 from html.parser import HTMLParser
 from typing import Any
 
+from anomaly.shown import LINES
+
 TAGS = {"div", "strong", "table", "tbody", "tr", "th", "td"}
 
 
@@ -22,7 +24,7 @@ class _Page(HTMLParser):
 def looked_at(thing: Any) -> dict[str, str]:
     """The lines of an object by their names, the title under "", once both of its looks are known to be sound."""
     first, *rest = repr(thing).split("\n")
-    assert len(rest) <= 4 and all(line.isprintable() for line in (first, *rest)), repr(thing)
+    assert len(rest) <= LINES and all(line.isprintable() for line in (first, *rest)), repr(thing)
     name, _, title = first.partition(": ")
     assert name == type(thing).__name__ and title
     page = _Page()

@@ -1,19 +1,16 @@
 """What a command was asked for, checked before torch is imported: methods with their settings, and run folders."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anomaly.commandline.sources import Function, Sources
-from anomaly.errors import AnomalyError
+from anomaly.commandline.sources import UNKNOWN, Function, Sources
+from anomaly.errors import AnomalyError, RunError
 from anomaly.runs.facts import expect, read_facts
 from anomaly.runs.plans import refuse_taken
 from anomaly.runs.settings import checked, known
 from anomaly.simulation.asking import asked
-from anomaly.training.journal import TOLD
-from anomaly.training.machine import Machine
 
 
 @cache
@@ -23,20 +20,13 @@ def sources() -> Sources:
 
 
 def detectors() -> dict[str, Any]:
-    """Every detector by its name, as its source says."""
-    return {cls.name: cls for cls in sources().find("anomaly.detectors.register", "CLASSES")}
+    """Every detector by its name, as its source says, or where there is no source (a frozen program) the real ones."""
+    classes = sources().find("anomaly.detectors.register", "CLASSES")
+    if classes is UNKNOWN:
+        from anomaly.detectors import DETECTORS
 
-
-def explainers() -> dict[str, Any]:
-    """Every explainer by its name, as its source says."""
-    places: Mapping[str, str] = sources().find("explain", "_EXPLAINERS")
-    return {cls.name: cls for name, module in places.items() for cls in [sources().find(module, name)]}
-
-
-def classifiers() -> dict[str, Any]:
-    """The classifier by its name, as its source says."""
-    cls = sources().find("explain.classifier", "Classifier")
-    return {cls.name: cls}
+        return dict(DETECTORS)
+    return {cls.name: cls for cls in classes}
 
 
 def kinds() -> dict[str, Function]:
@@ -45,29 +35,42 @@ def kinds() -> dict[str, Function]:
     return found
 
 
-@contextmanager
-def told_once(machine: Machine) -> Iterator[None]:
-    """What is refused inside is refused in all processes of a training alike, and told by the first of them."""
-    try:
-        yield
-    except AnomalyError as error:
-        if not machine.first:
-            error.add_note(TOLD)
-        raise
-
-
-def refuse_method(methods: Callable[[], Mapping[str, Any]], method: str, settings: Mapping[str, Any]) -> None:
+def refuse_method(
+    methods: Callable[[], Mapping[str, Any]],
+    method: str,
+    settings: Mapping[str, Any],
+    *,
+    classes: str | None = None,
+    trained: bool | None = None,
+) -> None:
     """Say at once when there is no such method, or it has no such setting, or that may not be so.
 
+    Args:
+        methods: all of them by name, as their source says.
+        method: the one asked for, or FILE.py:CLASS, whose settings are left to `runs.methods.make`.
+        settings: asked of it.
+        classes: the column of classes that it is to learn apart.
+        trained: whether it must be one that is trained, or one that is not.
+
     Raises:
-        AnomalyError: as `runs.methods.make` would say once torch is there. A method of the user's own is left to it.
+        AnomalyError: as `runs.methods.make` and its callers would say once torch is there.
     """
     place, colon, _ = method.rpartition(":")
-    if not colon:
-        cls = known(methods(), method)
-        cls(**checked(cls, settings))
-    elif not Path(place).is_file():
-        raise AnomalyError(f"no file {place} to take the method from; give --method FILE.py:CLASS")
+    if colon:
+        if not Path(place).is_file():
+            raise AnomalyError(f"no file {place} to take the method from; give --method FILE.py:CLASS")
+        return
+    table = methods()
+    cls = known(table, method)
+    cls(**checked(cls, settings))
+    learns = any(base.__name__ in ("TrainedExplainer", "Learned") for base in cls.__mro__)
+    if trained is False and learns:
+        raise RunError(f"{method} is trained: `anomaly explain train --method {method}`, then give its run folder")
+    if trained is True and not learns:
+        raise AnomalyError(f"{method} is not trained; give its name to `anomaly explain map` instead of a run folder")
+    if classes is not None and not getattr(cls, "conditional", False):
+        able = ", ".join(name for name, each in table.items() if getattr(each, "conditional", False))
+        raise AnomalyError(f"{method} learns no classes apart; leave --classes out, or take one of: {able}")
 
 
 def refuse_kind(kind: str, settings: Mapping[str, Any]) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from anomaly.errors import AnomalyError
+from anomaly.training.journal import TOLD
+from anomaly.training.machine import begun_first
 
 INTERRUPTED = 130
 SOME_UNREADABLE = 3
@@ -24,6 +30,17 @@ class Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
+@contextmanager
+def alike() -> Iterator[None]:
+    """What all processes of a training refuse alike, before any of them has begun, is told by the first of them."""
+    try:
+        yield
+    except (AnomalyError, typer.BadParameter) as error:
+        if begun_first():
+            raise
+        raise typer.Exit(error.exit_code) from None
+
+
 def end_with(unreadable: int, table: Path, *, told: bool = True) -> None:
     """End with `SOME_UNREADABLE`, naming the table of what could not be used; go on where that is nothing."""
     if unreadable:
@@ -34,7 +51,5 @@ def end_with(unreadable: int, table: Path, *, told: bool = True) -> None:
 
 def tell(error: BaseException, text: str) -> None:
     """Of an error that all processes of a training raise alike, the first one tells; of all others, who has it."""
-    from anomaly.training.journal import TOLD
-
     if TOLD not in getattr(error, "__notes__", ()):
         typer.echo(text, err=True)

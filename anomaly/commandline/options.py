@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
     from anomaly.images.preprocessing import Preprocessing
     from anomaly.training.machine import Machine
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
 
 def one_of(*names: str) -> Callable[[str], str]:
-    """Take one of these words; of a device, what comes before its number counts."""
+    """Take one of these words."""
 
     def read(text: str) -> str:
-        if text.partition(":")[0] not in names:
+        if text not in names:
             raise typer.BadParameter(f"expected {', '.join(names[:-1])} or {names[-1]}, got {text!r}")
         return text
 
     return read
+
+
+def device(text: str) -> str:
+    """Take a device, a GPU with its number (cuda:1) or without."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise typer.BadParameter(f"expected auto, cpu, cuda or mps, got {text!r}")
+    return text
 
 
 def words(name: str, text: str, *names: str) -> list[str]:
@@ -90,11 +96,9 @@ def there(path: Path | None) -> Path | None:
     return path
 
 
-def all_there(paths: list[Path] | None) -> list[Path] | None:
+def all_there(paths: Iterable[Path | None] | None) -> list[Path] | None:
     """The same of several."""
-    for path in paths or []:
-        there(path)
-    return paths
+    return None if paths is None else [path for path in map(there, paths) if path is not None]
 
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for what is made.", metavar="DIR")]
@@ -122,7 +126,7 @@ Settings = Annotated[
 Steps = Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)]
 Bootstrap = Annotated[int, typer.Option("--seed", help="Of the bootstrap.")]
 Alpha = Annotated[float, typer.Option(help="Flag an image when its p-value is at most this.", callback=share)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=one_of(*DEVICES))]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=device)]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images; one a core by default.", min=1)]
 
 

@@ -1,7 +1,8 @@
 """The whole analysis on real chest X-rays that come with the program: `anomaly demo`.
 
-May import scoring, evaluation, reporting and all below; imported by the command line alone. It is not called `demo`,
-because `anomaly.demo` is the function.
+It is not called `demo`, because `anomaly.demo` is the function.
+
+Floor 6: may import what lies below. Imports evaluation, reporting, runs and scoring; imported by cli.
 """
 
 from anomaly.demonstration.data import unpack_chest_xray

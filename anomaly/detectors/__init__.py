@@ -1,7 +1,8 @@
 """The detectors: one file a method, one line in `register`; tensors in, a map and a value out.
 
-May import nets, training, statistics and the corridor; never pandas, image files or the disk. Imported by runs and
-what lies above; explain never imports it, for it explains any callable.
+It knows neither tables nor image files, and but for its base no disk.
+
+Floor 3: may import what lies below. Imports nets, statistics and training; imported by generation and runs.
 """
 
 from anomaly.detectors.alphagan import AlphaGAN

@@ -1,7 +1,9 @@
 """Scores beside a cohort: how well they tell an outcome, with honest intervals; labels meet scores here alone.
 
-May import cohorts, pictures, statistics and the corridor; knows no torch. Imported by the demonstration, the command
-line and explain's evaluating.
+Knows no torch.
+
+Floor 4: may import what lies below. Imports cohorts, pictures and statistics; imported by cli, demonstration and
+explain.evaluating.
 """
 
 from anomaly.evaluation.evaluating import Evaluation, evaluate

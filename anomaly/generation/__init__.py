@@ -1,4 +1,5 @@
 """New images drawn by a run, and how diverse, how like real ones and how new they are.
 
-May import runs and all below. Imported by the command line alone.
+Floor 5: may import what lies below. Imports cohorts, detectors, images, runs, statistics and training; imported by
+cli.
 """

@@ -1,8 +1,11 @@
 """Read the images users have (NIfTI, DICOM, PNG, JPEG, TIFF, NumPy), find and prepare them, and write maps back.
 
-May import the corridor alone; knows no torch. Imported by every room that touches an image, and by nobody who only
-does mathematics. Its names stand in `__init__.pyi` and are opened when first used: settings are checked before the
+Knows no torch. Its names stand in `__init__.pyi` and are opened when first used: settings are checked before the
 libraries that read images are loaded.
+
+Floor 2: may import what lies below. Imports the ground floor alone; imported by cohorts, commandline,
+explain.association, explain.checking, explain.evaluating, explain.fields, explain.pictures, explain.runs,
+explain.sides, generation, pictures, runs, scoring and simulation.
 """
 
 import lazy_loader

@@ -1,4 +1,5 @@
 """Networks and losses: torch in, torch out, in two or three dimensions.
 
-May import the corridor alone. Imported by detectors and by explain's counterfactuals and latent walks.
+Floor 2: may import what lies below. Imports the ground floor alone; imported by detectors, explain.attributions,
+explain.classifier and explain.counterfactuals.
 """

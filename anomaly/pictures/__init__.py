@@ -1,5 +1,7 @@
 """What a reader looks at: heatmaps, figures, and the page that pictures are laid out on.
 
-May import images, statistics and the corridor; knows no torch. Imported by runs, evaluation, reporting, simulation
-and explain.
+Knows no torch.
+
+Floor 3: may import what lies below. Imports images and statistics; imported by evaluation, explain.association,
+explain.checking, explain.evaluating, explain.pictures, explain.runs, reporting, runs, scoring and simulation.
 """

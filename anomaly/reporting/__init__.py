@@ -1,7 +1,9 @@
 """One HTML page of what a folder holds; it opens anywhere, without a network.
 
-May import cohorts, pictures, images, statistics and the corridor; knows no torch. Imported by the demonstration and
-the command line.
+Knows no torch.
+
+Floor 4: may import what lies below. Imports cohorts and pictures; imported by cli, demonstration and
+explain.commands.
 """
 
 from anomaly.reporting.page import report

@@ -1,4 +1,5 @@
 """The folder that a training leaves: learned, calibrated, written down, opened again, and nothing in it is code.
 
-May import detectors, cohorts, pictures and what lies below them. Imported by scoring, generation and explain's runs.
+Floor 4: may import what lies below. Imports cohorts, detectors, images, pictures and training; imported by cli,
+commandline, demonstration, explain.commands, explain.runs, generation and scoring.
 """

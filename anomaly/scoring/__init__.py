@@ -1,4 +1,5 @@
 """A run, or several as one judge, beside images: one row and one map for each, only what is missing.
 
-May import runs and all below. Imported by the demonstration and the command line alone.
+Floor 5: may import what lies below. Imports cohorts, images, pictures, runs and training; imported by cli and
+demonstration.
 """

@@ -1,7 +1,10 @@
 """Cohorts whose truth is known, drawn rather than photographed: everything in them says that it is simulated.
 
-May import images, cohorts, pictures, statistics and the corridor; knows no torch, and nothing of training, scoring
-and evaluation. Imported by the command line alone. Its names stand in `__init__.pyi` and are opened when first used.
+Knows no torch, and nothing of training, scoring and evaluation. Its names stand in `__init__.pyi` and are opened when
+first used.
+
+Floor 4: may import what lies below. Imports cohorts, images, pictures and statistics; imported by cli and
+commandline.
 """
 
 import lazy_loader

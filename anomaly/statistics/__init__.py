@@ -3,8 +3,9 @@
 Throughout, `outcome` is (n,) of 0/1, a score (n,), `subject` (n,) of names or numbers: images of one
 subject are correlated and count together. Leave `subject` out only where each image is another person.
 
-May import the corridor's errors alone: arrays in, estimates out, no torch and no files. Imported by every room that
-says a number about images or persons.
+Floor 2: may import what lies below. Imports the ground floor alone; imported by detectors, evaluation,
+explain.association, explain.checking, explain.classifier, explain.evaluating, explain.latent, explain.runs,
+generation, pictures and simulation.
 """
 
 from anomaly.statistics.adjusted_roc import AdjustedRoc, adjusted_auroc

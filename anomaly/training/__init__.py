@@ -1,5 +1,8 @@
 """The loop that trains everything as a game of players: batches, curves, checkpoints, exact resume, devices.
 
-May import the corridor alone: it knows no method, no network and no image file. Imported by detectors, runs, and all
-of explain that learns; `learned.Learned` is the base of everything that is trained and kept as one file.
+It knows no method, no network and no image. `learned.Learned` is the base of all that is trained and kept as one file.
+
+Floor 2: may import what lies below. Imports the ground floor alone; imported by commandline, detectors,
+explain.attributions, explain.checking, explain.classifier, explain.counterfactuals, explain.latent, explain.runs,
+explain.trained, generation, runs and scoring.
 """

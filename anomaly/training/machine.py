@@ -100,12 +100,6 @@ class Machine:
         """Whether this process writes files and shows progress."""
         return self.processes * self.nodes == 1 or self.fabric.is_global_zero
 
-    @property
-    def first(self) -> bool:
-        """Whether this is the first of the processes that torchrun or srun started; told without Fabric and torch."""
-        launched = _launched()
-        return launched is None or os.environ.get({"torchrun": "RANK", "srun": "SLURM_PROCID"}[launched[0]], "0") == "0"
-
     def autocast(self) -> AbstractContextManager[Any]:
         """Compute in the chosen precision inside this context."""
         return self.fabric.autocast()
@@ -219,6 +213,15 @@ class Machine:
         scaler = getattr(self.fabric._precision, "scaler", None)
         if scaler is not None and state:
             scaler.load_state_dict(state)
+
+
+def begun_first() -> bool:
+    """Whether this is the first of the processes that torchrun or srun started, or alone; told by the environment."""
+    try:
+        launched = _launched()
+    except AnomalyError:
+        return True
+    return launched is None or os.environ.get({"torchrun": "RANK", "srun": "SLURM_PROCID"}[launched[0]], "0") == "0"
 
 
 def _part() -> None:

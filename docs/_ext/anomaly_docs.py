@@ -1,7 +1,7 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
 {method} NAME, {methods} [detectors|explainers], {analyses}, {kinds}, {commands}, {doors}; {floors} and {rooms} are in
-`rooms`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the written pages.
+`house`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the written pages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import rooms
+import house
 import told
 import typer
 from docstrings import as_plain_text, opening
@@ -251,7 +251,7 @@ def _door_row(package: str, name: str) -> list[told.Cell]:
 
 def lay_out(app: Sphinx) -> None:
     """Lay the pages of the API and copies of the notebooks beside the written pages."""
-    rooms.write_api(Path(app.srcdir) / "api")
+    house.write_api(Path(app.srcdir) / "api")
     (Path(app.srcdir) / "notebooks").mkdir(exist_ok=True)
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         copy = Path(app.srcdir) / "notebooks" / notebook.name
@@ -275,7 +275,7 @@ def escape(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: l
 def without_type_variables(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
     """Leave the names of type variables and aliases in signatures as they are: there is nothing to link to."""
     module, _, name = node.get("reftarget", "").rpartition(".")
-    if node.get("refdomain") != "py" or module.partition(".")[0] not in rooms.PRODUCT or module not in sys.modules:
+    if node.get("refdomain") != "py" or module.partition(".")[0] not in house.PRODUCT or module not in sys.modules:
         return None
     thing = getattr(sys.modules[module], name, None)
     return contnode if thing is not None and not inspect.isclass(thing) and not callable(thing) else None
@@ -285,7 +285,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     directives = {
         "method": Method, "methods": Methods, "analyses": Analyses, "kinds": Kinds, "commands": Commands,
-        "doors": Doors, "floors": rooms.Floors, "rooms": rooms.Picture,
+        "doors": Doors, "floors": house.Floors, "rooms": house.Picture,
     }  # fmt: skip
     for name, directive in directives.items():
         app.add_directive(name, directive)

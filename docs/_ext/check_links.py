@@ -6,12 +6,19 @@ script, style or picture. Links to other sites are not followed.
 
 from __future__ import annotations
 
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-NEEDED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
+NEEDED = {
+    **{tag: ("src",) for tag in ("script", "img", "iframe", "source", "video", "audio", "embed", "track")},
+    "object": ("data",),
+    "video": ("src", "poster"),
+}
+LINKED = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "manifest"}
+IN_STYLES = re.compile(r"""(?:url\(\s*|@import\s+)["']?((?:https?:)?//[^"')\s;]+)""")
 SELDOM = ("genindex.html", "py-modindex.html", "search.html")  # pages whose anchors nobody links to
 
 
@@ -23,6 +30,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.needed: list[str] = []
         self.anchors: set[str] = set()
+        self._style = False
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -31,10 +39,17 @@ class Page(HTMLParser):
         self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
-        elif tag == "link" and given.get("href") and given.get("rel") in ("stylesheet", "icon", "preload"):
+        elif tag == "link" and given.get("href") and LINKED & set(given.get("rel", "").lower().split()):
             self.needed.append(given["href"])
-        elif tag in NEEDED and given.get(NEEDED[tag]):
-            self.needed.append(given[NEEDED[tag]])
+        self.needed += [given[name] for name in NEEDED.get(tag, ()) if given.get(name)]
+        self.needed += [each.split()[0] for each in given.get("srcset", "").split(",") if each.strip()]
+        self.needed += IN_STYLES.findall(given.get("style", ""))
+        self._style = tag == "style"
+
+    def handle_data(self, data: str) -> None:
+        """Note what styles in the page itself take from elsewhere."""
+        if self._style:
+            self.needed += IN_STYLES.findall(data)
 
 
 def faults(site: Path) -> list[str]:
@@ -46,6 +61,9 @@ def faults(site: Path) -> list[str]:
             why = _wrong(site, path, link, pages, needed=link in page.needed)
             if why:
                 found.append(f"{path.relative_to(site)}: {link}: {why}")
+    for path in sorted(site.rglob("*.css")):
+        taken = IN_STYLES.findall(path.read_text(encoding="utf-8", errors="replace"))
+        found += [f"{path.relative_to(site)}: {link}: is to be had from the network alone" for link in taken]
     return found
 
 

@@ -12,11 +12,6 @@ FIELDS = re.compile(r"(?:(?<=\n\n)|^)(?:[a-z_]+: .*\n(?: .*\n)*)+(?=\n|$)", re.M
 MARKUP = re.compile(r"([*|_\\])")
 
 
-def first_line(thing: Any) -> str:
-    """What a thing is for, in one sentence."""
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
-
-
 def opening(thing: Any) -> str:
     """The first paragraph of a docstring, in one line."""
     return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())

@@ -1,7 +1,9 @@
 """Where in the image maps go with an outcome, corrected for all voxels, and whether that predicts others.
 
-May import anomaly's cohorts, images, pictures and statistics; knows no torch. Imported by evaluating (for its maps)
-and the command line.
+Knows no torch.
+
+Floor 4: may import what lies below. Imports anomaly.cohorts, anomaly.images, anomaly.pictures and anomaly.statistics;
+imported by cli, evaluating and runs.
 """
 
 from explain.association.associating import associate

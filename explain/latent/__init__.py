@@ -1,4 +1,5 @@
 """Explainers that walk through the codes of a generator: what changes as the target falls, while images stay real.
 
-May import attributions, explain's base and trained, and anomaly's training and statistics. Imported by runs.
+Floor 4: may import what lies below. Imports anomaly.statistics, anomaly.training, attributions, base and trained;
+imported by runs.
 """

@@ -1,4 +1,6 @@
 """How good a map or a counterfactual is, as plain numbers: beside a truth, a mask, the image, or the target itself.
 
-May import explain's base and anomaly's corridor; knows no file. Imported by checking, evaluating and runs.
+Knows no file.
+
+Floor 3: may import what lies below. Imports base; imported by checking, evaluating and runs.
 """

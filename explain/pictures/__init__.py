@@ -1,4 +1,4 @@
 """What a reader of explanations looks at: one figure an image, sheets of many, walks as frames and animations.
 
-May import anomaly's pictures and images. Imported by runs and checking.
+Floor 4: may import what lies below. Imports anomaly.images and anomaly.pictures; imported by checking and runs.
 """

@@ -1,5 +1,6 @@
 """From cases and controls to a run folder, and from a run folder to explained images.
 
-May import everything of explain but checking, evaluating and the commands; of anomaly, runs and what lies below.
-Imported by checking and the commands.
+Floor 5: may import what lies below. Imports anomaly.cohorts, anomaly.images, anomaly.pictures, anomaly.runs,
+anomaly.statistics, anomaly.training, association, attributions, base, classifier, counterfactuals, fields, latent,
+measures, pictures, sides and trained; imported by checking and commands.
 """

@@ -1,4 +1,5 @@
 """Who is a case and who a control: folders, tables, pairs, and the counterpart of each case.
 
-May import anomaly's cohorts, images and corridor. Imported by runs and checking.
+Floor 4: may import what lies below. Imports anomaly.cohorts and anomaly.images; imported by checking, commands and
+runs.
 """

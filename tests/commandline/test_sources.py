@@ -15,14 +15,15 @@ from anomaly.simulation import KINDS
 from anomaly.simulation.kinds import _takes
 from explain import EXPLAINERS
 from explain.classifier import Classifier
+from explain.commands import classifiers, explainers
 
 METHODS = {**DETECTORS, **EXPLAINERS, Classifier.name: Classifier}
-READ = {**asking.detectors(), **asking.explainers(), **asking.classifiers()}
+READ = {**asking.detectors(), **explainers(), **classifiers()}
 
 
 def test_all_methods_are_read_in_their_order():
     assert list(asking.detectors()) == list(DETECTORS)
-    assert list(asking.explainers()) == list(EXPLAINERS)
+    assert list(explainers()) == list(EXPLAINERS)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -97,59 +98,67 @@ def test_a_setting_says_what_it_may_be():
     assert isinstance(told["steps"], Setting) and told["steps"].allowed == "above 0"
 
 
-WRONG = [
-    "train --normals gone --out new",
-    "train --normals . --out new --method vea",
-    "train --normals . --out new --set latent=two",
-    "train --normals . --out new --set latent=-1",
-    "train --normals . --out new --set objective=l3",
-    "train --normals . --out new --size x",
-    "train --normals . --out new --fit stretch",
-    "train --normals . --out new --precision 64",
-    "train --normals . --out new --device gpu",
-    "train --normals . --out new --calibrate 1.5",
-    "score gone --images . --out new",
-    "score . --images . --out new",
-    "score . --images . --out new --heatmaps jpeg",
-    "score . --images . --out new --shard 3",
-    "score . --images . --out new --alpha 2",
-    "evaluate gone --cohort gone.csv",
-    "associate . --cohort gone.csv --outcome x --out new",
-    "associate . --cohort . --outcome x --out new --correction holm",
-    "simulate hips --out new",
-    "simulate knees --out new --set twins=yes",
-    "generate gone --out new",
-    "generate . --out new --count 0",
-    "report gone",
-    "info gone",
-    "methods vea",
-    "explain train --cases . --controls . --out new --method adative",
-    "explain train --cases . --controls . --out new --set sparsity=-1",
-    "explain train --cases . --controls . --out new --method targeted --target gone",
-    "explain classifier --cases . --controls . --out new --set architecture=vgg",
-    "explain map saliensy --images . --out new",
-    "explain map saliency --images . --out new --outputs jpeg",
-    "explain map . --images . --out new",
-    "explain check gone --out new",
-    "explain evaluate . --sign both",
-]
+WRONG = {
+    "train --normals gone --out new": (1, "gone: no such file or folder"),
+    "train --normals . --out new --method vea": (2, "did you mean vae?"),
+    "train --normals . --out new --set latent=two": (2, "expects latent as int"),
+    "train --normals . --out new --set latent=-1": (2, "latent must be positive"),
+    "train --normals . --out new --set objective=l3": (2, "objective=l3 is unknown"),
+    "train --normals . --out new --size x": (2, "--size: expected numbers"),
+    "train --normals . --out new --fit stretch": (2, "expected one of pad"),
+    "train --normals . --out new --precision 64": (2, "precision '64' is unknown"),
+    "train --normals . --out new --device gpu": (2, "expected auto, cpu, cuda or mps"),
+    "train --normals . --out new --calibrate 1.5": (2, "expected a number between 0 and 1"),
+    "train --normals . --out new --where x": (2, "expected COLUMN=VALUE"),
+    "train --normals . --out new --method pca --classes sex": (2, "pca learns no classes apart"),
+    "train --normals . --out before_rooms/detector": (1, "already holds a trained run"),
+    "score gone --images . --out new": (1, "gone holds no run.json"),
+    "score before_rooms/classifier --images . --out new": (1, "holds a classifier"),
+    "score before_rooms/detector --images . --out new --heatmaps jpeg": (2, "--heatmaps: expected"),
+    "score before_rooms/detector --images . --out new --shard 3": (2, "--shard: expected i/N"),
+    "score before_rooms/detector --images . --out new --alpha 2": (2, "expected a number between 0 and 1"),
+    "evaluate gone --cohort gone.csv": (1, "gone: no such file or folder"),
+    "associate . --cohort gone.csv --outcome x --out new": (1, "gone.csv: no such file or folder"),
+    "associate . --cohort . --outcome x --out new --correction holm": (2, "expected max-t, cluster or tfce"),
+    "simulate hips --out new": (2, "there is no kind 'hips'"),
+    "simulate knees --out new --set twins=yes": (2, "twins is 'yes'"),
+    "generate gone --out new": (1, "gone holds no run.json"),
+    "generate before_rooms/detector --out new --count 0": (2, "--count"),
+    "report gone": (1, "gone: no such file or folder"),
+    "info gone": (1, "gone holds no run.json"),
+    "methods vea": (2, "did you mean vae?"),
+    "explain train --cases . --controls . --out new --method adative": (2, "did you mean additive?"),
+    "explain train --cases . --controls . --out new --method saliency": (2, "saliency is not trained"),
+    "explain train --cases . --controls . --out new --set sparsity=-1": (2, "sparsity must be 0 or more"),
+    "explain train --cases . --controls . --out new --method targeted --target gone": (1, "gone holds no run.json"),
+    "explain classifier --cases . --controls . --out new --set architecture=vgg": (2, "one of residual, plain"),
+    "explain map saliensy --images . --out new": (2, "did you mean saliency?"),
+    "explain map additive --images . --out new": (1, "additive is trained"),
+    "explain map saliency --images . --out new --outputs jpeg": (2, "--outputs: expected"),
+    "explain map before_rooms/detector --images . --out new": (1, "holds a detector"),
+    "explain check gone --out new": (2, "method 'gone' is unknown"),
+    "explain evaluate . --sign both": (2, "expected absolute, positive or negative"),
+}
 
 
 def test_wrong_arguments_are_answered_before_anything_heavy_is_imported():
     code = (
-        "import os, sys, cli\n"
+        "import contextlib, io, os, sys, cli\n"
         f"os.chdir({str(ROOT / 'tests' / 'data')!r})\n"
         "for words in sys.stdin.read().splitlines():\n"
-        "    sys.argv = ['anomaly', *words.split()]\n"
-        "    try:\n        cli.app()\n"
+        "    sys.argv, said = ['anomaly', *words.split()], io.StringIO()\n"
+        "    try:\n"
+        "        with contextlib.redirect_stderr(said):\n            cli.app()\n"
         "    except SystemExit as end:\n"
         "        heavy = {'torch', 'numpy', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)\n"
-        "        print(words, end.code if end.code in (1, 2) else f'ended with {end.code}', *heavy, sep='|')\n"
+        "        print(words, end.code, *sorted(heavy), ' '.join(said.getvalue().split()), sep='|')\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], input="\n".join(WRONG), cwd=ROOT, capture_output=True, text=True
     )
-    told = [line.split("|") for line in ended.stdout.splitlines()]
-    assert [words for words, *_ in told] == WRONG, ended.stderr
-    assert [line for line in told if line[1] not in "12" or len(line) > 2] == []
-    assert "Traceback" not in ended.stderr
+    told = [line.split("|", 2) for line in ended.stdout.splitlines()]
+    assert [words for words, *_ in told] == list(WRONG), ended.stderr
+    for words, exit_code, said in told:
+        assert int(exit_code) == WRONG[words][0] and WRONG[words][1] in said, (words, exit_code, said)
+        assert said.startswith(("error: ", "Usage: ")), f"{words}: something heavy was imported: {said}"
+    assert not (ROOT / "tests" / "data" / "new").exists()

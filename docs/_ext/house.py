@@ -1,14 +1,12 @@
 """The rooms of the program: pages of the API, a table, and a picture of who imports whom, from the table of floors.
 
-The table is the one that `tests/test_layers.py` holds the program to. The imports are read from the syntax tree.
+Table and imports are those of `tests/rooms.py`, by which the test of layers holds the program to its floors.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
-from collections.abc import Iterator
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -17,11 +15,9 @@ import told
 from docstrings import as_plain_text, opening
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from rooms import FLOORS, PRODUCT, imports, module_of, sources
 
-ROOT = Path(__file__).resolve().parents[2]
-PRODUCT = ("anomaly", "explain", "cli")
 WIDE, HIGH, GAP, LEFT, STOREY = 104, 32, 8, 24, 84
-Rooms = tuple[tuple[str, ...], ...]
 
 
 class Floors(Directive):
@@ -30,9 +26,9 @@ class Floors(Directive):
     def run(self) -> list[nodes.Node]:
         """Write the table, the highest floor first."""
         rows = []
-        for floor, rooms in reversed(list(enumerate(floors(), start=1))):
+        for floor, rooms in reversed(list(enumerate(FLOORS, start=1))):
             for room in rooms:
-                below = ", ".join(sorted(imports()[room] - set(floors()[0])))
+                below = ", ".join(sorted(imports()[room] - set(FLOORS[0])))
                 name = told.page(room, f"api/{room}") if room != "cli" else told.page(room, "commands")
                 rows.append([str(floor), name, opening(importlib.import_module(room)), below or "–"])
         return [told.table(["floor", "room", "what happens there", "imports"], rows, [1, 3, 6, 5])]
@@ -46,43 +42,16 @@ class Picture(Directive):
         return [nodes.raw("", drawing(), format="html")]
 
 
-@cache
-def floors() -> Rooms:
-    """The table of floors, the ground floor first, read from the test that enforces it."""
-    tree = ast.parse((ROOT / "tests" / "test_layers.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "FLOORS":
-            found: Rooms = eval(compile(ast.Expression(node.value), "FLOORS", "eval"), {"__builtins__": {}})
-            return found
-    raise LookupError("tests/test_layers.py has no FLOORS")
-
-
-@cache
-def imports() -> dict[str, set[str]]:
-    """Which rooms each room imports, itself not counted."""
-    known = {room for rooms in floors() for room in rooms}
-    found: dict[str, set[str]] = {room: set() for room in known}
-    for path in _files():
-        module = _module(path)
-        here = _room(module, known)
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        for name in _imported(ast.parse(path.read_text(encoding="utf-8")), package):
-            there = _room(name, known)
-            if there not in ("", here):
-                found[here].add(there)
-    return found
-
-
 def drawing() -> str:
     """The rooms as an SVG: floors from below upwards, lines only where no other way by imports leads there."""
     places = _places()
     width = max(x for x, _ in places.values()) + WIDE + GAP
-    height = len(floors()) * STOREY + GAP
+    height = len(FLOORS) * STOREY + GAP
     lines = "".join(_line(places[above], places[below]) for above, below in _direct())
     boxes = "".join(_box(room, *places[room]) for room in places) + _corridor()
     labels = "".join(
         f'<text x="8" y="{_height(floor) + HIGH / 2 + 4}" class="floor">{floor}</text>'
-        for floor in range(1, len(floors()) + 1)
+        for floor in range(1, len(FLOORS) + 1)
     )
     title = "Rooms of the program on their floors; each line leads down to a room that is imported"
     return (
@@ -94,7 +63,7 @@ def drawing() -> str:
 def write_api(out: Path) -> None:
     """Write a page of the API for every room; pages of rooms that are gone are removed."""
     out.mkdir(exist_ok=True)
-    pages = {f"{room}.rst": _page(room) for rooms in floors() for room in rooms if room != "cli"}
+    pages = {f"{room}.rst": _page(room) for rooms in FLOORS for room in rooms if room != "cli"}
     for path in out.glob("*.rst"):
         if path.name not in pages:
             path.unlink()
@@ -106,7 +75,7 @@ def write_api(out: Path) -> None:
 
 def _page(room: str) -> str:
     """What a room is for, and all of its modules."""
-    modules = [module for module in sorted(map(_module, _files())) if module == room or module.startswith(f"{room}.")]
+    modules = [module for module in _modules() if module == room or module.startswith(f"{room}.")]
     if room in ("anomaly", "explain"):
         modules = [room]
     parts = [room, "=" * len(room), ""]
@@ -120,33 +89,13 @@ def _page(room: str) -> str:
     return "\n".join([*parts, ""])
 
 
-def _files() -> list[Path]:
-    return sorted(path for name in PRODUCT for path in (*ROOT.glob(f"{name}/**/*.py"), *ROOT.glob(f"{name}.py")))
-
-
-def _module(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def _room(name: str, known: set[str]) -> str:
-    parts = name.split(".")
-    return next((room for end in (2, 1) if (room := ".".join(parts[:end])) in known), "")
-
-
-def _imported(tree: ast.AST, package: str) -> Iterator[str]:
-    """Dotted names of all imports, relative ones made whole."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *filter(None, [node.module])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+def _modules() -> list[str]:
+    return sorted(module_of(path) for path in sources(PRODUCT) if path.endswith(".py"))
 
 
 def _direct() -> list[tuple[str, str]]:
     """Pairs of rooms, one importing the other, that are not joined by a longer way as well; not to the ground."""
-    ground = set(floors()[0])
+    ground = set(FLOORS[0])
     below = {room: others - ground for room, others in imports().items()}
 
     @cache
@@ -165,7 +114,7 @@ def _places() -> dict[str, tuple[float, float]]:
     """Left upper corner of each room's box; the rooms of `anomaly` to the left, those of `explain` to the right."""
     most = _across()
     places: dict[str, tuple[float, float]] = {}
-    for floor, rooms in enumerate(floors(), start=1):
+    for floor, rooms in enumerate(FLOORS, start=1):
         if floor == 1:
             continue
         left = [room for room in rooms if room.startswith("anomaly")]
@@ -179,12 +128,12 @@ def _places() -> dict[str, tuple[float, float]]:
 
 def _across() -> int:
     """How many rooms of `anomaly` lie on one floor at most, the ground floor aside."""
-    return max(sum(room.startswith("anomaly") for room in rooms) for rooms in floors()[1:])
+    return max(sum(room.startswith("anomaly") for room in rooms) for rooms in FLOORS[1:])
 
 
 def _corridor() -> str:
     """The ground floor: what everybody may use."""
-    names = [room.rpartition(".")[2] for room in floors()[0] if room not in ("anomaly", "explain")]
+    names = [room.rpartition(".")[2] for room in FLOORS[0] if room not in ("anomaly", "explain")]
     wide, y = _across() * (WIDE + GAP) - GAP, _height(1)
     start = LEFT + wide + 3 * GAP
     return (
@@ -196,7 +145,7 @@ def _corridor() -> str:
 
 
 def _height(floor: int) -> float:
-    return (len(floors()) - floor) * STOREY + GAP
+    return (len(FLOORS) - floor) * STOREY + GAP
 
 
 def _line(above: tuple[float, float], below: tuple[float, float]) -> str:
