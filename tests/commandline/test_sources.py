@@ -117,7 +117,7 @@ WRONG = {
     "score before_rooms/detector --images . --out new --heatmaps jpeg": (2, "--heatmaps: expected"),
     "score before_rooms/detector --images . --out new --shard 3": (2, "--shard: expected i/N"),
     "score before_rooms/detector --images . --out new --alpha 2": (2, "expected a number between 0 and 1"),
-    "evaluate gone --cohort gone.csv": (1, "gone: no such file or folder"),
+    "evaluate gone --cohort cohort.csv": (1, "cohort.csv: no such file or folder"),
     "associate . --cohort gone.csv --outcome x --out new": (1, "gone.csv: no such file or folder"),
     "associate . --cohort . --outcome x --out new --correction holm": (2, "expected max-t, cluster or tfce"),
     "simulate hips --out new": (2, "there is no kind 'hips'"),
