@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types suite docs bench format clean
+.PHONY: help setup demo test lint types suite docs notebooks bench format clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -34,6 +34,9 @@ suite: setup  ## the tests, the notebooks (small) and the wheel among them
 docs: setup  ## build the pages into docs/_build/html, and check their links
 	$(BIN)/python -m sphinx -W --keep-going --nitpicky --quiet docs docs/_build/html
 	$(BIN)/python docs/_ext/check_links.py docs/_build/html
+
+notebooks: setup  ## run the notebooks in full and keep what they print: more than an hour
+	$(BIN)/python docs/_ext/run_notebooks.py notebooks/*.ipynb
 
 bench: setup  ## measure the methods on real images: make bench DATA=FOLDER
 	$(BIN)/python -m benchmarks $(DATA)
