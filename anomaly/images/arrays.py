@@ -9,11 +9,12 @@ import numpy as np
 
 from anomaly.errors import UnreadableImage
 from anomaly.files import write_whole
-from anomaly.images.image import MOST_CHANNELS, Image, as_float
+from anomaly.images.image import MOST_CHANNELS, Image, as_float, single
 
 
 def read_array(path: Path) -> Image:
-    """Read an array: 2D is one grey picture, 3D one volume (i, j, k), 4D has its channels first.
+    """Read an array: 2D is one grey picture, 3D one volume (i, j, k), 4D has its channels first; an axis of a
+    volume that is 1 long is dropped.
 
     Raises UnreadableImage for an .npz of several arrays, for pickled objects (never loaded, since loading
     them runs code) and for more than 8 channels.
@@ -25,6 +26,8 @@ def read_array(path: Path) -> Image:
         )
     limits = (0.0, 255.0) if values.dtype == np.uint8 else None
     pixels = as_float(values if values.ndim == 4 else values[None], path)
+    thin = single(pixels.shape[1:])
+    pixels = pixels if thin is None else pixels.squeeze(thin + 1)
     return Image(pixels, np.eye(4), path, "array", limits)
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import read
+from anomaly.images.image import alone
 from anomaly.images.prepared import scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
@@ -118,9 +119,9 @@ def _prepared(
 ) -> Iterator[np.ndarray | UnreadableImage]:
     def prepare(path: str) -> np.ndarray | UnreadableImage:
         try:
-            return np.ascontiguousarray(
-                scaled(preprocessing.apply(read(Path(path))), Path(path)).pixels, dtype=np.float32
-            )
+            image = read(Path(path))
+            ready = alone(image.path, lambda: scaled(preprocessing.apply(image), image.path))
+            return np.ascontiguousarray(ready.pixels, dtype=np.float32)
         except UnreadableImage as error:
             return error
 

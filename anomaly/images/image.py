@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from anomaly.errors import UnreadableImage
+from anomaly.images.frame import Frame
 
+Done = TypeVar("Done")
+FLAT = 1e-6  # of a cube, what is left of its volume where its edges are skewed beyond use
 MOST_CHANNELS = 8  # a longer channel axis is a time course or a stack of its own
 
 
@@ -24,6 +29,11 @@ class Image:
     kind: "nifti", "dicom", "picture" or "array".
     limits: the values that black and white stand for: the range of an 8- or 16-bit picture, the display
         window of a DICOM image. None where the file does not tell.
+    source: what the file says of its geometry, codes and units included; None where the affine says all.
+    measured: False where the file was to tell the size of its pixels in millimetres, and does not: its affine then
+        counts pixels.
+    padding: (*space) bool, where nothing was measured (DICOM pads the corners of a round field of view); `pixels` has
+        the least measured value there. None where all was.
     """
 
     pixels: np.ndarray
@@ -31,6 +41,16 @@ class Image:
     path: Path
     kind: str
     limits: tuple[float, float] | None = None
+    source: Frame | None = None
+    measured: bool = True
+    padding: np.ndarray | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """How whatever is written for this image has to lie: as its file lies, or by its affine."""
+        if self.source is None or not np.array_equal(self.source.affine, self.affine):
+            return Frame(self.affine)
+        return self.source
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -41,6 +61,23 @@ class Image:
     def ndim(self) -> int:
         """2 for a picture, 3 for a volume."""
         return self.pixels.ndim - 1
+
+
+def alone(path: Path, work: Callable[[], Done], doing: str = "prepared") -> Done:
+    """Do what touches one image; whatever goes wrong is that image's own failure.
+
+    Raises:
+        UnreadableImage: with the file's name, for every error but a full disk and a request to stop.
+    """
+    try:
+        return work()
+    except (UnreadableImage, OSError):
+        raise
+    except Exception as error:  # libraries raise almost anything on a file that nobody foresaw
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise UnreadableImage(
+            f"{path}: cannot be {doing} ({type(error).__name__}: {reason}); look at it, and leave it out"
+        ) from error
 
 
 def as_float(values: np.ndarray, path: Path) -> np.ndarray:
@@ -65,6 +102,20 @@ def checked(image: Image) -> Image:
         raise UnreadableImage(
             f"{path}: {bad} of {pixels.size} voxels are NaN or infinite; replace them, for example by 0"
         )
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine)) < 1e-9:
+    if not invertible(image.affine):
         raise UnreadableImage(f"{path}: its affine cannot be inverted; repair the header or convert it again")
     return image
+
+
+def invertible(affine: np.ndarray) -> bool:
+    """Whether an affine says where voxels lie: no axis without length, none in the plane of the others."""
+    linear = affine[:3, :3]
+    lengths = np.linalg.norm(linear, axis=0)
+    if not np.isfinite(affine).all() or not (lengths > 0).all():
+        return False
+    return bool(abs(np.linalg.det(linear / lengths)) > FLAT)
+
+
+def single(space: tuple[int, ...]) -> int | None:
+    """Which of three axes is 1 long, so that a volume is a picture; the last of several; None for none."""
+    return max((axis for axis, length in enumerate(space) if length == 1 and len(space) == 3), default=None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read
+from anomaly.images.image import alone
 from anomaly.images.prepared import Prepared
 from anomaly.streams import ordered
 
@@ -51,7 +52,7 @@ def intake(
 def _ready(row: Mapping[str, Any], prepare: Prepare) -> Ready:
     try:
         image = read(Path(row["path"]))
-        return Ready(row, image, prepare(image))
+        return Ready(row, image, alone(image.path, lambda: prepare(image)))
     except UnreadableImage as error:
         return Ready(row, None, (), str(error))
 

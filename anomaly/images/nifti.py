@@ -10,11 +10,12 @@ import numpy as np
 
 from anomaly.errors import UnreadableImage
 from anomaly.files import whole
-from anomaly.images.image import MOST_CHANNELS, Image, as_float
+from anomaly.images.frame import Frame, of_nifti
+from anomaly.images.image import MOST_CHANNELS, Image, as_float, single
 
 
 def read_nifti(path: Path) -> Image:
-    """Read a NIfTI file (or a FreeSurfer .mgz) as (C, i, j, k), or (C, i, j) where the third axis is 1 long.
+    """Read a NIfTI file (or FreeSurfer's .mgz) as (C, i, j, k); an axis of space that is 1 long is dropped.
 
     A short fourth axis (at most 8) becomes the channels. Raises UnreadableImage for a longer one.
     """
@@ -24,26 +25,30 @@ def read_nifti(path: Path) -> Image:
         values = np.stack([values[name] for name in values.dtype.names], axis=-1)
         values = values.reshape((*values.shape[:-1], *(1,) * (4 - values.ndim), values.shape[-1]))
     limits = (0.0, 255.0) if values.dtype == np.uint8 else None
-    pixels = _channels_first(as_float(values, path), path)
-    return Image(pixels, np.asarray(file.affine, dtype=np.float64), path, "nifti", limits)
+    pixels, dropped = _channels_first(as_float(values, path), path)
+    affine = np.asarray(file.affine, dtype=np.float64)
+    is_nifti = isinstance(file.header, nib.Nifti1Header)
+    frame = of_nifti(file.header, affine, dropped) if is_nifti else Frame.of(affine, dropped)
+    return Image(pixels, frame.affine, path, "nifti", limits, frame)
 
 
-def write_volume(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
+def write_volume(path: Path, values: np.ndarray, where: Frame | np.ndarray, *, channels: bool = False) -> None:
     """Write a map as float32 NIfTI that opens over its image in any viewer.
 
     The file appears whole or not at all.
-    values: (i, j, k), or (i, j), which is written with a third axis of length 1; affine: (4, 4), RAS+, mm.
+
+    Args:
+        values: (i, j, k), or (i, j) of a picture, which is written with a third axis of length 1 where its file has it;
+            with a last axis of channels where `channels` says so.
+        where: `Image.frame` of the image it belongs to, or an affine (4, 4), index to millimetres, RAS+.
     """
-    volume = np.asarray(values, dtype=np.float32)
-    file = nib.Nifti1Image(volume[..., None] if volume.ndim == 2 else volume, affine)
-    file.set_qform(affine, code=1)
-    file.set_sform(affine, code=1)
-    file.header.set_xyzt_units("mm")
+    frame = where if isinstance(where, Frame) else Frame(where)
     with whole(path) as part:
-        nib.save(file, part)
+        nib.save(frame.nifti(frame.whole(np.asarray(values, dtype=np.float32), channels)), part)
 
 
-def _channels_first(values: np.ndarray, path: Path) -> np.ndarray:
+def _channels_first(values: np.ndarray, path: Path) -> tuple[np.ndarray, int | None]:
+    """(C, *space), and which axis of space was dropped because it is 1 long."""
     shape = values.shape
     while values.ndim > 3 and values.shape[-1] == 1:
         values = values[..., 0]
@@ -53,6 +58,5 @@ def _channels_first(values: np.ndarray, path: Path) -> np.ndarray:
             "fourth axis: save one volume of the series, or its mean"
         )
     pixels = np.moveaxis(values, 3, 0) if values.ndim == 4 else values[None]
-    if pixels.ndim == 4 and pixels.shape[3] == 1:
-        pixels = pixels[..., 0]
-    return np.ascontiguousarray(pixels)
+    dropped = single(pixels.shape[1:])
+    return np.ascontiguousarray(pixels if dropped is None else pixels.squeeze(dropped + 1)), dropped

@@ -9,6 +9,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from anomaly.errors import UnreadableImage
 from anomaly.images.image import Image
 
+MOST_PIXELS = 2**30  # 4 GiB of single precision
 SLICES = {"axial": "SI", "sagittal": "LR", "coronal": "AP"}  # the ends of the axis the slices follow
 
 
@@ -30,6 +31,8 @@ def place(
     axes, flipped, codes = _orient(image, orientation)
     count = np.array(image.space)[axes]
     voxel = voxel_sizes(image.affine)[: image.ndim][axes]
+    if image.ndim == 3 and not image.measured:  # millimetres across slices say nothing beside unknown ones within
+        voxel = np.ones(3)
     sliced = None
     if image.ndim > dims:
         sliced = next(axis for axis, code in enumerate(codes) if code in SLICES[slices])
@@ -40,6 +43,11 @@ def place(
         grid = np.maximum(np.rint(count / steps), 1).astype(int)
     else:
         grid[free] = shape
+    if np.prod(grid, dtype=float) > MOST_PIXELS:
+        raise UnreadableImage(
+            f"{image.path}: would have {' x '.join(map(str, grid))} pixels, more than {MOST_PIXELS:,}; give a larger "
+            f"--spacing or a --size (its own spacing is {' x '.join(f'{one:.4g}' for one in voxel)} mm)"
+        )
     shift = (count - 1) / 2 - steps * (grid - 1) / 2
     shift = np.where(steps == 1, np.floor(shift), shift)  # whole pixels stay whole: nothing is interpolated
     matrix = np.zeros((image.ndim + 1, image.ndim + 1))
@@ -50,15 +58,26 @@ def place(
 
 
 def _orient(image: Image, orientation: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Give every prepared axis' source axis, whether it is turned round, and the letter it points to."""
-    if image.ndim == 2:
+    """Give every prepared axis' source axis, whether it is turned round, and the letter it points to.
+
+    A picture that says how it lies in the body (a slice, by its NIfTI or DICOM header) is turned like the slice of a
+    volume; where the file says nothing (its affine is upright, of spacings alone) it stays as it is.
+    """
+    if image.ndim == 2 and not _lies(image.affine):
         return np.arange(2), np.zeros(2, dtype=bool), ""
     now = io_orientation(image.affine)
     letters = "".join(("LR", "PA", "IS")[int(axis)][int(sign > 0)] for axis, sign in now)
     target = letters if orientation == "keep" else orientation
     moves = ornt_transform(now, axcodes2ornt(target))
     axes = np.argsort(moves[:, 0])
+    if image.ndim == 2:
+        axes = axes[axes != 2]
     return axes, moves[axes, 1] < 0, target
+
+
+def _lies(affine: np.ndarray) -> bool:
+    """Whether an affine says more than spacings."""
+    return not np.array_equal(affine, np.diag(np.abs(np.diag(affine))))
 
 
 def _steps(
@@ -72,10 +91,7 @@ def _steps(
     """Give the source voxels a prepared pixel spans, for every axis that is resampled."""
     wanted = None
     if spacing is not None:
-        unknown = image.kind in ("picture", "array") or (
-            image.kind == "dicom" and np.array_equal(image.affine, np.eye(4))
-        )
-        if unknown:
+        if image.kind in ("picture", "array") or not image.measured:
             raise UnreadableImage(f"{image.path}: does not tell its pixel size in mm; leave out spacing")
         wanted = np.array(spacing)
     if shape is None:

@@ -19,7 +19,7 @@ class Prepared:
 
     pixels: (S, C, *size) float32 in [-1, 1] (any range with intensity "none"); S slices of a volume for
         dims=2, else 1.
-    foreground: (S, 1, *size) bool; all True unless a foreground was asked for.
+    foreground: (S, 1, *size) bool; all True unless a foreground was asked for, or the image has padding.
     matrix: homogeneous, index on the prepared grid (before slicing) to index on the source grid; whole
         numbers are centres of pixels. source: the space of the image. sliced: the axis the slices follow.
     unit: (C,), the intensity in the source that a difference of 1 in `pixels` stands for.
@@ -72,9 +72,11 @@ def prepare(
     )
     within = np.logical_and.reduce(np.meshgrid(*covered(matrix, image.space, grid), indexing="ij"))
     values = np.stack([resample(one, matrix, grid, smooth=True) for one in source])
-    mask = intensities.FOREGROUNDS[foreground](values.mean(axis=0), within)
+    padded = _padded(image, matrix, grid)
+    mask = intensities.FOREGROUNDS[foreground](values.mean(axis=0), within & ~padded) & ~padded
+    counted = mask & within if (mask & within).any() else within
     pixels, unit = intensities.scaled(
-        image, values, mask & within, intensity=intensity, percentiles=percentiles, window=window
+        image, values, counted, intensity=intensity, percentiles=percentiles, window=window
     )
     pixels[:, ~within] = pixels[:, within].min() if intensity == "none" else -1
     pixels[:, ~mask] = -1
@@ -82,6 +84,13 @@ def prepare(
         return Prepared(pixels[None], mask[None, None], matrix, image.space, None, unit)
     pixels, mask = np.moveaxis(pixels, sliced + 1, 0), np.moveaxis(mask, sliced, 0)
     return Prepared(np.ascontiguousarray(pixels), mask[:, None], matrix, image.space, sliced, unit)
+
+
+def _padded(image: Image, matrix: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:
+    """Say which prepared pixels are, for the most part, of padding: nothing was measured there."""
+    if image.padding is None:
+        return np.zeros(grid, dtype=bool)
+    return resample(image.padding.astype(np.float32), matrix, grid, smooth=True) > 0.5
 
 
 def scaled(prepared: Prepared, path: Path) -> Prepared:

@@ -35,7 +35,7 @@ def write_heatmaps(
     names = []
     if "nifti" in wanted:
         names.append(f"{FOLDER}/{row['id']}_anomaly.nii.gz")
-        write_volume(folder / names[-1], z, image.affine)
+        write_volume(folder / names[-1], z, image.frame)
     if "png" in wanted:
         names.append(f"{FOLDER}/{row['id']}.png")
         flag = "   FLAGGED" if row["flagged"] else ""

@@ -16,7 +16,9 @@ import pandas as pd
 from anomaly.cohorts.classes import Classes
 from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
 from anomaly.cohorts.tables import SCORES, GrowingTable
-from anomaly.errors import AnomalyError, CohortError
+from anomaly.errors import AnomalyError, CohortError, UnreadableImage
+from anomaly.images.finding import Globs
+from anomaly.images.image import alone
 from anomaly.images.intake import AHEAD, Ready, intake
 from anomaly.progress import progress
 from anomaly.runs.run import Run
@@ -75,6 +77,8 @@ def score(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
     allow_overlap: bool = False,
     method: str | None = None,
     device: str = "auto",
@@ -95,7 +99,7 @@ def score(
             volumes, PNG for pictures.
         shard: (i, N) takes every N-th image, from the i-th; shards may run at the same time into one folder,
             and their tables joined by `cat` in the order of their names are the whole.
-        subject, subject_pattern, where: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude: see `read_cohort`.
         allow_overlap: score subjects the run was trained on as well; their scores are too low.
         method: FILE.py:CLASS again, for a user's own method.
         device: "auto", "cpu", "cuda", ...
@@ -111,7 +115,10 @@ def score(
     _check(alpha, heatmaps, shard)
     folders = [runs] if isinstance(runs, str | Path) else list(runs)
     ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders])
-    cohort = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
+    cohort = read_cohort(
+        images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
+        missing="keep",
+    )  # fmt: skip
     if not allow_overlap:
         for run in ensemble.runs:
             _refuse_overlap(run, cohort)
@@ -148,7 +155,7 @@ def score(
             table.add(finished)
             bar.advance(len(finished))
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
-    before, flagged = len(rows) - len(left), _flagged(table, (row["id"] for row in rows))
+    before, flagged = len(rows) - len(left), _flagged(table, (table.name(row) for row in rows))
     return Scored(table.path, table.errors, table.added, before, table.failed, flagged, alpha, drawn)
 
 
@@ -212,7 +219,11 @@ def _finish(
             **about, "value": verdict.value, "z": verdict.z, "p_value": verdict.p_value,
             "flagged": int(verdict.p_value <= alpha), "heatmap": "", **verdict.parts,
         }  # fmt: skip
-        row["heatmap"] = ";".join(write_heatmaps(folder, row, one.image, one.prepared, verdict, heatmaps))
+        draw = partial(write_heatmaps, folder, row, one.image, one.prepared, verdict, heatmaps)
+        try:
+            row["heatmap"] = ";".join(alone(one.image.path, draw, "drawn"))
+        except UnreadableImage as error:
+            row = {**about, "error": str(error)}
         rows.append(row)
     return rows
 

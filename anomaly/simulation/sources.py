@@ -30,7 +30,7 @@ def write_like(image: Image, folder: Path, name: str, pixels: np.ndarray, mask: 
     if image.kind == "dicom":
         if len(pixels) > 1:
             raise UnreadableImage(f"{image.path}: has {len(pixels)} channels; save it as a grey image")
-        write_volume(folder / f"{name}.nii.gz", pixels[0], image.affine)
+        write_volume(folder / f"{name}.nii.gz", pixels[0], image.frame)
         return f"{name}.nii.gz"
     depth = {(0.0, 255.0): np.uint8, (0.0, 65535.0): np.uint16}.get(image.limits or (0.0, 0.0))
     stored = pixels if depth is None else _whole_numbers(pixels, np.dtype(depth))
@@ -46,7 +46,7 @@ def write_mask(image: Image, folder: Path, name: str, mask: np.ndarray) -> str:
     if image.ndim == 2 and image.kind in ("picture", "array"):
         write_grey(folder / f"{name}.png", mask)
         return f"{name}.png"
-    write_volume(folder / f"{name}.nii.gz", mask, image.affine)
+    write_volume(folder / f"{name}.nii.gz", mask, image.frame)
     return f"{name}.nii.gz"
 
 

@@ -151,7 +151,7 @@ def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Map
     volumes = {"t": t, "p_corrected": p, "significant": np.where(significant, t, 0)}
     volumes |= {"mean_difference": maps.volume(found.difference), "auroc": maps.volume(found.auroc, 0.5)}
     for file, values in volumes.items():
-        write_volume(out / f"{file}.nii.gz", values, maps.affine)
+        write_volume(out / f"{file}.nii.gz", values, maps.frame)
     tables = {"regions": result.regions, "load": result.load, "prediction": result.prediction}
     tables["errors"] = result.failed if len(result.failed) else None
     for file, table in tables.items():

@@ -14,6 +14,7 @@ from scipy import ndimage
 from anomaly.cohorts.results import check_unique, read_table, some
 from anomaly.errors import EvaluationError, UnreadableImage
 from anomaly.images import Image, find, read
+from anomaly.images.frame import Frame
 from anomaly.images.reading import suffix
 from anomaly.progress import progress
 
@@ -30,16 +31,21 @@ class Maps:
     Args:
         values: (n, V) float32, the voxels of the mask in C order.
         mask: (*space) bool.
-        affine: (4, 4), index to millimetres, RAS+; the identity where the files tell none.
+        frame: how they lie, for what is written to lie over them; its affine is the identity where the files tell none.
         read: (n,) positions of the maps among those asked for.
         failed: for those that could not be read: id, path, error.
     """
 
     values: np.ndarray
     mask: np.ndarray
-    affine: np.ndarray
+    frame: Frame
     read: np.ndarray
     failed: pd.DataFrame
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4), index to millimetres, RAS+."""
+        return self.frame.affine
 
     def volume(self, values: np.ndarray, outside: float = 0.0) -> np.ndarray:
         """Values (V,) of the mask laid out in space, as exact as they are; `outside` everywhere else."""
@@ -115,7 +121,7 @@ def read_maps(table: pd.DataFrame, mask: Path | None = None, smooth: float = 0.0
             f"{first.space} ({some(astray)}); register the images, or prepare them on one grid, before scoring"
         )
     values, chosen = _masked(values[: len(kept)], first, mask)
-    return Maps(values, chosen, first.affine, np.array(kept), pd.DataFrame(failed, columns=["id", "path", "error"]))
+    return Maps(values, chosen, first.frame, np.array(kept), pd.DataFrame(failed, columns=["id", "path", "error"]))
 
 
 def mean_image(paths: Iterable[str], grid: Maps) -> np.ndarray | None:

@@ -12,6 +12,8 @@ import numpy as np
 
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.files import whole
+from anomaly.images.frame import Frame, of_nifti
+from anomaly.images.image import single
 from anomaly.images.prepared import Prepared
 
 INTENT = 1007  # NIFTI_INTENT_VECTOR
@@ -19,14 +21,15 @@ LPS = np.array([-1, -1, 1], dtype=np.float32)  # there and back
 CONVENTION = "counterfactual(p) = image(p + d(p)), d in mm, LPS"
 
 
-def field_in_mm(field: np.ndarray, prepared: Prepared, affine: np.ndarray) -> np.ndarray:
+def field_in_mm(field: np.ndarray, prepared: Prepared, where: Frame | np.ndarray) -> np.ndarray:
     """Bring the field of one image from the grid a network saw to the grid of its file, in millimetres, RAS+.
 
     Args:
         field: (dims, *size) in prepared pixels, component c along axis c, as in `explain.fields.fields`; for the slices
             of a volume (S, 2, *size), which move within their planes only.
         prepared: the image as the network took it.
-        affine: of the source image, (4, 4), index to millimetres, RAS+.
+        where: `Image.frame` of the source image, or its affine, (4, 4), index to millimetres, RAS+. Where a file says
+            twice where it lies, the millimetres are those of the form that ITK takes, for which fields are written.
 
     Returns:
         (*source, 3) float32, interpolated linearly; 0 in the background and outside what was prepared. The third
@@ -35,6 +38,7 @@ def field_in_mm(field: np.ndarray, prepared: Prepared, affine: np.ndarray) -> np
     Raises:
         AnomalyError: the field has another shape than the prepared image.
     """
+    affine = _frame(where).in_itk()
     size = prepared.foreground.shape[2:]
     slices = prepared.sliced is not None
     expected = (len(prepared.foreground), len(size), *size) if slices else (len(size), *size)
@@ -48,44 +52,48 @@ def field_in_mm(field: np.ndarray, prepared: Prepared, affine: np.ndarray) -> np
     return np.stack(restored, axis=-1) @ millimetres.T.astype(np.float32)
 
 
-def write_field(path: Path, displacement: np.ndarray, affine: np.ndarray) -> None:
+def write_field(path: Path, displacement: np.ndarray, where: Frame | np.ndarray) -> None:
     """Write a displacement as NIfTI that ITK, ANTs and 3D Slicer read as a displacement field transform.
 
     counterfactual(p) = image(p + d(p)): the transform takes a point of the counterfactual to the point of the image
     it came from. Resampling the image by it, onto the image's own grid, draws the counterfactual. The file is float32
     (i, j, k, 1, 3) with the intent code of vectors, 1007, in millimetres to the left, to the back and up (LPS), since
-    ITK takes vectors of this intent as they are; its description says so. It appears whole or not at all.
+    ITK takes vectors of this intent as they are; its description says so. It lies as the image lies, with both of its
+    forms and its units, and appears whole or not at all.
 
     Two things to know in ITK: beyond the image it draws its default value, where `explain.fields.fields.warp` repeats
     the edge; and it drops a third axis of length 1 from vectors only. Pictures then fit where their affine does not
     tilt them, in readers of three dimensions (ANTs, 3D Slicer) as they are, in SimpleITK by their first two components.
 
     Args:
-        displacement: millimetres in RAS+, (i, j, k, 3), or (i, j, 3), which is written with k of length 1.
-        affine: (4, 4), of the image it belongs to.
+        displacement: millimetres in RAS+, (i, j, k, 3), or (i, j, 3), which is written with the axis of length 1 where
+            the image's file has it.
+        where: `Image.frame` of the image it belongs to, or its affine.
 
     Raises:
         AnomalyError: the displacement has another shape.
     """
     if displacement.ndim not in (3, 4) or displacement.shape[-1] != 3:
         raise AnomalyError(f"expected a displacement (i, j, 3) or (i, j, k, 3), got {displacement.shape}")
-    space = displacement.shape[:-1]
-    vectors = (displacement * LPS).astype(np.float32).reshape(*space, *(1,) * (4 - len(space)), 3)
-    file = nib.Nifti1Image(vectors, affine)
-    file.set_qform(affine, code=1)
-    file.set_sform(affine, code=1)
-    file.header.set_xyzt_units("mm")
+    frame = _frame(where)
+    vectors = frame.whole((displacement * LPS).astype(np.float32), channels=True)
+    file = frame.nifti(vectors[:, :, :, None])
     file.header.set_intent(INTENT)
     file.header["descrip"] = CONVENTION.encode()
     with whole(path) as part:
         nib.save(file, part)
 
 
+def _frame(where: Frame | np.ndarray) -> Frame:
+    return where if isinstance(where, Frame) else Frame(where)
+
+
 def read_field(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read what `write_field` wrote: the displacement in millimetres, RAS+, and the affine.
 
     Returns:
-        (i, j, k, 3) float32, or (i, j, 3) where k is 1 long; and (4, 4).
+        (i, j, k, 3) float32, or (i, j, 3) where an axis is 1 long; and (4, 4), as ITK takes it, whose millimetres the
+        displacement is in.
 
     Raises:
         UnreadableImage: the file is no NIfTI vector field of three components.
@@ -101,5 +109,6 @@ def read_field(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"{path}: has intent code {intent} and shape {shape}; expected a vector field, {INTENT} and (i, j, k, 1, 3)"
         )
     vectors = np.asarray(file.dataobj, dtype=np.float32)[:, :, :, 0] * LPS
-    space = shape[:2] if shape[2] == 1 else shape[:3]
-    return vectors.reshape(*space, 3), np.asarray(file.affine, dtype=np.float64)
+    dropped = single(shape[:3])
+    frame = of_nifti(file.header, np.asarray(file.affine, dtype=np.float64), dropped)
+    return vectors if dropped is None else vectors.squeeze(dropped), frame.in_itk()

@@ -19,6 +19,8 @@ from anomaly.cohorts.results import read_facts
 from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import AnomalyError, CohortError, UnreadableImage
 from anomaly.images import Image
+from anomaly.images.finding import Globs
+from anomaly.images.image import alone
 from anomaly.images.intake import AHEAD, Ready, intake
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.progress import progress
@@ -79,6 +81,8 @@ def map_images(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
     allow_overlap: bool = False,
     method: str | None = None,
     device: str = "auto",
@@ -98,7 +102,7 @@ def map_images(
         out: gets `explanations.csv`, `errors.csv`, `explain.json` and `maps/`; see `explain.runs.records`.
         settings, target, generator, judge, baseline, controls, method, device: see `explain.runs.source.open_source`.
         outputs: "nifti", "png", "none", or "auto": both.
-        subject, subject_pattern, where: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude: see `read_cohort`.
         allow_overlap: explain images of subjects the explainer was trained on as well.
         batch: images explained at once.
         workers: threads that read, and as many that write; None takes one a core.
@@ -116,7 +120,10 @@ def map_images(
         source, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
         controls=controls, method=method, device=device,
     )  # fmt: skip
-    cohort = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
+    cohort = read_cohort(
+        images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
+        missing="keep",
+    )  # fmt: skip
     if not allow_overlap:
         refuse_overlap(opened, cohort)
     rows: list[Any] = cohort.to_dict("records")
@@ -279,8 +286,13 @@ def _finish(
             continue
         record = next(told)
         row = {**one.about, **record.figures}
-        names = write_record(folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit)
-        rows.append({**row, "files": ";".join(names)})
+        draw = partial(
+            write_record, folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit
+        )  # fmt: skip
+        try:
+            rows.append({**row, "files": ";".join(alone(one.image.path, draw, "drawn"))})
+        except UnreadableImage as error:
+            rows.append({**one.about, "error": str(error)})
     return rows
 
 

@@ -124,16 +124,16 @@ def write_record(
     names: list[str] = []
     if "nifti" in kinds:
         names.append(f"{stem}_map.nii.gz")
-        write_volume(folder / names[-1], map, image.affine)
+        write_volume(folder / names[-1], map, image.frame)
         if changed is not None:
             names.append(_write_counterfactual(folder, stem, image, changed))
         if record.field is not None:
             names.append(f"{stem}_field.nii.gz")
             field = record.field if prepared.sliced is not None else record.field[0]
-            write_field(folder / names[-1], field_in_mm(field, prepared, image.affine), image.affine)
+            write_field(folder / names[-1], field_in_mm(field, prepared, image.frame), image.frame)
         if record.spread is not None:
             names.append(f"{stem}_spread.nii.gz")
-            write_volume(folder / names[-1], prepared.restore(record.spread), image.affine)
+            write_volume(folder / names[-1], prepared.restore(record.spread), image.frame)
     if "png" in kinds:
         names.append(f"{stem}.png")
         save_figure(
@@ -222,7 +222,8 @@ def _write_counterfactual(folder: Path, stem: str, image: Image, changed: np.nda
         write_grey(folder / name, values[0] if len(values) == 1 else np.moveaxis(values, 0, -1))
         return name
     name = f"{stem}_counterfactual.nii.gz"
-    write_volume(folder / name, changed[0] if len(changed) == 1 else np.moveaxis(changed, 0, -1), image.affine)
+    one = len(changed) == 1
+    write_volume(folder / name, changed[0] if one else np.moveaxis(changed, 0, -1), image.frame, channels=not one)
     return name
 
 

@@ -15,6 +15,7 @@ from anomaly.files import write_whole
 from anomaly.images import Image, read, write_volume
 from anomaly.progress import progress
 
+SAME_PLANE = 0.9  # of the area of a slice, what is seen of it from the plane of the other
 ROUNDS = 200
 SAMPLED = 0.2
 BINS = 50
@@ -86,7 +87,8 @@ def mirrored(image: Image) -> Image:
     turn = np.eye(4)
     turn[axis, axis], turn[axis, 3] = -1, image.space[axis] - 1
     affine = np.diag([-1.0, 1.0, 1.0, 1.0]) @ image.affine @ turn
-    return replace(image, pixels=np.flip(image.pixels, axis + 1).copy(), affine=affine)
+    padding = None if image.padding is None else np.flip(image.padding, axis).copy()
+    return replace(image, pixels=np.flip(image.pixels, axis + 1).copy(), affine=affine, padding=padding)
 
 
 def register(moving: Image, fixed: Image, *, seed: int = 0) -> Image:
@@ -106,7 +108,8 @@ def register(moving: Image, fixed: Image, *, seed: int = 0) -> Image:
     itk = _itk()
     if moving.ndim != fixed.ndim:
         raise AnomalyError(f"{moving.path} has {moving.ndim} axes, {fixed.path} {fixed.ndim}; register like with like")
-    still, (first, *rest) = _on_grid(itk, fixed)[0], _on_grid(itk, moving)
+    plane = _plane(moving, fixed)
+    still, (first, *rest) = _on_grid(itk, fixed, plane)[0], _on_grid(itk, moving, plane)
     rigid = itk.Euler3DTransform() if fixed.ndim == 3 else itk.Euler2DTransform()
     method = itk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
@@ -127,7 +130,8 @@ def register(moving: Image, fixed: Image, *, seed: int = 0) -> Image:
         raise AnomalyError(f"{moving.path} could not be registered to {fixed.path}: {reason}") from error
     laid = [itk.GetArrayFromImage(itk.Resample(each, still, found, itk.sitkLinear, 0.0)).T for each in (first, *rest)]
     pixels = np.stack(laid) + _least(moving)
-    return replace(moving, pixels=pixels.astype(np.float32), affine=fixed.affine)
+    pixels = pixels.astype(np.float32)
+    return replace(moving, pixels=pixels, affine=fixed.affine, source=fixed.source, padding=None)
 
 
 def registered(pairs: pd.DataFrame, out: Path | str, *, mirror: bool = True, seed: int = 0) -> pd.DataFrame:
@@ -150,7 +154,7 @@ def registered(pairs: pd.DataFrame, out: Path | str, *, mirror: bool = True, see
                 laid = register(mirrored(other) if mirror else other, read(Path(case)), seed=seed)
                 if len(laid.pixels) > 1:
                     raise AnomalyError(f"{counterpart}: has {len(laid.pixels)} channels; register images with one")
-                write_volume(path, laid.pixels[0], laid.affine)
+                write_volume(path, laid.pixels[0], laid.frame)
             bar.advance()
     return pairs.assign(counterpart=[os.path.abspath(path) for path in paths])
 
@@ -212,15 +216,30 @@ def _least(image: Image) -> np.ndarray:
     return least
 
 
-def _on_grid(itk: Any, image: Image) -> list[Any]:
-    """Channels as SimpleITK's images, from 0 up, where they lie in the body (RAS, which both images share)."""
-    linear = image.affine[: image.ndim, : image.ndim]
+def _plane(moving: Image, fixed: Image) -> np.ndarray:
+    """The directions that both images share, as columns (3, dims): the body's, or of slices those of the fixed one.
+
+    Raises:
+        AnomalyError: the two slices lie in different planes of the body.
+    """
+    if fixed.ndim == 3:
+        return np.eye(3)
+    directions: np.ndarray = fixed.affine[:3, :2] / np.linalg.norm(fixed.affine[:3, :2], axis=0)
+    theirs = moving.affine[:3, :2] / np.linalg.norm(moving.affine[:3, :2], axis=0)
+    if abs(np.linalg.det(directions.T @ theirs)) < SAME_PLANE:
+        raise AnomalyError(f"{moving.path} is a slice in another plane than {fixed.path}; register slices of one plane")
+    return directions
+
+
+def _on_grid(itk: Any, image: Image, plane: np.ndarray) -> list[Any]:
+    """Channels as SimpleITK's images, from 0 up, where they lie in the directions (3, dims) that both share."""
+    linear, origin = plane.T @ image.affine[:3, : image.ndim], plane.T @ image.affine[:3, 3]
     spacing = np.linalg.norm(linear, axis=0)
     channels = []
     for values in image.pixels - _least(image):
         channel = itk.GetImageFromArray(np.ascontiguousarray(values.T))
         channel.SetSpacing(spacing.tolist())
         channel.SetDirection((linear / spacing).flatten().tolist())
-        channel.SetOrigin(image.affine[: image.ndim, 3].tolist())
+        channel.SetOrigin(origin.tolist())
         channels.append(channel)
     return channels

@@ -14,6 +14,7 @@ from looked_at import looked_at
 
 from anomaly.errors import AnomalyError, EvaluationError
 from anomaly.images import write_volume
+from anomaly.images.frame import Frame
 from anomaly.statistics import metrics
 from anomaly.statistics.permutation import plan
 from explain.association import associate, findings, pictures
@@ -255,7 +256,7 @@ def found_map(t, p, affine=None):
     flat = GroupMap(t.ravel() / 10, t.ravel(), np.full(t.size, 0.7), p.ravel(), None, None)
     mask = np.ones(t.shape, dtype=bool)
     affine = np.eye(4) if affine is None else affine
-    return flat, Maps(np.zeros((1, t.size), np.float32), mask, affine, np.arange(1), pd.DataFrame())
+    return flat, Maps(np.zeros((1, t.size), np.float32), mask, Frame(affine), np.arange(1), pd.DataFrame())
 
 
 def test_regions_by_hand_in_a_picture():
