@@ -76,7 +76,13 @@ def demo(out: options.Out = Path("anomaly-demo")) -> None:
 
 @commands.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Say all of this one: every setting and what it means.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Say all of this one: every setting and what it means.",
+            autocompletion=asking.completing(asking.detectors, explainers, asking.kinds),
+        ),
+    ] = None,
 ) -> None:
     """List every detector, explainer, analysis and simulated cohort; with a NAME, its settings and their meaning."""
     from anomaly.commandline.listing import about, listing
@@ -90,7 +96,12 @@ def methods(
 def train(
     normals: Annotated[Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV")],
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
-    method: options.Method = "autoencoder",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="See `anomaly methods`; or FILE.py:CLASS.", autocompletion=asking.completing(asking.detectors)
+        ),
+    ] = "autoencoder",
     set_: options.Settings = None,
     steps: options.Steps = None,
     classes: Annotated[
@@ -251,7 +262,7 @@ def simulate(
     ] = None,
     where: options.Where = None,
     set_: options.Settings = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same bytes; 0 by default.")] = None,
 ) -> None:
     """Draw a cohort whose truth is known: images, masks, a table, and the best and the worst a score can do."""
     asked = {
@@ -262,7 +273,10 @@ def simulate(
         "where": options.conditions(where) or None,
         "seed": seed,
     }
-    settings = {**asked, **options.settings(set_)}
+    settings = options.settings(set_)
+    if twice := [name for name, value in asked.items() if name in settings and value is not None]:
+        raise typer.BadParameter(f"{twice[0]} is given by its own option as well; give it once", param_hint="--set")
+    settings = {**asked, **settings}
     asking.refuse_kind(kind, settings)
     from anomaly.simulation import simulate as run
 

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from anomaly.commandline import asking, exits, options
-from anomaly.runs.facts import DETECTOR, EXPLAINER
+from anomaly.commandline.sources import Unknown
+from anomaly.errors import RunError
+from anomaly.runs.facts import DETECTOR, EXPLAINER, kind_of
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -42,13 +44,21 @@ MeanOf = Annotated[
 
 def explainers() -> dict[str, Any]:
     """Every explainer by its name, as its source says."""
-    places: Mapping[str, str] = asking.sources().find("explain", "_EXPLAINERS")
+    places: Mapping[str, str] | Unknown = asking.sources().find("explain", "_EXPLAINERS")
+    if isinstance(places, Unknown):
+        from explain import EXPLAINERS
+
+        return dict(EXPLAINERS)
     return {cls.name: cls for name, module in places.items() for cls in [asking.sources().find(module, name)]}
 
 
 def classifiers() -> dict[str, Any]:
     """The classifier by its name, as its source says."""
     cls = asking.sources().find("explain.classifier", "Classifier")
+    if isinstance(cls, Unknown):
+        from explain.classifier import Classifier
+
+        cls = Classifier
     return {cls.name: cls}
 
 
@@ -71,7 +81,9 @@ def sides(
 @options.shared(sides, options.preparation, options.persons, options.training)
 def train(
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
-    method: options.Method = "additive",
+    method: Annotated[
+        str, typer.Option(help="See `anomaly methods`; or FILE.py:CLASS.", autocompletion=asking.completing(explainers))
+    ] = "additive",
     pair: Annotated[
         str | None,
         typer.Option(help="With --cohort: column with each image's counterpart, for pairs.", metavar="COLUMN"),
@@ -84,7 +96,16 @@ def train(
     **given: Any,
 ) -> None:
     """Learn from cases and controls how a case would look as a control."""
-    _learn(explainers, out, method=method, pair=pair, target=target, generator=generator, nuisance=nuisance, **given)
+    _learn(
+        lambda: {**explainers(), **classifiers()},
+        out,
+        method=method,
+        pair=pair,
+        target=target,
+        generator=generator,
+        nuisance=nuisance,
+        **given,
+    )
 
 
 @commands.command()
@@ -142,7 +163,12 @@ def _refuse_runs(runs: dict[str, Path | None]) -> None:
 def _refuse_source(source: str, settings: dict[str, Any]) -> None:
     """Say at once when what explains is neither a run of an explainer nor the name of one that is not trained."""
     if Path(source).is_dir():
-        asking.refuse_run(Path(source), EXPLAINER)
+        facts = asking.refuse_run(Path(source))
+        if kind_of(facts) != EXPLAINER:
+            raise RunError(
+                f"{source} holds a {kind_of(facts)}, which is what is explained: give it by --target, and before it an "
+                f"explainer, as in `anomaly explain map grad-cam --target {source}`"
+            )
     else:
         asking.refuse_method(explainers, source, settings, trained=False)
 
@@ -255,6 +281,7 @@ def evaluate(
     positive: options.Positive = None,
     subject: options.Subject = None,
     where: options.Where = None,
+    missing: options.Missing = None,
     mask: Annotated[str | None, typer.Option(help="Column of masks of the disease.", metavar="COLUMN")] = None,
     flags: Annotated[
         int | None, typer.Option(help="Of masks that hold sums of flags, those that count (knees: 3 is what hurts).")
@@ -281,8 +308,9 @@ def evaluate(
     from explain.evaluating import evaluate as run
 
     found = run(
-        maps, cohort, outcome=outcome, positive=positive, subject=subject, where=options.conditions(where), mask=mask,
-        flags=flags, labels=counted, truth=truth, twin=twin, sign=sign, threshold=threshold, out=out, seed=seed,
+        maps, cohort, outcome=outcome, positive=positive, subject=subject, where=options.conditions(where),
+        missing=options.codes(missing), mask=mask, flags=flags, labels=counted, truth=truth, twin=twin,
+        sign=sign, threshold=threshold, out=out, seed=seed,
     )  # fmt: skip
     for section in found.sections:
         typer.echo("\n".join([section.title, *section.sentences, ""]))

@@ -95,3 +95,12 @@ def test_embedded_images_unpack_from_the_wheel(installed: Path, tmp_path: Path) 
     answer = run([installed / "python", "-P", "-c", code], tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert len(list((tmp_path / "out").rglob("*.png"))) == 690
+
+
+def test_methods_are_known_in_a_zip_and_without_docstrings(wheel: Path, installed: Path, tmp_path: Path) -> None:
+    zipped = {**os.environ, "PYTHONPATH": str(wheel)}
+    command = [sys.executable, "-P", "-m", "cli", "methods"]
+    answer = subprocess.run(command, cwd=tmp_path, env=zipped, capture_output=True, text=True)
+    assert "autoencoder" in answer.stdout and "knees" in answer.stdout, answer.stderr
+    bare = run([installed / "python", "-P", "-OO", "-m", "cli", "methods", "vae"], tmp_path)
+    assert "\nbeta=1.0\n" in bare.stdout, bare.stderr

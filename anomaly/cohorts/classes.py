@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.cohorts.joining import plain_text
-from anomaly.cohorts.results import some
+from anomaly.cohorts.results import plain_text, some
 from anomaly.errors import AnomalyError, CohortError
 
 logger = logging.getLogger(__name__)

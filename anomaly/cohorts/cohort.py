@@ -6,17 +6,20 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from anomaly.cohorts.results import read_csv, some
+from anomaly.cohorts.identities import filled, identified
+from anomaly.cohorts.results import PATH_COLUMNS, some
+from anomaly.cohorts.sheets import HOW, NoTable, read_sheet, refuse_twice
 from anomaly.errors import CohortError
-from anomaly.images import find
+from anomaly.images import contents, find
+from anomaly.images.finding import Globs, as_typed, asked
+from anomaly.images.names import located, spelled
 from anomaly.images.reading import READERS, suffix
 
-PATH_COLUMNS = ("path", "image", "file", "filename")
 FILE_NAMES = "the file names, each taken for another subject"
 NO_SUBJECTS = (
     "nothing says whose image is whose, so each file is taken for another subject; if a person has several, "
@@ -32,17 +35,21 @@ def read_cohort(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
     missing: str = "error",
 ) -> pd.DataFrame:
     """List the images of a folder (searched to its depths), a CSV or TSV file, or a table.
 
     Columns: id (unique, safe as a file name), path (absolute), subject, and those of the table. A table needs
-    `path` (or `image`, `file`, `filename`), relative to its file; without `id` that is the file's name, with
-    folders before it where names meet. Ids and subjects stay text: leading zeros are kept.
+    `path` (or `image`, `file`, `filename`), relative to its file. Ids and subjects stay text: leading zeros are kept.
+    Ids are made by `anomaly.cohorts.identities` where a table has none. Names of files that are not UTF-8 stand in
+    ids, paths and subjects as `anomaly.images.names.spelled` writes them, and `read` finds the file by that.
 
     subject: the column that names the subject; else it is the first group of `subject_pattern` (a regular
     expression) in the path, else the column `subject`, else the path's BIDS entity `sub-...`, else the id.
     where: keeps the rows whose columns have these values; 0 means "0" and 0.0 alike.
+    match, exclude: patterns of paths from the folder, or of those that a table names: see `anomaly.images.finding`.
     missing: "error", or "keep" to leave it to the reader to report files that do not exist.
 
     `attrs["subjects_from"]` says in words what told the subjects; `FILE_NAMES` where nothing better did.
@@ -54,16 +61,16 @@ def read_cohort(
     if subject and subject_pattern:
         raise CohortError("both subject and subject_pattern are given; give one of them")
     name = "the table" if isinstance(source, pd.DataFrame) else str(source)
-    table, base = _table(source, subject)
+    table, base, folder = _table(source, subject, match, exclude)
     if table.empty:
         raise CohortError(f"{name}: has no rows; add one row an image")
-    table = _identified(table, name)
+    table = identified(table, name, folder)
     table["subject"], told_by = _subjects(table, subject, subject_pattern, name)
-    table = keep(table, where or {}, name)
+    table = keep(table if folder else _asked_for(table, base, match, exclude, name), where or {}, name)
     twice = table["id"][table["id"].duplicated()].unique()
     if len(twice):
         raise CohortError(f"{name}: {len(twice)} ids are there twice ({some(twice)}); give every image its own id")
-    table["path"] = [os.path.abspath(base / path) for path in table["path"]]
+    table["path"] = [_whereabouts(base, path) for path in table["path"]]
     MISSING[missing](table["path"], name)
     first = ["id", "path", "subject"]
     table = table[[*first, *(c for c in table.columns if c not in first)]].reset_index(drop=True)
@@ -135,73 +142,58 @@ def _bytes(path: Path) -> int:
     return path.stat().st_size if path.exists() else -1
 
 
-def _table(source: Path | str | pd.DataFrame, subject: str | None) -> tuple[pd.DataFrame, Path]:
-    """Give the rows with a column `path`, and the folder these paths start from."""
+def _table(
+    source: Path | str | pd.DataFrame, subject: str | None, match: Globs, exclude: Globs
+) -> tuple[pd.DataFrame, Path, bool]:
+    """Give the rows with a column `path`, the folder these paths start from, and whether it is what was given."""
     if isinstance(source, pd.DataFrame):
-        return _with_path(source.copy(), "the table"), Path()
+        return _with_path(source.copy(), "the table"), Path(), False
     path = Path(os.path.abspath(source))
     if path.is_dir() or not path.suffix:
-        found = find(path)
+        found = find(path, match, exclude)
         base = path.parent if found == [path] else path
-        return pd.DataFrame({"path": [file.relative_to(base).as_posix() for file in found]}), base
+        return pd.DataFrame({"path": [spelled(file.relative_to(base).as_posix()) for file in found]}), base, True
     if not path.exists():
         raise CohortError(f"{path}: no such file; correct the path")
     if suffix(path) in READERS:
         raise CohortError(f"{path}: is one image; give the folder it lies in, or a CSV with a column path")
     try:
-        table = read_csv(path, [*PATH_COLUMNS, "id", "subject", *([subject] if subject else [])])
+        table = read_sheet(path, [*PATH_COLUMNS, "id", "subject", *([subject] if subject else [])])
+    except NoTable as error:
+        raise CohortError(f"{path}: is no CSV that can be read: {error}") from error
     except (ValueError, OSError, EOFError) as error:  # pandas' own errors and bad encodings are ValueErrors
-        reason = str(error).splitlines()[0]
-        raise CohortError(f"{path}: is no CSV that can be read ({reason}); save it as CSV in UTF-8") from error
-    return _with_path(table, str(path)), path.parent
+        reason = (str(error).splitlines() or [""])[0]
+        raise CohortError(f"{path}: is no CSV that can be read ({reason}); {HOW}") from error
+    return _with_path(table, str(path)), path.parent, False
+
+
+def _asked_for(table: pd.DataFrame, base: Path, match: Globs, exclude: Globs, name: str) -> pd.DataFrame:
+    """The rows of a table whose paths, from its folder, are to be taken."""
+    paths = [Path(path) for path in table["path"]]
+    below = [path.relative_to(base) if path.is_absolute() and path.is_relative_to(base) else path for path in paths]
+    kept = [asked(path.as_posix(), match, exclude) for path in below]
+    if not any(kept):
+        raise CohortError(f"{name}: none of its {len(table)} paths fits {as_typed(match, exclude)}; mend the pattern")
+    return table[kept]
+
+
+def _whereabouts(base: Path, path: str) -> str:
+    """The absolute path of a file, as its name is on the disk."""
+    whole = os.path.abspath(base / path)
+    return spelled(str(located(Path(whole)))) if "\\" in whole or not whole.isascii() else whole
 
 
 def _with_path(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    try:
+        refuse_twice(table)
+    except NoTable as error:
+        raise CohortError(f"{name}: {error}") from error
     column = next((one for one in PATH_COLUMNS if one in table), None)
     if column is None:
         raise CohortError(f"{name}: has no column 'path'; its columns are {some(table.columns, 20)}: rename one")
     table = table.rename(columns={column: "path"})
-    table["path"] = _text(table, "path", name)
+    table["path"] = filled(table, "path", name)
     return table
-
-
-def _text(table: pd.DataFrame, column: str, name: str) -> pd.Series[str]:
-    empty = int(table[column].isna().sum())
-    if empty:
-        raise CohortError(f"{name}: {empty} rows have no {column}; fill them in or leave them out")
-    return table[column].astype(str)
-
-
-def _identified(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Give the table a column `id` of safe file names, made from the paths where it has none."""
-    own = "id" in table
-    ids = list(_text(table, "id", name)) if own else _path_ids(list(table["path"]))
-    safe = [re.sub(r"[^\w.+=@-]", "_", one).lstrip(".") or "_" for one in ids]
-    if len(set(safe)) < len(set(ids)):
-        raise CohortError(f"{name}: ids differ only in characters that file names cannot hold; rename them")
-    return table.assign(id=safe)
-
-
-def _path_ids(paths: Sequence[str]) -> list[str]:
-    """Name images after their files; where names meet, with more and more of the path."""
-    ids = [ID_FORMS[0](_relative(path)) for path in paths]
-    for form in ID_FORMS[1:]:
-        meet = pd.Series(ids).duplicated(keep=False)
-        if not meet.any():
-            break
-        ids = [form(_relative(path)) if again else one for path, one, again in zip(paths, ids, meet, strict=True)]
-    return ids
-
-
-def _relative(path: str) -> PurePosixPath:
-    parts = PurePosixPath(Path(path).as_posix()).parts
-    return PurePosixPath(*(part.strip("/\\:") for part in parts if part.strip("/\\:.")))
-
-
-def _stem(path: PurePosixPath) -> str:
-    """Give the name without its ending; names such as 1.2.840 (a series' folder) have none."""
-    ending = suffix(path)
-    return path.name.removesuffix(path.name[-len(ending) :]) if ending in READERS else path.name
 
 
 def _subjects(table: pd.DataFrame, subject: str | None, pattern: str | None, name: str) -> tuple[pd.Series[str], str]:
@@ -210,7 +202,7 @@ def _subjects(table: pd.DataFrame, subject: str | None, pattern: str | None, nam
     if column is not None and column not in table:
         raise CohortError(f"{name}: has no column {column!r}; its columns are {some(table.columns, 20)}")
     if column is not None:
-        return _text(table, column, name), f"the column {column}"
+        return filled(table, column, name), f"the column {column}"
     paths = [Path(path).as_posix() for path in table["path"]]
     if pattern:
         return pd.Series(_matches(pattern, paths, name), index=table.index), f"the pattern {pattern}"
@@ -242,11 +234,13 @@ def _equal(column: pd.Series, value: str) -> pd.Series[bool]:
 
 
 def _refuse_missing(paths: pd.Series[str], name: str) -> None:
-    gone = [path for path in paths if not os.path.exists(path)]
+    gone = [path for path in paths if not os.path.exists(located(Path(path)))]
+    fetch = contents.pointer(located(Path(gone[0]))) if gone else ""
     if gone:
         raise CohortError(
-            f"{name}: {len(gone)} of {len(paths)} files do not exist ({some(gone)}); correct the paths, "
-            "which start from the table's folder"
+            f"{name}: {len(gone)} of {len(paths)} files do not exist ({some(gone)}); "
+            + (f"they are links to content that is not here: {fetch}" if fetch else "correct the paths, ")
+            + ("" if fetch else "which start from the table's folder")
         )
 
 
@@ -255,9 +249,3 @@ def _keep_missing(paths: pd.Series[str], name: str) -> None:
 
 
 MISSING: dict[str, Callable[[pd.Series, str], None]] = {"error": _refuse_missing, "keep": _keep_missing}
-ID_FORMS: tuple[Callable[[PurePosixPath], str], ...] = (
-    _stem,
-    lambda path: "_".join([*path.parent.parts, _stem(path)]),
-    lambda path: "__".join([*path.parent.parts, _stem(path)]),
-    lambda path: "__".join(path.parts),
-)

@@ -3,19 +3,24 @@
 Whatever is left out is counted and named in the list `notes`, which every function here adds to.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from anomaly.cohorts.cohort import keep
-from anomaly.cohorts.results import check_unique, some
+from anomaly.cohorts.identities import stem
+from anomaly.cohorts.results import check_unique, plain_text, safe_id, some
 from anomaly.errors import EvaluationError
 
 FEWEST = 10
 SIMULATED = "All of these images are simulated: the figures say what a method can do, nothing about people."
+_CODES = {f"{sign}{digit * length}" for digit in "789" for length in (1, 2, 3, 4, 5) for sign in ("", "-")}
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_UNKNOWN = {".", "?", "-", "--", "na", "n/a", "nan", "null", "unknown", "missing", "not known", "unk", "#n/a"}
 _WITHOUT = {"normal", "control", "healthy", "no", "none", "negative", "benign", "0"}
 
 
@@ -24,28 +29,34 @@ def join(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The scored images with a row in the cohort, and those rows, in one order.
 
-    Joined on `id`, else on `path`: the whole one from its table's folder, else a file name unique on both sides.
+    Joined on `id`, both sides as scoring writes ids (a blank or slash is `_`); else on `path`: the whole one from its
+    table's folder, else a file name unique on both sides; else the cohort's ids are looked for among the names of the
+    scored files, without their endings.
 
     Raises:
-        EvaluationError: no column to join on, an id or path on several rows, nothing that joins.
+        EvaluationError: no column to join on, an id or path on several rows, ids that differ only in what file names
+            cannot hold, nothing that joins.
     """
     keys = [key for key in ("id", "path") if key in scored and key in people]
     if not keys:
         raise EvaluationError(f"the cohort needs a column id (or path) to join on; got {some(people)}")
-    for key in keys:
-        if key == "id":
-            check_unique(people["id"], "the cohort")
-            found = pd.Index(people["id"]).get_indexer(pd.Index(scored["id"]))
-        else:
-            found = _match_paths(scored["path"], people["path"], scores_folder, cohort_folder)
-        if (found >= 0).any():
-            break
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        "id": lambda: _match_ids(scored["id"], people["id"]),
+        "path": lambda: _match_paths(scored["path"], people["path"], scores_folder, cohort_folder),
+        "id, by the names of the scored files": lambda: _match_names(scored["path"], people["id"]),
+    }
+    for key, rows in ways.items():
+        if key in keys or (key not in ("id", "path") and "id" in people and "path" in scored):
+            found = rows()
+            if (found >= 0).any():
+                break
     else:
         raise EvaluationError(
             f"none of {len(scored)} scores joins the cohort on {' or '.join(keys)}: "
             f"scores have {some(scored[keys[0]])}, the cohort {some(people[keys[0]])}"
         )
     joined = found >= 0
+    _note_coded(people, notes)
     notes.append(f"{joined.sum()} of {len(scored)} scores joined the cohort on {key}.")
     if not joined.all():
         lost = scored.loc[~joined, "id"]
@@ -73,18 +84,54 @@ def events(people: pd.DataFrame, outcome: str, positive: str | None, notes: list
     if positive is not None:
         if str(positive) not in levels:
             raise EvaluationError(f"{outcome!r} holds {some(levels, 6)}, never {positive!r}; name one of these")
+        others = [level for level in levels if level != str(positive)]
+        codes = codes_in(others, asked=str(positive))
+        if codes and len(codes) < len(others):
+            raise EvaluationError(_coded(outcome, text, codes, [level for level in levels if level not in codes]))
         if len(levels) > 2:
-            others = [level for level in levels if level != str(positive)]
             notes.append(f"Controls are all images whose {outcome} is not {positive}: {some(others, 6)}.")
         return (text == str(positive)).astype(float).where(text.notna())
     if set(levels) <= {"0", "1"}:
         return text.astype(float)
     if set(levels) <= {"True", "False"}:
         return (text == "True").astype(float).where(text.notna())
-    likely = [level for level in levels if level.lower() not in _WITHOUT]
-    raise EvaluationError(
+    raise EvaluationError(_unlike(outcome, text, levels))
+
+
+def codes_in(levels: Sequence[str], asked: str = "") -> list[str]:
+    """Those levels of an outcome that look like codes for missing: -9, 999, ".", NA, unknown.
+
+    Numbers do where the levels that are none of them, and the one `asked` for, end below: 9 does beside 0 and 1, not
+    among grades of 0 to 8.
+    """
+    sure = [level for level in levels if level not in _CODES]
+    numbers = [float(level) for level in (*sure, asked) if _NUMBER.fullmatch(level)]
+    top = max(numbers, default=-np.inf)
+    coded = [level for level in levels if level in _CODES and (level[0] == "-" or float(level) > top + 2)]
+    return coded + [level for level in levels if level.lower() in _UNKNOWN]
+
+
+def _unlike(outcome: str, text: pd.Series, levels: Sequence[str]) -> str:
+    """Why an outcome cannot be taken for 0 and 1, and what to do about it."""
+    codes = codes_in(levels)
+    if "-1" in levels and {"0", "1"} <= {*levels}:
+        codes = ["-1", *codes]
+    rest = [level for level in levels if level not in codes]
+    if codes and {*rest} <= {"0", "1"} and rest:
+        return _coded(outcome, text, codes, rest)
+    likely = [level for level in rest if level.lower() not in _WITHOUT]
+    told = f" (and {some(codes, 6)} look like codes for missing: --missing {','.join(codes)})" if codes else ""
+    return (
         f"{outcome!r} must be 0 or 1, but holds {len(levels)} values ({some(levels, 6)}); "
-        f"say which is the event, such as --positive {(likely or levels)[-1]}"
+        f"say which is the event, such as --positive {(likely or rest or levels)[-1]}{told}"
+    )
+
+
+def _coded(outcome: str, text: pd.Series, codes: Sequence[str], rest: Sequence[str]) -> str:
+    rows = int(text.isin(codes).sum())
+    return (
+        f"{outcome!r} holds {' and '.join(rest[:6])}, and beside them {some(codes, 6)} ({rows} rows), which look like "
+        f"codes for missing: add --missing {','.join(codes)} (in Python missing={list(codes)!r}), or recode them"
     )
 
 
@@ -168,9 +215,44 @@ def note_unknown(ids: pd.Series, what: str, notes: list[str]) -> None:
         notes.append(f"Of {len(ids)} images {what} is not known; they were left out ({some(ids)}).")
 
 
-def plain_text(value: object) -> str:
-    """A value as a person would type it: 1 for 1.0."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+def _note_coded(people: pd.DataFrame, notes: list[str]) -> None:
+    """Tell how many cells counted as missing because a code says so."""
+    counts: Mapping[str, int] = people.attrs.get("missing", {})
+    if counts:
+        told = some((f"{name}: {count}" for name, count in counts.items()), 8)
+        notes.append(f"Cells of the cohort table that hold a code for missing, by column: {told}.")
+
+
+def _match_ids(scored: pd.Series, people: pd.Series) -> np.ndarray:
+    """Row of the cohort for each score by id, as files are called by it."""
+    check_unique(people, "the cohort")
+    ours, theirs = scored.astype(str).map(safe_id), people.astype(str).map(safe_id)
+    meet = theirs.duplicated(keep=False) & theirs.isin({*ours})
+    if meet.any():
+        raise EvaluationError(
+            f"ids of the cohort differ only in characters that file names cannot hold ({some(people[meet])}); "
+            "rename them, and score these images again"
+        )
+    return _first(theirs, ours)
+
+
+def _first(theirs: pd.Series, ours: pd.Series) -> np.ndarray:
+    """Positions of the names in a column where some stand twice, though none of those that are looked for."""
+    single = ~theirs.duplicated(keep=False).to_numpy()
+    places = pd.Series(np.flatnonzero(single), index=theirs[single].to_numpy())
+    return ours.map(places).fillna(-1).to_numpy(dtype=int)
+
+
+def _match_names(paths: pd.Series, ids: pd.Series) -> np.ndarray:
+    """Row of the cohort whose id is the name of a scored file, with its ending or without, one on both sides."""
+    theirs = ids.astype(str).map(safe_id)
+    for form in (stem, lambda path: path.name):
+        names = paths.map(lambda path, form=form: safe_id(form(PurePath(str(path)))))
+        found = _first(theirs, names)
+        found = np.where(names.duplicated(keep=False), -1, found)
+        if (found >= 0).any():
+            break
+    return found
 
 
 def _match_paths(scored: pd.Series, people: pd.Series, scores_folder: Path, cohort_folder: Path) -> np.ndarray:

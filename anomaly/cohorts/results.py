@@ -1,51 +1,80 @@
 """Reads the tables that scoring wrote and those that stand beside them, names as text and numbers as numbers."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from anomaly.cohorts.cells import INVISIBLE, retyped, without
+from anomaly.cohorts.sheets import NoTable, read_sheet, refuse_twice
 from anomaly.errors import EvaluationError
 
+PATH_COLUMNS = ("path", "image", "file", "filename")
+"""What the column of files may be called, the first that is there counts."""
 # Names stay text: subject 007 is not subject 7, and one called NA is not missing.
-_NAMES = ("id", "subject", "path", "heatmap")
+_NAMES = ("id", "subject", "heatmap", *PATH_COLUMNS)
 
 
-def read_table(source: Path | pd.DataFrame, what: str, *, names: Iterable[str] = ()) -> pd.DataFrame:
-    """A CSV or TSV file, or a table already read, with its rows numbered from 0.
+def read_table(
+    source: Path | pd.DataFrame, what: str, *, names: Iterable[str] = (), missing: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A table from a file (see `sheets.read_sheet`), or one already read, with its rows numbered from 0.
 
     Ids, subjects, paths, heatmaps and the columns called `names` are text as it stands; only an empty cell of
-    theirs is missing.
+    theirs is missing. Where there is no column `path`, it is a copy of `image`, `file` or `filename`.
+
+    Args:
+        source: the file or the table.
+        what: is it, for messages.
+        names: columns of names.
+        missing: what counts as missing in all other columns, such as "-9"; `attrs["missing"]` counts such cells.
 
     Raises:
-        EvaluationError: no such file, or one that is no table.
+        EvaluationError: no such file, or one that is no table; two columns of one name.
     """
     texts = [*_NAMES, *names]
-    if isinstance(source, pd.DataFrame):
-        whole = [name for name in texts if name in source and source[name].notna().all()]
-        return source.reset_index(drop=True).astype(dict.fromkeys(whole, str))
+    missing = [str(code).strip() for code in (missing.split(",") if isinstance(missing, str) else missing)]
     try:
-        return read_csv(Path(source), texts)
+        if isinstance(source, pd.DataFrame):
+            refuse_twice(source)
+            table = _told(source.reset_index(drop=True), texts, missing)
+        else:
+            table = read_sheet(Path(source), texts, missing)
     except FileNotFoundError:
         raise EvaluationError(f"there is no {what} table {source}; give the path of a CSV file") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise EvaluationError(f"{source} could not be read as a CSV table ({error}); save it as CSV") from error
+    except (ValueError, OSError, EOFError) as error:
+        name = f"the {what} table" if isinstance(source, pd.DataFrame) else source
+        told = str(error) if isinstance(error, NoTable) else f"{error}; save it as CSV"
+        raise EvaluationError(f"{name} could not be read as a table: {told}") from error
+    other = next((name for name in PATH_COLUMNS if name in table), "path")
+    return table.assign(path=table[other]) if other in table and other != "path" else table
 
 
-def read_csv(file: Path, texts: Iterable[str]) -> pd.DataFrame:
-    """A CSV file (TSV by its ending), the columns called `texts` as text: only an empty cell of theirs is missing."""
-    tab = "\t" if file.suffix.lower() == ".tsv" else ","
-    settings: dict[str, Any] = {"sep": tab, "encoding": "utf-8-sig", "skipinitialspace": True}
-    table = pd.read_csv(file, **settings)
-    # A second time for the names alone, since pandas takes NA and None for missing in all columns or in none.
-    chosen = set(texts)
-    kept = pd.read_csv(file, usecols=lambda name: name in chosen, dtype=str, keep_default_na=False, **settings)
-    for name in kept:
-        table[name] = kept[name].where(kept[name] != "")
-    return table
+def _told(table: pd.DataFrame, texts: Iterable[str], missing: Sequence[str]) -> pd.DataFrame:
+    """A table in memory with its names as text, and without what counts as missing."""
+    names = {name for name in texts if name in table}
+    named = {name: table[name].map(plain_text).where(table[name].notna()) for name in names}
+    coded = {} if not len(missing) else {name: without(table[name], missing) for name in table if name not in names}
+    lost = {name: int((column.isna() & table[name].notna()).sum()) for name, column in coded.items()}
+    changed = {name: retyped(column) for name, column in coded.items() if lost[name]}
+    found = table.assign(**{str(name): column for name, column in (named | changed).items()})
+    found.attrs["missing"] = {str(name): count for name, count in lost.items() if count}
+    return found
+
+
+def plain_text(value: object) -> str:
+    """A value as a person would type it: 1 for 1.0."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value).strip(INVISIBLE)  # type: ignore[call-overload]
+
+
+def safe_id(name: str) -> str:
+    """An id as files are called by it: what file names cannot hold, blanks and slashes too, becomes `_`."""
+    return re.sub(r"[^\w.+=@-]", "_", name.strip(INVISIBLE)).lstrip(".") or "_"
 
 
 def read_scores(file: Path, *, names: Iterable[str] = ()) -> pd.DataFrame:

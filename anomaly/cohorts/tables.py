@@ -76,23 +76,29 @@ class GrowingTable:
         self._agree(settings)
         kept = self._kept()
         self.done = {row["id"]: row["path"] for row in kept}
+        self._ids = {row["path"]: row["id"] for row in kept}
         self._rewrite(kept)
         self._rows: TextIO | None = None
         self._errors: TextIO | None = None
 
     def left(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The images that are not in the table yet.
+        """The images that are not in the table yet: neither their ids nor, under another id, their files.
 
         Raises:
             RunError: an id stands there for another image.
         """
-        for row in rows:
-            if self.done.get(row["id"], row["path"]) != row["path"]:
+        left = [row for row in rows if row["path"] not in self._ids]
+        for row in left:
+            if row["id"] in self.done:
                 raise RunError(
                     f"{self.path} has {self.done[row['id']]} as {row['id']}, which now is {row['path']}; "
                     "choose another --out"
                 )
-        return [row for row in rows if row["id"] not in self.done]
+        return left
+
+    def name(self, row: Mapping[str, Any]) -> str:
+        """The id under which an image stands in the table, or is to stand there."""
+        return self._ids.get(row["path"], row["id"])
 
     def __enter__(self) -> Self:
         self.errors.unlink(missing_ok=True)

@@ -1,11 +1,12 @@
 """What a command was asked for, checked before torch is imported: methods with their settings, and run folders."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anomaly.commandline.sources import UNKNOWN, Function, Sources
+from anomaly.commandline.sources import Function, Sources, Unknown
 from anomaly.errors import AnomalyError, RunError
 from anomaly.runs.facts import expect, read_facts
 from anomaly.runs.plans import refuse_taken
@@ -22,7 +23,7 @@ def sources() -> Sources:
 def detectors() -> dict[str, Any]:
     """Every detector by its name, as its source says, or where there is no source (a frozen program) the real ones."""
     classes = sources().find("anomaly.detectors.register", "CLASSES")
-    if classes is UNKNOWN:
+    if isinstance(classes, Unknown):
         from anomaly.detectors import DETECTORS
 
         return dict(DETECTORS)
@@ -31,8 +32,17 @@ def detectors() -> dict[str, Any]:
 
 def kinds() -> dict[str, Function]:
     """Every kind of simulated cohort by its name, as its source says."""
-    found: dict[str, Function] = sources().find("anomaly.simulation.kinds", "KINDS")
+    found: dict[str, Function] | Unknown = sources().find("anomaly.simulation.kinds", "KINDS")
+    if isinstance(found, Unknown):
+        from anomaly.simulation.kinds import KINDS, takes
+
+        return {name: Function(inspect.getdoc(kind) or "", takes(kind)) for name, kind in KINDS.items()}
     return found
+
+
+def completing(*names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What a shell completes a name to, of these."""
+    return lambda incomplete: [name for each in names for name in each() if name.startswith(incomplete)]
 
 
 def refuse_method(
@@ -55,10 +65,10 @@ def refuse_method(
     Raises:
         AnomalyError: as `runs.methods.make` and its callers would say once torch is there.
     """
-    place, colon, _ = method.rpartition(":")
+    place, colon, name = method.rpartition(":")
     if colon:
         if not Path(place).is_file():
-            raise AnomalyError(f"no file {place} to take the method from; give --method FILE.py:CLASS")
+            raise AnomalyError(f"no file {place!r} to take the method {name!r} from; give --method FILE.py:CLASS")
         return
     table = methods()
     cls = known(table, method)

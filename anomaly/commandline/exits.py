@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from anomaly.training.machine import begun_first
 
 INTERRUPTED = 130
 SOME_UNREADABLE = 3
+PATIENCE = 5.0  # seconds
 
 
 class Commands(TyperGroup):
@@ -38,6 +40,7 @@ def alike() -> Iterator[None]:
     except (AnomalyError, typer.BadParameter) as error:
         if begun_first():
             raise
+        time.sleep(PATIENCE)  # one that ends takes all others with it, the first among them, before it has spoken
         raise typer.Exit(error.exit_code) from None
 
 
@@ -45,7 +48,8 @@ def end_with(unreadable: int, table: Path, *, told: bool = True) -> None:
     """End with `SOME_UNREADABLE`, naming the table of what could not be used; go on where that is nothing."""
     if unreadable:
         if told:
-            typer.echo(f"{unreadable} images could not be used; see {table}", err=True)
+            images = "image" if unreadable == 1 else "images"
+            typer.echo(f"{unreadable} {images} could not be used; see {table}", err=True)
         raise typer.Exit(SOME_UNREADABLE)
 
 

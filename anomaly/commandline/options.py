@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from anomaly.images.preprocessing import Preprocessing
     from anomaly.training.machine import Machine
 
+SMALLEST = 8  # pixels of a side
+
 
 def one_of(*names: str) -> Callable[[str], str]:
     """Take one of these words."""
@@ -67,7 +69,7 @@ def conditions(pairs: list[str] | None) -> dict[str, str]:
         column, equals, value = pair.partition("=")
         if not equals:
             raise typer.BadParameter(f"expected COLUMN=VALUE, got {pair!r}", param_hint="--where")
-        if column in asked:
+        if asked.get(column, value) != value:
             told = f"{column} is asked to be {asked[column]!r} and {value!r} at once; give each column once"
             raise typer.BadParameter(told, param_hint="--where")
         asked[column] = value
@@ -109,6 +111,12 @@ Pattern = Annotated[
 Where = Annotated[list[str] | None, typer.Option(help="Keep only rows of the table where COLUMN=VALUE; repeatable.")]
 Outcome = Annotated[str | None, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")]
 Positive = Annotated[str | None, typer.Option(help="The value that counts as 1 when the column holds words.")]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        help="Cells of the cohort table that mean that nothing is known, with commas, as -9,999.", metavar="CODES"
+    ),
+]
 Table = Annotated[
     Path,
     typer.Option("--cohort", help="Table with the outcome, joined on id or path.", metavar="CSV", callback=there),
@@ -117,7 +125,6 @@ Images = Annotated[Path, typer.Option(help="Folder or CSV of images.", metavar="
 AllowOverlap = Annotated[
     bool, typer.Option("--allow-overlap", help="Take subjects of the training too; what is said of them is too good.")
 ]
-Method = Annotated[str, typer.Option(help="See `anomaly methods`; or FILE.py:CLASS.")]
 Own = Annotated[str | None, typer.Option(help="FILE.py:CLASS again, for a method of your own.")]
 Settings = Annotated[
     list[str] | None,
@@ -163,6 +170,7 @@ def comparison(
     match: Annotated[
         str | None, typer.Option(help="Column of matched sets: cases are compared within these.", metavar="COLUMN")
     ] = None,
+    missing: Missing = None,
 ) -> None:
     """Who is compared with whom."""
 
@@ -186,7 +194,20 @@ def further(
     """What an evaluation says beyond how well a score tells cases from controls."""
 
 
-def persons(subject: Subject = None, subject_pattern: Pattern = None, where: Where = None) -> None:
+def persons(
+    subject: Subject = None,
+    subject_pattern: Pattern = None,
+    where: Where = None,
+    match: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take only files whose path, from the folder, fits, as '*_T1w.nii.gz'; repeatable.", metavar="GLOB"
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out what fits, as derivatives; repeatable.", metavar="GLOB")
+    ] = None,
+) -> None:
     """Whose images, and which."""
 
 
@@ -225,7 +246,8 @@ def training(
 
 def whose(given: Mapping[str, Any]) -> dict[str, Any]:
     """Whose images are taken, by the options of `persons`."""
-    return {**chosen(given, "subject", "subject_pattern"), "where": conditions(given["where"])}
+    globs = {name: given[name] or None for name in ("match", "exclude")}
+    return {**chosen(given, "subject", "subject_pattern"), "where": conditions(given["where"]), **globs}
 
 
 def preprocessing(given: Mapping[str, Any]) -> Preprocessing:
@@ -235,7 +257,13 @@ def preprocessing(given: Mapping[str, Any]) -> Preprocessing:
     asked = chosen(given, *inspect.signature(preparation).parameters)
     kinds = (("size", int), ("spacing", float), ("window", float))
     read = {name: numbers(name, asked[name], kind) for name, kind in kinds}
-    return Preprocessing(**{**asked, **read, "size": read["size"] or None})
+    if (
+        read["size"]
+        and 0 < (least := min(read["size"] if isinstance(read["size"], tuple) else (read["size"],))) < SMALLEST
+    ):
+        told = f"images of {least} pixels a side hold nothing to learn from; give {SMALLEST} or more, as 64"
+        raise typer.BadParameter(told, param_hint="--size")
+    return Preprocessing(**{**asked, **read, "size": None if asked["size"].strip() == "0" else read["size"]})
 
 
 def machine(given: Mapping[str, Any]) -> Machine:
@@ -248,7 +276,13 @@ def machine(given: Mapping[str, Any]) -> Machine:
 def compared(given: Mapping[str, Any]) -> dict[str, Any]:
     """Who is compared with whom, by the options of `comparison`."""
     where, adjust = conditions(given["where"]), given["adjust"] or ()
-    return {**chosen(given, "positive", "subject", "match"), "where": where, "adjust": adjust}
+    missing = codes(given["missing"])
+    return {**chosen(given, "positive", "subject", "match"), "where": where, "adjust": adjust, "missing": missing}
+
+
+def codes(text: str | None) -> tuple[str, ...]:
+    """`-9,999` -> ("-9", "999"): what a table has where nothing is known."""
+    return tuple(code for part in (text or "").split(",") if (code := part.strip()))
 
 
 def settings(pairs: Iterable[str] | None, steps: int | None = None) -> dict[str, Any]:

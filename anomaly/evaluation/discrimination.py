@@ -227,12 +227,13 @@ def spoken(name: str) -> str:
     return f"{words} (reversed)" if name.endswith(REVERSED) else words
 
 
-def headline(first: dict[str, Any], sign: str) -> str:
-    """The main figure in one sentence, without its full stop."""
+def headline(first: dict[str, Any], sign: str) -> tuple[str, str]:
+    """The main figure, and what it means."""
     return (
         f"AUROC {first['auroc']:.2f} (95 % {first['auroc_low']:.2f}–{first['auroc_high']:.2f}, "
-        f"{first['auroc_method']}): of one image with {sign} and one without, drawn at random, the score "
-        f"is higher for the one with it {100 * first['auroc']:.0f} times in 100"
+        f"{first['auroc_method']})",
+        f"of one image with {sign} and one without, drawn at random, the score "
+        f"is higher for the one with it {100 * first['auroc']:.0f} times in 100",
     )
 
 
@@ -252,4 +253,4 @@ def against_trivial(rows: list[dict[str, Any]], compared: pd.DataFrame) -> str:
     if best["n"] != rows[0]["n"]:
         both = best["auroc"] + pair["difference"]
         numbers = f"{numbers} on the {best['n']} images that have both, where the score reaches {both:.2f}"
-    return f"; {verdict.format(spoken(best['score']))} {best['auroc']:.2f}: {numbers}"
+    return f"{verdict.format(spoken(best['score']))} {best['auroc']:.2f}: {numbers}"

@@ -37,14 +37,15 @@ class Evaluation(Readable):
     headline: str
     notes: list[str]
     out: Path
+    figure: str = ""
+    beside: str = ""
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
-        figure, _, beside = self.headline.removesuffix(".").partition("; ")
         count, persons = len(self.images), self.images["subject"].nunique()
         of = f" of {persons} persons" if persons < count else ""
         sections = ", ".join(each.name for each in self.sections)
-        return figure.partition(": ")[0], {
-            "beside it": beside,
+        return self.figure or self.headline, {
+            "beside it": self.beside,
             "images": f"{count}{of}, {(self.images['outcome'] == 1).sum()} with the outcome",
             "sections": f"{sections or 'none'}; {joining.remarks(self.notes)}",
             "folder": self.out,
@@ -66,6 +67,7 @@ def evaluate(
     subject: str | None = None,
     positive: str | None = None,
     where: Mapping[str, str] | None = None,
+    missing: Sequence[str] = (),
     adjust: Sequence[str] = (),
     match: str | None = None,
     strata: Sequence[str] = (),
@@ -89,6 +91,7 @@ def evaluate(
         subject: column naming persons, for clustered intervals. Left out, the column `subject` serves
             where some person has several images; where none has, or there is none, plain DeLong.
         where: keeps the rows of the cohort whose columns have these values.
+        missing: cells of the cohort that mean that nothing is known, such as "-9"; not asked of columns of names.
         adjust: columns to adjust for: odds ratios, what the score adds to them, the ROC among people alike. The
             covariates alone become a baseline.
         match: column naming matched sets, within which cases are compared with controls.
@@ -107,8 +110,8 @@ def evaluate(
             collinear, negative times. An analysis that the numbers do not allow is left out and named in the notes.
     """
     question = Question(
-        outcome=outcome, positive=positive, subject=subject, where=dict(where or {}), adjust=joining.columns(adjust),
-        match=match, strata=joining.columns(strata), time=time, event=event, at=at,
+        outcome=outcome, positive=positive, subject=subject, where=dict(where or {}), missing=missing,
+        adjust=joining.columns(adjust), match=match, strata=joining.columns(strata), time=time, event=event, at=at,
     )  # fmt: skip
     data, names = gather(Path(scores), cohort, question, compare), list(question.adjust)
     called = str(outcome or event)
@@ -120,7 +123,9 @@ def evaluate(
         for name in data.names
     ]
     compared = discrimination.pairs(data)
-    headline = discrimination.headline(rows[0], question.sign) + discrimination.against_trivial(rows, compared) + "."
+    figure, meaning = discrimination.headline(rows[0], question.sign)
+    beside = discrimination.against_trivial(rows, compared)
+    headline = f"{figure}: {meaning}{f'; {beside}' if beside else ''}."
     within, stratified = discrimination.strata(data, question.strata, called, seed=seed, scale=scale)
     sections = [
         discrimination.against(compared),
@@ -134,7 +139,7 @@ def evaluate(
     ]
     found = [section for section in sections if section is not None]
     table = pd.DataFrame(rows + within)
-    result = Evaluation(table, compared, found, data.images, headline, data.notes, Path(out))
+    result = Evaluation(table, compared, found, data.images, headline, data.notes, Path(out), figure, beside)
     named = "table" if isinstance(cohort, pd.DataFrame) else str(Path(cohort).resolve())
     asked = asdict(question) | {"outcome": called, "seed": seed}
     _write(result, data.names, question.sign, {"scores": str(data.file.resolve()), "cohort": named} | asked)

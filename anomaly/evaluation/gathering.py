@@ -29,6 +29,7 @@ class Question:
             `event` are given: then it is the event by the time `at`.
         subject: naming persons; left out, the column `subject` serves where some person has several images.
         where: keeps the rows of the cohort whose columns have these values.
+        missing: cells of the cohort that mean that nothing is known.
         adjust: covariates, such as age, sex and bmi.
         match: naming matched sets, within which cases are compared with controls.
         strata: within whose values everything is said again.
@@ -40,6 +41,7 @@ class Question:
     positive: str | None = None
     subject: str | None = None
     where: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] = ()
     adjust: Sequence[str] = ()
     match: str | None = None
     strata: Sequence[str] = ()
@@ -116,7 +118,8 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
     """
     notes: list[str] = []
     file = _scores_file(scores)
-    scored, people = read_scores(file, names=question.names), read_table(cohort, "cohort", names=question.names)
+    scored = read_scores(file, names=question.names)
+    people = read_table(cohort, "cohort", names=question.names, missing=question.missing)
     joining.require(people, [question.match, question.time, question.event, *question.adjust, *question.strata])
     people = joining.chosen(people, question.where, notes)
     scored, people = joining.join(scored, people, file.parent, _folder(cohort), notes)

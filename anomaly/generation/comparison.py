@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from anomaly.detectors import PCA, Detector
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.generation.synthesis import FEW, Measure, diversity, likenesses, novelty
 from anomaly.images.caching import CachedImages, cache_images
+from anomaly.images.finding import Globs
 from anomaly.runs.run import Run
 from anomaly.training.batches import chunks
 
@@ -64,6 +66,8 @@ def real_cohort(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
 ) -> pd.DataFrame:
     """Which real images there are: id, path, subject, and split, "train" or "reference"; at most `most_of` of each.
 
@@ -74,13 +78,14 @@ def real_cohort(
             by. Those that calibrate it are left alone.
         real: a folder or table to take as the reference instead; subjects the run was trained on are left out.
         classes: take as the reference those of these classes alone, where it is known who is of which.
-        subject, subject_pattern, where: of `real`, see `read_cohort`.
+        subject, subject_pattern, where, match, exclude: of `real`, see `read_cohort`.
 
     Raises:
         CohortError: `real` cannot be used, or shows nobody but subjects that were trained on.
-        AnomalyError: `subject`, `subject_pattern` or `where` without `real`.
+        AnomalyError: one of these without `real`.
     """
-    options = {"subject": subject, "subject_pattern": subject_pattern, "where": where}
+    options: dict[str, Any] = {"subject": subject, "subject_pattern": subject_pattern, "where": where}
+    options |= {"match": match, "exclude": exclude}
     given = [name for name, value in options.items() if value]
     if given and real is None:
         raise AnomalyError(f"{' and '.join(given)} without real images; give these too, by real")
@@ -89,7 +94,7 @@ def real_cohort(
     if real is None:
         reference = _there(known[known["split"] == "choose"], "normals held out to choose by")
     else:
-        cohort = read_cohort(real, subject=subject, subject_pattern=subject_pattern, where=where)
+        cohort = read_cohort(real, **options)
         reference = _new(run, cohort)
     columns, most, taught = ["id", "path", "subject"], most_of(run.detector.shape_), Classes.of(run.facts)
     if taught is not None:

@@ -19,6 +19,7 @@ from anomaly.generation.comparison import Real, compare, most_of, open_features,
 from anomaly.generation.synthesis import tabulated
 from anomaly.images import write_volume
 from anomaly.images.arrays import write_array
+from anomaly.images.finding import Globs
 from anomaly.images.pictures import write_grey
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
@@ -73,6 +74,8 @@ def generate(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
     features: Path | str | None = None,
     pairs: int = 1000,
     batch: int = 32,
@@ -103,7 +106,7 @@ def generate(
             their class, in the column that the run learned by, are then of these classes too.
         real: folder or table of real images to compare with, without subjects the run was trained on; None takes
             the normals that the run held out to choose by. Those that calibrate it are touched once, and not here.
-        subject, subject_pattern, where: of these images, see `read_cohort`.
+        subject, subject_pattern, where, match, exclude: of these images, see `read_cohort`.
         features: another run, whose codes of images are compared; None takes principal components of the
             images that `run` was trained on.
         pairs: of images whose likeness is measured, at most.
@@ -126,8 +129,9 @@ def generate(
     names = chosen(Classes.of(opened.facts), classes, opened.folder)
     other = None if features is None else open_features(opened, features, device=device)
     cohort = real_cohort(
-        opened, real, classes=names if classes else (), subject=subject, subject_pattern=subject_pattern, where=where
-    )
+        opened, real, classes=names if classes else (), subject=subject, subject_pattern=subject_pattern, where=where,
+        match=match, exclude=exclude,
+    )  # fmt: skip
     _claim(out, opened, seed, names)
     shape = opened.detector.shape_
     images = np.empty((min(count, most_of(shape)), *shape), dtype=np.float32)

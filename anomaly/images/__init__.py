@@ -1,6 +1,6 @@
 """Read the images users have (NIfTI, DICOM, PNG, JPEG, TIFF, NumPy), find and prepare them, and write maps back.
 
-Knows no torch. Its names stand in `__init__.pyi` and are opened when first used: settings are checked before the
+Knows no torch. Its names are opened when first used (`__init__.pyi` tells their types): settings are checked before the
 libraries that read images are loaded.
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by cohorts, commandline,
@@ -10,4 +10,6 @@ explain.sides, generation, pictures, runs, scoring and simulation.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"finding": ["find"], "image": ["Image"], "nifti": ["write_volume"], "reading": ["read"]}
+)

@@ -1,12 +1,15 @@
-"""PNG, JPEG and TIFF pictures, 8 and 16 bit; PNG written as it is given, and pages of colours fast."""
+"""PNG, JPEG, TIFF, BMP and GIF pictures; PNG written as it is given, and pages of colours fast."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.BmpImagePlugin
+import PIL.GifImagePlugin
 import PIL.Image
 import PIL.JpegImagePlugin
 import PIL.MpoImagePlugin
@@ -15,32 +18,38 @@ import PIL.TiffImagePlugin  # each makes its format known: a file of none of the
 
 from anomaly.errors import UnreadableImage
 from anomaly.files import whole, write_whole
+from anomaly.images.contents import kind
 from anomaly.images.image import Image, as_float
 
-FORMATS = ("PNG", "JPEG", "TIFF", "MPO")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # a camera's MPO is opened as the JPEG that it begins with
+READ = "PNG, JPEG, TIFF (whole numbers of up to 32 bits, floating-point numbers of 32), BMP and GIF of one picture"
 AS_STORED = {"L", "RGB", "I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 TO_GREY = {"1", "LA", "La"}
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO = 258, 262, 339, 0
 
 
 def read_picture(path: Path) -> Image:
     """Read a picture as (1, rows, columns) where it is grey and (3, rows, columns) where it has colours.
 
-    Grey keeps its 16 bits; transparency is dropped; a palette of greys becomes grey. Rows and columns are
-    those of the file: a camera's rotation mark (EXIF) is not followed.
+    Grey keeps its 16 bits, and a TIFF its floating-point numbers or 32 bits; transparency is dropped; a palette of
+    greys becomes grey; of a TIFF whose 0 is white the values are turned round, so that higher is brighter. Rows and
+    columns are those of the file: a camera's rotation mark (EXIF) is not followed.
 
-    Raises UnreadableImage for several pages.
+    Raises UnreadableImage for several pages, and for what is no such picture.
     """
-    with PIL.Image.open(path, formats=FORMATS) as file:
+    try:
+        file = PIL.Image.open(path, formats=FORMATS)
+    except PIL.UnidentifiedImageError:
+        raise UnreadableImage(f"{path}: {_unknown(path)}") from None
+    with file:
         pages = getattr(file, "n_frames", 1)
         if pages > 1 and file.format != "MPO":  # MPO: a camera's JPEG that carries its thumbnails
             raise UnreadableImage(
                 f"{path}: has {pages} pages; expected one: save every page as a file, or the stack as NIfTI"
             )
-        values, bits = _values(file), 16 if file.mode.startswith("I") else 8
-        known = values.dtype.kind == "u" or (file.mode == "I" and file.format == "PNG")
+        values, top = _values(file), _top(file)
     pixels = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
-    limits = (0.0, float(2**bits - 1)) if known else None
-    return Image(as_float(pixels, path), np.eye(4), path, "picture", limits)
+    return Image(as_float(pixels, path), np.eye(4), path, "picture", None if top is None else (0.0, top))
 
 
 def write_grey(path: Path, values: np.ndarray) -> None:
@@ -72,9 +81,40 @@ def write_png(path: Path, picture: PIL.Image.Image) -> None:
 
 def _values(file: PIL.Image.Image) -> np.ndarray:
     if file.mode in AS_STORED:
-        return np.asarray(file)
+        return _stored(file)
     if file.mode in TO_GREY:
         return np.asarray(file.convert("L"))
     values = np.asarray(file.convert("RGB"))
     grey = file.mode in ("P", "PA") and (values == values[..., :1]).all()
     return values[..., 0] if grey else values
+
+
+def _stored(file: PIL.Image.Image) -> np.ndarray:
+    """Values as the file means them, where Pillow hands on the bits alone (TIFF 6.0, sections 4 and 19)."""
+    values = np.asarray(file)
+    if file.format != "TIFF":
+        return values
+    tags: Any = file.tag_v2  # type: ignore[attr-defined]
+    if file.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,):
+        values = values.view(np.uint32)  # which Pillow takes for signed
+    turned = file.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO  # Pillow turns 8 bits alone
+    return 2 ** int(tags[BITS][0]) - 1 - values if turned else values
+
+
+def _top(file: PIL.Image.Image) -> float | None:
+    """What white stands for, where the depth of the file says so."""
+    if file.mode == "F" or (file.mode == "I" and file.format != "PNG"):
+        return None
+    if not file.mode.startswith("I"):
+        return 255.0
+    bits = int(file.tag_v2[BITS][0]) if file.format == "TIFF" else 16  # type: ignore[attr-defined]
+    return float(2**bits - 1)
+
+
+def _unknown(path: Path) -> str:
+    """Why a file is no picture that can be read."""
+    what = kind(path)
+    begun = what.startswith(tuple(f"a {name} picture" for name in ("PNG", "JPEG", "GIF", "BMP")))
+    if begun:
+        return f"begins as {what}, but is damaged; copy or convert it again"
+    return f"is {what or 'no picture'}; pictures are read as {READ}: convert it, or leave it out"

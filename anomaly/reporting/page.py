@@ -155,7 +155,7 @@ def _false_alarms(alpha: float | None, data: list[dict[str, Any]]) -> str | None
 def _scores_home(folder: Path, evaluation: dict[str, Any]) -> Path:
     home = _home(folder, evaluation, "scores")
     if home is None:
-        raise EvaluationError(f"{folder} holds no scores.csv; give a folder that scoring or evaluation wrote")
+        raise EvaluationError(f"{folder} holds no scores.csv; give a folder that score, evaluate or explain map wrote")
     return home
 
 

@@ -17,6 +17,7 @@ from anomaly.detectors.moments import Moments
 from anomaly.errors import AnomalyError
 from anomaly.files import write_whole
 from anomaly.images.caching import CachedImages, cache_images
+from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import Calibration
 from anomaly.runs.facts import read_facts
@@ -43,6 +44,8 @@ def learn(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
     classes: str | None = None,
     choose: float = 0.1,
     calibrate: float = 0.2,
@@ -60,7 +63,7 @@ def learn(
         method: name of a detector, or FILE.py:CLASS.
         settings: hyperparameters of the method by name.
         preprocessing: how images become tensors; stored with the run.
-        subject, subject_pattern, where: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude: see `read_cohort`.
         classes: column of the table, 2 to 100 values, for a method that learns to draw classes apart; images without
             one are left out. Scores do not ask for them, but see `anomaly.cohorts.classes`.
         choose: share of subjects held out to stop and to scale by.
@@ -88,7 +91,9 @@ def learn(
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
-        cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where)
+        cohort = read_cohort(
+            normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude
+        )
         cohort, told = (cohort, None) if classes is None else classed(cohort, classes)
         cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
         if told:

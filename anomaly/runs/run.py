@@ -128,4 +128,6 @@ def torch_device(device: str) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise RunError(f"device {device!r} cannot be used here: {error}") from error
+        raise RunError(
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); take --device auto or cpu"
+        ) from error

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from anomaly.errors import AnomalyError
 
 Method = TypeVar("Method")
+KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
@@ -56,5 +57,5 @@ def checked(cls: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
         if expected is float and type(value) is int:
             given[name] = float(value)
         elif fields[name].default is not dataclasses.MISSING and type(value) is not expected:
-            raise AnomalyError(f"{cls.name} expects {name} as {expected.__name__}, got {value!r}")
+            raise AnomalyError(f"{cls.name} expects {name} as {KINDS.get(expected, expected.__name__)}, got {value!r}")
     return given

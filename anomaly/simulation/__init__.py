@@ -9,4 +9,4 @@ commandline.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"kinds": ["KINDS", "simulate"]})

@@ -36,9 +36,10 @@ def simulate(kind: str, out: Path | str, /, **settings: Any) -> Path:
     Raises:
         AnomalyError: no such kind, or a setting that it does not have.
     """
-    given = asked(kind, {name: _takes(each) for name, each in KINDS.items()}, settings)
+    given = asked(kind, {name: takes(each) for name, each in KINDS.items()}, settings)
     return KINDS[kind](out=out, **given)
 
 
-def _takes(kind: Callable[..., Path]) -> dict[str, Any]:
+def takes(kind: Callable[..., Path]) -> dict[str, Any]:
+    """What can be set of a kind of cohort, by name, with its default."""
     return {name: each.default for name, each in inspect.signature(kind).parameters.items()}

@@ -18,6 +18,7 @@ from anomaly.cohorts.tables import ERRORS
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import read
+from anomaly.images.finding import Globs
 from anomaly.progress import progress
 from anomaly.simulation.folders import claim, write_sheet, write_truth
 from anomaly.simulation.planting import Planted, Recipe, plant
@@ -45,6 +46,8 @@ def simulate_lesions(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
     seed: int = 0,
 ) -> Path:
     """Put lesions of known place, size and contrast into a share of real normal images; gives `cohort.csv`.
@@ -69,7 +72,7 @@ def simulate_lesions(
         polarity: "bright", "dark" or "both"; for a deformation outwards, inwards or both.
         count_per_image: lesions in each case; they do not overlap.
         share: of the subjects that become cases, above 0 to 1.
-        subject, subject_pattern, where: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude: see `read_cohort`.
         seed: 0 or more; same seed, same bytes.
 
     Raises:
@@ -84,7 +87,10 @@ def simulate_lesions(
     if where is not None and not isinstance(where, Mapping):
         raise CohortError(f"where is {where!r}; expected columns and values, such as {{'label': '0'}}")
     out = Path(out)
-    cohort = read_cohort(normals, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
+    cohort = read_cohort(
+        normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
+        missing="keep",
+    )  # fmt: skip
     cohort = _assigned(cohort, share, seed)
     settings = {
         **{"kind": "lesions", "lesion": kind}, **{k: v for k, v in asdict(recipe).items() if k != "kind"},

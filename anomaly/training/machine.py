@@ -79,7 +79,9 @@ class Machine:
                 precision=PRECISIONS[self.precision],  # type: ignore[arg-type]
             )
         except (ValueError, RuntimeError) as error:
-            raise AnomalyError(f"device {self.device!r} cannot be used here: {error}") from error
+            raise AnomalyError(
+                f"device {self.device!r} cannot be used here ({str(error).splitlines()[0]}); take --device auto or cpu"
+            ) from error
         fabric.launch()
         if several:
             atexit.register(_part)

@@ -45,6 +45,7 @@ def associate(
     adjust: Sequence[str] = (),
     match: str | None = None,
     where: Mapping[str, str] | None = None,
+    missing: Sequence[str] = (),
     correction: str = "max-t",
     permutations: int = 1000,
     cluster_threshold: float = 0.001,
@@ -70,6 +71,7 @@ def associate(
         adjust: columns of the cohort to adjust for, numbers or texts.
         match: column naming matched sets, such as the person whose two knees are compared.
         where: keeps the rows of the cohort whose columns have these values.
+        missing: cells of the cohort that mean that nothing is known, such as "-9".
         correction: `max-t`, `cluster` (mass of clusters above `cluster_threshold`) or `tfce`.
         permutations: shufflings beside the data as they are.
         cluster_threshold: below 1 an uncorrected two-sided p, else a t.
@@ -93,7 +95,7 @@ def associate(
     adjust, predict, beside = (joining.columns(each) for each in (adjust, predict, beside))
     sample = gather(
         Path(maps), cohort, outcome=outcome, subject=subject, positive=positive, adjust=adjust, match=match,
-        where=where or {}, predict=predict, beside=beside, notes=notes,
+        where=where or {}, missing=missing, predict=predict, beside=beside, notes=notes,
     )  # fmt: skip
     sample, read = _read(sample, [outcome, *predict], mask, smooth, notes)
     model = _model(sample, match, alpha, permutations, notes)
@@ -109,6 +111,7 @@ def associate(
     settings = {
         "maps": str(Path(maps).resolve()), "cohort": table_of_people, "outcome": outcome, "positive": positive,
         "subject": subject, "adjust": list(adjust), "match": match, "where": dict(where or {}),
+        "missing": list(missing),
         "correction": correction, "cluster_threshold": found.threshold, "permutations": permutations,
         "smooth": smooth, "mask": None if mask is None else str(Path(mask).resolve()), "predict": list(predict),
         "folds": folds, "alpha": alpha, "robust": robust, "seed": seed,

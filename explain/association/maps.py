@@ -183,7 +183,7 @@ def _smoothed(image: Image, smooth: float) -> np.ndarray:
 
 
 def _listed(folder: Path) -> pd.DataFrame:
-    files = [file for file in find(folder) if suffix(file) in _FORMATS]
+    files = [file for file in find(folder, all_of_it=True) if suffix(file) in _FORMATS]
     if not files:
         raise EvaluationError(
             f"{folder} holds no {', '.join(_FORMATS)} files; pictures are no data: score again with --heatmaps nifti"

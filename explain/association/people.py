@@ -54,6 +54,7 @@ def gather(
     adjust: Sequence[str],
     match: str | None,
     where: Mapping[str, str],
+    missing: Sequence[str] = (),
     predict: Sequence[str],
     beside: Sequence[str],
     notes: list[str],
@@ -66,7 +67,7 @@ def gather(
     texts = [name for name in (subject, match) if name]
     listed, folder = list_maps(maps, names=texts)
     cohort_folder = Path.cwd() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
-    people = joining.chosen(read_table(cohort, "cohort", names=texts), where, notes)
+    people = joining.chosen(read_table(cohort, "cohort", names=texts, missing=missing), where, notes)
     listed, people = joining.join(listed, people, folder, cohort_folder, notes)
     images = pd.DataFrame({"id": listed["id"], "map": listed["map"]})
     if {"path", "heatmap"} <= set(listed):

@@ -11,6 +11,7 @@ import pandas as pd
 from anomaly.cohorts.cohort import read_cohort
 from anomaly.errors import AnomalyError
 from anomaly.files import write_whole
+from anomaly.images.finding import Globs
 from anomaly.shown import Readable, unread
 from explain.checking.again import Again, images_of
 from explain.checking.cascade import check_target
@@ -66,6 +67,8 @@ def check(
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
     method: str | None = None,
     device: str = "auto",
     save_every: int = 500,
@@ -99,7 +102,7 @@ def check(
         permutations: so many trainings on permuted labels; 1 unless given.
         steps: of these; as many as the explainer had unless given. Maps of a shorter training are other maps.
         seed: of permutations and new weights.
-        subject, subject_pattern, where: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude: see `read_cohort`.
         method: FILE.py:CLASS again, for a run of a user's own method.
         device: "auto", "cpu", "cuda", ...
         save_every: steps between two checkpoints of a training.
@@ -120,10 +123,14 @@ def check(
         _refuse(str(source), permutations=permutations, steps=steps)
         if images is None:
             raise AnomalyError(f"{source} explains images; give --images, a folder or a table of some")
-        table = read_cohort(images, subject=subject, subject_pattern=subject_pattern, where=where, missing="keep")
+        table = read_cohort(
+            images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
+            missing="keep",
+        )  # fmt: skip
         finding = check_target(opened, sampled(opened, table, count, workers), seed=seed)
     else:
-        _refuse(str(source), subject=subject, subject_pattern=subject_pattern, where=where)
+        whose = {"subject": subject, "subject_pattern": subject_pattern, "where": where}
+        _refuse(str(source), **whose, match=match, exclude=exclude)
         if isinstance(images, pd.DataFrame):
             raise AnomalyError(f"{source} knows its images; give as images the folder that holds them now, or nothing")
         _refuse_method(opened.run)

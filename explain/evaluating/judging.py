@@ -63,6 +63,7 @@ def evaluate(
     positive: str | None = None,
     subject: str | None = None,
     where: Mapping[str, str] | None = None,
+    missing: Sequence[str] = (),
     mask: str | None = None,
     flags: int | None = None,
     labels: Sequence[int] = (),
@@ -81,6 +82,7 @@ def evaluate(
         outcome, positive: column of cases (1) and controls (0); left out, every image counts as a case.
         subject: column of persons, for intervals; left out, `subject`, or that of the explanations.
         where: keeps the rows of the cohort whose columns have these values.
+        missing: cells of the cohort that mean that nothing is known, such as "-9".
         mask: column of files that are not 0 where the disease is, on the grid of the image.
         flags: where masks hold sums of flags (as those of simulated knees do), the flags that count.
         labels: where masks hold labels, those that count.
@@ -105,7 +107,7 @@ def evaluate(
     if threshold is not None and not 0 < threshold < np.inf:
         raise EvaluationError(f"threshold is {threshold}; expected a number above 0, in units of the map")
     facts = _facts_of(home)
-    table = _joined(home, cohort, outcome, positive, subject, where or {}, notes, (mask, truth, twin))
+    table = _joined(home, cohort, outcome, positive, subject, where or {}, missing, notes, (mask, truth, twin))
     sections = [
         each for each in (_flips(table, facts.get("thresholds", {}), notes), _changes(table, seed)) if each is not None
     ]
@@ -139,6 +141,7 @@ def _joined(
     positive: str | None,
     subject: str | None,
     where: Mapping[str, str],
+    missing: Sequence[str],
     notes: list[str],
     columns: Sequence[str | None],
 ) -> pd.DataFrame:
@@ -149,7 +152,8 @@ def _joined(
     if cohort is None:
         return table.assign(label=np.nan)
     source = Path(cohort) if isinstance(cohort, str) else cohort
-    people = joining.chosen(read_table(source, "cohort", names=[subject] if subject else []), where, notes)
+    people = read_table(source, "cohort", names=[subject] if subject else [], missing=missing)
+    people = joining.chosen(people, where, notes)
     joining.require(people, [outcome, subject, *columns])
     base = Path() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
     table, people = joining.join(table, people, maps, base, notes)

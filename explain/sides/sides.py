@@ -12,6 +12,7 @@ from anomaly.cohorts.cohort import FILE_NAMES, read_cohort, split
 from anomaly.cohorts.joining import events
 from anomaly.cohorts.results import some
 from anomaly.errors import AnomalyError, CohortError
+from anomaly.images.finding import Globs
 
 CONTROL, CASE = "control", "case"
 TRAIN, CHOOSE = "train", "choose"
@@ -29,7 +30,7 @@ class Sides:
         positive: the value that counts as 1 where it holds words.
         pair: its column with the counterpart's file of each image (a painless twin, a full-dose scan); rows without
             one are left out.
-        subject, subject_pattern, where: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude: see `read_cohort`.
     """
 
     cases: Source | None = None
@@ -41,6 +42,8 @@ class Sides:
     subject: str | None = None
     subject_pattern: str | None = None
     where: Mapping[str, str] = field(default_factory=dict)
+    match: Globs = None
+    exclude: Globs = None
 
     def __post_init__(self) -> None:
         two = self.cases is not None and self.controls is not None and self.cohort is None
@@ -82,8 +85,9 @@ class Sides:
 
     def _cohort(self, source: Source) -> pd.DataFrame:
         return read_cohort(
-            source, subject=self.subject, subject_pattern=self.subject_pattern, where=dict(self.where), missing="keep"
-        )
+            source, subject=self.subject, subject_pattern=self.subject_pattern, where=dict(self.where),
+            match=self.match, exclude=self.exclude, missing="keep",
+        )  # fmt: skip
 
     def _two(self) -> pd.DataFrame:
         assert self.cases is not None and self.controls is not None

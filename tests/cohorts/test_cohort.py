@@ -1,3 +1,5 @@
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +7,8 @@ import pandas as pd
 import pytest
 
 from anomaly.cohorts.cohort import check_disjoint, fingerprint, read_cohort, split
-from anomaly.errors import CohortError
+from anomaly.errors import CohortError, UnreadableImage
+from anomaly.images import read
 
 
 def files(folder: Path, *names: str) -> Path:
@@ -29,20 +32,103 @@ def test_a_folder_gives_ids_from_names_and_subjects_from_bids(tmp_path: Path) ->
     assert list(cohort.columns) == ["id", "path", "subject"]
     assert dict(zip(cohort["id"], cohort["subject"], strict=True)) == {
         "007": "007",
-        "anat_T1w": "sub-01",
+        "sub-01_ses-1_anat_T1w": "sub-01",
         "sub-02_T1w": "sub-02",
         "v1.2": "v1.2",
     }
     assert all(Path(path).is_absolute() and Path(path).exists() for path in cohort["path"])
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("s1/scan.png", "s1_scan"),
+        ("images/scan.png", "scan"),
+        ("scan one.png", "scan_one"),
+        ("sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz", "sub-01_ses-2_T1w"),
+        ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01_T1w"),
+        ("derivatives/fs/sub-01/anat/sub-01_T1w.nii.gz", "derivatives_fs_sub-01_T1w"),
+        ("sub-01/anat/T1w.nii.gz", "sub-01_anat_T1w"),
+        ("sub-1/sub-12_T1w.nii.gz", "sub-1_sub-12_T1w"),
+    ],
+)
+def test_an_id_does_not_depend_on_what_else_is_there(tmp_path: Path, path: str, name: str) -> None:
+    files(tmp_path, path)
+    assert list(read_cohort(tmp_path)["id"]) == [name]
+    files(tmp_path, "s2/scan.png", "other/x/scan.png", "sub-02/anat/sub-02_T1w.nii.gz", "z.png", "s1/more.png")
+    assert name in set(read_cohort(tmp_path)["id"])
+
+
 def test_names_that_meet_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     files(tmp_path, "a/x.png", "b/x.png", "b/y.png")
-    assert list(read_cohort(tmp_path)["id"]) == ["a_x", "b_x", "y"]
+    assert list(read_cohort(tmp_path)["id"]) == ["a_x", "b_x", "b_y"]
     files(tmp_path, "c/d_z.png", "c_d/z.png", "z.png")
-    assert {"d_z", "c_d_z", "z"} < set(read_cohort(tmp_path)["id"])
+    assert {"c__d_z", "c_d__z", "z"} < set(read_cohort(tmp_path)["id"])
     files(tmp_path, "e/f/w.png", "e_f/w.png", "q.png", "q.jpg")
     assert {"e__f__w", "e_f__w", "q.png", "q.jpg"} < set(read_cohort(tmp_path)["id"])
+    files(tmp_path, "u v.png", "u_v.png")
+    ids = list(read_cohort(tmp_path)["id"])
+    assert len(ids) == len(set(ids)) == 12
+
+
+def test_a_path_longer_than_a_file_name_may_be_is_cut_and_stays_one_of_its_own(tmp_path: Path) -> None:
+    deep = "/".join(["a" * 60] * 4)
+    files(tmp_path, f"{deep}/x.png", f"{deep}/y.png")
+    ids = list(read_cohort(tmp_path)["id"])
+    assert len(set(ids)) == 2 and all(len(name) <= 180 for name in ids)
+
+
+def test_in_a_table_ids_are_names_of_files(tmp_path: Path) -> None:
+    files(tmp_path, "scans/P1.png", "scans/P2.png", "more/P1.png")
+    assert list(read_cohort(table(tmp_path, "path\nscans/P1.png\nscans/P2.png\n"))["id"]) == ["P1", "P2"]
+    again = read_cohort(table(tmp_path, "path\nscans/P1.png\nscans/P2.png\nmore/P1.png\n"))
+    assert list(again["id"]) == ["scans_P1", "P2", "more_P1"]
+
+
+def test_a_name_that_is_not_utf8_is_escaped_and_leads_back_to_the_file(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9 1.npy"
+    with open(name, "wb") as file:
+        np.save(file, np.full((4, 4), 7.0))
+    cohort = read_cohort(tmp_path)
+    assert list(cohort["id"]) == ["caf_xe9_1"] and cohort["path"][0] == str(tmp_path / "caf\\xe9 1.npy")
+    cohort.to_csv(tmp_path / "cohort.csv", index=False)  # which is UTF-8
+    image = read(Path(read_cohort(tmp_path / "cohort.csv")["path"][0]))
+    assert image.pixels.max() == 7 and str(image.path) == cohort["path"][0]
+    with open(name, "wb") as file:
+        file.write(b"x")
+    with pytest.raises(UnreadableImage) as told:
+        read(Path(cohort["path"][0]))
+    str(told.value).encode()
+
+
+def test_accents_and_slashes_of_other_systems_find_the_file(tmp_path: Path) -> None:
+    files(tmp_path, unicodedata.normalize("NFD", "Müller.png"), "scans/a.png")
+    text = unicodedata.normalize("NFC", "path\nMüller.png\nscans\\a.png\n")
+    paths = read_cohort(table(tmp_path, text))["path"]
+    assert all(Path(path).exists() for path in paths)
+
+
+def test_patterns_choose_paths_of_folders_and_of_tables(tmp_path: Path) -> None:
+    files(tmp_path, "sub-1/a_T1w.png", "sub-1/a_FLAIR.png", "derivatives/a_T1w.png", "a_T1w.png")
+    everything = "path\nsub-1/a_T1w.png\nsub-1/a_FLAIR.png\nderivatives/a_T1w.png\na_T1w.png\n"
+    for source in (tmp_path, table(tmp_path, everything)):
+
+        def taken(source: Path = source, **globs: object) -> list[str]:
+            paths = read_cohort(source, **globs)["path"]  # type: ignore[arg-type]
+            return sorted(Path(path).relative_to(tmp_path).as_posix() for path in paths)
+
+        assert taken(match="*_T1w.png") == ["a_T1w.png", "derivatives/a_T1w.png", "sub-1/a_T1w.png"]
+        assert taken(match=["*_T1w.png"], exclude=["derivatives"]) == ["a_T1w.png", "sub-1/a_T1w.png"]
+        assert taken(match="sub-*/*") == ["sub-1/a_FLAIR.png", "sub-1/a_T1w.png"]
+        assert taken(match="**/a_T1w.png", exclude="*/*") == ["a_T1w.png"]
+        with pytest.raises(CohortError, match=r"none of its 4 (?:images|paths) fits --match \*\.nii; mend the pattern"):
+            taken(match="*.nii")
+    with pytest.raises(
+        CohortError, match=r"1 of 4 files do not exist .*links to content that is not here: git annex get"
+    ):
+        (tmp_path / "a_T1w.png").unlink()
+        (tmp_path / "a_T1w.png").symlink_to(".git/annex/objects/x.png")
+        read_cohort(table(tmp_path, everything))
 
 
 def test_a_pattern_finds_the_subject(tmp_path: Path) -> None:
@@ -140,8 +226,8 @@ def test_a_bad_table_is_refused(tmp_path: Path, text: str, told: str) -> None:
 
 
 def test_other_files_are_no_table(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"path\n\xff\xfe.png\n")
-    with pytest.raises(CohortError, match="UTF-8"):
+    (tmp_path / "a.csv").write_bytes(b"path\n\xff\xfe\0\1.png\n")
+    with pytest.raises(CohortError, match="no text; save it as CSV"):
         read_cohort(tmp_path / "a.csv")
     with pytest.raises(CohortError, match="no such file"):
         read_cohort(tmp_path / "b.csv")

@@ -79,14 +79,15 @@ WRONG = {
     "train --normals images --out new --method auto-encoder": "did you mean autoencoder? there are intensity",
     "train --normals images --out new --set latentt=3": "has no setting 'latentt'; did you mean latent?",
     "train --normals images --out new --set latent": "expected name=value, got 'latent'",
-    "train --normals images --out new --set latent=two": "expects latent as int, got 'two'",
+    "train --normals images --out new --set latent=two": "expects latent as a whole number, got 'two'",
     "train --normals images --out new --set lr=-1": "lr must be positive, got -1",
-    "train --normals images --out new --method gone.py:Mine": "no file gone.py to take the method from",
+    "train --normals images --out new --method gone.py:Mine": "no file 'gone.py' to take the method 'Mine' from",
     "train --normals images --out new --method pca --steps 5": "pca has no setting 'steps'",
     "train --normals images --out new --size small": "for --size: expected numbers with commas, got 'small'",
     "train --normals images --out new --size 8,8,8": "size is (8, 8, 8); expected one positive number, 2 of them",
     "train --normals images --out new --size -8": "size is -8; expected one positive number",
     "train --normals images --out new --spacing 1,x": "Invalid value for --spacing",
+    "train --normals images --out new --size 3": "images of 3 pixels a side hold nothing to learn from",
     "train --normals images --out new --dims 4": "dims is 4; expected 2 or 3",
     "train --normals images --out new --intensity window": "window is None; expected (low, high)",
     "train --normals images --out new --intensity window --window 5": "window is 5.0; expected two numbers",
@@ -223,7 +224,7 @@ def test_unreadable_images_end_with_3_and_name_the_table_of_their_shard(run, hom
     (images / "empty.png").write_bytes(b"")
     code, out, errors = run(f"score run --images {images} --out {tmp_path}/out --heatmaps none --shard 1/2")
     assert code == 3 and "1 unreadable" in out
-    assert f"1 images could not be used; see {tmp_path}/out/errors-1-of-2.csv" in errors
+    assert f"1 image could not be used; see {tmp_path}/out/errors-1-of-2.csv" in errors
     assert (tmp_path / "out" / "errors-1-of-2.csv").exists()
 
 
@@ -261,3 +262,24 @@ def test_a_task_of_slurm_that_is_no_part_of_a_training_tells_its_errors(monkeypa
     monkeypatch.setenv("LOCAL_RANK", "3")
     code, _, errors = call("score", "gone", "--images", ".", "--out", "gone")
     assert code == 1 and errors == "error: gone holds no run.json: give a folder made by train\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("train --method auto", "autoencoder"),
+        ("explain train --method late", "latent-walk"),
+        ("methods sal", "saliency"),
+    ],
+)
+def test_a_shell_completes_the_names_of_methods(words, found):
+    given = {
+        "_ANOMALY_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"anomaly {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-c", "import sys, cli; sys.argv = ['anomaly']; cli.app()"],
+        cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found in ended.stdout.split()

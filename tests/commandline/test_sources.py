@@ -12,7 +12,7 @@ from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.commandline.sources import UNKNOWN, Sources
 from anomaly.detectors import DETECTORS
 from anomaly.simulation import KINDS
-from anomaly.simulation.kinds import _takes
+from anomaly.simulation.kinds import takes
 from explain import EXPLAINERS
 from explain.classifier import Classifier
 from explain.commands import classifiers, explainers
@@ -49,7 +49,7 @@ def test_every_setting_of_a_method_says_what_it_means(name):
 
 def test_kinds_of_cohorts_are_read_as_they_are():
     for name, kind in KINDS.items():
-        read, real = asking.kinds()[name].takes, _takes(kind)
+        read, real = asking.kinds()[name].takes, takes(kind)
         assert list(read) == list(real)
         assert {key: value for key, value in read.items() if value is not UNKNOWN} == {
             key: value for key, value in real.items() if read[key] is not UNKNOWN
@@ -101,7 +101,7 @@ def test_a_setting_says_what_it_may_be():
 WRONG = {
     "train --normals gone --out new": (1, "gone: no such file or folder"),
     "train --normals . --out new --method vea": (2, "did you mean vae?"),
-    "train --normals . --out new --set latent=two": (2, "expects latent as int"),
+    "train --normals . --out new --set latent=two": (2, "expects latent as a whole number"),
     "train --normals . --out new --set latent=-1": (2, "latent must be positive"),
     "train --normals . --out new --set objective=l3": (2, "objective=l3 is unknown"),
     "train --normals . --out new --size x": (2, "--size: expected numbers"),

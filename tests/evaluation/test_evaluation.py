@@ -153,10 +153,10 @@ def test_the_headline_sets_the_score_beside_the_best_trivial_one(tables, tmp_pat
 @pytest.mark.parametrize(
     ("difference", "low", "high", "expected"),
     [
-        (0.066, 0.02, 0.12, "; the best trivial score, mean brightness, reaches 0.82: difference +0.07 (0.02 to 0.12)"),
-        (0.03, -0.001, 0.06, "; not shown to be better than the best trivial score, mean brightness, which reaches "
+        (0.066, 0.02, 0.12, "the best trivial score, mean brightness, reaches 0.82: difference +0.07 (0.02 to 0.12)"),
+        (0.03, -0.001, 0.06, "not shown to be better than the best trivial score, mean brightness, which reaches "
                              "0.82: difference +0.03 (0.00 to 0.06)"),
-        (-0.05, -0.08, -0.02, "; no better than the best trivial score, mean brightness, which reaches 0.82: "
+        (-0.05, -0.08, -0.02, "no better than the best trivial score, mean brightness, which reaches 0.82: "
                               "difference -0.05 (-0.08 to -0.02)"),
     ],
 )  # fmt: skip

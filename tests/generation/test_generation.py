@@ -453,7 +453,7 @@ def test_from_the_command_line(program: Any, tmp_path: Path) -> None:
     words = f"generate flat --count 6 --out {tmp_path}/out --real {others} --pairs 5 --device cpu"
     code, out, errors = program(f"{words} --subject-pattern (.+)")
     assert code == 3 and "(1 new, 5 from before)" in out and "nothing says whose" not in errors
-    assert f"1 images could not be used; see {tmp_path}/out/errors.csv" in errors
+    assert f"1 image could not be used; see {tmp_path}/out/errors.csv" in errors
 
 
 @pytest.mark.parametrize(
