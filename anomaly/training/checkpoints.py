@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from anomaly.errors import RunError
 from anomaly.files import sha256_of, whole, write_whole
 
 KEPT = 2
+FACTS = "anomaly"
 
 
 @dataclass
@@ -30,10 +32,25 @@ class Checkpoint:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> None:
-    """Write named tensors as safetensors, whole or not at all; shared storage is written out for each name."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
+    """Write named tensors as safetensors, whole or not at all; shared storage is written out for each name.
+
+    All facts are one entry of the file's header, with sorted keys: the library writes several entries in an order that
+    changes from process to process, and equal trainings are to leave equal bytes.
+    """
+    told = {FACTS: json.dumps(facts, sort_keys=True)} if facts else None
     with whole(path) as part:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, dict(facts or {}))
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part, told)
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts that `save_tensors` wrote, also by an earlier version, which gave each an entry of its own."""
+    with safe_open(path, framework="pt") as stream:
+        told = stream.metadata() or {}
+    if FACTS in told:
+        facts: dict[str, Any] = json.loads(told[FACTS])
+        return facts
+    return {name: text if name == "method" else json.loads(text) for name, text in told.items()}
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:

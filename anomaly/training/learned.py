@@ -1,7 +1,6 @@
 """What learns from images and is kept as one file: its fields are hyperparameters, `net_` holds the networks."""
 
 import dataclasses
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +9,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anomaly.errors import AnomalyError, RunError
-from anomaly.training.checkpoints import save_tensors
+from anomaly.training.checkpoints import facts_of, save_tensors
 from anomaly.training.journal import Journal
 from anomaly.training.limits import Limited
 from anomaly.training.loop import Source, Stage, train_stages
@@ -88,7 +86,7 @@ class Learned(Limited, ABC):
     def save(self, path: Path) -> None:
         """Write what was learned, with method, settings and shape, as one safetensors file."""
         self.ready()
-        facts = {"method": self.name, "settings": json.dumps(self.settings()), "shape": json.dumps(self.shape_)}
+        facts = {"method": self.name, "settings": self.settings(), "shape": self.shape_}
         save_tensors(path, self.net_.state_dict(), facts)
 
     @classmethod
@@ -99,12 +97,11 @@ class Learned(Limited, ABC):
             RunError: the file is damaged or was written by another method.
         """
         try:
-            with safe_open(path, framework="pt") as stream:
-                facts = stream.metadata() or {}
+            facts = facts_of(path)
             if facts.get("method") != cls.name:
                 raise RunError(f"{path} holds the method {facts.get('method')!r}, expected {cls.name!r}")
-            learned = cls(**json.loads(facts["settings"]))
-            learned.shape_ = tuple(json.loads(facts["shape"]))
+            learned = cls(**facts["settings"])
+            learned.shape_ = tuple(facts["shape"])
             with torch.random.fork_rng(devices=[]):
                 learned.net_ = learned.build(learned.shape_)
             learned.net_.load_state_dict(load_file(path))
