@@ -3,8 +3,8 @@
 They draw no counterfactual. Captum does the work where it can. Channels are summed, so a map has one. Each image goes
 through the target by itself, never beside another, so that an explanation does not depend on its batch.
 
-Floor 3: may import what lies below. Imports anomaly.nets, anomaly.training and base; imported by checking, latent and
-runs.
+Floor 3: may import what lies below. Imports anomaly.nets, anomaly.training and base; imported by checking, commands,
+latent and runs.
 """
 
 from explain.attributions.deep_lift import DeepLift

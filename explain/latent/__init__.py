@@ -1,5 +1,5 @@
 """Explainers that walk through the codes of a generator: what changes as the target falls, while images stay real.
 
 Floor 4: may import what lies below. Imports anomaly.statistics, anomaly.training, attributions, base and trained;
-imported by runs.
+imported by commands and runs.
 """
