@@ -1,6 +1,10 @@
 """How often the 95 % intervals of `anomaly.statistics` hold the true AUROC, where the truth is known.
 
     python -m benchmarks.coverage [--repeats 2000] [--seed 0]
+    python -m benchmarks.coverage --every --repeats 120
+
+The second of them is about every interval that a command prints, odds ratios above all: see `benchmarks.intervals`.
+The first:
 
 Two images a subject, 40 % of them with the event. Event and score of a subject's two images share the intraclass
 correlation; the score of an image with the event is shifted so that the AUROC between subjects is the one named.
@@ -52,7 +56,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", action="store_true", help="every interval that a command prints instead")
     arguments = parser.parse_args()
+    if arguments.every:
+        from benchmarks.intervals import tables  # it takes its tables from here
+
+        tables(arguments.repeats, arguments.seed)
+        return
     error = 100 * np.sqrt(0.95 * 0.05 / arguments.repeats)
     print(f"Coverage in %, {arguments.repeats} cohorts a row; at 95 % its standard error is {error:.1f}.\n")
     columns = ["subjects", "correlation", "AUROC", *INTERVALS]

@@ -1,18 +1,19 @@
 """How often every 95 % interval that a command prints holds the truth, persons having one or several images.
 
-    python -m benchmarks.intervals [--repeats 200] [--seed 0]
+    python -m benchmarks.coverage --every [--repeats 120] [--seed 0]
 
 The outcome is the image's, or the person's with some images unlike the person. Score, age (a person's), outcome,
 time to the event and a second score share something of the person. The truth is the figure of 60,000 persons drawn
 in the same way. Cohorts are drawn anew until both classes hold ten persons; with fewer there is no interval.
 """
 
-import argparse
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from anomaly import statistics
 from anomaly.errors import EvaluationError
@@ -32,6 +33,8 @@ DESIGNS: list[tuple[str, float, tuple[int, ...]]] = [
     ("person", 0.1, (2,)),
     ("person", 0.3, (2,)),
 ]
+# Persons and images each, below and at the least that has an interval.
+FEW = ((2, 30), (4, 30), (8, 6), (8, 30), (12, 6), (12, 30), (20, 6), (20, 30), (10, 1), (14, 1), (20, 1))
 BY = 2.0  # a time by which many have had their event
 
 
@@ -69,9 +72,18 @@ def drawn(persons: int, level: str, unlike: float, images: tuple[int, ...], rng:
 
 
 def _added(cohort: Cohort, which: str) -> statistics.Estimate:
-    found = statistics.added_value(cohort.outcome, cohort.score, cohort.covariates, cohort.subject)
+    found = _nested(cohort)
     chance = found.covariates_alone if which == "alone" else found.with_score
     return statistics.auroc_interval(cohort.outcome, chance, cohort.subject, scale="logit", fold=found.fold)
+
+
+_LAST: list[tuple[Cohort, statistics.AddedValue]] = []
+
+
+def _nested(cohort: Cohort) -> statistics.AddedValue:
+    if not _LAST or _LAST[0][0] is not cohort:
+        _LAST[:] = [(cohort, statistics.added_value(cohort.outcome, cohort.score, cohort.covariates, cohort.subject))]
+    return _LAST[0][1]
 
 
 def _free(cohort: Cohort) -> statistics.Estimate:
@@ -87,7 +99,7 @@ def _difference(cohort: Cohort) -> statistics.Estimate:
 
 
 def _mean(cohort: Cohort) -> statistics.Estimate:
-    values = np.exp(cohort.score)
+    values = 1 / (1 + np.exp(-cohort.score))
     subject = np.arange(values.size) if cohort.subject is None else cohort.subject
     draws = 400 if values.size < MANY else 2
     return statistics.bootstrap(lambda w: w @ values / w.sum(axis=1), subject, np.ones(values.size), repeats=draws)
@@ -97,8 +109,8 @@ FIGURES: dict[str, Callable[[Cohort], statistics.Estimate]] = {
     "AUROC": lambda c: statistics.auroc_interval(c.outcome, c.score, c.subject, scale="logit"),
     "difference of two AUROCs": _difference,
     "average precision": lambda c: statistics.average_precision_interval(c.outcome, c.score, c.subject),
-    "sensitivity at 90 %": lambda c: statistics.sensitivity_interval(c.outcome, c.score, 0.9, c.subject, repeats=500),
-    "sensitivity at 95 %": lambda c: statistics.sensitivity_interval(c.outcome, c.score, 0.95, c.subject, repeats=500),
+    "sensitivity at 90 %": lambda c: statistics.sensitivity_interval(c.outcome, c.score, 0.9, c.subject, repeats=400),
+    "sensitivity at 95 %": lambda c: statistics.sensitivity_interval(c.outcome, c.score, 0.95, c.subject, repeats=400),
     "share flagged": lambda c: statistics.proportion(c.flagged, c.subject),
     "odds ratio, crude": lambda c: statistics.odds_ratio(c.outcome, c.score, None, c.subject),
     "odds ratio, adjusted": lambda c: statistics.odds_ratio(c.outcome, c.score, c.covariates, c.subject),
@@ -120,35 +132,61 @@ FIGURES: dict[str, Callable[[Cohort], statistics.Estimate]] = {
 }
 
 
-def main() -> None:
-    """Print two tables in Markdown: every figure by the number of persons, and odds ratios by the design."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+# Per standard deviation of the images given, so that the truth is that of one unit of the score times theirs.
+RATIOS = [name for name in FIGURES if "ratio" in name]
+
+
+def tables(repeats: int, seed: int) -> None:
+    """Print in Markdown: every figure by the number of persons, odds ratios by design, and AUROCs of few persons."""
     held: dict[tuple[str, int, int], tuple[int, int]] = {}
+    units = []
     for row, design in enumerate(DESIGNS):
-        truth = truths(drawn(MANY, *design, np.random.default_rng([arguments.seed, row])))
+        truth = truths(drawn(MANY, *design, np.random.default_rng([seed, row])))
+        units.append(truth["odds ratio, crude"])
         for persons in PERSONS:
-            rng = np.random.default_rng([arguments.seed, row, persons])
-            for name, counts in coverage(persons, design, truth, repeats=arguments.repeats, rng=rng).items():
+            rng = np.random.default_rng([seed, row, persons])
+            for name, counts in coverage(persons, design, truth, repeats=repeats, rng=rng).items():
                 held[name, persons, row] = counts
-    print(f"Coverage in % over {len(DESIGNS)} designs of {arguments.repeats} cohorts each, with its standard error:\n")
+            print(f"{design}, {persons} persons: done", file=sys.stderr, flush=True)
+    _print(held, units, repeats)
+    print("\nAUROC on the log-odds as if no number of persons were too few, 600 cohorts:\n")
+    heading(["persons", "images each", "holds the truth"])
+    for persons, images in FEW:
+        line([persons, images, few(persons, images, np.random.default_rng([seed, persons, images]))])
+
+
+def _print(held: dict[tuple[str, int, int], tuple[int, int]], units: list[float], repeats: int) -> None:
+    rows = range(len(DESIGNS))
+    print(f"Coverage in % over {len(DESIGNS)} designs of {repeats} cohorts each (standard error):\n")
     heading(["figure", *(f"{persons} persons" for persons in PERSONS), "lowest design", "highest"])
     for name in FIGURES:
-        pooled = [_pooled([held[name, persons, row] for row in range(len(DESIGNS))]) for persons in PERSONS]
-        each = [_share(held[name, persons, row]) for persons in PERSONS for row in range(len(DESIGNS))]
-        known = [share for share in each if share is not None]
-        line([name, *pooled, *((Share(min(known)), Share(max(known))) if known else ("", ""))])
-    print("\nOdds ratios, crude and adjusted for age and sex, by design:\n")
-    heading(["outcome of", "images unlike", "images", "truth", *(f"{n} persons" for n in PERSONS)])
-    for row, design in enumerate(DESIGNS):
-        truth = truths(drawn(MANY, *design, np.random.default_rng([arguments.seed, row])), ["odds ratio, crude"])
-        cells = [
-            " / ".join(_said(held[f"odds ratio, {kind}", persons, row]) for kind in ("crude", "adjusted"))
-            for persons in PERSONS
-        ]
-        line([design[0], f"{100 * design[1]:.0f} %", _sizes(design[2]), f"{truth['odds ratio, crude']:.2f}", *cells])
+        pooled = [_pooled([held[name, persons, row] for row in rows]) for persons in PERSONS]
+        each = [_share(held[name, persons, row]) for persons in PERSONS for row in rows]
+        known = [Share(share) for share in each if share is not None]
+        line([name, *pooled, *((min(known), max(known)) if known else ("–", "–"))])
+    print("\nOdds ratios, crude / adjusted for age and sex, by design:\n")
+    heading(["outcome of", "images unlike", "images", "truth of one unit", *(f"{n} persons" for n in PERSONS)])
+    for row, (level, unlike, images) in enumerate(DESIGNS):
+        kinds = ("crude", "adjusted")
+        cells = [" / ".join(_said(held[f"odds ratio, {kind}", persons, row]) for kind in kinds) for persons in PERSONS]
+        line([f"the {level}", f"{100 * unlike:.0f} %", _sizes(images), f"{units[row]:.2f}", *cells])
+
+
+def few(persons: int, images: int, rng: np.random.Generator, *, repeats: int = 600) -> Share:
+    """How often the interval of an AUROC of 0.8 holds it; of several images a tenth is unlike the person."""
+    held = count = 0
+    while count < repeats:
+        whose = np.repeat(np.arange(persons), images)
+        event = (rng.random(persons) < 0.5)[whose] ^ (rng.random(whose.size) < 0.1 * (images > 1))
+        score = np.sqrt(0.5) * (rng.normal(size=persons)[whose] + rng.normal(size=whose.size))
+        score += np.sqrt(2) * norm.ppf(0.8) * event
+        try:
+            found = statistics.auroc_interval(event, score, whose, scale="logit", fewest=2)
+        except EvaluationError:  # fewer than two persons of a class
+            continue
+        count += 1
+        held += found.low <= 0.8 <= found.high
+    return Share(held / count)
 
 
 def truths(cohort: Cohort, names: list[str] | None = None) -> dict[str, float]:
@@ -159,6 +197,8 @@ def truths(cohort: Cohort, names: list[str] | None = None) -> dict[str, float]:
             found[name] = FIGURES[name](cohort).value
         except EvaluationError:
             continue
+        if name in RATIOS:
+            found[name] **= 1 / cohort.score.std(ddof=1)
     return found
 
 
@@ -182,6 +222,7 @@ def coverage(
             except EvaluationError:
                 continue
             if np.isfinite(found.low):
+                true = true ** cohort.score.std(ddof=1) if name in RATIOS else true
                 held[name][0] += found.low <= true <= found.high
                 held[name][1] += 1
     return {name: (counts[0], counts[1]) for name, counts in held.items()}
@@ -211,7 +252,3 @@ def _said(counts: tuple[int, int]) -> str:
 
 def _sizes(images: tuple[int, ...]) -> str:
     return str(images[0]) if len(images) == 1 else f"{images[0]} to {images[-1]}"
-
-
-if __name__ == "__main__":
-    main()

@@ -16,8 +16,10 @@ from anomaly.statistics.hazards import cox, pooled_logistic
 from anomaly.statistics.models import AddedValue, added_value, cross_fitted, odds_ratio
 from anomaly.statistics.multiplicity import adjust
 from anomaly.statistics.paired import conditional_odds_ratio, matched_concordance
+from anomaly.statistics.precision import average_precision_interval
 from anomaly.statistics.probabilities import Calibration, calibration, error_if_right
-from anomaly.statistics.resampling import average_precision_interval, bootstrap, sensitivity_interval
+from anomaly.statistics.resampling import bootstrap
+from anomaly.statistics.sensitivity import sensitivity_interval
 from anomaly.statistics.shares import proportion
 from anomaly.statistics.survival import Curve, LogRank, kaplan_meier, log_rank, thirds
 from anomaly.statistics.time_roc import time_dependent_auroc

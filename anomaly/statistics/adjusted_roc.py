@@ -1,19 +1,25 @@
 """The AUROC a score has among people of the same covariates: age or site can no longer stand in for disease."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 
 from anomaly.errors import EvaluationError
+from anomaly.statistics.auroc import placements, separated
 from anomaly.statistics.design import covariate_matrix, refuse_useless
-from anomaly.statistics.estimates import Estimate, groups_of
+from anomaly.statistics.estimates import (
+    FEWEST_PERSONS,
+    Estimate,
+    freedom_of,
+    groups_of,
+    on_log_odds,
+    too_few,
+)
 from anomaly.statistics.metrics import checked
 from anomaly.statistics.models import score_and_covariates
-from anomaly.statistics.resampling import bootstrap
 
 
 @dataclass(frozen=True)
@@ -37,56 +43,110 @@ def adjusted_auroc(
     subject: ArrayLike | None = None,
     *,
     strata: ArrayLike | None = None,
-    repeats: int = 500,
+    repeats: int = 0,
     seed: int = 0,
     confidence: float = 0.95,
+    fewest: int = FEWEST_PERSONS,
 ) -> AdjustedRoc:
     """Chance that a case scores higher than a control of the same covariates (Janes & Pepe 2009, Biometrika 96).
 
-    A linear model fitted to the controls says what score their covariates (n, p) lead to, and the scatter of
-    their residuals says how far controls depart from it; each case is placed in that distribution. The mean
-    of one minus the placements is the AUROC (section 2), a tie counting one half. With `strata` (n,), a
-    category such as the site, a case is compared with controls of its own stratum only: each has its level
-    and its scatter, the slopes are common. The interval is made on the log-odds from the variance of draws of whole
-    subjects, the model fitted to each draw; ends at the quantiles of the draws fall short near an AUROC of 1.
+    Scores are taken by their ranks alone: each becomes the quantile of a standard normal that its rank among all
+    images stands for, so that no scale and no single far score moves the figure. A linear model of these fitted to
+    the controls says where their covariates (n, p) lead, and the scatter of their residuals says how far controls
+    depart from it; each case is placed in that distribution. The mean of one minus the placements is the AUROC
+    (section 2), a tie counting one half. With `strata` (n,), a category such as the site, a case is compared with
+    controls of its own stratum only: each has its level and its scatter, the slopes are common.
+
+    The interval is made on the log-odds with Student's t, from the squares of what each subject adds: its cases, its
+    controls, and what its controls move the slopes. Where all cases lie above all controls the interval of
+    `auroc_interval` for classes that do not overlap takes its place; below `fewest` subjects of a class there is none.
+    `repeats` and `seed` change nothing: nothing is drawn.
 
     Raises:
         EvaluationError: as `metrics.checked`; no covariates and no strata; covariates that are useless, or
-            useless among the controls; a stratum that has cases but fewer than two controls; controls of so few
-            subjects that a draw may hold none.
+            useless among the controls; a stratum that has cases but fewer than two controls.
     """
     event, value = checked(outcome, score)
     matrix, names = covariate_matrix(covariates, event.size)
     if not names and strata is None:
         raise EvaluationError("neither covariates nor strata were given; the plain AUROC is what you want")
     parts, kinds = _strata(strata, event)
+    score_and_covariates(value, matrix, names)  # refuses what tells nothing, by the scores as they are
+    ranks = norm.ppf((rankdata(value) - 0.5) / value.size)
+    scaled, _ = score_and_covariates(ranks, matrix, names)
     levels = (parts[:, None] == np.arange(len(kinds))).astype(np.float64)
-    scaled, _ = score_and_covariates(value, matrix, names)
-    columns = np.column_stack([scaled[:, 1:], levels])
-    controls = int((~event).sum())
+    columns, controls = np.column_stack([scaled[:, 1:], levels]), int((~event).sum())
     if controls <= columns.shape[1]:
         raise EvaluationError(f"{controls} controls allow no model of {columns.shape[1]} columns; adjust for fewer")
     if names:
         refuse_useless(np.column_stack([levels[:, 1:], matrix])[~event], [*kinds[1:], *names])
-    place = _placing(event, scaled[:, 0], columns, parts)
-    groups = groups_of(subject, event.size)
-    found = bootstrap(_mean_rank(event, place), groups, event, repeats=repeats, seed=seed, confidence=confidence)
-    placement = place(np.ones((1, event.size)))[0, event]
-    if not np.isfinite(found.variance):
-        raise EvaluationError("controls come from so few subjects that draws of subjects hold none; gather more")
-    return AdjustedRoc(_on_log_odds(found, confidence), *_corners(placement), placement)
+    model = _Model(event, scaled[:, 0], columns, parts, len(names))
+    placement, found = model.placed(model.slopes)
+    place = 1 - placement[event]
+    corners = _corners(place)
+    return AdjustedRoc(_interval(model, found, groups_of(subject, event.size), confidence, fewest), *corners, place)
 
 
-def _on_log_odds(found: Estimate, confidence: float) -> Estimate:
-    """The estimate with its interval made symmetric on the log-odds, from the variance of the draws."""
-    spread = found.value * (1 - found.value)
-    method = f"covariate-adjusted, logit scale, variance by {found.method.replace('percentile, ', '')}"
-    if spread == 0:
-        return replace(found, method=f"covariate-adjusted, {found.method}")
-    step = float(norm.ppf(0.5 + confidence / 2)) * np.sqrt(found.variance) / spread
-    centre = np.log(found.value / (1 - found.value))
-    low, high = (float(end) for end in 1 / (1 + np.exp([step - centre, -step - centre])))
-    return replace(found, low=low, high=high, method=method)
+def _interval(model: "_Model", found: float, groups: np.ndarray, confidence: float, fewest: int) -> Estimate:
+    influence = np.bincount(groups, weights=model.influence())
+    variance = influence.size / (influence.size - 1) * float(np.sum(influence**2))
+    if lacking := too_few(model.event, groups, fewest):
+        return Estimate(found, float("nan"), float("nan"), lacking, variance)
+    if found in (0.0, 1.0) or variance == 0:
+        area = separated(model.event, groups, float(round(found)), confidence)
+        return replace(area, p_value=float("nan"), method=f"covariate-adjusted, {area.method}")
+    low, high = on_log_odds(found, float(np.sqrt(variance)), freedom_of(influence), confidence)
+    return Estimate(found, low, high, "covariate-adjusted, influence of subjects, logit scale, t", variance)
+
+
+class _Model:
+    """Controls' scores (n,) by covariates and levels of strata (n, p), the first `free` of the columns covariates."""
+
+    def __init__(self, event: np.ndarray, score: np.ndarray, columns: np.ndarray, parts: np.ndarray, free: int) -> None:
+        self.event, self.score, self.columns, self.parts, self.free = event, score, columns, parts, free
+        controls = columns[~event]
+        # A stratum without controls has no level; the pseudo-inverse leaves it out.
+        self.inverse = np.linalg.pinv(controls.T @ controls, hermitian=True)
+        self.slopes = self.inverse @ (controls.T @ score[~event])
+        self.members = [np.flatnonzero(parts == part) for part in np.unique(parts[event])]
+
+    def placed(self, slopes: np.ndarray) -> tuple[np.ndarray, float]:
+        """Of each image (n,) the share of its stratum's other class it is rightly ordered against, and the AUROC."""
+        # Scores that tie at the same covariates must tie again after the subtraction.
+        residual = np.round(self.score - self.columns @ slopes, 9)
+        placement = np.full(self.event.size, np.nan)
+        for inside in self.members:
+            placement[inside] = placements(self.event[inside], residual[inside])
+        return placement, float(np.mean(placement[self.event]))
+
+    def influence(self) -> np.ndarray:
+        """How far each image (n,) moves the AUROC."""
+        event, (placement, found) = self.event, self.placed(self.slopes)
+        residual = np.where(event, 0.0, self.score - self.columns @ self.slopes)
+        # HC1: residuals of a fit are smaller than those of the truth.
+        controls = int((~event).sum())
+        spread = np.sqrt(controls / (controls - self.columns.shape[1]))
+        moved = (residual[:, None] * self.columns) @ self.inverse * spread
+        influence = moved @ self._steepness(np.sqrt(np.sum(moved**2, axis=0)))
+        cases = int(event.sum())
+        influence[event] += (placement[event] - found) / cases
+        for inside in self.members:
+            own, beaten = event[inside], placement[inside]
+            weight = own.sum() / cases / (~own).sum()
+            influence[inside[~own]] += weight * (beaten[~own] - beaten[own].mean())
+        return influence
+
+    def _steepness(self, errors: np.ndarray) -> np.ndarray:
+        """The derivative (p,) of the AUROC by the slopes, over a standard error (p,) to either side.
+
+        Levels move cases and controls of their stratum alike, and the figure not at all.
+        """
+        found = np.zeros(self.slopes.size)
+        for k in range(self.free):
+            step = np.zeros(self.slopes.size)
+            step[k] = max(errors[k], 1e-6)
+            found[k] = (self.placed(self.slopes + step)[1] - self.placed(self.slopes - step)[1]) / (2 * step[k])
+        return found
 
 
 def _strata(strata: ArrayLike | None, event: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -105,59 +165,6 @@ def _strata(strata: ArrayLike | None, event: np.ndarray) -> tuple[np.ndarray, li
             "at least are needed: join strata, or leave it out"
         )
     return parts, [f"stratum {kind}" for kind in kinds]
-
-
-def _placing(
-    event: np.ndarray, score: np.ndarray, columns: np.ndarray, parts: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """The placements (B, n) among the controls of its stratum of every image, under weights (B, n)."""
-    controls, width = columns[~event], columns.shape[1]
-    products = (controls[:, :, None] * controls[:, None, :]).reshape(len(controls), -1)
-    targets = controls * score[~event, None]
-    members = [np.flatnonzero(parts == part) for part in np.unique(parts)]
-
-    def place(weights: np.ndarray) -> np.ndarray:
-        counted = weights[:, ~event]
-        gram = (counted @ products).reshape(-1, width, width)
-        # A draw may hold no control of some stratum or site; the pseudo-inverse then leaves it out.
-        slopes = np.linalg.pinv(gram, hermitian=True) @ (counted @ targets)[:, :, None]
-        # Scores that tie at the same covariates must tie again after the subtraction.
-        residual = np.round(score - slopes[:, :, 0] @ columns.T, 9)
-        placement, reference = np.empty(weights.shape), weights * ~event
-        for inside in members:
-            placement[:, inside] = _share_above(residual[:, inside], reference[:, inside])
-        return placement
-
-    return place
-
-
-def _share_above(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """In each row, the share of the weights that lies above each value, half of what ties; NaN without any weight."""
-    order = np.argsort(values, axis=1)
-    ranked, counted = np.take_along_axis(values, order, axis=1), np.take_along_axis(weights, order, axis=1)
-    total, here = np.cumsum(counted, axis=1), np.arange(values.shape[1])
-    starts = np.diff(ranked, axis=1, prepend=np.nan) != 0
-    first = np.maximum.accumulate(np.where(starts, here, 0), axis=1)
-    ends = np.append(starts[:, 1:], np.ones((len(values), 1), bool), axis=1)
-    last = np.minimum.accumulate(np.where(ends, here, here[-1])[:, ::-1], axis=1)[:, ::-1]
-    before = np.take_along_axis(total - counted, first, axis=1)
-    with np.errstate(invalid="ignore"):
-        share = 1 - (before + np.take_along_axis(total, last, axis=1)) / (2 * total[:, -1:])
-    placed = np.empty(values.shape)
-    np.put_along_axis(placed, order, share, axis=1)
-    return placed
-
-
-def _mean_rank(event: np.ndarray, place: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """One minus the mean placement of the cases that have controls to be placed among, in each draw."""
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        placement = place(weights)[:, event]
-        placed = np.isfinite(placement)
-        cases = weights[:, event] * placed
-        return 1 - np.sum(cases * np.where(placed, placement, 0), axis=1) / cases.sum(axis=1)
-
-    return statistic
 
 
 def _corners(placement: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The AUROC of one score and of several: interval, test and comparison, clustered by subject."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,17 @@ from scipy.optimize import brentq
 from scipy.stats import norm, rankdata, t
 
 from anomaly.errors import EvaluationError
-from anomaly.statistics.estimates import Comparison, Estimate, groups_of, two_sided
+from anomaly.statistics.estimates import (
+    FEWEST_PERSONS,
+    Comparison,
+    Estimate,
+    freedom_of,
+    groups_of,
+    on_log_odds,
+    persons,
+    too_few,
+    two_sided,
+)
 from anomaly.statistics.metrics import checked
 
 
@@ -36,6 +46,8 @@ def auroc_interval(
     *,
     confidence: float = 0.95,
     scale: str = "plain",
+    fold: ArrayLike | None = None,
+    fewest: int = FEWEST_PERSONS,
 ) -> Estimate:
     """AUROC with its interval and the p-value against 0.5 (no better than chance).
 
@@ -44,17 +56,29 @@ def auroc_interval(
     a variance that few subjects decide is itself uncertain. The p-value is the Wald test on the same scale, so it
     is below 1 - `confidence` exactly where 0.5 lies outside the interval. Where the classes do not overlap at all
     the variance is zero and says nothing: the score interval of Newcombe 2006 (Statistics in Medicine 25,
-    method 5) takes its place, on the number of subjects, and `method` says so.
+    method 5) takes its place, on the number of subjects, and `method` says so. Where subjects repeat
+    and fewer than `fewest` of them have the event, or are without it, or fewer than twice as many there are in all,
+    there is no interval and no p-value, whatever the number of images.
+
+    `fold` (n,) is for scores that come from several models, such as cross-fitted chances: images are compared within
+    their fold alone and the folds' AUROCs averaged, by their number of comparisons. Pooled, a model that happened to
+    see many events gives all its images high chances, and such images are those without, so that what tells nothing
+    comes out below 0.5. The interval does not count the fitting.
     """
     if scale not in SCALES:
         raise EvaluationError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    influences = _influences(outcome, score, subject)
+    influences = _influences(outcome, score, subject, [fold])
     aurocs, covariance = influences.covariance()
     value, variance = float(aurocs[0]), float(covariance[0, 0])
     method = "DeLong" if subject is None else "DeLong, clustered by subject"
     method += "" if scale == "plain" else f", {scale} scale, t"
+    method += "" if fold is None else ", averaged over folds"
+    event = np.asarray(outcome).astype(bool)
+    groups = groups_of(subject, event.size)
+    if persons(groups) < event.size and (lacking := too_few(event, groups, fewest)):
+        return Estimate(value, float("nan"), float("nan"), lacking, variance)
     if value in (0.0, 1.0):
-        return _separated(outcome, subject, value, float(norm.ppf(0.5 + confidence / 2)))
+        return separated(event, groups, value, confidence)
     error = float(np.sqrt(max(variance, 0.0)))
     low, high, p_value = SCALES[scale](value, error, influences.freedom(variance), confidence)
     return Estimate(value, low, high, method, variance, p_value)
@@ -66,11 +90,9 @@ def _plain(value: float, error: float, freedom: float, confidence: float) -> tup
 
 
 def _logit(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float, float]:
-    centre, spread = float(np.log(value / (1 - value))), error / (value * (1 - value))
-    step = float(t.ppf(0.5 + confidence / 2, freedom)) * spread
-    ends = 1 / (1 + np.exp([step - centre, -step - centre]))
-    z = two_sided(centre, spread)[0]
-    return float(ends[0]), float(ends[1]), float(2 * t.sf(abs(z), freedom))
+    low, high = on_log_odds(value, error, freedom, confidence)
+    z = two_sided(float(np.log(value / (1 - value))), error / (value * (1 - value)))[0]
+    return low, high, float(2 * t.sf(abs(z), freedom))
 
 
 # Ends of the interval and p against 0.5, from the AUROC, its standard error, degrees of freedom and confidence.
@@ -87,16 +109,24 @@ def compare_aurocs(
     subject: ArrayLike | None = None,
     *,
     confidence: float = 0.95,
+    folds: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+    fewest: int = FEWEST_PERSONS,
 ) -> Comparison:
     """Difference of the AUROCs of two scores of the same images (paired DeLong, clustered when asked).
 
-    Not for nested models fitted on the same images: a likelihood-ratio or Wald test compares those.
+    Not for nested models fitted on the same images: a likelihood-ratio or Wald test compares those. No interval and
+    no p-value where subjects are too few, and `folds` of the first and of the second score, as in `auroc_interval`.
     """
     both = np.stack([np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)])
-    aurocs, covariance = auroc_covariance(outcome, both, subject)
+    aurocs, covariance = _influences(outcome, both, subject, folds).covariance()
     difference = float(aurocs[0] - aurocs[1])
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     error = float(np.sqrt(max(float(variance), 0.0)))
+    event = np.asarray(outcome).astype(bool)
+    groups = groups_of(subject, event.size)
+    if persons(groups) < event.size and (lacking := too_few(event, groups, fewest)):
+        unknown = float("nan")
+        return Comparison(difference, unknown, unknown, unknown, unknown, lacking)
     step = float(norm.ppf(0.5 + confidence / 2)) * error
     method = "paired DeLong" if subject is None else "paired DeLong, clustered by subject"
     return Comparison(difference, difference - step, difference + step, *two_sided(difference, error), method)
@@ -121,36 +151,50 @@ class _Influences:
         return self.aurocs, covariance + cross + cross.T
 
     def freedom(self, variance: float) -> float:
-        """Degrees of freedom of the variance of the first AUROC: many where all subjects weigh alike.
-
-        A variance with f degrees has itself the variance 2 variance^2 / f, which is estimated here from the fourth
-        powers of the influences. On the log-odds part of that error cancels, since the estimate and its variance
-        move together; twice the degrees covers best in simulation (the benchmarks of the statistics say how this was
-        chosen).
-        """
-        influence = self.cases[0] + self.controls[0]
-        spread = np.sum(influence**4) - np.sum(influence**2) ** 2 / influence.size
-        return float(max(1.0, 4 * variance**2 / spread)) if spread > 0 else float("inf")
+        """Degrees of freedom of the variance of the first AUROC."""
+        return freedom_of(self.cases[0] + self.controls[0], variance)
 
 
-def _influences(outcome: ArrayLike, scores: ArrayLike, subject: ArrayLike | None) -> _Influences:
+def _influences(
+    outcome: ArrayLike, scores: ArrayLike, subject: ArrayLike | None, folds: Sequence[ArrayLike | None] = ()
+) -> _Influences:
     rows = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     event = checked(outcome, rows[0])[0]
     groups = groups_of(subject, event.size)
-    parts = [_placements(*checked(outcome, row)) for row in rows]
-    aurocs = np.array([placement[event].mean() for placement in parts])
-    deviations = np.stack(parts) - aurocs[:, None]
-    cases, case_subjects = _sums(deviations[:, event], groups, event)
-    controls, control_subjects = _sums(deviations[:, ~event], groups, ~event)
-    if min(case_subjects, control_subjects) < 2:
+    cases, controls = persons(groups[event]), persons(groups[~event])
+    if min(cases, controls) < 2:
         raise EvaluationError(
-            f"{case_subjects} subjects with the event and {control_subjects} without: "
-            "an interval needs two of each at least"
+            f"{cases} subjects with the event and {controls} without: an interval needs two of each at least"
         )
-    return _Influences(aurocs, cases, controls, case_subjects, control_subjects)
+    folds = folds or [None] * len(rows)
+    parts = [_deviations(*checked(outcome, row), fold) for row, fold in zip(rows, folds, strict=True)]
+    aurocs = np.array([auroc for auroc, _ in parts])
+    deviations = np.stack([deviation for _, deviation in parts])
+    of_cases, of_controls = (_sums(deviations * chosen, groups) for chosen in (event, ~event))
+    return _Influences(aurocs, of_cases, of_controls, cases, controls)
 
 
-def _placements(event: np.ndarray, value: np.ndarray) -> np.ndarray:
+def _deviations(event: np.ndarray, value: np.ndarray, fold: ArrayLike | None) -> tuple[float, np.ndarray]:
+    """The AUROC, within folds where there are any, and how far each image (n,) moves it."""
+    if fold is None:
+        placement = placements(event, value)
+        auroc = float(placement[event].mean())
+        return auroc, (placement - auroc) / np.where(event, event.sum(), (~event).sum())
+    parts = groups_of(fold, event.size)
+    cases, controls = (np.bincount(parts[chosen], minlength=parts.max() + 1) for chosen in (event, ~event))
+    compared, total = cases * controls, float(np.sum(cases * controls))
+    if not total:
+        raise EvaluationError("no fold holds images with the event and without; deal fewer folds")
+    placement = np.zeros(event.size)
+    for part in np.flatnonzero(compared):
+        inside = np.flatnonzero(parts == part)
+        placement[inside] = placements(event[inside], value[inside])
+    auroc = float(np.sum((placement * controls[parts])[event]) / total)
+    weight = np.where(event, controls[parts], cases[parts]) * (compared > 0)[parts] / total
+    return auroc, weight * (placement - auroc)
+
+
+def placements(event: np.ndarray, value: np.ndarray) -> np.ndarray:
     """For each image the share of the other class it is rightly ordered against, ties one half."""
     cases, controls = int(event.sum()), int((~event).sum())
     overall, placement = rankdata(value), np.empty(value.size)
@@ -159,18 +203,18 @@ def _placements(event: np.ndarray, value: np.ndarray) -> np.ndarray:
     return placement
 
 
-def _sums(deviations: np.ndarray, groups: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, int]:
-    """Sums (K, subjects) of deviations over the chosen images, by their number; and who has any."""
-    size = int(groups.max()) + 1
-    sums = np.stack([np.bincount(groups[chosen], weights=row, minlength=size) for row in deviations])
-    return sums / chosen.sum(), np.unique(groups[chosen]).size
+def _sums(deviations: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Sums (K, subjects) of deviations (K, n)."""
+    return np.stack([np.bincount(groups, weights=row) for row in deviations])
 
 
-def _separated(outcome: ArrayLike, subject: ArrayLike | None, value: float, z: float) -> Estimate:
-    """Interval of an AUROC of exactly 0 or 1, and the Mann-Whitney p-value, whose null variance is its at 0.5."""
-    event = np.asarray(outcome).astype(bool)
-    groups = groups_of(subject, event.size)
-    cases, controls = np.unique(groups[event]).size, np.unique(groups[~event]).size
+def separated(event: np.ndarray, groups: np.ndarray, value: float, confidence: float) -> Estimate:
+    """Interval of an AUROC of exactly 0 or 1, and the Mann-Whitney p-value, whose null variance is its at 0.5.
+
+    Newcombe 2006, method 5, on the numbers of persons with the event (n,) and without it.
+    """
+    z = float(norm.ppf(0.5 + confidence / 2))
+    cases, controls = persons(groups[event]), persons(groups[~event])
     middle = (cases + controls) / 2
 
     def variance(auroc: float) -> float:

@@ -1,24 +1,25 @@
 """How much sooner the event comes to those who score high: hazard ratios, beside covariates."""
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from statsmodels.duration.hazard_regression import PHReg
 
 from anomaly.errors import EvaluationError
 from anomaly.statistics.design import covariate_matrix
-from anomaly.statistics.estimates import Estimate, groups_of
+from anomaly.statistics.estimates import FEWEST_PERSONS, Estimate, groups_of, persons
 from anomaly.statistics.likelihood import maximised, wald
-from anomaly.statistics.logistic import INDEPENDENT, coefficient
+from anomaly.statistics.logistic import coefficient
 from anomaly.statistics.models import Covariates, exponentiated, score_and_covariates
+from anomaly.statistics.partial_likelihood import PartialLikelihood, concordance
 from anomaly.statistics.survival import finite_scores, followed
 
 MOST_VISITS = 40
 # A logarithm of the hazard ratio of one standard deviation known no better than this is not known at all.
 _FLAT = 30.0
+# Numbers of matrices of persons that are held at once (160 MB).
+_MOST = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -43,27 +44,51 @@ def cox(
 ) -> Hazards:
     """How many times the hazard of the event rises with one standard deviation of the score (Cox 1972).
 
-    Ties by Efron 1977. The interval is Wald's; where subjects repeat its variance is the robust one by
-    subject (Lin & Wei 1989), from score residuals that follow Efron's ties, as R's `coxph(cluster =)` gives
-    it, and its quantile that of t with subjects less columns for degrees of freedom. `variance` is that of the
-    logarithm.
+    Ties by Efron 1977. The interval is Wald's; where subjects repeat, by what each subject adds to the slope of the
+    partial likelihood (Lin & Wei 1989; residuals that follow Efron's ties), corrected for its own leverage as in
+    `logistic.coefficient`, with Student's t of subjects less columns. `variance` is that of the logarithm, there
+    without the correction, as R's `coxph(cluster =)` gives it.
 
     Raises:
         EvaluationError: as `survival.followed`, `odds_ratio`; a hazard ratio without bound, no convergence.
     """
     times, happened, columns, names = _columns(time, event, score, covariates)
     groups = groups_of(subject, times.size)
-    params, covariance = _likeliest(times, happened, columns, names)
-    method, degrees, subjects = "Cox, Wald", None, np.unique(groups).size
+    model = PartialLikelihood(times, happened, columns)
+    params, covariance = _likeliest(model, names)
+    fits, subjects = concordance(times, happened, columns @ params), persons(groups)
     if subjects < times.size:
         if subjects <= len(names):
             raise EvaluationError(f"{subjects} subjects allow no model of {len(names)} columns; adjust for fewer")
-        residuals = _efron_residuals(times, happened, columns, params)
-        sums = np.stack([np.bincount(groups, weights=column) for column in residuals.T])
-        covariance, degrees = covariance @ (sums @ sums.T) @ covariance, subjects - len(names)
-        method = "Cox, robust errors by subject (Lin & Wei, t)"
-    ratio = wald(float(params[0]), float(covariance[0, 0]), method, confidence=confidence, degrees=degrees)
-    return Hazards(exponentiated(ratio), concordance(times, happened, columns @ params))
+        _require_persons(happened, groups)
+        return Hazards(_clustered(model, params, covariance, groups, confidence), fits)
+    ratio = wald(float(params[0]), float(covariance[0, 0]), "Cox, Wald", confidence=confidence)
+    return Hazards(exponentiated(ratio), fits)
+
+
+def _require_persons(events: np.ndarray, groups: np.ndarray) -> None:
+    """An error where images repeat persons and these, or those with the event, are too few; all may have it."""
+    dead, everyone = persons(groups[events]), persons(groups)
+    if min(dead, everyone / 2) < FEWEST_PERSONS:
+        raise EvaluationError(
+            f"no interval: {everyone} persons, {dead} with the event; {2 * FEWEST_PERSONS} are needed, and of them "
+            f"{FEWEST_PERSONS}; gather more people, more images of the same ones do not help"
+        )
+
+
+def _clustered(
+    model: PartialLikelihood, params: np.ndarray, covariance: np.ndarray, groups: np.ndarray, confidence: float
+) -> Estimate:
+    slopes = np.stack([np.bincount(groups, weights=column) for column in model.residuals(params).T], axis=1)
+    plain, width = float(np.sum((slopes @ covariance[:, 0]) ** 2)), len(params)
+    corrected = slopes
+    if slopes.size * width <= _MOST:  # of more persons none has a leverage worth the memory
+        left = np.eye(width) - model.shares(params, groups) @ covariance
+        corrected = np.linalg.solve(left, slopes[:, :, None])[:, :, 0]
+    variance = float(np.sum((corrected @ covariance[:, 0]) ** 2))
+    method, degrees = "Cox, robust errors by subject (Lin & Wei, bias-reduced, t)", len(slopes) - width
+    found = wald(float(params[0]), variance, method, confidence=confidence, degrees=degrees)
+    return replace(exponentiated(found), variance=plain)
 
 
 def pooled_logistic(
@@ -101,7 +126,7 @@ def pooled_logistic(
     levels = (parts[:, None] == np.arange(parts.max() + 1)).astype(np.float64)
     groups = groups_of(subject, times.size)
     # Rows of one image are no repeats of its subject: given the past, they are independent.
-    repeated = np.unique(groups).size < times.size
+    repeated = persons(groups) < times.size
     return exponentiated(
         coefficient(
             found,
@@ -109,7 +134,6 @@ def pooled_logistic(
             groups[image] if repeated else np.arange(image.size),
             names=names,
             confidence=confidence,
-            working=INDEPENDENT,
         )
     )
 
@@ -129,19 +153,6 @@ def person_periods(times: np.ndarray, events: np.ndarray, width: float) -> tuple
     return image[telling], visit[telling], found[telling]
 
 
-def concordance(times: np.ndarray, events: np.ndarray, risk: np.ndarray) -> float:
-    """Chance that of two images, the one whose event came first has the higher risk (Harrell's C), ties one half.
-
-    Pairs count where the earlier time is an event, or where both times agree and one of them is.
-    """
-    won, compared = 0.0, 0
-    for one in np.flatnonzero(events):
-        later = (times > times[one]) | ((times == times[one]) & ~events)
-        won += float(np.sum(risk[later] < risk[one]) + np.sum(risk[later] == risk[one]) / 2)
-        compared += int(later.sum())
-    return won / compared if compared else float("nan")
-
-
 def _columns(
     time: ArrayLike, event: ArrayLike, score: ArrayLike, covariates: Covariates
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
@@ -153,17 +164,11 @@ def _columns(
     return times, happened, columns, names
 
 
-def _likeliest(
-    times: np.ndarray, events: np.ndarray, columns: np.ndarray, names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def _likeliest(model: PartialLikelihood, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (p,) of the Cox model and their covariance (p, p) by its curvature."""
-    model = PHReg(times, columns, status=events.astype(int), ties="efron")
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        params = maximised(
-            model.loglike, model.score, lambda params: -model.hessian(params), np.zeros(columns.shape[1])
-        )
-        information = -model.hessian(params)
+    with np.errstate(all="ignore"):
+        params = maximised(model.height, model.slope, model.information, np.zeros(len(names)))
+        information = model.information(params)
     if not np.isfinite(information).all():
         raise EvaluationError(
             "the Cox model did not converge: its hazard ratio has no bound, or a score lies far from all the others; "
@@ -177,29 +182,3 @@ def _likeliest(
             "has no bound; give more images, or adjust for less"
         )
     return params, np.linalg.inv(information)
-
-
-def _efron_residuals(times: np.ndarray, events: np.ndarray, columns: np.ndarray, params: np.ndarray) -> np.ndarray:
-    """What each image adds (n, p) to the score of Efron's partial likelihood; they sum to zero at its maximum."""
-    risk = np.exp(columns @ params)
-    weighted = columns * risk[:, None]
-    order = np.argsort(times)
-    total, moment = (np.cumsum(each[order][::-1], axis=0)[::-1] for each in (risk, weighted))
-    steps = np.unique(times[events])
-    first = np.searchsorted(times[order], steps)
-    hazard, mean_hazard = np.zeros(len(steps) + 1), np.zeros((len(steps) + 1, columns.shape[1]))
-    residuals = np.zeros(columns.shape)
-    for k, step in enumerate(steps):
-        dead = events & (times == step)
-        # The l-th of d tied events leaves the others at risk, and l / d of all d gone (Efron 1977).
-        gone = np.arange(dead.sum()) / dead.sum()
-        at_risk = total[first[k]] - gone * risk[dead].sum()
-        mean = (moment[first[k]] - gone[:, None] * weighted[dead].sum(axis=0)) / at_risk[:, None]
-        hazard[k + 1], mean_hazard[k + 1] = np.sum(1 / at_risk), np.sum(mean / at_risk[:, None], axis=0)
-        # Those with the event at this step are at risk for 1 - l / d of it: give back the rest.
-        spared, spared_mean = np.sum(gone / at_risk), np.sum(gone[:, None] * mean / at_risk[:, None], axis=0)
-        residuals[dead] = columns[dead] - mean.mean(axis=0)
-        residuals[dead] += risk[dead, None] * (columns[dead] * spared - spared_mean)
-    known = np.searchsorted(steps, times, side="right")
-    lived, lived_mean = np.cumsum(hazard)[known], np.cumsum(mean_hazard, axis=0)[known]
-    return residuals - risk[:, None] * (columns * lived[:, None] - lived_mean)

@@ -42,7 +42,7 @@ def maximised(
     return params
 
 
-def wald(value: float, variance: float, method: str, *, confidence: float, degrees: int | None = None) -> Estimate:
+def wald(value: float, variance: float, method: str, *, confidence: float, degrees: float | None = None) -> Estimate:
     """The interval of a coefficient and its test against zero, by the normal or the t distribution of `degrees`.
 
     A robust variance of few subjects is itself uncertain, and runs low; t makes up for part of that.

@@ -1,25 +1,24 @@
 """One coefficient of a logistic regression with its interval and test, clustered by subject where needed."""
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.optimize import brentq, linprog
+from scipy.optimize import OptimizeResult, brentq, linprog
+from scipy.sparse import coo_array, csr_array, hstack
 from scipy.special import expit
 from scipy.stats import chi2
-from statsmodels.genmod.cov_struct import CovStruct, Exchangeable, Independence
-from statsmodels.genmod.families import Binomial
-from statsmodels.genmod.generalized_estimating_equations import GEE
 
 from anomaly.errors import EvaluationError
-from anomaly.statistics.estimates import Estimate
+from anomaly.statistics.estimates import Estimate, freedom_of, persons, require_persons
 from anomaly.statistics.likelihood import maximised, wald
 
-EXCHANGEABLE, INDEPENDENT = "exchangeable", "independent"
-_STRUCTURES = {EXCHANGEABLE: Exchangeable, INDEPENDENT: Independence}
 _TIED = 1e-12
 # Beyond what the solver may be wrong by in each row.
 _MARGIN = 1e-6
+# Log-odds that a fit without a maximum runs far past before it stops, and no other fit needs.
+FAR = 12.0
+# So many numbers of matrices of persons are held at once (32 MB).
+_AT_ONCE = 4_000_000
 
 
 def per_deviation(score: np.ndarray) -> np.ndarray:
@@ -40,12 +39,31 @@ def per_deviation(score: np.ndarray) -> np.ndarray:
 def refuse_separation(rows: np.ndarray, names: Sequence[str]) -> None:
     """An error where the likelihood has no maximum: some mixture of the columns orders the outcomes fully.
 
-    `rows` (n, p) are the covariates of events and minus those of controls (of matched sets: case minus
-    control). Separated exactly if some b has rows @ b >= 0 throughout and > 0 somewhere, completely or not
-    (Albert & Anderson 1984), which a linear programme finds (Konis 2007). `names` of the first columns.
+    `rows` (n, p) are the covariates of events and minus those of controls. Separated exactly if some b has
+    rows @ b >= 0 throughout and > 0 somewhere, completely or not (Albert & Anderson 1984), which a linear programme
+    finds (Konis 2007). `names` of the first columns.
     """
     answer = linprog(-rows.sum(axis=0), A_ub=-rows, b_ub=np.zeros(len(rows)), bounds=(-1, 1), method="highs")
-    if answer.success and -answer.fun > _MARGIN * len(rows):
+    _refuse(answer, names, len(rows))
+
+
+def refuse_separation_within(event: np.ndarray, columns: np.ndarray, sets: np.ndarray, names: Sequence[str]) -> None:
+    """The same within matched sets (n,): every case of a set above every control of it, by some level of the set."""
+    sign, count, size = np.where(event, 1.0, -1.0), int(sets.max()) + 1, event.size
+    levels = coo_array((-sign, (np.arange(size), sets)), shape=(size, count))
+    rows = hstack([csr_array(columns * sign[:, None]), levels.tocsr()], format="csr")
+    # Against as many of the other class, whatever the sizes: a level adds nothing to the sum.
+    cases, controls = (np.bincount(sets[chosen], minlength=count) for chosen in (event, ~event))
+    weight = sign * np.where(event, controls[sets], cases[sets]) / np.maximum(cases, controls)[sets]
+    goal = np.append(-(weight @ columns), np.zeros(count))
+    far = np.abs(columns).sum(axis=1).max()
+    bounds = [(-1, 1)] * columns.shape[1] + [(-far, far)] * count
+    answer = linprog(goal, A_ub=-rows, b_ub=np.zeros(size), bounds=bounds, method="highs")
+    _refuse(answer, names, size)
+
+
+def _refuse(answer: OptimizeResult, names: Sequence[str], rows: int) -> None:
+    if answer.success and -answer.fun > _MARGIN * rows:
         culprits = [name for name, weight in zip(names, answer.x, strict=False) if abs(weight) > 1e-9]
         raise EvaluationError(
             f"{' with '.join(culprits) or 'the outcome'}: tells some of the outcomes without a single exception, "
@@ -82,25 +100,31 @@ def coefficient(
     names: Sequence[str],
     offset: np.ndarray | None = None,
     confidence: float = 0.95,
-    working: str = EXCHANGEABLE,
 ) -> Estimate:
     """The first coefficient (log-odds) of a logistic regression of 0/1 (n,) on (n, p), against zero.
 
     Where every image is another subject: interval by profile likelihood, p-value by the likelihood-ratio
-    test, which agree with each other. Otherwise generalised estimating equations (Liang & Zeger 1986) with
-    the working correlation named, the bias-reduced robust covariance (Mancl & DeRouen 2001, equation 6) and
-    the t distribution with subjects less columns for degrees of freedom.
+    test, which agree with each other. Where subjects repeat, the same coefficient, every image weighing the same
+    (generalised estimating equations with an independent working correlation, Liang & Zeger 1986), with the
+    bias-reduced robust covariance by subject (Mancl & DeRouen 2001, equation 6) and Student's t (see
+    `estimates.freedom_of`). No other working correlation: where an image's outcome goes with what another image
+    of its subject scores, as it does where the outcome is the subject's, only independence is unbiased (Pepe &
+    Anderson 1994).
 
     Raises:
-        EvaluationError: separation, no convergence, no more subjects than columns.
+        EvaluationError: separation, no convergence, no more subjects than columns, fewer than ten subjects of a
+            class where they repeat.
     """
-    refuse_separation(np.where(event[:, None], matrix, -matrix), names)
-    subjects = np.unique(groups).size
+    subjects, start = persons(groups), np.zeros(event.size) if offset is None else offset
+    params = fitted(event, matrix, offset)
+    if np.abs(matrix @ params).max() > FAR:
+        refuse_separation(np.where(event[:, None], matrix, -matrix), names)
     if subjects <= matrix.shape[1]:
         raise EvaluationError(f"{subjects} subjects allow no model of {matrix.shape[1]} columns; adjust for fewer")
     if subjects == event.size:
-        return _profiled(event, matrix, np.zeros(event.size) if offset is None else offset, confidence)
-    return _clustered(event, matrix, groups, offset, confidence, working)
+        return _profiled(event, matrix, start, params, confidence)
+    require_persons(event, groups)
+    return _clustered(event, matrix, groups, start, params, confidence)
 
 
 def deviance(event: np.ndarray, linear: np.ndarray) -> float:
@@ -117,12 +141,18 @@ def likelihood_ratio(event: np.ndarray, matrix: np.ndarray, offset: np.ndarray |
     return statistic, float(chi2.sf(statistic, 1))
 
 
-def _profiled(event: np.ndarray, matrix: np.ndarray, offset: np.ndarray, confidence: float) -> Estimate:
-    params = fitted(event, matrix, offset)
-    information = _information(matrix, expit(offset + matrix @ params))
-    if np.linalg.matrix_rank(information) < len(params):
+def _inverse_information(matrix: np.ndarray, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    information = _information(matrix, chance)
+    if not np.isfinite(information).all() or np.linalg.matrix_rank(information) < len(information):
         raise EvaluationError("the logistic regression did not converge; adjust for less, or leave out extreme scores")
-    variance = float(np.linalg.inv(information)[0, 0])
+    return information, np.linalg.inv(information)
+
+
+def _profiled(
+    event: np.ndarray, matrix: np.ndarray, offset: np.ndarray, params: np.ndarray, confidence: float
+) -> Estimate:
+    information, covariance = _inverse_information(matrix, expit(offset + matrix @ params))
+    variance = float(covariance[0, 0])
     value, others = float(params[0]), matrix[:, 1:]
     lowest, allowed = deviance(event, offset + matrix @ params), float(chi2.ppf(confidence, 1))
     # The others move with the first; where they would, to first order, is near enough to start from.
@@ -150,41 +180,45 @@ def _clustered(
     event: np.ndarray,
     matrix: np.ndarray,
     groups: np.ndarray,
-    offset: np.ndarray | None,
+    offset: np.ndarray,
+    params: np.ndarray,
     confidence: float,
-    working: str,
 ) -> Estimate:
-    subjects = np.unique(groups).size
-    # A negative correlation is the mark of subjects chosen for one image with the event and one without:
-    # then the outcome of an image hangs on the other's score too, and only independent weights are unbiased
-    # (Pepe & Anderson 1994).
-    for structure in dict.fromkeys([working, INDEPENDENT]):
-        found = _estimated(event, matrix, groups, offset, _STRUCTURES[structure]())
-        if found is not None:
-            value, variance = found
-            break
-    else:
+    chance = expit(offset + matrix @ params)
+    covariance = _inverse_information(matrix, chance)[1]
+    influence = _influences(matrix, event - chance, chance * (1 - chance), groups, covariance)
+    variance = float(np.sum(influence**2))
+    if not 0 < variance < np.inf:
         raise EvaluationError(
-            "the clustered logistic regression did not converge; adjust for less, or leave out extreme scores"
+            "one subject alone decides a coefficient of the clustered logistic regression; adjust for less, or leave "
+            "that subject out"
         )
-    method = f"GEE ({structure}), robust errors by subject (bias-reduced, t)"
-    return wald(value, variance, method, confidence=confidence, degrees=subjects - matrix.shape[1])
+    method = "GEE (independent), robust errors by subject (bias-reduced, t)"
+    return wald(float(params[0]), variance, method, confidence=confidence, degrees=freedom_of(influence))
 
 
-def _estimated(
-    event: np.ndarray, matrix: np.ndarray, groups: np.ndarray, offset: np.ndarray | None, structure: CovStruct
-) -> tuple[float, float] | None:
-    """The first coefficient and its variance, or nothing where the equations have no solution."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
+def _influences(
+    matrix: np.ndarray, residual: np.ndarray, weight: np.ndarray, groups: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
+    """What each subject adds (K,) to the deviation of the first coefficient, corrected for its own leverage.
+
+    Mancl & DeRouen multiply the residuals of a subject by (I - H)^-1, H = W X V X' of its rows, V the covariance by
+    curvature. Since X' (I - W X V X')^-1 = (I - X' W X V)^-1 X', a matrix of columns by columns does for any number
+    of images.
+    """
+    order = np.argsort(groups, kind="stable")
+    starts = np.append(0, np.flatnonzero(np.diff(groups[order])) + 1)
+    ends, width = np.append(starts[1:], groups.size), matrix.shape[1]
+    influence, step = np.empty(starts.size), max(1, _AT_ONCE // (width * width * 4))
+    for first in range(0, starts.size, step):
+        several = starts[first : first + step]
+        rows = order[several[0] : ends[first : first + step][-1]]
+        part, at = matrix[rows], several - several[0]
+        scores = np.add.reduceat(part * residual[rows, None], at)
+        curvature = np.add.reduceat((part * weight[rows, None])[:, :, None] * part[:, None, :], at)
         try:
-            model = GEE(
-                event.astype(float), matrix, groups=groups, family=Binomial(), cov_struct=structure, offset=offset
-            )
-            result = model.fit(maxiter=100, start_params=fitted(event, matrix, offset), cov_type="bias_reduced")
-        except (np.linalg.LinAlgError, ValueError, FloatingPointError):
-            return None
-        value, variance = float(result.params[0]), float(result.cov_params()[0, 0])
-    usable = result.converged and np.isfinite(value) and 0 < variance < np.inf
-    negative = isinstance(structure, Exchangeable) and structure.dep_params < 0
-    return (value, variance) if usable and not negative else None
+            solved = np.linalg.solve(np.eye(width) - curvature @ covariance, scores[:, :, None])[:, :, 0]
+        except np.linalg.LinAlgError:
+            return np.full(1, np.nan)
+        influence[first : first + step] = solved @ covariance[:, 0]
+    return influence

@@ -10,22 +10,30 @@ from scipy.special import expit
 
 from anomaly.errors import EvaluationError
 from anomaly.statistics.design import covariate_matrix, refuse_useless
-from anomaly.statistics.estimates import Estimate, groups_of
+from anomaly.statistics.estimates import Estimate, groups_of, persons
 from anomaly.statistics.logistic import coefficient, fitted, likelihood_ratio, per_deviation
 from anomaly.statistics.metrics import checked
+
+# Log-odds that agree to so many digits are the same.
+_DIGITS = 9
 
 Covariates = ArrayLike | pd.DataFrame | None
 
 
 @dataclass(frozen=True)
 class AddedValue:
-    """Whether a score says more than covariates alone; the chances (n,) come from models that never saw the image."""
+    """Whether a score says more than covariates alone; the chances (n,) come from models that never saw the image.
+
+    `fold` (n,) tells which images share a model: the AUROC of the chances is the average over folds
+    (`auroc_interval(..., fold=)`).
+    """
 
     statistic: float
     p_value: float
     method: str
     covariates_alone: np.ndarray
     with_score: np.ndarray
+    fold: np.ndarray
 
 
 def odds_ratio(
@@ -39,14 +47,14 @@ def odds_ratio(
     """How many times the odds of the outcome rise with one standard deviation of the score.
 
     Crude without `covariates` (n, p), else adjusted for them; the deviation is that of the images given.
-    Where each image is another subject, logistic regression with its profile-likelihood interval and
-    likelihood-ratio test; where subjects repeat, GEE with bias-reduced robust errors (see
-    `logistic.coefficient`). `variance` is that of the logarithm. The odds ratio of GEE is the one over
-    the population, nearer to 1 than that of a person.
+    Logistic regression of images that weigh alike. Where each image is another subject, with its profile-likelihood
+    interval and likelihood-ratio test; where subjects repeat, with bias-reduced robust errors by subject (see
+    `logistic.coefficient`). `variance` is that of the logarithm. The odds ratio is the one over the population of
+    images, nearer to 1 than that of a person.
 
     Raises:
         EvaluationError: one class, tied or non-finite scores, covariates that are incomplete, constant or
-            collinear, separation, no convergence.
+            collinear, separation, no convergence, fewer than ten subjects of a class where they repeat.
     """
     event, columns, names = _columns(outcome, score, covariates)
     found = coefficient(event, columns, groups_of(subject, event.size), names=names, confidence=confidence)
@@ -65,12 +73,13 @@ def added_value(
     """What the score adds to covariates alone: a test of the nested models, and each image's chance by both.
 
     The test is the likelihood ratio where each image is another subject (one degree of freedom), else the
-    Wald test of the score in the GEE of `odds_ratio`, whose statistic is the square of t. The chances are
+    Wald test of the score in the regression of `odds_ratio`, whose statistic is the square of t. The chances are
     cross-fitted: an image's come from models of the other folds; subjects stay whole, and are dealt out by how
-    many of their images have the event. Hand them to `auroc_interval`, one at a time: paired DeLong
-    (`compare_aurocs`) does not hold for nested models fitted on the same images (Demler et al. 2012,
-    Statistics in Medicine 31); the test here is the one of the two models. Pooled over folds, such an AUROC
-    runs a little low: covariates that tell nothing have 0.47 with 60 subjects and 0.49 with 200, not 0.5.
+    many of their images have the event. Each fold's chances are brought to one scale: that of the same model fitted
+    to all images, by their rank among the images their own model was fitted to; as they come from the models, those of
+    different folds cannot be compared. Hand them to `auroc_interval` with `fold`, one at a time: paired DeLong
+    (`compare_aurocs`) does not hold for nested models fitted on the same images (Demler et al. 2012, Statistics in
+    Medicine 31); the test here is the one of the two models.
 
     Raises:
         EvaluationError: as `odds_ratio`; no covariates; fewer than two subjects with or without the event.
@@ -81,12 +90,11 @@ def added_value(
     groups = groups_of(subject, event.size)
     found = coefficient(event, columns, groups, names=names)
     statistic, p_value, method = found.value**2 / found.variance, found.p_value, f"Wald test, {found.method}"
-    if np.unique(groups).size == event.size:
+    if persons(groups) == event.size:
         (statistic, p_value), method = likelihood_ratio(event, columns), "likelihood-ratio test"
     parts = _dealt(event, groups, folds, np.random.default_rng([seed]))
-    return AddedValue(
-        statistic, p_value, method, _cross_fitted(event, columns[:, 1:], parts), _cross_fitted(event, columns, parts)
-    )
+    alone, both = (_on_one_scale(event, each, parts) for each in (columns[:, 1:], columns))
+    return AddedValue(statistic, p_value, method, alone, both, parts)
 
 
 def cross_fitted(
@@ -144,6 +152,21 @@ def _dealt(event: np.ndarray, groups: np.ndarray, folds: int, rng: np.random.Gen
     parts = np.empty(events.size, int)
     parts[order] = np.arange(events.size) % min(folds, fewest)
     return parts[groups]
+
+
+def _on_one_scale(event: np.ndarray, columns: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Cross-fitted chances (n,), those of each fold as far up among all chances as among those of their own model."""
+    whole = fitted(event, columns)
+    # What ties in one model ties in all, whatever their rounding.
+    scale = np.sort(np.round(columns @ whole, _DIGITS))
+    place = np.empty(event.size)
+    for part in np.unique(parts):
+        inside = parts == part
+        odds = np.round(columns @ fitted(event[~inside], columns[~inside], near=whole), _DIGITS)
+        others = np.sort(odds[~inside])
+        below = np.searchsorted(others, odds[inside], "left") + np.searchsorted(others, odds[inside], "right")
+        place[inside] = below / (2 * others.size)
+    return expit(np.interp(place, (np.arange(scale.size) + 0.5) / scale.size, scale))
 
 
 def _cross_fitted(event: np.ndarray, columns: np.ndarray, parts: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Cases compared with the controls they were matched to: two knees of one person, or pairs of the same age."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +7,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from anomaly.errors import EvaluationError
+from anomaly.statistics.conditional import ConditionalLikelihood
 from anomaly.statistics.design import covariate_matrix
-from anomaly.statistics.estimates import ROUNDING, Estimate, groups_of
+from anomaly.statistics.estimates import FEWEST_PERSONS, ROUNDING, Estimate, groups_of
 from anomaly.statistics.likelihood import maximised, wald
-from anomaly.statistics.logistic import refuse_separation
+from anomaly.statistics.logistic import FAR, refuse_separation_within
 from anomaly.statistics.metrics import checked
 from anomaly.statistics.models import exponentiated, score_and_covariates
 from anomaly.statistics.shares import wilson
@@ -73,9 +72,16 @@ def matched_concordance(
     won, compared = won[informative], compared[informative]
     share, total = float(won.sum() / compared.sum()), float(compared.sum())
     p_value, test = _sign_flips(np.bincount(together, weights=2 * won - compared), draws, seed)
-    variance, size = _effective(np.bincount(together, won - share * compared), np.unique(together).size, share, total)
+    groups = int(np.unique(together).size)
+    variance, size = _effective(np.bincount(together, won - share * compared), groups, share, total)
     method = f"Wilson, effective number of {'sets' if subject is None else 'subjects'}"
-    found = Estimate(share, *wilson(share, size, confidence), method, variance, p_value)
+    ends = wilson(share, size, confidence)
+    if groups < FEWEST_PERSONS:
+        method, ends = (
+            f"no interval: {groups} sets apart from each other, {FEWEST_PERSONS} are needed",
+            (np.nan, np.nan),
+        )
+    found = Estimate(share, *ends, method, variance, p_value)
     left_out = int((~informative).sum())
     return MatchedConcordance(found, won.size, left_out, int(total), float(won.sum()), test)
 
@@ -106,13 +112,18 @@ def conditional_odds_ratio(
     informative = ((cases > 0) & (controls > 0))[sets]
     if not informative.any():
         raise EvaluationError("no matched set holds a case and a control; check the column that matches them")
+    if (pairs := int(np.minimum(cases, controls).sum())) < FEWEST_PERSONS:
+        raise EvaluationError(
+            f"{pairs} cases with a control of their own, {FEWEST_PERSONS} are needed; gather more sets"
+        )
     event, columns, sets = event[informative], columns[informative], sets[informative]
-    differences = np.concatenate([_differences(event, columns, rows) for rows in _rows_of(sets)])
-    flat = np.abs(differences).max(axis=0) <= ROUNDING
+    # A column that is the same within every set tells nothing, whatever it is between them.
+    sizes = np.bincount(sets)
+    level = np.stack([np.bincount(sets, column) / np.maximum(sizes, 1) for column in columns.T], axis=1)
+    flat = np.abs(columns - level[sets]).max(axis=0) <= ROUNDING
     if flat.any():
         raise EvaluationError(f"{', '.join(np.asarray(names)[flat])}: constant within every matched set, leave it out")
-    refuse_separation(differences, names)
-    return exponentiated(_conditional(event, columns, sets, confidence))
+    return exponentiated(_conditional(event, columns, np.unique(sets, return_inverse=True)[1], names, confidence))
 
 
 def _sets(match: ArrayLike, size: int) -> np.ndarray:
@@ -123,20 +134,20 @@ def _sets(match: ArrayLike, size: int) -> np.ndarray:
     return groups_of(names, size)
 
 
-def _rows_of(sets: np.ndarray) -> list[np.ndarray]:
-    """The positions of the images of each set."""
-    order = np.argsort(sets, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(sets[order])) + 1)
-
-
 def _comparisons(event: np.ndarray, value: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each set the comparisons of a case with a control that the case wins, ties one half, and all of them."""
-    won, compared = [], []
-    for rows in _rows_of(sets):
-        cases, controls = value[rows][event[rows], None], value[rows][~event[rows]]
-        won.append(np.sum(cases > controls) + np.sum(cases == controls) / 2)
-        compared.append(cases.size * controls.size)
-    return np.array(won), np.array(compared, dtype=np.float64)
+    order = np.lexsort((value, sets))
+    case, whose, ranked = event[order], sets[order], value[order]
+    below = np.append(0, np.cumsum(~case))
+    new = np.append(True, (np.diff(whose) != 0) | (np.diff(ranked) != 0))
+    start = np.flatnonzero(new)
+    tied = np.cumsum(new) - 1
+    # Controls before those that tie with it, and those up to the last of them, of the image's own set alone.
+    first, last = below[start][tied], below[np.append(start[1:], case.size)][tied]
+    before = below[np.flatnonzero(np.append(True, np.diff(whose) != 0))][whose]
+    won = np.bincount(whose, weights=case * ((first + last) / 2 - before))
+    cases, controls = (np.bincount(sets[chosen], minlength=won.size) for chosen in (event, ~event))
+    return won, (cases * controls).astype(np.float64)
 
 
 def _together(sets: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -167,21 +178,19 @@ def _sign_flips(excess: np.ndarray, draws: int, seed: int) -> tuple[float, str]:
     return (1 + beyond) / (1 + draws), f"sign flips, {draws:,} draws, seed {seed}"
 
 
-def _differences(event: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Case minus control of every comparison within one set, (comparisons, p)."""
-    cases, controls = columns[rows[event[rows]]], columns[rows[~event[rows]]]
-    return (cases[:, None] - controls[None]).reshape(-1, columns.shape[1])
-
-
-def _conditional(event: np.ndarray, columns: np.ndarray, sets: np.ndarray, confidence: float) -> Estimate:
+def _conditional(
+    event: np.ndarray, columns: np.ndarray, sets: np.ndarray, names: list[str], confidence: float
+) -> Estimate:
     """The first coefficient of a conditional logistic regression, by Wald."""
-    model = ConditionalLogit(event.astype(np.float64), columns, groups=sets)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        params = maximised(
-            model.loglike, model.score, lambda params: -model.hessian(params), np.zeros(columns.shape[1])
-        )
-        information = -model.hessian(params)
+    model = ConditionalLikelihood(event, columns, sets)
+    with np.errstate(all="ignore"):
+        params = maximised(model.height, model.slope, model.information, np.zeros(columns.shape[1]))
+        information = model.information(params)
+    spans = [np.bincount(sets) * 0.0 - np.inf, np.bincount(sets) * 0.0 + np.inf]
+    np.maximum.at(spans[0], sets, columns @ params)
+    np.minimum.at(spans[1], sets, columns @ params)
+    if np.max(spans[0] - spans[1]) > FAR:
+        refuse_separation_within(event, columns, sets, names)
     if not np.isfinite(information).all() or np.linalg.matrix_rank(information) < len(params):
         raise EvaluationError("the conditional logistic regression did not converge; leave out extreme scores")
     variance = float(np.linalg.inv(information)[0, 0])

@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from anomaly.errors import EvaluationError
-from anomaly.statistics.estimates import Estimate, groups_of
-from anomaly.statistics.logistic import INDEPENDENT, coefficient
+from anomaly.statistics.estimates import Estimate, groups_of, persons, too_few
+from anomaly.statistics.logistic import coefficient, fitted
 from anomaly.statistics.metrics import checked
 from anomaly.statistics.shares import proportion
 
@@ -47,7 +47,7 @@ def calibration(
 
     Calibration in the large and slope by logistic recalibration (Cox 1958, Biometrika 45; Van Calster et
     al. 2016), the slope with the intercept free; intervals by profile likelihood, or robust by subject where
-    subjects repeat (GEE, independent). The bins hold equally many images by rank, tied chances together, so
+    subjects repeat, none below ten of a class. The bins hold equally many images by rank, tied chances together, so
     there may be fewer; intervals of the curve are Wilson's, on the effective number of subjects.
 
     Raises:
@@ -63,7 +63,7 @@ def calibration(
     odds, ones = np.log(near / (1 - near)), np.ones(event.size)
     curve = _curve(event, chance, None if subject is None else groups, bins, confidence)
     brier, prevalence = float(np.mean((chance - event) ** 2)), float(event.mean())
-    large = coefficient(event, ones[:, None], groups, names=[], offset=odds, confidence=confidence, working=INDEPENDENT)
+    large = _recalibrated(event, ones[:, None], groups, [], odds, confidence)
     return Calibration(
         in_the_large=large,
         slope=_slope(event, odds, groups, confidence),
@@ -98,10 +98,19 @@ def _slope(event: np.ndarray, odds: np.ndarray, groups: np.ndarray, confidence: 
         return None
     # The log-odds held at slope 1 leave the coefficient as the difference from 1, and its test against 1.
     matrix = np.column_stack([odds - odds.mean(), np.ones(event.size)])
-    beyond = coefficient(
-        event, matrix, groups, names=["the chance"], offset=odds, confidence=confidence, working=INDEPENDENT
-    )
+    beyond = _recalibrated(event, matrix, groups, ["the chance"], odds, confidence)
     return replace(beyond, value=beyond.value + 1, low=beyond.low + 1, high=beyond.high + 1)
+
+
+def _recalibrated(
+    event: np.ndarray, matrix: np.ndarray, groups: np.ndarray, names: list[str], odds: np.ndarray, confidence: float
+) -> Estimate:
+    """The first coefficient beside the log-odds that are held; without an interval where persons are too few."""
+    lacking = too_few(event, groups) if persons(groups) < groups.size else ""
+    if lacking:
+        unknown = float("nan")
+        return Estimate(float(fitted(event, matrix, odds)[0]), unknown, unknown, lacking)
+    return coefficient(event, matrix, groups, names=names, offset=odds, confidence=confidence)
 
 
 def _curve(

@@ -1,61 +1,16 @@
 """Intervals by drawing whole subjects anew, for figures that have no formula of their own."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
+from scipy.stats import t as student
 
-from anomaly.errors import EvaluationError
-from anomaly.statistics.estimates import ROUNDING, Estimate, groups_of
-from anomaly.statistics.metrics import checked
-from anomaly.statistics.shares import wilson
+from anomaly.statistics.estimates import Estimate, groups_of
 
 # One resample of 20,000 images is 160 kB of weights: this many numbers are held at once (32 MB).
 _CHUNK = 4_000_000
-
-
-def sensitivity_interval(
-    outcome: ArrayLike,
-    score: ArrayLike,
-    specificity: float,
-    subject: ArrayLike | None = None,
-    *,
-    repeats: int = 2000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Estimate:
-    """Sensitivity at a fixed specificity (as `metrics.sensitivity_at_specificity`), with its interval.
-
-    Whole subjects are drawn anew and the threshold is set again on each draw's controls, so its
-    uncertainty is counted in. Where all draws agree (all events found, or none) Wilson's interval over
-    the subjects with events takes the bootstrap's place.
-    """
-    event, value = checked(outcome, score)
-    statistic = _weighted_sensitivity(event, value, specificity)
-    estimate = bootstrap(
-        statistic, groups_of(subject, event.size), event, repeats=repeats, seed=seed, confidence=confidence
-    )
-    if estimate.low < estimate.high:
-        return estimate
-    people = np.unique(groups_of(subject, event.size)[event]).size
-    low, high = wilson(estimate.value, people, confidence)
-    return replace(estimate, low=low, high=high, method="Wilson")
-
-
-def average_precision_interval(
-    outcome: ArrayLike,
-    score: ArrayLike,
-    subject: ArrayLike | None = None,
-    *,
-    repeats: int = 2000,
-    seed: int = 0,
-) -> Estimate:
-    """Average precision (as `metrics.average_precision`) with its 95 % interval by drawing whole subjects."""
-    event, value = checked(outcome, score)
-    statistic = _weighted_precision(event, value)
-    return bootstrap(statistic, groups_of(subject, event.size), event, repeats=repeats, seed=seed)
 
 
 def bootstrap(
@@ -72,7 +27,10 @@ def bootstrap(
 
     `statistic` takes weights (B, n), how often each image is in each of B draws, and returns (B,) figures.
     Percentile interval, or with `bca` the bias-corrected accelerated one (Efron 1987), whose acceleration
-    leaves out one subject at a time. One draw more or less changes the last digit: the seed is yours.
+    leaves out one subject at a time. Of m subjects (the fewer of those with and without an event) the draws scatter by
+    sqrt((m - 1) / m) too little, and their scatter is itself uncertain: the percentiles lie as far out as Student's t
+    asks (Hesterberg 2015, The American Statistician 69, the expanded percentile interval). One draw more or less
+    changes the last digit: the seed is yours.
     """
     groups = groups_of(subject, np.size(np.asarray(outcome)))
     holds_event = np.bincount(groups, weights=np.asarray(outcome, dtype=np.float64)) > 0
@@ -86,12 +44,20 @@ def bootstrap(
             counts[:, members] = rng.multinomial(len(members), even, size=size)
         draws.append(statistic(counts[:, groups]))
     figures = np.concatenate(draws)
-    tails = np.array([0.5 - confidence / 2, 0.5 + confidence / 2])
+    tails = _expanded(confidence, min(map(len, filter(len, strata))))
     if bca:
         tails = _bca_tails(value, figures, _leave_one_out(statistic, groups), tails)
     low, high = np.quantile(figures, tails)
     method = f"bootstrap of subjects ({'BCa' if bca else 'percentile'}, {repeats:,} draws, seed {seed})"
     return Estimate(value, float(low), float(high), method, float(figures.var(ddof=1)))
+
+
+def _expanded(confidence: float, subjects: int) -> np.ndarray:
+    """The two tails of the draws that an interval of this confidence ends at."""
+    if subjects < 2:
+        return np.array([0.5 - confidence / 2, 0.5 + confidence / 2])
+    reach = student.ppf(0.5 + confidence / 2, subjects - 1) * np.sqrt(subjects / (subjects - 1))
+    return np.asarray(norm.cdf([-reach, reach]))
 
 
 def _leave_one_out(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray) -> np.ndarray:
@@ -112,42 +78,6 @@ def _bca_tails(value: float, figures: np.ndarray, jackknife: np.ndarray, tails: 
     acceleration = np.sum(spread**3) / (6 * scale) if scale > 0 else 0.0
     shifted = bias + norm.ppf(tails)
     return norm.cdf(bias + shifted / (1 - acceleration * shifted))
-
-
-def _weighted_sensitivity(
-    event: np.ndarray, value: np.ndarray, specificity: float
-) -> Callable[[np.ndarray], np.ndarray]:
-    """The sensitivity at `specificity` of B weighted samples at once; the rule of `metrics`, by weights."""
-    if not 0 < specificity <= 1:
-        raise EvaluationError(f"specificity must lie in (0, 1], got {specificity}")
-    controls, cases = np.flatnonzero(~event), np.flatnonzero(event)
-    controls = controls[np.argsort(value[controls], kind="stable")]
-    cases = cases[np.argsort(value[cases], kind="stable")]
-    not_above = np.searchsorted(value[cases], value[controls], side="right")
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        below = np.cumsum(weights[:, controls], axis=1)
-        threshold = np.sum(below < specificity * below[:, -1:] - ROUNDING, axis=1)
-        missed = np.cumsum(weights[:, cases], axis=1)
-        before = not_above[threshold]
-        share = np.take_along_axis(missed, np.maximum(before - 1, 0)[:, None], axis=1)[:, 0] / missed[:, -1]
-        return 1 - np.where(before > 0, share, 0.0)
-
-    return statistic
-
-
-def _weighted_precision(event: np.ndarray, value: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The average precision of B weighted samples at once."""
-    order = np.argsort(-value, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(value[order])), value.size - 1)
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        called = np.cumsum(weights[:, order], axis=1)[:, last]
-        right = np.cumsum(weights[:, order] * event[order], axis=1)[:, last]
-        gained = np.diff(right, axis=1, prepend=0.0)
-        return np.sum(gained * right / np.maximum(called, 1), axis=1) / right[:, -1]
-
-    return statistic
 
 
 def _chunks(repeats: int, size: int) -> Sequence[int]:

@@ -5,14 +5,15 @@ from numpy.typing import ArrayLike
 from statsmodels.stats.proportion import proportion_confint
 
 from anomaly.errors import EvaluationError
-from anomaly.statistics.estimates import Estimate, groups_of
+from anomaly.statistics.estimates import FEWEST_PERSONS, Estimate, groups_of
 
 
 def proportion(successes: ArrayLike, subject: ArrayLike | None = None, *, confidence: float = 0.95) -> Estimate:
     """Share of images for which something holds, with Wilson's interval.
 
     With `subject` the number of images is replaced by the effective one, that which would give the
-    variance seen between subjects (Korn & Graubard 1998), and by the number of subjects when all agree.
+    variance seen between subjects (Korn & Graubard 1998), and by the number of subjects when all agree. Where fewer
+    than ten subjects repeat there is no interval.
     """
     values = np.asarray(successes, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isin(values, (0, 1)).all():
@@ -22,6 +23,9 @@ def proportion(successes: ArrayLike, subject: ArrayLike | None = None, *, confid
     variance = float(np.sum(sums**2)) / values.size**2
     size = share * (1 - share) / variance if variance > 0 else float(sums.size)
     size = min(size, float(values.size))
+    if sums.size < min(FEWEST_PERSONS, values.size):
+        lacking = f"no interval: {sums.size} persons, {FEWEST_PERSONS} are needed"
+        return Estimate(share, float("nan"), float("nan"), lacking, variance)
     low, high = wilson(share, size, confidence)
     method = "Wilson" if subject is None else "Wilson, effective number of subjects"
     return Estimate(share, low, high, method, variance)

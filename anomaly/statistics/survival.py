@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2, norm
+from scipy.stats import t as student
 
 from anomaly.errors import EvaluationError
-from anomaly.statistics.estimates import groups_of
+from anomaly.statistics.estimates import FEWEST_PERSONS, groups_of, persons
 
 FEWEST_EVENTS = 10
 
@@ -98,23 +99,33 @@ def thirds(score: ArrayLike) -> np.ndarray:
 
 
 def kaplan_meier(
-    time: ArrayLike, event: ArrayLike, groups: ArrayLike | None = None, *, confidence: float = 0.95
+    time: ArrayLike,
+    event: ArrayLike,
+    groups: ArrayLike | None = None,
+    subject: ArrayLike | None = None,
+    *,
+    confidence: float = 0.95,
 ) -> list[Curve]:
     """The curve of each group, in the order in which groups sort; one curve without groups.
 
-    Kaplan & Meier 1958; limits on the scale of log(-log), by Greenwood's variance. They take every image as
-    another person. A group without events has no limits, and they are NaN once nobody is left.
+    Kaplan & Meier 1958; limits on the scale of log(-log), by Greenwood's variance, which takes every image as another
+    person; where subjects repeat within a group, by the sum over subjects of the squares of what each adds (Williams
+    1995, Biometrics 51; Ying & Wei 1994), with Student's t of the subjects less one, and none below ten subjects. A
+    group without events has no limits, and they are NaN once nobody is left.
 
     Raises:
         EvaluationError: as `followed`; not one group an image.
     """
     times, events = followed(time, event)
+    people = groups_of(subject, times.size)
     names = np.zeros(times.size, int) if groups is None else np.asarray(groups)
     parts = groups_of(names, times.size)
     curves = []
     for part, name in enumerate(np.unique(names)):
         chosen = parts == part
-        curves.append(_curve("all" if groups is None else name, times[chosen], events[chosen], confidence))
+        curves.append(
+            _curve("all" if groups is None else name, times[chosen], events[chosen], people[chosen], confidence)
+        )
     return curves
 
 
@@ -134,7 +145,7 @@ def log_rank(time: ArrayLike, event: ArrayLike, groups: ArrayLike, subject: Arra
     people = groups_of(subject, times.size)
     if parts.max() == 0:
         raise EvaluationError("the log-rank test compares two groups at least, got one")
-    repeated = np.unique(people).size < times.size
+    repeated = persons(people) < times.size
     inside = (parts[:, None] == np.arange(1, parts.max() + 1)).astype(np.float64)
     residuals, variance = _score_residuals(times, events, inside)
     if repeated:
@@ -148,14 +159,20 @@ def log_rank(time: ArrayLike, event: ArrayLike, groups: ArrayLike, subject: Arra
     return LogRank(statistic, len(total), float(chi2.sf(statistic, len(total))), method)
 
 
-def _curve(name: object, times: np.ndarray, events: np.ndarray, confidence: float) -> Curve:
+def _curve(name: object, times: np.ndarray, events: np.ndarray, people: np.ndarray, confidence: float) -> Curve:
     steps = np.unique(times)
     at_risk = times.size - np.searchsorted(np.sort(times), steps)
     happened = np.bincount(np.searchsorted(steps, times), weights=events, minlength=steps.size)
+    count = persons(people)
     with np.errstate(divide="ignore", invalid="ignore"):
         free = np.cumprod(1 - happened / at_risk)
-        greenwood = np.cumsum(happened / (at_risk * (at_risk - happened)))
-        width = norm.ppf(0.5 + confidence / 2) * np.sqrt(greenwood) / np.log(free)
+        if count == times.size:
+            spread = np.cumsum(happened / (at_risk * (at_risk - happened)))
+            reach = norm.ppf(0.5 + confidence / 2)
+        else:
+            spread = _robust_spread(times, events, people, happened, at_risk)
+            reach = student.ppf(0.5 + confidence / 2, count - 1) if count >= FEWEST_PERSONS else np.nan
+        width = reach * np.sqrt(spread) / np.log(free)
         low, high = free ** np.exp(-width), free ** np.exp(width)
     # Before the first event nothing is known of the scatter.
     low, high = (np.where((free > 0) & (free < 1), end, np.nan) for end in (low, high))
@@ -173,6 +190,35 @@ def _curve(name: object, times: np.ndarray, events: np.ndarray, confidence: floa
         from_start(happened, 0.0),
         times,
     )
+
+
+def _robust_spread(
+    times: np.ndarray, events: np.ndarray, people: np.ndarray, happened: np.ndarray, at_risk: np.ndarray
+) -> np.ndarray:
+    """The variance of the logarithm of the curve at each step (k,), persons counting together.
+
+    Until time t an image adds its event over those who stayed, less the same of what was expected of it while it was
+    at risk, G: of a person, a - r G(t), r its images still at risk and a what the others came to. Squares of a and r
+    change at its own times alone, so that they are summed along them.
+    """
+    steps, step = np.unique(times, return_inverse=True)
+    stayed = at_risk - happened
+    per = np.where(stayed > 0, 1 / np.maximum(stayed, 1), 0.0)
+    expected = np.cumsum(per * happened / at_risk)
+    order = np.lexsort((times, people))
+    whose, when = np.unique(people[order], return_inverse=True)[1], step[order]
+    ended = (events[order] * per[when]) - expected[when]
+    start = np.searchsorted(whose, whose)
+    count, came = np.bincount(whose)[whose], np.cumsum(ended)
+    after = came - np.append(0.0, came)[start]
+    left = count - 1 - (np.arange(whose.size) - start)
+    before, at_start = after - ended, left + 1
+    changes = (after**2 - before**2, after * left - before * at_start, left**2 - at_start**2)
+    first = float(np.sum(np.bincount(whose) ** 2))
+    squares, cross, risks = (np.cumsum(np.bincount(when, each, steps.size)) for each in changes)
+    variance = squares - 2 * cross * expected + (first + risks) * expected**2
+    number = int(whose[-1]) + 1
+    return np.maximum(variance, 0.0) * number / max(number - 1, 1)
 
 
 def _score_residuals(times: np.ndarray, events: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

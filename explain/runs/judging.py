@@ -78,4 +78,6 @@ def _separation(
         area = auroc_interval(outcome, logit, np.concatenate(whose))
     except EvaluationError:  # too few persons for an interval, which is no reason to lose a training
         return {"auroc": auroc(outcome, logit)}
+    if not np.isfinite(area.low):
+        return {"auroc": area.value}
     return {"auroc": area.value, "auroc_low": area.low, "auroc_high": area.high}

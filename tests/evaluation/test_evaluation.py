@@ -195,7 +195,10 @@ def test_another_score_in_a_folder_called_baseline_is_not_taken_for_trivial(tabl
 def test_every_interval_names_its_method(tables, tmp_path):
     row = run(tables, tmp_path, subject="person", seed=3).table.iloc[0]
     draws = "bootstrap of subjects (percentile, 2,000 draws, seed 3)"
-    assert (row["ap_method"], row["sensitivity_at_90_method"], row["sensitivity_at_95_method"]) == (draws,) * 3
+    assert row["ap_method"] == "influence of subjects, logit scale, t"
+    assert row["sensitivity_at_90_method"] == draws
+    # A threshold that fewer than 30 persons set is not known.
+    assert row["sensitivity_at_95_method"].startswith("no interval: ") and np.isnan(row["sensitivity_at_95_low"])
     assert row["flagged_share_method"] == "Wilson, effective number of subjects"
 
 

@@ -195,7 +195,8 @@ def test_a_reversed_baseline_and_the_methods_are_told(tmp_path):
     assert "no better than the best trivial score, mean brightness (reversed), which reaches" in words
     assert "trivial baseline, reversed: lower counts as more abnormal" in words
     draws = "bootstrap of subjects (percentile, 2,000 draws, seed 0)"
-    assert f"AUROC by DeLong, logit scale, t; average precision by {draws}; sensitivity by {draws}." in words
+    precision = "average precision by influence of images, logit scale, t"
+    assert f"AUROC by DeLong, logit scale, t; {precision}; sensitivity by {draws}." in words
 
 
 def test_a_missing_or_damaged_picture_is_said_not_fatal(tmp_path):

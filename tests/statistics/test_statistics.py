@@ -191,7 +191,7 @@ def test_p_is_small_exactly_where_the_interval_leaves_chance_out(scale, clustere
         score = np.round(score, rng.integers(0, 3))
         confidence = rng.choice([0.8, 0.95])
         found = statistics.auroc_interval(
-            outcome, score, person if clustered else None, confidence=confidence, scale=scale
+            outcome, score, person if clustered else None, confidence=confidence, scale=scale, fewest=2
         )
         beyond = not found.low <= 0.5 <= found.high
         assert beyond == (found.p_value < 1 - confidence), found
@@ -244,7 +244,7 @@ def test_proportion_is_wilson_and_counts_subjects():
 def test_sensitivity_interval_is_of_the_same_rule_as_the_metric(specificity):
     rng = np.random.default_rng(7)
     outcome, score = rng.integers(0, 2, 80), rng.integers(0, 15, 80)
-    found = statistics.sensitivity_interval(outcome, score, specificity, repeats=200)
+    found = statistics.sensitivity_interval(outcome, score, specificity, repeats=200, fewest=2)
     assert found.value == pytest.approx(metrics.sensitivity_at_specificity(outcome, score, specificity))
     assert found.low <= found.value <= found.high
 
@@ -253,7 +253,7 @@ def test_weights_in_the_bootstrap_are_repeated_images():
     rng = np.random.default_rng(8)
     outcome, score = rng.integers(0, 2, 60), rng.integers(0, 15, 60)
     weights = rng.integers(0, 4, (20, 60))
-    statistic = statistics.resampling._weighted_sensitivity(outcome == 1, score.astype(float), 0.9)
+    statistic = statistics.sensitivity._weighted_sensitivity(outcome == 1, score.astype(float), 0.9)
     expected = [
         metrics.sensitivity_at_specificity(np.repeat(outcome, row), np.repeat(score, row), 0.9) for row in weights
     ]
@@ -273,7 +273,7 @@ def test_bootstrap_is_a_function_of_its_seed_and_draws_whole_subjects():
 
 
 def test_all_events_found_falls_back_on_wilson():
-    found = statistics.sensitivity_interval([0] * 10 + [1] * 10, range(20), 0.9, repeats=100)
+    found = statistics.sensitivity_interval([0] * 10 + [1] * 10, range(20), 0.9, repeats=100, fewest=2)
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(10 / 13.841458820694124)
     assert found.method == "Wilson"
@@ -282,14 +282,36 @@ def test_all_events_found_falls_back_on_wilson():
 def test_average_precision_interval_is_of_the_same_rule_as_the_metric():
     rng = np.random.default_rng(13)
     outcome, score = rng.integers(0, 2, 60), rng.integers(0, 15, 60)
-    found = statistics.average_precision_interval(outcome, score, repeats=300)
+    found = statistics.average_precision_interval(outcome, score)
     assert found.value == pytest.approx(metrics.average_precision(outcome, score))
     assert found.low < found.value < found.high
-    assert found.method == "bootstrap of subjects (percentile, 300 draws, seed 0)"
-    weights = rng.integers(0, 4, (20, 60))
-    expected = [metrics.average_precision(np.repeat(outcome, row), np.repeat(score, row)) for row in weights]
-    statistic = statistics.resampling._weighted_precision(outcome == 1, score.astype(float))
-    np.testing.assert_allclose(statistic(weights.astype(float)), expected, atol=1e-12)
+    assert found.method == "influence of images, logit scale, t"
+
+
+def test_influence_on_average_precision_is_its_derivative_by_weight():
+    rng = np.random.default_rng(13)
+    outcome, score = rng.integers(0, 2, 40) == 1, rng.integers(0, 15, 40).astype(float)
+    found, influence = statistics.precision._influence(outcome, score)
+    step = 1000  # an image more among so many copies of all
+    for image in range(40):
+        copies = np.full(40, step)
+        copies[image] += 1
+        more = metrics.average_precision(np.repeat(outcome, copies), np.repeat(score, copies))
+        assert (more - found) * step == pytest.approx(influence[image], abs=2e-3)
+    assert np.sum(influence) == pytest.approx(0, abs=1e-12)
+
+
+def test_average_precision_of_one_keeps_an_honest_interval():
+    outcome = [0] * 20 + [1] * 12
+    found = statistics.average_precision_interval(outcome, range(32))
+    area = statistics.auroc_interval(outcome, range(32), scale="logit")
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.method == area.method
+    # By hand: the precision of exponential scores of that AUROC, averaged over the share of cases found.
+    share = (np.arange(100_000) + 0.5) / 100_000
+    above = share ** (area.low / (1 - area.low))
+    assert found.low == pytest.approx(np.mean(12 * share / (12 * share + 20 * above)), abs=1e-6)
+    assert found.low < 0.95
 
 
 def mean_of(values):
@@ -301,7 +323,7 @@ def test_bootstrap_variance_of_a_mean_is_the_textbook_one():
     found = statistics.bootstrap(mean_of(values), np.arange(100), np.zeros(100), repeats=4000)
     assert found.value == pytest.approx(values.mean())
     assert found.variance == pytest.approx(values.var() / 100, rel=0.08)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 10, rel=0.05)
+    assert found.high - found.low == pytest.approx(2 * t.ppf(0.975, 99) * values.std(ddof=1) / 10, rel=0.05)
 
 
 def test_bca_moves_the_interval_of_a_skewed_mean_towards_the_tail():

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from anomaly.errors import EvaluationError
-from anomaly.statistics import metrics
+from anomaly.statistics import auroc_interval, metrics
 from anomaly.statistics.adjusted_roc import adjusted_auroc
 
 
@@ -78,3 +78,45 @@ def test_adjusted_interval_is_wider_when_images_are_copies():
 def test_what_allows_no_adjusted_auroc_is_told(event, covariates, strata, told):
     with pytest.raises(EvaluationError, match=told):
         adjusted_auroc(event, np.cos(np.arange(40)), covariates, strata=strata)
+
+
+def test_one_score_out_of_all_proportion_moves_nothing_but_its_own_place():
+    outcome, score, age = people(400, slope=1.5)
+    before = adjusted_auroc(outcome, score, age).auroc
+    for image in (np.flatnonzero(outcome == 1)[0], np.flatnonzero(outcome == 0)[0]):
+        far, highest = score.copy(), score.copy()
+        far[image], highest[image] = 1e12, score.max() + 1
+        found = adjusted_auroc(outcome, far, age).auroc
+        assert found == adjusted_auroc(outcome, highest, age).auroc
+        assert found.value == pytest.approx(before.value, abs=0.01)
+
+
+def test_the_scale_of_the_scores_plays_no_part():
+    outcome, score, age = people(200)
+    assert adjusted_auroc(outcome, np.exp(3 * score), age).auroc == adjusted_auroc(outcome, score, age).auroc
+
+
+def test_classes_that_do_not_overlap_keep_an_honest_interval():
+    age = np.tile(np.linspace(-1, 1, 20), 2)
+    outcome = np.repeat([0, 1], 20)
+    found = adjusted_auroc(outcome, age + 5 * outcome, age).auroc
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == auroc_interval(outcome, outcome, scale="logit").low
+    assert found.low < 0.95 and "Newcombe" in found.method
+
+
+def test_few_persons_have_no_interval():
+    outcome, score, age = people(60)
+    found = adjusted_auroc(outcome, score, age, np.arange(60) % 6).auroc
+    assert np.isfinite(found.value) and np.isnan([found.low, found.high]).all()
+    assert found.method.startswith("no interval: 6 persons, 6 with the event")
+
+
+def test_interval_is_that_of_drawing_whole_persons_anew():
+    outcome, score, age = people(300)
+    who = np.repeat(np.arange(150), 2)
+    found, rng, drawn = adjusted_auroc(outcome, score, age, who).auroc, np.random.default_rng(0), []
+    for _ in range(300):
+        rows = np.concatenate([np.flatnonzero(who == person) for person in rng.integers(0, 150, 150)])
+        drawn.append(adjusted_auroc(outcome[rows], score[rows], age[rows]).auroc.value)
+    assert np.sqrt(found.variance) == pytest.approx(np.std(drawn), rel=0.15)

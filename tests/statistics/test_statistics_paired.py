@@ -1,6 +1,9 @@
+import time
+
 import numpy as np
 import pytest
 from scipy.stats import norm
+from statsmodels.discrete.conditional_models import ConditionalLogit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
@@ -143,3 +146,60 @@ def test_what_allows_no_conditional_odds_ratio_is_told():
         conditional_odds_ratio(outcome, person + 0.5 * outcome, person)
     with pytest.raises(EvaluationError, match="all scores are the same"):
         conditional_odds_ratio(outcome, np.ones(40), person)
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 4), (6, 9), (40,)])
+def test_sets_of_any_size_are_those_of_statsmodels(sizes):
+    rng = np.random.default_rng([len(sizes)])
+    match = np.repeat(np.arange(30), rng.choice(sizes, 30))
+    score, other = rng.normal(size=(2, match.size))
+    outcome = rng.random(match.size) < 1 / (1 + np.exp(-score))
+    found = conditional_odds_ratio(outcome, score, match, other)
+    mixed = np.isin(match, [k for k in range(30) if len(set(outcome[match == k])) == 2])
+    direct = ConditionalLogit(
+        outcome[mixed].astype(float), np.column_stack([score, other])[mixed], groups=match[mixed]
+    ).fit(disp=False, method="newton", gtol=1e-10)
+    deviation = score.std(ddof=1)
+    assert np.log(found.value) / deviation == pytest.approx(direct.params[0], rel=1e-5)
+    assert np.sqrt(found.variance) / deviation == pytest.approx(direct.bse[0], rel=1e-4)
+
+
+def test_sets_of_fifteen_hundred_have_their_odds_ratio():
+    rng = np.random.default_rng([3])
+    match, score = np.repeat([0, 1], 1500), rng.normal(size=3000)
+    outcome = rng.random(3000) < 1 / (1 + np.exp(1 - score + match))
+    start = time.process_time()
+    found = conditional_odds_ratio(outcome, score, match)
+    assert time.process_time() - start < 20
+    # With so many in a set the exact likelihood is that of a level a set.
+    level = GLM(outcome.astype(float), np.column_stack([score, match, np.ones(3000)]), family=Binomial()).fit(tol=1e-12)
+    assert np.log(found.value) / score.std(ddof=1) == pytest.approx(level.params[0], rel=2e-3)
+    concordance = matched_concordance(outcome, score, match).concordance
+    areas = [metrics.auroc(outcome[match == k], score[match == k]) for k in range(2)]
+    assert min(areas) < concordance.value < max(areas)
+    assert np.isnan([concordance.low, concordance.high]).all()
+    assert concordance.method == "no interval: 2 sets apart from each other, 10 are needed"
+
+
+def test_sets_too_large_for_it_are_refused_and_strata_offered():
+    outcome, score = np.arange(60_000) % 2, np.random.default_rng([1]).normal(size=60_000)
+    with pytest.raises(
+        EvaluationError, match="30000 cases and 30000 controls; such sets are strata: name their column"
+    ):
+        conditional_odds_ratio(outcome, score, np.zeros(60_000))
+
+
+def test_a_large_set_that_is_separated_is_told():
+    outcome = np.arange(1500) % 3 == 0
+    score = np.random.default_rng([1]).random(1500) + 2 * outcome
+    with pytest.raises(EvaluationError, match="the score: tells some of the outcomes without a single exception"):
+        conditional_odds_ratio(outcome, score, np.zeros(1500))
+
+
+def test_few_sets_have_no_interval_and_few_cases_no_odds():
+    outcome, score, person = knees(8, 0.5)
+    found = matched_concordance(outcome, score, person)
+    assert np.isnan([found.concordance.low, found.concordance.high]).all() and found.concordance.p_value <= 1
+    assert found.concordance.method == "no interval: 8 sets apart from each other, 10 are needed"
+    with pytest.raises(EvaluationError, match="8 cases with a control of their own, 10 are needed"):
+        conditional_odds_ratio(outcome, score, person)

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t
 from statsmodels.discrete.discrete_model import Logit
 from statsmodels.duration.survfunc import survdiff
 
@@ -282,3 +282,77 @@ def test_what_allows_no_survival_figure_is_told():
         pooled_logistic(time, event, score, width=0)
     with pytest.raises(EvaluationError, match=r"no interval of width 100.0"):
         pooled_logistic(time, np.ones(60), score, width=100.0)
+
+
+def test_limits_count_persons_where_they_repeat():
+    time, event, _ = cohort(120)
+    alone = kaplan_meier(time, event)[0]
+    once = kaplan_meier(time, event, None, np.arange(120)[::-1])[0]
+    np.testing.assert_array_equal(once.low, alone.low)
+    twice = [np.repeat(each, 2) for each in (time, event, np.arange(120))]
+    copied, taken = kaplan_meier(twice[0], twice[1], None, twice[2])[0], kaplan_meier(*twice[:2])[0]
+    np.testing.assert_allclose(copied.free, alone.free)
+    inside = slice(5, 60)
+    # A person written down twice says no more than once: Greenwood's limits, but for t and 120 / 119.
+    np.testing.assert_allclose((copied.high - copied.low)[inside], (alone.high - alone.low)[inside], rtol=0.03)
+    assert ((taken.high - taken.low)[inside] < 0.75 * (alone.high - alone.low)[inside]).all()
+
+
+def test_robust_limits_are_the_sum_over_persons_written_out():
+    time, event, _ = cohort(60, visits=0.25)
+    person = np.arange(60) // 2
+    curve = kaplan_meier(time, event, None, person)[0]
+    steps = curve.time[1:]
+    at_risk = (time[:, None] >= steps).astype(float)
+    died = (time[:, None] == steps) * event[:, None]
+    total, deaths = at_risk.sum(axis=0), died.sum(axis=0)
+    stayed = np.where(total > deaths, total - deaths, np.inf)
+    moved = np.cumsum((died - at_risk * deaths / total) / stayed, axis=1)
+    variance = 30 / 29 * np.sum(np.stack([moved[person == one].sum(axis=0) for one in range(30)]) ** 2, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        width = t.ppf(0.975, 29) * np.sqrt(variance) / np.log(curve.free[1:])
+        low = curve.free[1:] ** np.exp(-width)
+    known = np.isfinite(curve.low[1:])
+    np.testing.assert_allclose(curve.low[1:][known], low[known])
+
+
+def test_few_persons_have_curves_without_limits_and_no_hazard_ratio():
+    time, event, score = cohort(60)
+    person = np.arange(60) % 6
+    curve = kaplan_meier(time, event, None, person)[0]
+    assert np.isnan(curve.low).all() and np.isfinite(curve.free).all()
+    with pytest.raises(
+        EvaluationError, match="no interval: 6 persons, 6 with the event; 20 are needed, and of them 10"
+    ):
+        cox(time, event, score, None, person)
+    (area,) = time_dependent_auroc(time, event, score, 1.0, person)
+    assert np.isfinite(area.value) and np.isnan([area.low, area.high]).all()
+    assert area.method.startswith("no interval: 6 persons")
+
+
+def test_all_persons_may_have_the_event():
+    _, _, score = cohort(80)
+    time = np.random.default_rng([1]).exponential(np.exp(-score)) + 0.01
+    assert cox(time, np.ones(80), score, None, np.arange(80) // 2).hazard_ratio.value > 1.5
+
+
+def test_influence_on_the_auroc_by_a_time_is_that_of_drawing_anew():
+    time, event, score = cohort(300, visits=0.25)
+    person, rng = np.arange(300) // 2, np.random.default_rng(0)
+    (found,) = time_dependent_auroc(time, event, score, 1.5, person)
+    drawn = []
+    for _ in range(300):
+        rows = np.concatenate([[2 * one, 2 * one + 1] for one in rng.integers(0, 150, 150)])
+        drawn.append(time_dependent_auroc(time[rows], event[rows], score[rows], 1.5)[0].value)
+    assert np.sqrt(found.variance) == pytest.approx(np.std(drawn), rel=0.12)
+
+
+def test_concordance_is_that_of_every_pair():
+    rng = np.random.default_rng([4])
+    time, event, risk = rng.integers(1, 9, 90), rng.random(90) < 0.6, rng.integers(0, 12, 90)
+    won = compared = 0.0
+    for one in np.flatnonzero(event):
+        later = (time > time[one]) | ((time == time[one]) & ~event)
+        won += np.sum(risk[later] < risk[one]) + np.sum(risk[later] == risk[one]) / 2
+        compared += later.sum()
+    assert concordance(time, event, risk) == pytest.approx(won / compared, abs=1e-14)
