@@ -22,6 +22,7 @@ from anomaly.evaluation.survival import survival
 from anomaly.files import write_whole
 from anomaly.pictures import figures
 from anomaly.shown import Readable
+from anomaly.statistics.design import column_of
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ def evaluate(
         match: column naming matched sets, within which cases are compared with controls.
         strata: columns within whose values everything is said again; numbers are cut at their thirds.
         time, event: columns of the time to the event or to the end of observation, and of 1 where it was seen.
-        at: until when survival is told; the last time of an event by default.
+        at: by when the outcome counts where none is named, and until when survival is told; by default the time at
+            which both groups are large, and the last time of an event.
         compare: other `scores.csv` of the same images, each named by its folder or its file.
         out: receives evaluation.csv, comparison.csv, evaluated.csv, evaluation.json, roc.png, distribution.png,
             and a table and a figure of each further analysis.
@@ -113,7 +115,7 @@ def evaluate(
         outcome=outcome, positive=positive, subject=subject, where=dict(where or {}), missing=missing,
         adjust=joining.columns(adjust), match=match, strata=joining.columns(strata), time=time, event=event, at=at,
     )  # fmt: skip
-    data, names = gather(Path(scores), cohort, question, compare), list(question.adjust)
+    data, names = gather(Path(scores), cohort, question, compare), [column_of(name) for name in question.adjust]
     called = str(outcome or event)
     added = adjustment.covariates_alone(data, seed)
     everyone = np.ones(len(data.images), bool)

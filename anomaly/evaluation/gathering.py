@@ -11,6 +11,7 @@ from anomaly.cohorts import joining
 from anomaly.cohorts.results import read_scores, read_table, scored_trained, some
 from anomaly.errors import EvaluationError
 from anomaly.statistics import design, metrics
+from anomaly.statistics.design import column_of, perhaps_groups
 
 BASELINE, REVERSED = "baseline_", "_reversed"
 ALONE = f"{BASELINE}covariates"
@@ -34,7 +35,8 @@ class Question:
         match: naming matched sets, within which cases are compared with controls.
         strata: within whose values everything is said again.
         time, event: time to the event or to the end of observation, and 1 where the event was seen.
-        at: the time at which survival is told; the last time of an event by default.
+        at: the time by which the outcome counts and until which survival is told; by default the time at which both
+            groups are large, and the last time of an event.
     """
 
     outcome: str | None = None
@@ -120,7 +122,16 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
     file = _scores_file(scores)
     scored = read_scores(file, names=question.names)
     people = read_table(cohort, "cohort", names=question.names, missing=question.missing)
-    joining.require(people, [question.match, question.time, question.event, *question.adjust, *question.strata])
+    joining.require(
+        people,
+        [
+            question.match,
+            question.time,
+            question.event,
+            *[column_of(name, people) for name in question.adjust],
+            *question.strata,
+        ],
+    )
     people = joining.chosen(people, question.where, notes)
     scored, people = joining.join(scored, people, file.parent, _folder(cohort), notes)
     times = None if question.time is None else _times(people, question, scored["id"], notes)
@@ -195,14 +206,32 @@ def _events(
     if question.outcome is not None:
         return joining.events(people, question.outcome, question.positive, notes)
     assert times is not None
-    at = question.at if question.at is not None else float(times.loc[times["event"] == 1, "time"].max())
+    at = question.at if question.at is not None else _telling(times)
     happened = (times["event"] == 1) & (times["time"] <= at)
     watched = happened | (times["time"] >= at)
+    groups = f"{int(happened.sum())} with and {int((watched & ~happened).sum())} without it"
+    chosen = f", chosen since both groups are largest then ({groups}; another by --at)" if question.at is None else ""
     notes.append(
-        f"The outcome is {question.event} by {question.time} {at:g}; who was not observed that long is left out of "
-        "the AUROC, and counted in the analysis of survival."
+        f"The outcome is {question.event} by {question.time} {at:g}{chosen}; who was not observed that long is left "
+        "out of the AUROC, and counted in the analysis of survival."
     )
     return happened.astype(float).where(watched)
+
+
+def _telling(times: pd.DataFrame) -> float:
+    """The time of an event by which the smaller of two groups, those who have had it and those free of it, is largest.
+
+    By the last event hardly anybody is left who was watched that long without one.
+    """
+    known = times.dropna()
+    had = np.sort(known.loc[known["event"] == 1, "time"].to_numpy())
+    if not had.size:
+        return float("nan")
+    free = np.sort(known.loc[known["event"] == 0, "time"].to_numpy())
+    moments = np.unique(had)
+    cases = np.searchsorted(had, moments, side="right")
+    controls = had.size - cases + free.size - np.searchsorted(free, moments, side="left")
+    return float(moments[int(np.argmax(np.minimum(cases, controls)))])
 
 
 def _scores_file(path: Path) -> Path:
@@ -229,6 +258,7 @@ def _covariates(people: pd.DataFrame, adjust: Sequence[str], ids: pd.Series, not
     if not adjust:
         return None
     columns = design(people, adjust)
+    notes += perhaps_groups(people, adjust)
     lost = ids[columns.isna().any(axis=1).to_numpy()]
     if len(lost):
         notes.append(f"{len(lost)} images lack a covariate and were left out of all that is adjusted ({some(lost)}).")

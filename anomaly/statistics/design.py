@@ -1,6 +1,7 @@
 """Covariates as columns of numbers: texts coded by indicators, and what no model could use refused by name."""
 
 import logging
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,33 +15,60 @@ _log = logging.getLogger(__name__)
 # A text with more kinds than this names the images rather than describes them.
 MOST_KINDS = 50
 _TOLERANCE = 1e-8
+_CATEGORIES = re.compile(r"C\((.+)\)")
+_GROUPS = range(3, 11)
+"""An integer column of so many values may well hold names of groups."""
 
 
 def design(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Columns of a table as a model takes them: numbers as they are, each text as k - 1 indicators.
 
-    The kind that comes first in alphabetical order is the reference, the others become columns such as
-    `site=B`. Text that reads as numbers is taken as numbers; a categorical column is always coded. The
-    answer has the rows of `table`; an incomplete row is NaN throughout, and a warning says how many there are.
+    The kind that comes first in order is the reference, the others become columns such as `site=B`. Text that reads
+    as numbers is taken as numbers; a categorical column is always coded, and so is `site` where it is named
+    `C(site)`. The answer has the rows of `table`; an incomplete row is NaN throughout, and a warning says how many
+    there are.
 
     Raises:
-        EvaluationError: a column that is not there, a text of more than `MOST_KINDS` kinds, a column that
-            does not vary, columns that add up to one another (each by name, over the complete rows).
+        EvaluationError: a column that is not there, one of numbers with some other text among them, a text of more than
+            `MOST_KINDS` kinds, a column that does not vary, columns that add up to one another (each by name, over the
+            complete rows).
     """
-    unknown = [name for name in names if name not in table.columns]
+    unknown = [name for name in names if column_of(name, table) not in table.columns]
     if unknown or not len(names):
         raise EvaluationError(
             f"no column {', '.join(map(repr, unknown))} to adjust for; the table has {', '.join(map(str, table))}"
             if unknown
             else "no covariate was named; name one column at least"
         )
-    matrix = pd.concat([_coded(table[name]) for name in dict.fromkeys(names)], axis=1)
+    matrix = pd.concat([_covariate(table, name) for name in dict.fromkeys(names)], axis=1)
     incomplete = matrix.isna().any(axis=1)
     if incomplete.any():
         _log.warning("%d of %d rows lack one of: %s.", int(incomplete.sum()), len(matrix), ", ".join(names))
     matrix[incomplete] = np.nan
     refuse_useless(matrix[~incomplete].to_numpy(), list(matrix.columns))
     return matrix
+
+
+def column_of(name: str, table: pd.DataFrame | None = None) -> str:
+    """The column that a covariate is taken from: site for `C(site)`, unless a table has a column of that very name."""
+    found = _CATEGORIES.fullmatch(name)
+    return name if found is None or (table is not None and name in table.columns) else found[1]
+
+
+def perhaps_groups(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """A remark on each covariate that is taken as a number, but whose few whole values may be names of groups."""
+    remarks = []
+    for name in names:
+        if name not in table.columns or isinstance(table[name].dtype, pd.CategoricalDtype):
+            continue
+        values = np.unique(pd.to_numeric(table[name], errors="coerce").dropna())
+        if len(values) in _GROUPS and (values == np.round(values)).all():
+            few = ", ".join(f"{value:g}" for value in values)
+            remarks.append(
+                f"{name} was taken as a number (its values are {few}); where they are names of groups, adjust for "
+                f"C({name})."
+            )
+    return remarks
 
 
 def covariate_matrix(covariates: ArrayLike | pd.DataFrame | None, size: int) -> tuple[np.ndarray, list[str]]:
@@ -91,13 +119,38 @@ def refuse_useless(matrix: np.ndarray, names: Sequence[str]) -> None:
         kept.append(column)
 
 
+def _covariate(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The columns that a covariate becomes, coded where it is named as `C(column)`."""
+    column = table[column_of(name, table)]
+    if name in table.columns:
+        return _coded(column)
+    kinds = column.map(lambda value: f"{value:g}" if isinstance(value, int | float) else str(value), na_action="ignore")
+    order = sorted(kinds.dropna().unique(), key=_in_order)
+    return _coded(pd.Series(pd.Categorical(kinds, order), index=column.index, name=column.name))
+
+
+def _in_order(kind: str) -> tuple[float, str]:
+    """Numbers by their size, before all other texts."""
+    number = pd.to_numeric(kind, errors="coerce")
+    return (np.inf if pd.isna(number) else float(number)), kind
+
+
 def _coded(column: pd.Series) -> pd.DataFrame:
-    if not isinstance(column.dtype, pd.CategoricalDtype):
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        kinds = [kind for kind in column.cat.categories if (column == kind).any()]
+    else:
         numbers = pd.to_numeric(column, errors="coerce")
-        if (numbers.notna() | column.isna()).all():
+        others = column[numbers.isna() & column.notna()]
+        if others.empty:
             values = numbers.astype("float64")
             return values.where(np.isfinite(values)).to_frame()
-    kinds = sorted(column.dropna().unique(), key=str)
+        if numbers.notna().sum() > len(others):
+            few = ", ".join(repr(each) for each in list(dict.fromkeys(map(str, others)))[:5])
+            raise EvaluationError(
+                f"{column.name} holds numbers and, in {len(others)} rows, {few}: say what stands for missing "
+                f"(--missing), correct the others, or adjust for C({column.name}) to take each value as a group"
+            )
+        kinds = sorted(column.dropna().unique(), key=str)
     if len(kinds) > MOST_KINDS:
         raise EvaluationError(
             f"{column.name} holds {len(kinds)} different texts; at most {MOST_KINDS} can be adjusted for"

@@ -10,7 +10,7 @@ import pandas as pd
 from anomaly.cohorts import joining
 from anomaly.cohorts.results import read_table
 from anomaly.errors import EvaluationError
-from anomaly.statistics.design import design
+from anomaly.statistics.design import column_of, design, perhaps_groups
 from explain.association.maps import list_maps
 
 _OWN = ("id", "map", "image", "outcome", "subject", "match", "value", "load", "mean_of_map", "fold")
@@ -75,7 +75,8 @@ def gather(
     if joining.simulated(people):
         notes.append(joining.SIMULATED)
     images["outcome"] = joining.events(people, outcome, positive, notes)
-    joining.require(people, [*texts[bool(subject) :], *adjust])
+    joining.require(people, [*texts[bool(subject) :], *(column_of(name, people) for name in adjust)])
+    notes += perhaps_groups(people, adjust)
     known = _known(images, images["outcome"].notna() & images["map"].notna(), f"{outcome} or map", notes)
     if match:
         images["match"] = people[match]

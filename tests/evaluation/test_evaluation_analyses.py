@@ -352,3 +352,15 @@ def test_infinite_scores_are_refused(tmp_path):
     scores.loc[3, "value"] = np.inf
     with pytest.raises(EvaluationError, match=r"1 of 300 values in .* are missing, NaN or infinite"):
         run((scores, people), tmp_path)
+
+
+def test_without_a_time_asked_for_the_outcome_is_told_when_both_groups_are_large():
+    from anomaly.evaluation.gathering import _telling
+
+    years = pd.DataFrame(
+        {"time": [1.0] * 30 + [2.0] * 30 + [8.0] + [5.0] * 50 + [8.5] * 2, "event": [1] * 61 + [0] * 52}
+    )
+    # By year 8, the last event, 61 have had it and 2 are left; by year 1 30 and 83; by year 2 60 and 53.
+    assert _telling(years) == 2.0
+    assert _telling(years.assign(event=1.0)) in years["time"].to_numpy()
+    assert np.isnan(_telling(years.assign(event=0.0)))
