@@ -36,7 +36,7 @@ ANALYSES = (
         "odds",
         "odds ratio per standard deviation, crude and adjusted",
         "evaluate --adjust",
-        "GEE: Liang and Zeger 1986; few persons: Mancl and DeRouen 2001",
+        "GEE, independent: Liang and Zeger 1986, Pepe and Anderson 1994; few persons: Mancl and DeRouen 2001",
     ),
     Analysis(
         "added_value",

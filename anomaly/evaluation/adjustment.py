@@ -12,6 +12,7 @@ from anomaly.evaluation.gathering import ALONE, Gathered
 from anomaly.evaluation.section import Section, ends, in_words, interval, listed
 from anomaly.pictures import figures
 from anomaly.statistics import metrics
+from anomaly.statistics.estimates import between
 
 
 def covariates_alone(data: Gathered, seed: int) -> statistics.AddedValue | None:
@@ -78,7 +79,7 @@ def _told(row: dict[str, Any], adjust: list[str], sign: str) -> str:
     who = "One standard deviation more in the score goes with"
     if row["adjusted_for"] != "nothing":
         who = f"Among people of the same {listed(adjust)}, one standard deviation more goes with"
-    ends = f"{row['odds_ratio_low']:.2f} to {row['odds_ratio_high']:.2f}"
+    ends = between(row["odds_ratio_low"], row["odds_ratio_high"])
     return f"{who} {row['odds_ratio']:.2f} times ({ends}, {in_words(row['p_value'])}) the odds of {sign}."
 
 

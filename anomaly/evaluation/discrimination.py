@@ -14,6 +14,7 @@ from anomaly.cohorts.joining import FEWEST, check_numbers, plain_text
 from anomaly.evaluation.gathering import ALONE, BASELINE, REVERSED, Gathered
 from anomaly.evaluation.section import Section, in_words
 from anomaly.pictures import figures
+from anomaly.statistics.estimates import between
 from anomaly.statistics.metrics import checked
 
 SPECIFICITIES = {"90": 0.90, "95": 0.95}
@@ -138,7 +139,7 @@ def _count_all(rows: list[dict[str, Any]]) -> None:
 def _compared(data: Gathered, column: str, usable: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> str:
     found = {each["stratum"]: each for each in rows if each["stratum"] in {f"{column} {level}" for level in usable}}
     parts = [
-        f"{each['auroc']:.2f} ({each['auroc_low']:.2f} to {each['auroc_high']:.2f}) in {stratum}"
+        f"{each['auroc']:.2f} ({between(each['auroc_low'], each['auroc_high'])}) in {stratum}"
         for stratum, each in found.items()
     ]
     said = f"The AUROC is {', '.join(parts)}"
@@ -203,6 +204,11 @@ def against(compared: pd.DataFrame) -> Section | None:
 
 
 def _verdict(pair: dict[str, Any]) -> str:
+    if not np.isfinite(pair["p_value"]) and ALONE not in (pair["score_a"], pair["score_b"]):
+        return (
+            f"{pair['score_a']} and {spoken(pair['score_b'])}: difference of the AUROCs {pair['difference']:+z.2f}, "
+            f"not tested ({pair['method']})."
+        )
     if not np.isfinite(pair["p_value"]):
         return (
             f"{pair['score_a']} and {spoken(pair['score_b'])}: difference of the AUROCs {pair['difference']:+z.2f}, "
@@ -213,7 +219,7 @@ def _verdict(pair: dict[str, Any]) -> str:
         verdict = "is better than" if pair["difference"] > 0 else "is worse than"
     return (
         f"{pair['score_a']} {verdict} {spoken(pair['score_b'])}: difference of the AUROCs {pair['difference']:+z.2f} "
-        f"(95 % {pair['low']:z.2f} to {pair['high']:z.2f} taken alone), {in_words(pair['p_holm'])} counting all "
+        f"(95 % {between(pair['low'], pair['high'], 'z.2f')} taken alone), {in_words(pair['p_holm'])} counting all "
         "comparisons (Holm)."
     )
 
@@ -229,9 +235,10 @@ def spoken(name: str) -> str:
 
 def headline(first: dict[str, Any], sign: str) -> tuple[str, str]:
     """The main figure, and what it means."""
+    known = np.isfinite([first["auroc_low"], first["auroc_high"]]).all()
+    ends = f"95 % {first['auroc_low']:.2f}–{first['auroc_high']:.2f}, " if known else ""
     return (
-        f"AUROC {first['auroc']:.2f} (95 % {first['auroc_low']:.2f}–{first['auroc_high']:.2f}, "
-        f"{first['auroc_method']})",
+        f"AUROC {first['auroc']:.2f} ({ends}{first['auroc_method']})",
         f"of one image with {sign} and one without, drawn at random, the score "
         f"is higher for the one with it {100 * first['auroc']:.0f} times in 100",
     )
@@ -245,11 +252,11 @@ def against_trivial(rows: list[dict[str, Any]], compared: pd.DataFrame) -> str:
     best = max(trivial, key=lambda each: each["auroc"])
     pair = compared[(compared["score_a"] == rows[0]["score"]) & (compared["score_b"] == best["score"])].iloc[0]
     verdict = "the best trivial score, {}, reaches"
-    if pair["low"] <= 0:
+    if not pair["low"] > 0:
         verdict = "not shown to be better than the best trivial score, {}, which reaches"
     if pair["difference"] <= 0:
         verdict = "no better than the best trivial score, {}, which reaches"
-    numbers = f"difference {pair['difference']:+z.2f} ({pair['low']:z.2f} to {pair['high']:z.2f})"
+    numbers = f"difference {pair['difference']:+z.2f} ({between(pair['low'], pair['high'], 'z.2f')})"
     if best["n"] != rows[0]["n"]:
         both = best["auroc"] + pair["difference"]
         numbers = f"{numbers} on the {best['n']} images that have both, where the score reaches {both:.2f}"

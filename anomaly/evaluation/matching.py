@@ -8,6 +8,7 @@ from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import ALONE, Gathered
 from anomaly.evaluation.section import Section, ends, in_words
 from anomaly.pictures import figures
+from anomaly.statistics.estimates import between
 
 
 def matched(data: Gathered, match: str | None, sign: str, seed: int) -> Section | None:
@@ -34,12 +35,12 @@ def matched(data: Gathered, match: str | None, sign: str, seed: int) -> Section 
     if np.isfinite(first["odds_ratio"]):
         odds = (
             f" One standard deviation more goes with {first['odds_ratio']:.2f} times "
-            f"({first['odds_ratio_low']:.2f} to {first['odds_ratio_high']:.2f}) the odds of being the one."
+            f"({between(first['odds_ratio_low'], first['odds_ratio_high'])}) the odds of being the one."
         )
+    ends = between(100 * first["concordance_low"], 100 * first["concordance_high"], ".0f")
     sentence = (
         f"Within {first['sets']} sets matched by {match}, the image with {sign} scores higher than the one without "
-        f"{100 * first['concordance']:.0f} times in 100 ({100 * first['concordance_low']:.0f} to "
-        f"{100 * first['concordance_high']:.0f}; 50 is chance; {in_words(first['p_value'])}).{odds}"
+        f"{100 * first['concordance']:.0f} times in 100 ({ends}; 50 is chance; {in_words(first['p_value'])}).{odds}"
     )
     numbers = table[["concordance", "concordance_low", "concordance_high"]].to_numpy()
     drawn = figures.forest(list(table["score"]), numbers, "Case scores higher than its control", none=0.5)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from anomaly.shown import Readable, several
 from anomaly.statistics import Estimate
+from anomaly.statistics.estimates import between
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +49,7 @@ def ends(name: str, estimate: Estimate) -> dict[str, float]:
 
 def interval(estimate: Estimate, digits: int = 2) -> str:
     """An estimate as it stands in a sentence: 0.81 (0.75 to 0.86)."""
-    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+    return f"{estimate.value:.{digits}f} ({between(estimate.low, estimate.high, f'.{digits}f')})"
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -67,7 +68,9 @@ def told_as_facts(section: Section) -> dict[str, Any]:
 
 
 def in_words(p_value: float) -> str:
-    """A p-value as it stands in a sentence."""
+    """A p-value as it stands in a sentence, or that there is none."""
+    if np.isnan(p_value):
+        return "not tested"
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 

@@ -12,6 +12,7 @@ from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import Followed, Gathered, Question
 from anomaly.evaluation.section import Section, ends, in_words, listed
 from anomaly.pictures import figures
+from anomaly.statistics.estimates import between
 
 # One argument each: times, events, scores, covariates, subjects.
 _RATIOS: dict[str, Callable[..., statistics.Estimate]] = {
@@ -35,7 +36,7 @@ def survival(data: Gathered, question: Question, seed: int) -> Section | None:
     drawn = None
     try:
         groups = statistics.thirds(watched.score)
-        free = statistics.kaplan_meier(watched.time, watched.event, groups)
+        free = statistics.kaplan_meier(watched.time, watched.event, groups, watched.subject)
         curves = sorted(free, key=lambda curve: ["low", "middle", "high"].index(str(curve.group)))
         tested = statistics.log_rank(watched.time, watched.event, groups, watched.subject)
         sentences.insert(0, _by_thirds(curves, tested, at, question))
@@ -46,7 +47,7 @@ def survival(data: Gathered, question: Question, seed: int) -> Section | None:
     if not rows and drawn is None:
         return None
     caption = (
-        "Curves by Kaplan-Meier, their 95 % limits pointwise, counting each image as a person. Ratios per standard "
+        "Curves by Kaplan-Meier, their 95 % limits pointwise, by person. Ratios per standard "
         "deviation of the score: odds of the event within one unit of time (pooled logistic, the default where events "
         "are found at visits one unit, such as a year, apart), and hazard (Cox). AUROC by a time: cumulative cases "
         "against those still free, weighted for censoring. All of it supposes that leaving tells nothing of the event."
@@ -82,7 +83,7 @@ def _told(row: dict[str, Any], adjust: list[str]) -> str:
     who = "One standard deviation more in the score goes with"
     if row["adjusted_for"] != "nothing":
         who = f"Among people of the same {listed(adjust)}, one standard deviation more goes with"
-    times = f"{row['estimate']:.2f} ({row['estimate_low']:.2f} to {row['estimate_high']:.2f}) times"
+    times = f"{row['estimate']:.2f} ({between(row['estimate_low'], row['estimate_high'])}) times"
     return f"{who} {times} the hazard ({in_words(row['p_value'])})."
 
 

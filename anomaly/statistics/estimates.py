@@ -104,3 +104,8 @@ def two_sided(difference: float, error: float) -> tuple[float, float]:
     else:
         z = difference / error
     return z, float(2 * norm.sf(abs(z)))
+
+
+def between(low: float, high: float, form: str = ".2f") -> str:
+    """The ends of an interval as they stand in a sentence, or that there is none at this size."""
+    return f"{low:{form}} to {high:{form}}" if np.isfinite([low, high]).all() else "no interval with so few persons"

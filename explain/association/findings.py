@@ -14,7 +14,7 @@ from anomaly.files import write_whole
 from anomaly.images import write_volume
 from anomaly.pictures.figures import stamped
 from anomaly.shown import Readable, unread
-from anomaly.statistics.estimates import groups_of
+from anomaly.statistics.estimates import between, groups_of
 from anomaly.statistics.permutation import Plan
 from explain.association import pictures
 from explain.association.groupmap import GroupMap
@@ -133,7 +133,7 @@ def about_prediction(predicted: pd.DataFrame | None) -> list[str]:
     sentences = []
     for outcome, rows in predicted.groupby("outcome", sort=False) if predicted is not None else ():
         areas = {
-            str(row["score"]): f"{row['auroc']:.2f} ({row['auroc_low']:.2f} to {row['auroc_high']:.2f})"
+            str(row["score"]): f"{row['auroc']:.2f} ({between(row['auroc_low'], row['auroc_high'])})"
             for row in rows.to_dict("records")
         }
         load = areas.pop("load")

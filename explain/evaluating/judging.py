@@ -18,6 +18,7 @@ from anomaly.files import write_whole
 from anomaly.pictures import figures
 from anomaly.shown import Readable
 from anomaly.statistics import Estimate, proportion
+from anomaly.statistics.estimates import between
 from explain.evaluating.beside import mean_of, quality
 from explain.evaluating.quality import SIGNS, measured
 from explain.evaluating.truths import Truth
@@ -233,7 +234,7 @@ def _changes(table: pd.DataFrame, seed: int) -> Section | None:
 
 def _told(estimate: Estimate) -> str:
     """An estimate of any size as it stands in a sentence."""
-    return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
+    return f"{estimate.value:.3g} ({between(estimate.low, estimate.high, '.3g')})"
 
 
 def _write(result: Judged, about: Mapping[str, Any]) -> None:

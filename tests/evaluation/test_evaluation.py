@@ -398,3 +398,18 @@ def test_a_section_shows_its_first_sentence_and_not_its_table(tables, tmp_path):
     told = looked_at(section)
     assert told[""] == section.title and told["found"] == section.sentences[0]
     assert told["table"].startswith(f"{len(section.table)} rows: ") and told["figure"].startswith("a PNG of ")
+
+
+def test_with_few_persons_no_interval_is_told_and_never_nan(tmp_path):
+    rng = np.random.default_rng(0)
+    persons = np.repeat([f"p{k}" for k in range(8)], 10)
+    sick = np.tile([0, 1], 40)
+    ids = [f"i{k}" for k in range(80)]
+    scores = pd.DataFrame({"id": ids, "path": ids, "subject": persons, "value": sick + rng.normal(size=80)})
+    scores["baseline_intensity"] = rng.normal(size=80)
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    cohort = pd.DataFrame({"id": ids, "subject": persons, "sick": sick, "age": rng.normal(60, 5, 80)})
+    found = evaluate(tmp_path / "scores.csv", cohort, outcome="sick", subject="subject", adjust=["age"], out=tmp_path)
+    said = " ".join([found.headline, *found.notes, *(line for each in found.sections for line in each.sentences)])
+    assert "no interval" in found.headline and "nan" not in said.lower().split() and "nan to nan" not in said
+    assert found.table["auroc"].notna().all() and found.table["auroc_low"].isna().all()
