@@ -22,11 +22,11 @@ def spelled(name: str) -> str:
 
 
 def located(path: Path) -> Path:
-    r"""The file that a path means: itself, or the one whose name `spelled` wrote as that.
+    """The file that a path means: itself, or the one whose name `spelled` wrote as that.
 
     Where there is no such file, names are tried that look alike but differ in bytes: accents composed or not (macOS
-    and Linux do so differently), and folders parted by backslashes in a table from Windows. Gives the path back where none
-    of them is there.
+    and Linux do so differently), and folders parted by backslashes in a table from Windows. Gives the path back where
+    none of them is there.
     """
     if os.path.lexists(path):
         return path
