@@ -296,18 +296,9 @@ def generate(
     seed: Annotated[
         int, typer.Option(help="Image i follows from the run, the seed, i and its class alone.", min=0)
     ] = 0,
-    class_: Annotated[
-        list[str] | None, typer.Option("--class", help="Draw this class alone; repeatable.", metavar="NAME")
-    ] = None,
-    real: Annotated[
-        Path | None,
-        typer.Option(
-            help="Real images to compare with; else the normals it chose by.", metavar="DIR|CSV", callback=options.there
-        ),
-    ] = None,
-    features: Annotated[
-        Path | None, typer.Option(help="Another run whose codes of images are compared.", metavar="RUN2")
-    ] = None,
+    class_: options.Class = None,
+    real: options.Real = None,
+    features: options.Features = None,
     pairs: Annotated[int, typer.Option(help="Most pairs of images whose likeness is measured.", min=1)] = 1000,
     batch: Annotated[int, typer.Option(help="Images drawn at once.", min=1)] = 32,
     device: options.Device = "auto",

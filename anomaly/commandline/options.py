@@ -131,6 +131,12 @@ Settings = Annotated[
     typer.Option("--set", help="A setting of the method or kind; repeatable.", metavar="NAME=VALUE"),
 ]
 Steps = Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)]
+Class = Annotated[list[str] | None, typer.Option("--class", help="Draw this class alone; repeatable.", metavar="NAME")]
+Real = Annotated[
+    Path | None,
+    typer.Option(help="Real images to compare with; else the normals it chose by.", metavar="DIR|CSV", callback=there),
+]
+Features = Annotated[Path | None, typer.Option(help="Another run whose codes of images are compared.", metavar="RUN2")]
 Bootstrap = Annotated[int, typer.Option("--seed", help="Of the bootstrap.")]
 Alpha = Annotated[float, typer.Option(help="Flag an image when its p-value is at most this.", callback=share)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=device)]
