@@ -196,7 +196,9 @@ def evaluate(
     typer.echo(result.headline)
     for section in result.sections:
         typer.echo("\n".join([f"\n{section.title}", *section.sentences]))
-    typer.echo(f"\nreport: {draw(out)}")
+    typer.echo(f"\nreport: {draw(result.out)}")
+    if (more := len(list(out.glob("*/evaluation.json")))) > 1:
+        typer.echo(f"all {more} outcomes asked so far: {out / 'index.html'}")
 
 
 @commands.command()

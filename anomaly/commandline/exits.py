@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +53,27 @@ def end_with(unreadable: int, table: Path, *, told: bool = True) -> None:
         if told:
             images = "image" if unreadable == 1 else "images"
             typer.echo(f"{unreadable} {images} could not be used; see {table}", err=True)
+            if why := _why(table):
+                typer.echo(why, err=True)
         raise typer.Exit(SOME_UNREADABLE)
+
+
+def _why(table: Path) -> str:
+    """What most rows of a table of errors say, each without its own name; "" where there is no such table."""
+    try:
+        with table.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+    except OSError:
+        return ""
+    told = [(row.get("error") or "").removeprefix(f"{row.get('path')}: ") for row in rows]
+    alike = [re.sub(r"\d+(?:\.\d+)?", "#", each) for each in told]  # of other sizes, for one reason still
+    if not any(told):
+        return ""
+    (reason, count), *others = Counter(alike).most_common()
+    first = told[alike.index(reason)]
+    if others:
+        return f"most often ({count} of {len(told)}): {first}"
+    return f"the reason: {first}" if count == 1 else f"all for one reason, the first: {first}"
 
 
 def tell(error: BaseException, text: str) -> None:

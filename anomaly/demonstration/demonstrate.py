@@ -32,4 +32,4 @@ def demo(out: Path | str, *, steps: int | None = None) -> Path:
     scored = score(run.folder, cohort, out / "scores", where={"split": "test"})
     result = evaluate(scored.path, cohort, outcome="pneumonia", out=out / "scores")
     logger.info(result.headline)
-    return report(out / "scores")
+    return report(result.out)

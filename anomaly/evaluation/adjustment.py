@@ -14,6 +14,9 @@ from anomaly.pictures import figures
 from anomaly.statistics import metrics
 from anomaly.statistics.estimates import between
 
+_NORMAL_IQR = 1.349  # standard deviations between the quartiles of a normal distribution
+_FAR = 3.0  # scores that follow a lognormal distribution of unit log-variance reach 2
+
 
 def covariates_alone(data: Gathered, seed: int) -> statistics.AddedValue | None:
     """What the main score adds to the covariates; the chances by the covariates alone become a baseline.
@@ -34,6 +37,8 @@ def covariates_alone(data: Gathered, seed: int) -> statistics.AddedValue | None:
         return None
     data.images[ALONE] = np.nan
     data.images.loc[known, ALONE] = added.covariates_alone
+    data.folds[ALONE] = np.full(len(known), -1)
+    data.folds[ALONE][known] = added.fold
     data.names.append(ALONE)
     return added
 
@@ -58,6 +63,7 @@ def odds(data: Gathered, adjust: list[str], sign: str) -> Section | None:
 
 def _odds(data: Gathered, name: str, adjust: list[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    _note_far(data, name)
     has = data.images[name].notna().to_numpy()
     models: list[tuple[str, np.ndarray, pd.DataFrame | None]] = [("nothing", has, None)]
     if data.covariates is not None:
@@ -73,6 +79,17 @@ def _odds(data: Gathered, name: str, adjust: list[str]) -> list[dict[str, Any]]:
         about = {"score": name, "adjusted_for": held, "n": len(images), "events": int(images["outcome"].sum())}
         rows.append(about | ends("odds_ratio", found) | {"p_value": found.p_value, "method": found.method})
     return rows
+
+
+def _note_far(data: Gathered, name: str) -> None:
+    """Say so where a few far scores make one standard deviation a wider step than nearly anybody takes."""
+    scores = data.images[name].dropna()
+    usual = float(np.subtract(*scores.quantile([0.75, 0.25]))) / _NORMAL_IQR
+    if usual > 0 and scores.std() > _FAR * usual:
+        data.notes.append(
+            f"A few scores of {name} lie so far out that one standard deviation is {scores.std() / usual:.3g} times "
+            "what the middle half of the images would make it; its odds ratio is for that wide step."
+        )
 
 
 def _told(row: dict[str, Any], adjust: list[str], sign: str) -> str:
@@ -94,7 +111,11 @@ def added(data: Gathered, found: statistics.AddedValue | None, adjust: list[str]
         "covariates": found.covariates_alone,
         "both": found.with_score,
     }
-    areas = {name: statistics.auroc_interval(event, score, subject, scale=scale) for name, score in curves.items()}
+    folds = {"score": None, "covariates": found.fold, "both": found.fold}
+    areas = {
+        name: statistics.auroc_interval(event, score, subject, scale=scale, fold=folds[name])
+        for name, score in curves.items()
+    }
     table = pd.DataFrame(
         {"predictor": name, "n": event.size, "events": int(event.sum())} | ends("auroc", area) | {"method": area.method}
         for name, area in areas.items()
@@ -113,7 +134,7 @@ def added(data: Gathered, found: statistics.AddedValue | None, adjust: list[str]
     return Section("added_value", "Beside the covariates", [sentence], caption, table, drawn)
 
 
-def adjusted_roc(data: Gathered, adjust: list[str], seed: int) -> Section | None:
+def adjusted_roc(data: Gathered, adjust: list[str]) -> Section | None:
     """The AUROC among people with the same covariates (Janes & Pepe 2009)."""
     if data.covariates is None:
         return None
@@ -121,7 +142,7 @@ def adjusted_roc(data: Gathered, adjust: list[str], seed: int) -> Section | None
     images, subject = data.rows(known)
     score = images[data.names[0]]
     try:
-        found = statistics.adjusted_auroc(images["outcome"], score, data.covariates[known], subject, seed=seed)
+        found = statistics.adjusted_auroc(images["outcome"], score, data.covariates[known], subject)
     except EvaluationError as error:
         data.notes.append(f"The AUROC among people alike could not be told: {error}.")
         return None

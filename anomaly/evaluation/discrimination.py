@@ -34,10 +34,10 @@ def row(data: Gathered, name: str, chosen: np.ndarray, *, seed: int, scale: str)
     chosen = chosen & data.images[name].notna().to_numpy()
     images, subject = data.rows(chosen)
     event, score = images["outcome"].to_numpy(), images[name].to_numpy()
-    area = statistics.auroc_interval(event, score, subject, scale=scale)
+    area = statistics.auroc_interval(event, score, subject, scale=scale, fold=data.fold(name, chosen))
     found: dict[str, Any] = {"n": event.size, "events": int(event.sum())}
     found |= _figures("auroc", area)
-    found |= _figures("ap", statistics.average_precision_interval(event, score, subject, seed=seed))
+    found |= _figures("ap", statistics.average_precision_interval(event, score, subject))
     found["prevalence"] = float(event.mean())
     for percent, specificity in SPECIFICITIES.items():
         sensitivity = statistics.sensitivity_interval(event, score, specificity, subject, seed=seed)
@@ -181,9 +181,11 @@ def pairs(data: Gathered) -> pd.DataFrame:
 
 def _pair(data: Gathered, first: str, second: str) -> dict[str, Any]:
     """One line of comparison.csv, over the images that have both scores."""
-    images, subject = data.rows(data.images[[first, second]].notna().all(axis=1).to_numpy())
+    chosen = data.images[[first, second]].notna().all(axis=1).to_numpy()
+    images, subject = data.rows(chosen)
     check_numbers(images["outcome"], f"the images scored by both {first} and {second}")
-    found = statistics.compare_aurocs(images["outcome"], images[first], images[second], subject)
+    folds = (data.fold(first, chosen), data.fold(second, chosen))
+    found = statistics.compare_aurocs(images["outcome"], images[first], images[second], subject, folds=folds)
     told = {"score_a": first, "score_b": second} | asdict(found)
     if ALONE in (first, second):
         told |= {"z": float("nan"), "p_value": float("nan"), "method": found.method + _UNCOUNTED}

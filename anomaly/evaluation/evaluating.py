@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts import joining
+from anomaly.cohorts.results import read_facts, safe_id
 from anomaly.evaluation import adjustment, chances, discrimination, matching
 from anomaly.evaluation.gathering import Question, gather
 from anomaly.evaluation.section import Section, records, told_as_facts
@@ -25,6 +26,8 @@ from anomaly.shown import Readable
 from anomaly.statistics.design import column_of
 
 _log = logging.getLogger(__name__)
+FACTS = "evaluation.json"
+_ALWAYS = ("evaluation", "comparison", "evaluated", "roc", "distribution")
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,8 +104,10 @@ def evaluate(
         at: by when the outcome counts where none is named, and until when survival is told; by default the time at
             which both groups are large, and the last time of an event.
         compare: other `scores.csv` of the same images, each named by its folder or its file.
-        out: receives evaluation.csv, comparison.csv, evaluated.csv, evaluation.json, roc.png, distribution.png,
-            and a table and a figure of each further analysis.
+        out: receives a folder called by the outcome, the value of `positive` and the rows of `where`, so that several
+            outcomes stand beside one another; in it evaluation.csv, comparison.csv, evaluated.csv, evaluation.json,
+            roc.png, distribution.png, and a table and a figure of each further analysis. What an earlier call for
+            the same outcome left there is replaced as a whole.
         seed: of the bootstrap behind average precision and sensitivities, of folds and of sign flips.
         scale: of the AUROC's interval, `plain` or `logit` (see `statistics.auroc_interval`).
 
@@ -134,14 +139,14 @@ def evaluate(
         stratified,
         adjustment.odds(data, names, question.sign),
         adjustment.added(data, added, names, scale),
-        adjustment.adjusted_roc(data, names, seed),
+        adjustment.adjusted_roc(data, names),
         matching.matched(data, match, question.sign, seed),
         survival(data, question, seed),
         chances.calibrated(data, question.sign, seed),
     ]
     found = [section for section in sections if section is not None]
-    table = pd.DataFrame(rows + within)
-    result = Evaluation(table, compared, found, data.images, headline, data.notes, Path(out), figure, beside)
+    table, folder = pd.DataFrame(rows + within), Path(out) / question.folder
+    result = Evaluation(table, compared, found, data.images, headline, data.notes, folder, figure, beside)
     named = "table" if isinstance(cohort, pd.DataFrame) else str(Path(cohort).resolve())
     asked = asdict(question) | {"outcome": called, "seed": seed}
     _write(result, data.names, question.sign, {"scores": str(data.file.resolve()), "cohort": named} | asked)
@@ -149,6 +154,7 @@ def evaluate(
 
 
 def _write(result: Evaluation, names: list[str], sign: str, about: dict[str, Any]) -> None:
+    _clear(result.out)
     tables = {"evaluation": result.table, "comparison": result.comparison, "evaluated": result.images}
     # The comparison is a section too; its table is the same.
     tables |= {section.name: section.table for section in result.sections}
@@ -165,6 +171,16 @@ def _write(result: Evaluation, names: list[str], sign: str, about: dict[str, Any
     listed = {name: records(tables[name]) for name in ("evaluation", "comparison")}
     facts = about | {"headline": result.headline, "notes": result.notes} | listed
     facts["sections"] = [told_as_facts(section) for section in result.sections]
-    write_whole(result.out / "evaluation.json", json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+    write_whole(result.out / FACTS, json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
     for note in result.notes:
         _log.info(note)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier evaluation left: a table of an analysis that is not asked for now would seem to be one."""
+    before = read_facts(folder / FACTS).get("sections") or ()
+    names = [*_ALWAYS, *(str(each.get("name")) for each in before if isinstance(each, dict))]
+    for name in names:
+        for ending in (".csv", ".png"):
+            (folder / f"{safe_id(name)}{ending}").unlink(missing_ok=True)
+    (folder / FACTS).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts import joining
-from anomaly.cohorts.results import read_scores, read_table, scored_trained, some
+from anomaly.cohorts.results import read_scores, read_table, safe_id, scored_trained, some
 from anomaly.errors import EvaluationError
 from anomaly.statistics import design, metrics
 from anomaly.statistics.design import column_of, perhaps_groups
@@ -63,6 +63,12 @@ class Question:
         return [name for name in (self.subject, self.match) if name is not None]
 
     @property
+    def folder(self) -> str:
+        """What the folder of the answers is called: the outcome, the value that is the event, the rows asked for."""
+        asked = [self.sign, *(f"{name}-{value}" for name, value in self.where.items())]
+        return "_".join(safe_id(each) for each in asked)
+
+    @property
     def sign(self) -> str:
         """What the event is called in a sentence."""
         called = str(self.outcome or self.event)
@@ -87,7 +93,8 @@ class Gathered:
     images: id, outcome (0/1), subject, and a column a score. groups: (n,) names of persons; None where each image
     counts as another person. covariates: columns of numbers, incomplete rows NaN; None where none are asked for.
     followed: all images that were followed up, also those whose outcome is not known, such as of people who left
-    before; None where no time is asked for.
+    before; None where no time is asked for. folds: by the name of a cross-fitted score, which model (n,) each image's
+    chance comes from.
     """
 
     images: pd.DataFrame
@@ -99,6 +106,14 @@ class Gathered:
     followed: Followed | None
     notes: list[str]
     file: Path
+    folds: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def fold(self, name: str, chosen: np.ndarray) -> np.ndarray | None:
+        """By which models a score of the images of a mask (n,) was made, where that decides what may be compared."""
+        if name not in self.folds:
+            return None
+        parts, event = self.folds[name][chosen], self.event[chosen]
+        return parts if np.intersect1d(parts[event == 1], parts[event == 0]).size else None
 
     def rows(self, chosen: np.ndarray) -> tuple[pd.DataFrame, np.ndarray | None]:
         """The images of a mask (n,), and whose they are."""

@@ -112,7 +112,7 @@ def _over_time(data: Gathered, watched: Followed, at: float, seed: int) -> list[
         return []
     try:
         found = statistics.time_dependent_auroc(
-            watched.time, watched.event, watched.score, list(times), watched.subject, seed=seed
+            watched.time, watched.event, watched.score, list(times), watched.subject
         )
     except EvaluationError as error:
         data.notes.append(f"No AUROC as time goes by: {error}.")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom import Dataset
+
 from anomaly.errors import UnreadableImage
 from anomaly.images.dicom_geometry import Slice, picture, stack
 from anomaly.images.dicom_places import places
@@ -16,31 +18,50 @@ from anomaly.images.image import Image
 __all__ = ["entries", "is_dicom", "read_dicom", "read_series"]
 
 _ENDINGS = (".dcm", ".dicom", ".ima")
-_HEADER = ["SeriesInstanceUID", "SeriesDescription", "ImagePositionPatient", "NumberOfFrames"]
+_HEADER = [
+    *("SeriesInstanceUID", "SeriesDescription", "ImagePositionPatient", "NumberOfFrames"),
+    *("SOPClassUID", "Modality", "Rows"),
+]
+_DRAWN = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.66.4",  # segmentation
+        "1.2.840.10008.5.1.4.1.1.66.7",  # label map segmentation
+        "1.2.840.10008.5.1.4.1.1.66.5",  # surface segmentation
+    }
+)
+"""Classes of objects that people or programs drew on images; SOPClassUID, DICOM PS3.6 annex A."""
 
 
 @dataclass(frozen=True)
 class _Head:
-    """What decides to which image a file belongs; `error` says why its header cannot be read."""
+    """What decides to which image a file belongs; `error` says why its header cannot be read.
+
+    beside: what kind of object the file is where it is no image of anybody (a segmentation, a report, contours).
+    """
 
     series: str = ""
     description: str = "unnamed"
     in_stack: bool = False
     error: str = ""
+    beside: str = ""
 
 
-def entries(folder: Path, files: Sequence[Path]) -> list[Path]:
-    """Say which paths stand for the images among one folder's DICOM files: the folder, or every file.
+def entries(folder: Path, files: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Say which paths stand for the images among one folder's DICOM files, each with the files it is made of.
 
     The folder, where files are slices of a stack; every file, where they have no position in space
-    (radiographs), hold a volume each (multi-frame), or each is a series of its own.
+    (radiographs), hold a volume each (multi-frame), or each is a series of its own. Segmentations, structured
+    reports and whatever else lies beside images and is none (see `beside`) must have been taken out.
     """
-    if len(files) < 2:
-        return list(files)
-    heads = [_head(file) for file in files]
-    if len({head.series for head in heads}) == len(files) or not any(head.in_stack for head in heads):
-        return list(files)
-    return [folder]
+    heads = {file: _head(file) for file in files}
+    if len({head.series for head in heads.values()}) == len(heads) or not any(h.in_stack for h in heads.values()):
+        return {file: [file] for file in heads}
+    return {folder: list(heads)}
+
+
+def beside(files: Sequence[Path]) -> dict[Path, str]:
+    """Those of DICOM files that lie beside images and are none, and what they are: "SEG", "RTSTRUCT", "SR"."""
+    return {file: head.beside for file in files if (head := _head(file)).beside}
 
 
 def read_dicom(path: Path) -> Image:
@@ -57,7 +78,8 @@ def read_series(folder: Path) -> Image:
     sideways, two images in one place, and missing slices.
     """
     files = [f for f in sorted(folder.iterdir()) if f.is_file() and f.name[0] != "." and _belongs(f)]
-    heads = {file: _head(file) for file in files}
+    heads = {file: head for file in files if not (head := _head(file)).beside}
+    files = list(heads)
     broken = [file for file, head in heads.items() if head.error]
     if len(broken) == len(files):
         raise UnreadableImage(
@@ -97,10 +119,18 @@ def _head(file: Path) -> _Head:
             str(data.get("SeriesInstanceUID") or ""),
             str(data.get("SeriesDescription") or "unnamed"),
             single and bool(numbers(data, "ImagePositionPatient")),
+            beside=_beside(data),
         )
     except Exception as error:  # a damaged header makes the library raise almost anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return _Head(error=reason.removeprefix(f"{file}: "))
+
+
+def _beside(data: Dataset) -> str:
+    kind = str(data.get("SOPClassUID") or "")
+    if kind in _DRAWN or (kind and not data.get("Rows")):
+        return str(data.get("Modality") or "an object without pixels")
+    return ""
 
 
 def _slices(path: Path) -> list[Slice]:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from anomaly.errors import CohortError
 from anomaly.images import contents, itk, masks, own
-from anomaly.images.dicom import entries, is_dicom, read_dicom
+from anomaly.images.dicom import beside, entries, is_dicom, read_dicom
 from anomaly.images.names import spelled
 from anomaly.images.reading import READERS, suffix, whole_pair
 
@@ -26,6 +26,7 @@ class _Seen:
     images: list[Path] = field(default_factory=list)
     absent: list[Path] = field(default_factory=list)
     ours: list[Path] = field(default_factory=list)
+    beside: dict[Path, str] = field(default_factory=dict)
     others: int = 0
     unasked: int = 0
 
@@ -36,7 +37,8 @@ def find(folder: Path, match: Globs = None, exclude: Globs = None, *, all_of_it:
     A folder with the slices of a DICOM series counts as one image, the folder; DICOM files that form no stack
     (radiographs, one file a volume) count one by one. Passed over, with a word that counts them and names one, are:
     hidden files and files that are no images; folders that this program made; links to content that is not here;
-    masks and segmentations (see `anomaly.images.masks`), unless the folder holds nothing of other values.
+    masks and segmentations (see `anomaly.images.masks`; DICOM objects that are no images of anybody, whatever their
+    names), unless the folder holds nothing else.
 
     Args:
         folder: the folder.
@@ -52,7 +54,7 @@ def find(folder: Path, match: Globs = None, exclude: Globs = None, *, all_of_it:
     if not folder.is_dir():
         raise CohortError(f"{folder}: no such folder; correct the path, or give a CSV with a column 'path'")
     seen = _walked(folder, _listed(match), _listed(exclude), all_of_it)
-    if not seen.images and seen.ours:  # a folder of maps, given on purpose
+    if not seen.images and (seen.ours or seen.beside):  # a folder of maps or segmentations, given on purpose
         seen = _walked(folder, _listed(match), _listed(exclude), True)
     _tell(folder, seen)
     if not seen.images:
@@ -97,13 +99,17 @@ def _walked(folder: Path, match: list[str], exclude: list[str], all_of_it: bool)
             pages = {name for name in names if name == "sheet.png" and "generated.json" in names}
         there = [file for file in files if file.name not in pages]
         gone = dict.fromkeys(file for file in there if _counts(file) and contents.pointer(file))
+        dicoms = [file for file in there if file not in gone and _is_dicom(file)]
+        aside = {} if all_of_it else beside(dicoms)
         images = _images(here, [file for file in there if file not in gone])
+        images |= entries(here, [file for file in dicoms if file not in aside])
         fitting = {file for file in (*there, here) if asked(_from(folder, file), match, exclude)}
         seen.absent += [file for file in gone if file in fitting]
         kept = [file for file, made_of in images.items() if fitting & {*made_of}]
         seen.unasked += len(images) - len(kept)
         seen.images += kept
-        seen.others += len(files) - len(gone) - sum(map(len, images.values()))
+        seen.beside |= {file: kind for file, kind in aside.items() if file in fitting}
+        seen.others += len(files) - len(gone) - len(aside) - sum(map(len, images.values()))
     return seen
 
 
@@ -123,8 +129,7 @@ def _folders(folder: Path, seen: _Seen, all_of_it: bool) -> Iterator[tuple[Path,
 
 
 def _images(here: Path, files: Sequence[Path]) -> dict[Path, list[Path]]:
-    """The images among one folder's files, each with the files that it is made of."""
-    dicoms = [file for file in files if _is_dicom(file)]
+    """The images but DICOM among one folder's files, each with the files that it is made of."""
     found: dict[Path, list[Path]] = {}
     here_too = set(files)
     for file in files:
@@ -132,8 +137,6 @@ def _images(here: Path, files: Sequence[Path]) -> dict[Path, list[Path]]:
             continue
         pair = file.with_suffix(".img") if suffix(file) == ".hdr" else file
         found.setdefault(pair if pair in here_too else file, []).append(file)
-    for entry in entries(here, dicoms):
-        found[entry] = [*dicoms] if entry == here else [entry]
     return found
 
 
@@ -180,6 +183,11 @@ def _tell(folder: Path, seen: _Seen) -> None:
     """Count what was passed over, and name one of each kind."""
     if seen.others:
         LOGGER.info("%s: passed over %d files that are no images", folder, seen.others)
+    if seen.beside and seen.images:
+        first, kind = next(iter(seen.beside.items()))
+        LOGGER.warning(
+            "%s: left out %d DICOM objects that are no images, such as %s (%s)", folder, len(seen.beside), first, kind
+        )
     if seen.unasked:
         LOGGER.info("%s: passed over %d images that were not asked for", folder, seen.unasked)
     if seen.ours:

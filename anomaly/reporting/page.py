@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -16,10 +15,12 @@ from anomaly.cohorts.results import read_facts, read_scores, read_table, scored_
 from anomaly.errors import EvaluationError
 from anomaly.files import write_whole
 from anomaly.pictures import figures
-from anomaly.reporting import gallery, sections, viewer
+from anomaly.reporting import contents, gallery, sections, viewer
+from anomaly.reporting.template import percent, template
 
 _ERRORS_SHOWN = 20
 _ROUNDING = 1e-9
+_OWN = ("scores.csv", "explanations.csv", "evaluation.json")
 _CARD_SHOWN = 6000
 _INTERVALS = {"AUROC": "auroc_method", "average precision": "ap_method", "sensitivity": "sensitivity_at_90_method"}
 _FIGURES = {"roc.png": "ROC curve of each score", "distribution.png": "Distribution of the anomaly score"}
@@ -28,15 +29,33 @@ _FIGURES = {"roc.png": "ROC curve of each score", "distribution.png": "Distribut
 def report(folder: Path) -> Path:
     """Write `report.html` into a folder that scoring or evaluation wrote; returns its path.
 
+    Where evaluations of several outcomes lie in folders of their own, `index.html` beside these lists them.
+
     Reads scores.csv (or the one evaluation.json names), the heatmaps it lists, errors.csv, score.json and
     the runs it names, and the tables and figures of an evaluation; whatever is absent is left out. A folder with
     explanations.csv (or whose evaluation.json names one) gets a report of these; where there are scores as well, the
     evaluation says which is meant, and without one scores are.
 
+    A folder that holds nothing but evaluations gets a report in each of them, and the index is returned.
+
     Raises:
         EvaluationError: no scores there, or a scores.csv that cannot be used.
     """
     folder = Path(folder)
+    inside = contents.evaluations(folder)
+    if inside and not any((folder / name).is_file() for name in _OWN):
+        for each in inside:
+            _page(each)
+        return contents.index(folder)
+    page = _page(folder)
+    if inside:
+        contents.index(folder)
+    elif folder.resolve() in contents.evaluations(folder.resolve().parent):
+        contents.index(folder.resolve().parent)
+    return page
+
+
+def _page(folder: Path) -> Path:
     evaluation = read_facts(folder / "evaluation.json")
     explained = _home(folder, evaluation, "explanations")
     scored = "explanations" not in evaluation and _home(folder, evaluation, "scores") is not None
@@ -54,7 +73,7 @@ def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path) -> st
     table = read_table(home / "explanations.csv", "explanations", names=["files"])
     settings = read_facts(home / "explain.json")
     named = settings.get("runs", {})
-    return _template("explanations.html").render(
+    return template("explanations.html").render(
         headline=evaluation.get("headline"),
         notes=evaluation.get("notes", []),
         source=named.get("source", "an explainer"),
@@ -76,10 +95,11 @@ def _of_scores(folder: Path, evaluation: dict[str, Any]) -> str:
     # What is said within strata has a section of its own.
     evaluated = [row for row in evaluation.get("evaluation", []) if row["stratum"] == "all"]
     views, advice = viewer.viewers(most, home)
-    return _template("report.html").render(
+    return template("report.html").render(
         headline=evaluation.get("headline"),
         notes=evaluation.get("notes", []),
         outcome=evaluation.get("outcome"),
+        outcomes=contents.told(folder),
         evaluated=evaluated,
         intervals=_intervals(evaluated),
         sections=sections.prepared(folder, evaluation.get("sections", [])),
@@ -101,28 +121,6 @@ def _of_scores(folder: Path, evaluation: dict[str, Any]) -> str:
     )
 
 
-def _template(name: str) -> jinja2.Template:
-    places = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=places, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"p": _p_value, "figure": _figure, "percent": _percent}
-    environment.trim_blocks = environment.lstrip_blocks = True
-    return environment.get_template(name)
-
-
-def _figure(value: Any, digits: int = 2) -> str:
-    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
-
-
-def _percent(share: Any) -> str:
-    return "–" if share is None or not np.isfinite(share) else f"{100 * share:.3g} %"
-
-
-def _p_value(value: Any) -> str:
-    if value is None or not np.isfinite(value):
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _intervals(evaluated: list[dict[str, Any]]) -> dict[str, str]:
     """How the intervals of each figure were made, as far as the evaluation says."""
     told = {figure: [row[column] for row in evaluated if row.get(column)] for figure, column in _INTERVALS.items()}
@@ -139,7 +137,7 @@ def _false_alarms(alpha: float | None, data: list[dict[str, Any]]) -> str | None
         return None
     known = next((each for each in data if "calibration_subjects" in each), None)
     if known is None:
-        return f"normal images like those used for calibration are flagged at most about {_percent(alpha)} of the time"
+        return f"normal images like those used for calibration are flagged at most about {percent(alpha)} of the time"
     subjects, steps = known["calibration_subjects"], known["calibration_subjects"] + 1
     flagged = math.floor(alpha * steps + _ROUNDING)
     if flagged == 0:
@@ -148,7 +146,7 @@ def _false_alarms(alpha: float | None, data: list[dict[str, Any]]) -> str | None
             f"it takes {math.ceil(1 / alpha - _ROUNDING) - 1} or more"
         )
     single = known.get("split", {}).get("calibrate") == subjects
-    rate = _percent(flagged / steps) if single else f"at most {_percent(alpha)}"
+    rate = percent(flagged / steps) if single else f"at most {percent(alpha)}"
     return f"of normal images like those of the {subjects} subjects used for calibration, {rate} are flagged"
 
 
@@ -160,9 +158,10 @@ def _scores_home(folder: Path, evaluation: dict[str, Any]) -> Path:
 
 
 def _home(folder: Path, evaluation: dict[str, Any], table: str) -> Path | None:
-    """The folder of a table: this one, or that which its evaluation names."""
+    """The folder of a table: this one, that which its evaluation names, or the one above where folders were moved."""
     named = Path(str(evaluation.get(table, folder / f"{table}.csv")))
-    return next((file.parent for file in (folder / f"{table}.csv", named) if file.is_file()), None)
+    above = [folder.parent / named.name] if table in evaluation else []
+    return next((file.parent for file in (folder / f"{table}.csv", named, *above) if file.is_file()), None)
 
 
 def _outcomes(folder: Path) -> dict[str, int]:

@@ -88,5 +88,5 @@ def test_codes_for_missing_are_an_option(tmp_path: Path, monkeypatch, capsys) ->
     assert code and "holds 0 and 1, and beside them -9 (5 rows), which look like codes" in out + errors
     code, out, errors = call("evaluate scores.csv --cohort people.csv --outcome oa --out out --missing -9,999")
     assert code == 0 and out.startswith("AUROC 0."), errors
-    notes = (tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8")
+    notes = (tmp_path / "out" / "oa" / "evaluation.json").read_text(encoding="utf-8")
     assert "hold a code for missing, by column: oa: 5." in notes and "65 of 65 scores joined the cohort on id." in notes

@@ -53,8 +53,8 @@ def test_evaluate_asks_everything_in_one_call(run, study, tmp_path):
     assert code == 0, errors
     titles = ["Within strata", "Odds of the outcome", "Beside the covariates", "Among people alike"]
     assert [title for title in [*titles, "Within matched sets", "As a chance"] if f"\n{title}\n" not in out] == []
-    assert out.startswith("AUROC 0.") and out.rstrip().endswith(f"report: {tmp_path}/report.html")
-    facts = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert out.startswith("AUROC 0.") and out.rstrip().endswith(f"report: {tmp_path}/pain_visit-0/report.html")
+    facts = json.loads((tmp_path / "pain_visit-0" / "evaluation.json").read_text(encoding="utf-8"))
     assert any("All of these images are simulated" in note for note in facts["notes"])
     assert facts["adjust"] == ["age", "sex", "bmi"] and facts["where"] == {"visit": "0"}
 
@@ -64,7 +64,8 @@ def test_evaluate_follows_people_in_time(run, tmp_path):
     code, out, errors = run(f"{words} --out {tmp_path}")
     assert code == 0, errors
     assert "\nTime to the event\nOf " in out and " followed up: by time 4, " in out
-    assert {"hazard_ratio", "odds_ratio", "auroc by 4"} <= set(pd.read_csv(tmp_path / "survival.csv")["figure"])
+    figures = pd.read_csv(tmp_path / "event" / "survival.csv")["figure"]
+    assert {"hazard_ratio", "odds_ratio", "auroc by 4"} <= set(figures)
 
 
 def test_associate_finds_the_disc_and_sets_scores_beside(run, tmp_path):

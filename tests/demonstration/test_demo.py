@@ -37,7 +37,8 @@ def test_a_second_demonstration_does_only_what_is_missing(short, tmp_path, monke
     assert len(scores) == 2 * ROWS
     facts = Run.open(tmp_path / "run").facts
     assert facts["settings"]["steps"] == 5 and facts["data"]["images"] == 450
-    assert {"evaluation.csv", "scores.csv", "heatmaps"} <= {path.name for path in (tmp_path / "scores").iterdir()}
+    assert page == tmp_path / "scores" / "pneumonia" / "report.html"
+    assert {"index.html", "scores.csv", "heatmaps"} <= {path.name for path in (tmp_path / "scores").iterdir()}
 
     (tmp_path / "scores" / scores["heatmap"][3]).unlink()
     kept = {**untouched(tmp_path / "run"), **untouched(tmp_path / "scores" / "heatmaps")}

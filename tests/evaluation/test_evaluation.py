@@ -62,7 +62,8 @@ def test_figures_are_those_of_the_statistics_on_the_joined_rows(tables, tmp_path
 
 def test_files_are_written_and_agree_with_what_is_returned(tables, tmp_path):
     found = run(tables, tmp_path)
-    out = tmp_path / "out"
+    out = tmp_path / "out" / "progression"
+    assert out == found.out
     assert {file.name for file in out.iterdir()} == {
         "evaluation.csv",
         "comparison.csv",
@@ -364,9 +365,9 @@ def test_a_table_in_memory_and_a_folder_of_scores_serve_as_well(tables, tmp_path
 
 def test_same_seed_same_files(tables, tmp_path):
     run(tables, tmp_path)
-    first = (tmp_path / "out" / "evaluation.csv").read_bytes()
+    first = (tmp_path / "out" / "progression" / "evaluation.csv").read_bytes()
     run(tables, tmp_path)
-    assert (tmp_path / "out" / "evaluation.csv").read_bytes() == first
+    assert (tmp_path / "out" / "progression" / "evaluation.csv").read_bytes() == first
 
 
 def test_what_was_found_is_shown_in_five_lines_without_its_tables(tables, tmp_path):
@@ -381,7 +382,7 @@ def test_what_was_found_is_shown_in_five_lines_without_its_tables(tables, tmp_pa
     assert found.headline.startswith(told[""]) and found.headline.endswith(f"; {told['beside it']}.")
     assert told["images"] == "80 of 40 persons, 40 with the outcome"
     assert told["sections"].startswith("comparison, odds, calibration; ") and told["sections"].endswith(" notes")
-    assert told["folder"] == str(tmp_path / "<script>")
+    assert told["folder"] == str(tmp_path / "<script>" / "progression")
     assert found.images["id"][0] not in repr(found)
 
 

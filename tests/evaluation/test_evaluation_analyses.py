@@ -98,7 +98,7 @@ def test_the_covariates_alone_are_a_baseline_that_did_not_see_its_own_persons(wh
         people["progression"], scores["value"], statistics.design(people, ADJUST), people["subject"]
     )
     assert floor["auroc"] == pytest.approx(
-        statistics.auroc_interval(people["progression"], added.covariates_alone).value
+        statistics.auroc_interval(people["progression"], added.covariates_alone, fold=added.fold).value
     )
     assert 0.5 < floor["auroc"] < table.loc["value", "auroc"]
     assert "the covariates alone" in whole.headline
@@ -285,7 +285,8 @@ def test_simulated_images_are_called_so(tmp_path):
     notes = run((scores, people.assign(simulated=1)), tmp_path / "drawn").notes
     assert any("All of these images are simulated" in note for note in notes)
     for name in ("roc.png", "odds.png"):
-        red = [np.asarray(Image.open(tmp_path / where / name).convert("RGB")) for where in ("real", "drawn")]
+        files = [tmp_path / where / "progression" / name for where in ("real", "drawn")]
+        red = [np.asarray(Image.open(file).convert("RGB")) for file in files]
         counts = [int((pixels == (176, 0, 0)).all(axis=-1).sum()) for pixels in red]
         assert counts[0] == 0 < counts[1]
 

@@ -3,12 +3,14 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import PIL.Image
+import pydicom
 import pytest
 
 from anomaly.errors import CohortError, UnreadableImage
@@ -351,3 +353,30 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "x.mnc").write_bytes(b"\x89HDF\r\n\x1a\n")
     with pytest.raises(UnreadableImage, match="needs the package h5py, which is missing: pip install h5py"):
         read(tmp_path / "x.mnc")
+
+
+def test_dicom_objects_beside_images_are_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from pydicom.data import get_testdata_file
+
+    series = tmp_path / "patient"
+    series.mkdir()
+    for name in ("CT_small.dcm", "liver_1frame.dcm", "rtstruct.dcm", "reportsi.dcm"):
+        shutil.copy(get_testdata_file(name), series / name)
+    assert find(tmp_path) == [series / "CT_small.dcm"]
+    assert "left out 3 DICOM objects that are no images, such as" in caplog.text and "(SEG)" in caplog.text
+    assert len(find(tmp_path, all_of_it=True)) == 4
+    (series / "CT_small.dcm").unlink()
+    assert series / "liver_1frame.dcm" in find(tmp_path)
+
+
+def test_a_series_is_read_without_the_segmentation_that_lies_in_its_folder(tmp_path: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    data = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    for k in range(3):
+        data.ImagePositionPatient, data.SOPInstanceUID = [0, 0, 5.0 * k], f"1.2.3.{k}"
+        data.save_as(tmp_path / f"{k}.dcm")
+    before = read(tmp_path)
+    shutil.copy(get_testdata_file("liver_1frame.dcm"), tmp_path / "seg.dcm")
+    assert find(tmp_path) == [tmp_path]
+    np.testing.assert_array_equal(read(tmp_path).pixels, before.pixels)

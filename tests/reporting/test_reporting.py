@@ -13,7 +13,7 @@ from PIL import Image
 
 from anomaly import evaluation
 from anomaly.errors import EvaluationError
-from anomaly.reporting import gallery, page, viewer
+from anomaly.reporting import gallery, page, template, viewer
 from anomaly.runs import calibration
 
 
@@ -63,7 +63,7 @@ def test_the_page_stands_alone_with_an_evaluation(tmp_path):
     table = folder_of(tmp_path, 60)
     cohort = pd.DataFrame({"id": table["id"], "progression": [0, 1] * 20 + [1] * 20})
     found = evaluation.evaluate(tmp_path, cohort, outcome="progression", out=tmp_path)
-    read = Reader(page_of(tmp_path))
+    read = Reader(page_of(found.out))
     assert read.links and all(link.startswith("data:image/") for link in read.links)
     assert found.headline in read.words
     assert "60 images scored; 3 (5 %) flagged as abnormal" in read.words
@@ -175,7 +175,7 @@ def test_the_rate_told_is_the_share_of_ranks_that_are_flagged():
 
 
 def test_percentages_keep_what_tells_them_apart():
-    told = [page._percent(share) for share in (0.025, 0.05, 1 / 3, 1.0, 0.0005, None)]
+    told = [template.percent(share) for share in (0.025, 0.05, 1 / 3, 1.0, 0.0005, None)]
     assert told == ["2.5 %", "5 %", "33.3 %", "100 %", "0.05 %", "–"]
 
 
@@ -190,8 +190,7 @@ def test_a_reversed_baseline_and_the_methods_are_told(tmp_path):
     outcome = [0, 1] * 20 + [1] * 20
     table.assign(baseline_intensity=-table["value"]).to_csv(tmp_path / "scores.csv", index=False)
     cohort = pd.DataFrame({"id": table["id"], "progression": outcome})
-    evaluation.evaluate(tmp_path, cohort, outcome="progression", out=tmp_path)
-    words = Reader(page_of(tmp_path)).words
+    words = Reader(page_of(evaluation.evaluate(tmp_path, cohort, outcome="progression", out=tmp_path).out)).words
     assert "no better than the best trivial score, mean brightness (reversed), which reaches" in words
     assert "trivial baseline, reversed: lower counts as more abnormal" in words
     draws = "bootstrap of subjects (percentile, 2,000 draws, seed 0)"
@@ -217,8 +216,8 @@ def test_an_evaluation_elsewhere_finds_its_scores(tmp_path):
     scored.mkdir()
     table = folder_of(scored, 40)
     cohort = pd.DataFrame({"id": table["id"], "outcome": [0, 1] * 20})
-    evaluation.evaluate(scored, cohort, outcome="outcome", out=tmp_path / "evaluated")
-    assert len(Reader(page_of(tmp_path / "evaluated")).images) == 20
+    found = evaluation.evaluate(scored, cohort, outcome="outcome", out=tmp_path / "evaluated")
+    assert len(Reader(page_of(found.out)).images) == 20
 
 
 def test_a_folder_without_scores_is_told(tmp_path):
