@@ -43,8 +43,6 @@ def adjusted_auroc(
     subject: ArrayLike | None = None,
     *,
     strata: ArrayLike | None = None,
-    repeats: int = 0,
-    seed: int = 0,
     confidence: float = 0.95,
     fewest: int = FEWEST_PERSONS,
 ) -> AdjustedRoc:
@@ -60,7 +58,6 @@ def adjusted_auroc(
     The interval is made on the log-odds with Student's t, from the squares of what each subject adds: its cases, its
     controls, and what its controls move the slopes. Where all cases lie above all controls the interval of
     `auroc_interval` for classes that do not overlap takes its place; below `fewest` subjects of a class there is none.
-    `repeats` and `seed` change nothing: nothing is drawn.
 
     Raises:
         EvaluationError: as `metrics.checked`; no covariates and no strata; covariates that are useless, or

@@ -21,8 +21,6 @@ def average_precision_interval(
     score: ArrayLike,
     subject: ArrayLike | None = None,
     *,
-    repeats: int = 0,
-    seed: int = 0,
     confidence: float = 0.95,
     fewest: int = FEWEST_PERSONS,
 ) -> Estimate:
@@ -34,8 +32,7 @@ def average_precision_interval(
     event several times at one score, which raises its precision. Where the classes do not overlap the figure is 1
     and the variance 0: the lower end is then that of the AUROC (`auroc_interval`), taken to the average precision
     that a score of this AUROC has at this prevalence if scores follow exponential distributions, as that interval
-    supposes. Below `fewest` subjects of a class there is no interval. `repeats` and `seed` change nothing, for
-    nothing is drawn.
+    supposes. Below `fewest` subjects of a class there is no interval.
     """
     event, value = checked(outcome, score)
     groups = groups_of(subject, event.size)

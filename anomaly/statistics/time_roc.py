@@ -18,8 +18,6 @@ def time_dependent_auroc(
     at: float | Sequence[float],
     subject: ArrayLike | None = None,
     *,
-    repeats: int = 0,
-    seed: int = 0,
     confidence: float = 0.95,
     fewest: int = FEWEST_PERSONS,
 ) -> list[Estimate]:
@@ -33,8 +31,7 @@ def time_dependent_auroc(
 
     The interval is made on the log-odds with Student's t, from the squares of what each subject adds: its cases, its
     controls, and what its leaving or staying moves the weights (Blanche, Dartigues & Jacqmin-Gadda 2013, Statistics in
-    Medicine 32). Below `fewest` subjects on either side there is none. `repeats` and `seed` change nothing, for
-    nothing is drawn.
+    Medicine 32). Below `fewest` subjects on either side there is none.
 
     Raises:
         EvaluationError: as `followed`; scores that are not finite; fewer than ten events by one of the times, or

@@ -18,7 +18,7 @@ def test_adjusted_auroc_is_the_binormal_one():
     rng = np.random.default_rng([11])
     age, event = rng.normal(size=20000), rng.random(20000) < 0.4
     score = 2 * age + 1.2 * event + rng.normal(size=20000)
-    found = adjusted_auroc(event, score, age, repeats=20)
+    found = adjusted_auroc(event, score, age)
     assert found.auroc.value == pytest.approx(norm.cdf(1.2 / np.sqrt(2)), abs=0.012)
     # The mean of the scores' difference over all ages, were age the same share of both classes.
     assert metrics.auroc(event, score) == pytest.approx(norm.cdf(1.2 / np.sqrt(2 * (1 + 4))), abs=0.012)
@@ -36,7 +36,7 @@ def test_a_confounder_alone_leaves_nothing_when_adjusted_for():
 
 def test_a_covariate_without_effect_changes_little():
     outcome, score, _ = people(2000, slope=1.5)
-    found = adjusted_auroc(outcome, score, np.random.default_rng([1]).normal(size=2000), repeats=50)
+    found = adjusted_auroc(outcome, score, np.random.default_rng([1]).normal(size=2000))
     assert found.auroc.value == pytest.approx(metrics.auroc(outcome, score), abs=0.002)
 
 
@@ -45,13 +45,13 @@ def test_stratified_auroc_is_the_mean_within_strata_by_their_cases():
     site, event = rng.choice(list("abc"), 300), rng.random(300) < 0.3
     score = np.round(rng.normal(size=300) + event + 3.0 * (site == "b"), 1)
     each = [metrics.auroc(event[site == kind], score[site == kind]) for kind in "abc"]
-    found = adjusted_auroc(event, score, strata=site, repeats=50)
+    found = adjusted_auroc(event, score, strata=site)
     assert found.auroc.value == pytest.approx(np.average(each, weights=[event[site == k].sum() for k in "abc"]))
 
 
 def test_curve_has_the_area_that_is_told():
     outcome, score, age = people(150)
-    found = adjusted_auroc(outcome, np.round(score), np.round(age), repeats=50)
+    found = adjusted_auroc(outcome, np.round(score), np.round(age))
     assert np.trapezoid(found.sensitivity, found.false_positive_rate) == pytest.approx(found.auroc.value, abs=1e-12)
     assert (found.false_positive_rate[[0, -1]] == (0, 1)).all() and (found.sensitivity[[0, -1]] == (0, 1)).all()
     assert found.placement.shape == (outcome.sum(),)
