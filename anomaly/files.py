@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PART = re.compile(r"\.[0-9a-f]{8}\.part\..+")
 
 
 @contextmanager
@@ -30,6 +33,16 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8, so that a reader finds all of it or nothing."""
     with whole(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed in the middle of `whole` left in a folder and below it.
+
+    Only for a folder that nobody else writes to now.
+    """
+    for path in folder.rglob(".*.part.*"):
+        if PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

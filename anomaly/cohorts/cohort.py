@@ -64,7 +64,7 @@ def read_cohort(
     table, base, folder = _table(source, subject, match, exclude)
     if table.empty:
         raise CohortError(f"{name}: has no rows; add one row an image")
-    table = identified(table, name, folder)
+    table = identified(table, name, None if isinstance(source, pd.DataFrame) else base)
     table["subject"], told_by = _subjects(table, subject, subject_pattern, name)
     table = keep(table if folder else _asked_for(table, base, match, exclude, name), where or {}, name)
     twice = table["id"][table["id"].duplicated()].unique()

@@ -1,16 +1,19 @@
 """What images are called: by the column `id` of a table, else by where their files lie.
 
-In a folder an id is made of its own path alone, so that it stays the same whatever lies beside: the folders from the
-one that was given, and the file's name without its ending, joined by `_`. A folder called `images` is left out, and
-of BIDS names the folders that the name says again. Only where two would have one id are they told apart by more of
-their paths.
+An id is made of the image's own path alone, so that it stays the same whatever lies beside or stands in other rows: the
+folders from the one that was given, or from the table's, and the file's name without its ending, joined by `_`. A
+folder called `images` is left out, and of BIDS names the folders that the name says again. Only where two would have
+one id neither has it: both are told apart by more of their paths, and nobody else's id changes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 import pandas as pd
@@ -23,19 +26,41 @@ LONGEST = 180
 """Bytes of an id that is made of a path: a file's name holds 255, and what is drawn of an image is called longer."""
 NOTHING_NEW = re.compile(r"(?:sub|ses)-[A-Za-z0-9]+|images")
 DATATYPES = {"anat", "beh", "dwi", "eeg", "fmap", "func", "ieeg", "meg", "micr", "motion", "mrs", "nirs", "perf", "pet"}
-Form = Callable[[PurePosixPath], str]
+LONGEST_OWN = 210
+"""Bytes of an id that a table gives: 45 are left for what is put before and behind it in names of files."""
+Form = Callable[["_Place"], str]
 
 
-def identified(table: pd.DataFrame, name: str, folder: bool) -> pd.DataFrame:
-    """Give a table a column `id` of safe file names, made from the paths of a folder or a table where it has none.
+@dataclass(frozen=True)
+class _Place:
+    """Where a file lies: its path as it is, and of what of it names can be made."""
+
+    whole: str
+    path: PurePosixPath
+
+    @property
+    def sum(self) -> str:
+        return hashlib.sha256(self.whole.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+
+
+def identified(table: pd.DataFrame, name: str, base: Path | None) -> pd.DataFrame:
+    """Give a table a column `id` of safe file names, made from its paths where it has none.
+
+    Args:
+        table: with a column `path`.
+        name: of its file, for messages.
+        base: the folder that paths start from, which says nothing of who is who; None takes them as they stand.
 
     Raises:
-        CohortError: ids of its own that are missing, or differ only in what file names cannot hold.
+        CohortError: ids of its own that are missing, too long, or differ only in what file names cannot hold.
     """
     if "id" not in table:
-        return table.assign(id=_made([_relative(path) for path in table["path"]], IN_FOLDERS if folder else IN_TABLES))
+        return table.assign(id=_made([_place(path, base) for path in table["path"]]))
     ids = list(filled(table, "id", name))
     safe = [safe_id(one) for one in ids]
+    long = [one for one in safe if len(one.encode()) > LONGEST_OWN]
+    if long:
+        raise CohortError(f"{name}: {len(long)} ids are longer than {LONGEST_OWN} bytes ({long[0]}); shorten them")
     if len(set(safe)) < len(set(ids)):
         raise CohortError(f"{name}: ids differ only in characters that file names cannot hold; rename them")
     return table.assign(id=safe)
@@ -60,33 +85,35 @@ def stem(path: PurePath) -> str:
     return path.name.removesuffix(path.name[-len(ending) :]) if ending in READERS else path.name
 
 
-def _made(paths: Sequence[PurePosixPath], forms: Sequence[Form]) -> list[str]:
-    """Ids of the first form; where they meet, of the next, and so on."""
-    ids = [_fitting(forms[0](path), path) for path in paths]
-    for form in forms[1:]:
-        meet = pd.Series(ids).duplicated(keep=False)
-        if not meet.any():
-            break
-        longer = zip(paths, ids, meet, strict=True)
-        ids = [_fitting(form(path), path) if again else one for path, one, again in longer]
+def _made(places: Sequence[_Place]) -> list[str]:
+    """Ids of the first form; where they meet, of the next, and so on. A name that two would have goes to nobody."""
+    ids, taken, left = [""] * len(places), set[str](), list(range(len(places)))
+    for form in FORMS:
+        for which in left:
+            ids[which] = _fitting(form(places[which]), places[which])
+        counts = Counter(ids[which] for which in left)
+        left = [which for which in left if counts[ids[which]] > 1 or ids[which] in taken]
+        taken |= {*counts}
     return ids
 
 
-def _fitting(name: str, path: PurePosixPath) -> str:
+def _fitting(name: str, place: _Place) -> str:
     """A name as files may be called by it, not too long for one."""
     made = safe_id(name)
     if len(made.encode()) <= LONGEST:
         return made
-    return f"{made.encode()[: LONGEST - 9].decode(errors='ignore')}_{_sum(path)}"
+    return f"{made.encode()[: LONGEST - 9].decode(errors='ignore')}_{place.sum}"
 
 
-def _sum(path: PurePosixPath) -> str:
-    return hashlib.sha256(str(path).encode("utf-8", "backslashreplace")).hexdigest()[:8]
-
-
-def _relative(path: str) -> PurePosixPath:
-    parts = PurePosixPath(Path(path).as_posix()).parts
-    return PurePosixPath(*(part.strip("/\\:") for part in parts if part.strip("/\\:.")))
+def _place(path: str, base: Path | None) -> _Place:
+    """A path from the base where it leads there, else as it stands."""
+    whole = Path(os.path.normpath(path))
+    if base is not None:
+        absolute = Path(os.path.abspath(base / path))
+        whole = absolute.relative_to(base) if absolute.is_relative_to(base) else whole
+    told = whole.as_posix()
+    parts = PurePosixPath(told).parts
+    return _Place(told, PurePosixPath(*(part.strip("/\\:") for part in parts if part.strip("/\\:."))))
 
 
 def _telling(path: PurePosixPath) -> list[str]:
@@ -98,10 +125,10 @@ def _telling(path: PurePosixPath) -> list[str]:
     return folders[:-1] if of_bids and path.parent.name in DATATYPES else folders
 
 
-_LONGER: tuple[Form, ...] = (
-    lambda path: "__".join([*path.parent.parts, stem(path)]),
-    lambda path: "__".join(path.parts),
-    lambda path: f"{'__'.join(path.parts)}_{_sum(path)}",
+FORMS: tuple[Form, ...] = (
+    lambda place: "_".join([*_telling(place.path), stem(place.path)]),
+    lambda place: "__".join([*place.path.parent.parts, stem(place.path)]),
+    lambda place: "__".join(place.path.parts),
+    lambda place: f"{'__'.join(place.path.parts)}_{place.sum}",
 )
-IN_FOLDERS: tuple[Form, ...] = (lambda path: "_".join([*_telling(path), stem(path)]), *_LONGER)
-IN_TABLES: tuple[Form, ...] = (stem, lambda path: "_".join([*path.parent.parts, stem(path)]), *_LONGER)
+"""Each says more of a path than the one before it; the last is one of its own for every path."""

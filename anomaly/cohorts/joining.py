@@ -227,12 +227,13 @@ def _match_ids(scored: pd.Series, people: pd.Series) -> np.ndarray:
     """Row of the cohort for each score by id, as files are called by it."""
     check_unique(people, "the cohort")
     ours, theirs = scored.astype(str).map(safe_id), people.astype(str).map(safe_id)
-    meet = theirs.duplicated(keep=False) & theirs.isin({*ours})
-    if meet.any():
-        raise EvaluationError(
-            f"ids of the cohort differ only in characters that file names cannot hold ({some(people[meet])}); "
-            "rename them, and score these images again"
-        )
+    for names, others, given, what in ((theirs, ours, people, "the cohort"), (ours, theirs, scored, "the scores")):
+        meet = names.duplicated(keep=False) & names.isin({*others})
+        if meet.any():
+            raise EvaluationError(
+                f"ids of {what} differ only in characters that file names cannot hold ({some(given[meet])}); "
+                "rename them, and score these images again"
+            )
     return _first(theirs, ours)
 
 
@@ -262,6 +263,11 @@ def _match_paths(scored: pd.Series, people: pd.Series, scores_folder: Path, coho
     if len(set(listed)) < len(listed):
         raise EvaluationError("a path stands on several rows of the cohort; give the cohort a column id")
     found = pd.Index(listed).get_indexer(pd.Index(whole))
+    twice = pd.Series(whole).duplicated().to_numpy() & (found >= 0)
+    if twice.any():
+        raise EvaluationError(
+            f"a path stands on several rows of the scores ({some(scored[twice])}); give the cohort a column id"
+        )
     names, their_names = (
         pd.Series([Path(each).name for each in whole]),
         pd.Series([Path(each).name for each in listed]),

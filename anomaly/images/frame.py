@@ -16,7 +16,11 @@ from nibabel.affines import voxel_sizes
 
 from anomaly.errors import AnomalyError
 
-MILLIMETRES = {"mm": 1.0, "unknown": 1.0, "meter": 1e3, "micron": 1e-3}
+METRE, MICRON = 1, 3
+MILLIMETRES = {METRE: 1e3, MICRON: 1e-3}
+"""Of a unit of space by its code in NIfTI; 2, the millimetre, stands for no code and unknown ones as well."""
+SPACE, TIME = 0b000111, 0b111000
+TIMES = (8, 16, 24)  # seconds, milliseconds, microseconds
 FORMS = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z"),
@@ -65,8 +69,9 @@ class Frame:
         for name in FORMS:
             header[name] = self.header[name]
         header["pixdim"][:4] = self.header["pixdim"][:4]
-        space, time = self.header.get_xyzt_units()
-        header.set_xyzt_units(space, time if values.ndim > 3 and time in ("sec", "msec", "usec") else None)
+        units = int(self.header["xyzt_units"])
+        timed = values.ndim > 3 and units & TIME in TIMES
+        header["xyzt_units"] = units & SPACE | (units & TIME if timed else 0)
         return file
 
     def _state(self, header: Any) -> None:
@@ -84,7 +89,7 @@ class Frame:
         """(4, 4), index of the image's own axes to millimetres, RAS+, as ITK takes the file that `nifti` makes."""
         if self.header is None:
             return self.affine if orthogonal(self.affine) else upright(self.affine)
-        header, scale = self.header, MILLIMETRES[self.header.get_xyzt_units()[0]]
+        header, scale = self.header, unit(self.header)
         sform, qform = int(header["sform_code"]), int(header["qform_code"])
         if sform > 0 and (sform == 1 or qform == 0) and orthogonal(header.get_sform()):
             found = header.get_sform()
@@ -99,8 +104,12 @@ class Frame:
 
 def of_nifti(header: Any, affine: np.ndarray, dropped: int | None) -> Frame:
     """The frame of a NIfTI file whose affine (in its own units) nibabel chose, an axis of length 1 dropped or not."""
-    scale = MILLIMETRES[header.get_xyzt_units()[0]]
-    return Frame(kept(scaled(affine, scale), dropped), header.copy(), dropped)
+    return Frame(kept(scaled(affine, unit(header)), dropped), header.copy(), dropped)
+
+
+def unit(header: Any) -> float:
+    """The millimetres of the unit in which a NIfTI header tells where voxels lie."""
+    return MILLIMETRES.get(int(header["xyzt_units"]) & SPACE, 1.0)
 
 
 def scaled(affine: np.ndarray, scale: float) -> np.ndarray:

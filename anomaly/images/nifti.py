@@ -20,8 +20,11 @@ def read_nifti(path: Path) -> Image:
     A short fourth axis (at most 8) becomes the channels. Raises UnreadableImage for a longer one.
     """
     file: Any = nib.load(path)
-    values = np.asanyarray(file.dataobj)
-    if values.dtype.names:  # RGB24: one record a voxel
+    stored = file.dataobj
+    if not stored.dtype.names:
+        values = np.asanyarray(stored)
+    else:  # RGB24: one record a voxel, which has no slope, whatever the header says (nifti1.h, on scl_slope)
+        values = stored.get_unscaled()
         values = np.stack([values[name] for name in values.dtype.names], axis=-1)
         values = values.reshape((*values.shape[:-1], *(1,) * (4 - values.ndim), values.shape[-1]))
     limits = (0.0, 255.0) if values.dtype == np.uint8 else None

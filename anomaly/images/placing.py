@@ -48,7 +48,9 @@ def place(
             f"{image.path}: would have {' x '.join(map(str, grid))} pixels, more than {MOST_PIXELS:,}; give a larger "
             f"--spacing or a --size (its own spacing is {' x '.join(f'{one:.4g}' for one in voxel)} mm)"
         )
-    shift = (count - 1) / 2 - steps * (grid - 1) / 2
+    # Centre on centre; but an image thinner than a pixel would lie between the two in the middle of an even grid.
+    middle = np.where(count < steps, grid // 2, (grid - 1) / 2)
+    shift = (count - 1) / 2 - steps * middle
     shift = np.where(steps == 1, np.floor(shift), shift)  # whole pixels stay whole: nothing is interpolated
     matrix = np.zeros((image.ndim + 1, image.ndim + 1))
     matrix[axes, range(image.ndim)] = np.where(flipped, -steps, steps)

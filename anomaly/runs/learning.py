@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import Calibration
 from anomaly.runs.facts import read_facts
 from anomaly.runs.methods import code_of, create
-from anomaly.runs.plans import claim, planned, refuse_changes
+from anomaly.runs.plans import claim, clear, planned, refuse_changes
 from anomaly.runs.previews import model_card, preview
 from anomaly.runs.run import COHORT, Run, write_run
 from anomaly.runs.watching import Watch, draw_curves
@@ -107,6 +106,7 @@ def learn(
         )  # fmt: skip
         if finished:
             refuse_changes(out, read_facts(out), plan)
+            clear(out)  # which a training that was killed at its very end did not come to
             return
         claim(out, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
@@ -180,7 +180,7 @@ def _write_down(
     write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"], column))
     device = str(machine.torch_device)
     write_run(out, detector=detector, calibration=calibration, plan=plan, code=code, data=data, device=device)
-    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    clear(out)
 
 
 def calibrated(detector: Detector, images: CachedImages) -> Calibration:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anomaly.errors import RunError
-from anomaly.files import write_whole
+from anomaly.files import sweep, write_whole
 
 DRAFT = {"checkpoint", "training.csv", "errors.csv", "samples", "training.png"}
 """What a training may have left in its folder before it has a checkpoint."""
@@ -24,6 +24,8 @@ def claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
     path = _plan(out)
     if started:
         refuse_changes(out, planned(out), plan)
+    sweep(out)
+    if started:
         return
     shutil.rmtree(path.parent, ignore_errors=True)
     path.parent.mkdir(parents=True)
@@ -52,6 +54,12 @@ def planned(out: Path) -> dict[str, Any]:
     """What the training in this folder was asked for, as `claim` wrote it down."""
     plan: dict[str, Any] = json.loads(_plan(out).read_text())
     return plan
+
+
+def clear(out: Path) -> None:
+    """Take away what only a training in progress needs: its folder holds a finished run now."""
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    sweep(out)
 
 
 def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

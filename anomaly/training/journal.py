@@ -1,6 +1,7 @@
 """What a training writes down as it goes: its curves, and when to stop at somebody's request."""
 
 import csv
+import io
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from anomaly.files import write_whole
 
 CURVE = ("stage", "step", "player", "loss", "learning_rate", "seconds")
 TOLD = "the first process tells of this"
@@ -40,20 +43,24 @@ class Curve:
         self.path = folder / "training.csv" if folder else None
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept: list[dict[str, Any]] = []
+        stream = io.StringIO(newline="")
+        csv.DictWriter(stream, CURVE).writeheader()
         if facts and self.path.exists():
-            with self.path.open(newline="") as stream:
-                kept = [row for row in csv.DictReader(stream) if _was_before(row, facts)]
-        with self.path.open("w", newline="") as stream:
-            csv.DictWriter(stream, CURVE).writeheader()
-        self.write(kept)
+            kept = [row for row in _rows(self.path) if _was_before(row, facts)]
+            csv.DictWriter(stream, CURVE).writerows(kept)
+        write_whole(self.path, stream.getvalue())  # at no moment less than the checkpoint needs
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Append rows."""
         if self.path is not None and rows:
             with self.path.open("a", newline="") as stream:
                 csv.DictWriter(stream, CURVE, extrasaction="ignore").writerows(rows)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a curve; a last line that was cut short is none."""
+    text = path.read_bytes().decode()
+    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
 
 
 def _was_before(row: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:

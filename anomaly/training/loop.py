@@ -151,7 +151,7 @@ def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked
             if (logs or machine.share[1] == 1) and machine.any(asked.is_set()):
                 keep()
                 raise machine.alike(KeyboardInterrupt())
-            if play.step % journal.save_every == 0 and play.step < stage.steps:
+            if play.step % journal.save_every == 0 and play.step < stage.steps and not play.exhausted:
                 keep()
     curve.write(play.rows())
     play.finish()

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from anomaly.images.caching import CachedImages, cache_images
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.facts import CLASSIFIER, EXPLAINER, read_facts, write_facts
 from anomaly.runs.methods import code_of, make
-from anomaly.runs.plans import claim, refuse_changes
+from anomaly.runs.plans import claim, clear, refuse_changes
 from anomaly.runs.run import COHORT, WEIGHTS
 from anomaly.runs.watching import Watch, draw_curves
 from anomaly.training.journal import Journal
@@ -113,6 +112,7 @@ def learn(
         )
         if finished:
             refuse_changes(out, read_facts(out), plan)
+            clear(out)  # which a training that was killed at its very end did not come to
             return
         claim(out, plan, resume)
         if drawing is not None:
@@ -277,7 +277,7 @@ def _write_down(
     write_whole(out / "MODEL_CARD.md", model_card(learner, facts))
     learner.save(out / WEIGHTS)
     write_facts(out, facts, device=str(machine.torch_device), checked=(WEIGHTS, COHORT))
-    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    clear(out)
 
 
 def _counts(table: pd.DataFrame, plan: Mapping[str, Any], unreadable: int) -> dict[str, Any]:

@@ -80,6 +80,16 @@ def test_pad_goes_by_millimetres() -> None:
     np.testing.assert_allclose(np.diag(prepared.matrix), [1, 1, 0.5, 1])
 
 
+@pytest.mark.parametrize("size", [7, 8])
+def test_an_image_thinner_than_a_pixel_lies_on_one(size: int) -> None:
+    prepared = Preprocessing(size=size, intensity="range").apply(
+        dataclasses.replace(made(np.full((1, 80, 3), 48.0), kind="picture"), limits=(0, 64))
+    )
+    assert (prepared.pixels[0, 0] > -1).sum(axis=1).tolist() == [1] * size
+    np.testing.assert_allclose(prepared.pixels[0, 0, :, size // 2], 0.5, atol=1e-5)
+    assert (prepared.restore(np.ones((1, 1, size, size))) == 1).all()
+
+
 def test_crop_cuts_the_centre_and_its_maps_are_0_elsewhere() -> None:
     prepared = Preprocessing(size=(3, 7), fit="crop", intensity="none").apply(made(ramp(5, 5), kind="picture"))
     np.testing.assert_array_equal(prepared.pixels[0, 0, :, 1:6], ramp(5, 5)[0, 1:4])

@@ -1,4 +1,4 @@
-"""Equal trainings, each in a process of its own, leave equal folders but for times and places."""
+"""Equal trainings, each in a process of its own, leave equal folders but for times and places; killed ones as well."""
 
 import csv
 import json
@@ -53,8 +53,43 @@ def timeless(path: Path) -> object:
 def test_the_same_training_leaves_the_same_bytes(name: str, threads: str, tmp_path: Path) -> None:
     two_sides(tmp_path)
     first, second = (trained(tmp_path, name, f"run{k}", threads) for k in (1, 2))
+    assert_same(first, second)
+
+
+def assert_same(first: Path, second: Path) -> None:
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
     assert {"run.json", "weights.safetensors"} <= {path.name for path in files}
     differ = [str(path) for path in files if timeless(first / path) != timeless(second / path)]
     assert not differ
+
+
+LASTING = {"vae": 60, "additive": 6}
+"""Steps; checkpoints 000001 to 000003 come after each third of them, and of the first, rows of curves between."""
+KILLED: list[tuple[str, list[tuple[str, str]]]] = [
+    ("vae", [("before", "/000002"), ("after", "/000002")]),
+    ("vae", [("before", "MODEL_CARD.md"), ("after", "run.json")]),
+    ("additive", [("before", "/000002"), ("before", "/000003")]),
+]
+"""Trainings, and where each is killed, before or after what a file or folder moved to its place is called."""
+
+
+def test_a_training_that_was_killed_and_resumed_leaves_the_bytes_of_one_that_was_not(tmp_path: Path) -> None:
+    two_sides(tmp_path)
+    jobs: list[tuple[list[str], tuple[str, str] | None]] = [(lasting(name, name), None) for name in LASTING]
+    for number, (name, kills) in enumerate(KILLED):
+        jobs.append((lasting(name, f"killed{number}"), kills[0]))
+        jobs += [([*lasting(name, f"killed{number}"), "--resume"], kill) for kill in (*kills[1:], None)]
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "killed.py"), json.dumps(jobs)],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout.splitlines()[-1]) == [0 if kill is None else -9 for _, kill in jobs], ended.stderr
+    for number, (name, _) in enumerate(KILLED):
+        assert_same(tmp_path / name, tmp_path / f"killed{number}")
+
+
+def lasting(name: str, out: str) -> list[str]:
+    steps = LASTING[name]
+    return [*TRAININGS[name], *TINY, "--steps", f"{steps}", "--save-every", f"{steps // 3}", "--out", out]
