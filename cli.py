@@ -101,7 +101,7 @@ def train(
         typer.Option(
             help="See `anomaly methods`; or FILE.py:CLASS.", autocompletion=asking.completing(asking.detectors)
         ),
-    ] = "autoencoder",
+    ] = "auto",
     set_: options.Settings = None,
     steps: options.Steps = None,
     classes: Annotated[

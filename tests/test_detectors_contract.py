@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import CASES, CPU, OTHER_SETTINGS, SHAPES, TINY, fitted, lesion, normals, tiny, with_lesion
 from torch import Tensor
+from torch.nn.functional import max_pool2d, max_pool3d
 
-from anomaly.detectors import DETECTORS, Detector, TrainedDetector
+from anomaly.detectors import DETECTORS, Detector, LocalDetector, TrainedDetector
 from anomaly.errors import AnomalyError, RunError
 from anomaly.nets.losses import gaussian_blur
 from anomaly.runs.methods import create
@@ -30,6 +31,12 @@ def fitted_anew(name: str, shape: str, images: Tensor | np.ndarray, seed: int = 
     known = {field.name for field in dataclasses.fields(DETECTORS[name])}
     short = {setting: 6 for setting in ("steps", "encoder_steps") if setting in known}
     return tiny(name, **{**short, **settings}).fit(images, machine=CPU, seed=seed)
+
+
+def near(place: Tensor, detector: Detector) -> Tensor:
+    """Where the peak may lie: in the lesion, or for features of cells as far from it as a cell reaches."""
+    pool = max_pool2d if place.ndim == 4 else max_pool3d
+    return pool(place.float(), 7, 1, 3) > 0 if isinstance(detector, LocalDetector) else place
 
 
 def same(a: Detector, b: Detector, x: Tensor) -> bool:
@@ -81,7 +88,7 @@ def test_a_planted_lesion_scores_higher_and_in_its_place(case, shape):
     score = detector.score(with_lesion(x))
     assert score.value.mean() > detector.score(x).value.mean()
     highest = gaussian_blur(score.map, 1.0).flatten(1).argmax(1)
-    assert lesion(SHAPES[shape][1:]).flatten()[highest].all()
+    assert near(lesion(SHAPES[shape][1:]), detector).flatten()[highest].all()
 
 
 @named

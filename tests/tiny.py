@@ -16,9 +16,14 @@ from anomaly.training.machine import Machine
 
 NETWORK: dict[str, Any] = {"latent": 2, "width": 4, "hidden": 16, "steps": 150, "batch": 8, "lr": 3e-3}
 TINY: dict[str, dict[str, Any]] = {
+    "auto": {"members": "texture,gradients"},
     "intensity": {},
     "mean-image": {},
     "pca": {"components": 4},
+    "texture": {},
+    "gradients": {},
+    "scattering": {"cells": 8},
+    "features": {"block": 2, "side": 32},
     "autoencoder": NETWORK,
     "vae": NETWORK,
     "fanogan": {
@@ -32,6 +37,8 @@ TINY: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "pca, mahalanobis": ("pca", {"value_from": "mahalanobis"}),
+    "texture, memory": ("texture", {"density": "memory", "pool": "top"}),
+    "gradients, place": ("gradients", {"density": "place", "pool": "max"}),
     "autoencoder, plain l1": (
         "autoencoder",
         {"objective": "l1", "value_from": "l1", "map_from": "l1"},

@@ -7,13 +7,19 @@ runs.
 """
 
 from anomaly.detectors.alphagan import AlphaGAN
+from anomaly.detectors.auto import Auto
 from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
 from anomaly.detectors.fanogan import FAnoGAN
+from anomaly.detectors.features import Features
+from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.local import LocalDetector
 from anomaly.detectors.reconstruction import ReconstructionDetector
 from anomaly.detectors.register import DETECTORS
+from anomaly.detectors.scattering import Scattering
 from anomaly.detectors.stylegan import StyleGAN
+from anomaly.detectors.texture import Texture
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.detectors.vae import VAE
 
@@ -22,13 +28,19 @@ __all__ = [
     "PCA",
     "VAE",
     "AlphaGAN",
+    "Auto",
     "Autoencoder",
     "Detector",
     "FAnoGAN",
+    "Features",
+    "Gradients",
     "Intensity",
+    "LocalDetector",
     "MeanImage",
     "ReconstructionDetector",
+    "Scattering",
     "Score",
     "StyleGAN",
+    "Texture",
     "TrainedDetector",
 ]

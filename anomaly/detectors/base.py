@@ -91,6 +91,10 @@ class Detector(Learned):
         """The image as the method would draw it if it were normal, or None where it draws none."""
         return None
 
+    def story(self) -> str:
+        """How it came to be what it is, Markdown for the model card; "" where its settings say all."""
+        return ""
+
     def encode(self, x: Tensor) -> Tensor:
         """The code (N, latent) that the method has of images (N, C, *space).
 

@@ -1,17 +1,27 @@
 """Every detector by its name: a new method is its file and one line here."""
 
 from anomaly.detectors.alphagan import AlphaGAN
+from anomaly.detectors.auto import Auto
 from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
 from anomaly.detectors.fanogan import FAnoGAN
+from anomaly.detectors.features import Features
+from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.scattering import Scattering
 from anomaly.detectors.stylegan import StyleGAN
+from anomaly.detectors.texture import Texture
 from anomaly.detectors.vae import VAE
 
 CLASSES: tuple[type[Detector], ...] = (
+    Auto,
     Intensity,
     MeanImage,
     PCA,
+    Texture,
+    Gradients,
+    Scattering,
+    Features,
     Autoencoder,
     VAE,
     FAnoGAN,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,12 @@ from anomaly.errors import UnreadableImage
 from anomaly.files import whole, write_whole
 from anomaly.images.contents import kind
 from anomaly.images.image import Image, as_float
+
+deflate: Any
+try:
+    from isal import isal_zlib as deflate
+except ImportError:  # no wheel for this machine
+    import zlib as deflate
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # a camera's MPO is opened as the JPEG that it begins with
 READ = "PNG, JPEG, TIFF (whole numbers of up to 32 bits, floating-point numbers of 32), BMP and GIF of one picture"
@@ -59,22 +64,24 @@ def write_grey(path: Path, values: np.ndarray) -> None:
         PIL.Image.fromarray(stored).save(part, format="PNG")
 
 
-def write_png(path: Path, picture: PIL.Image.Image) -> None:
-    """Write a picture in colours as PNG, whole or not at all.
+def write_png(path: Path, picture: PIL.Image.Image | np.ndarray) -> None:
+    """Write a picture in colours, or an array (rows, columns, 3) uint8, as PNG, whole or not at all.
 
     Every row is stored as its difference from the one above (PNG specification, filter type 2) at the fastest
-    level. Pillow tries five filters for every row, which takes twice as long and saves nothing here.
+    level, by Intel's ISA-L where it is there: five times as fast as zlib, without the interpreter's lock, and no
+    larger. Pillow tries five filters for every row, which takes twice as long and saves nothing here.
     """
-    pixels = np.asarray(picture.convert("RGB"))
+    pixels = picture if isinstance(picture, np.ndarray) else np.asarray(picture.convert("RGB"))
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, -1)
     filtered = np.full((height, 1 + 3 * width), 2, dtype=np.uint8)
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 1)), (b"IEND", b""))
+    chunks = ((b"IHDR", header), (b"IDAT", deflate.compress(filtered, 1)), (b"IEND", b""))
     content = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", deflate.crc32(kind + data))
+        for kind, data in chunks
     )
     write_whole(path, b"\x89PNG\r\n\x1a\n" + b"".join(content))
 

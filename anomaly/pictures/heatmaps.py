@@ -27,6 +27,7 @@ from anomaly.pictures.pages import (
     View,
     font,
     grey,
+    laid_out,
     page,
     paste,
     ramp,
@@ -41,6 +42,7 @@ __all__ += ["coloured", "filled", "grey", "overlay", "save_overlay", "sheet", "w
 LOW, HIGH = 2.0, 8.0
 TICKS = (2, 4, 6, 8)
 UNIT = "SD above normal"
+PANEL = 192  # pixels of a small picture, at least: half the time and disk of 256, and all that 64 pixels hold
 DENSEST = 0.85  # at HIGH: some anatomy still shines through
 # Lightness rises all along, so the order of colours survives every kind of colour blindness, and grey print.
 ANCHORS = ((105, 50, 185), (170, 45, 150), (228, 75, 80), (250, 145, 20), (255, 235, 60))
@@ -66,14 +68,18 @@ def overlay(
     Raises:
         AnomalyError: image and map differ in shape, or are neither 2D nor 3D.
     """
+    return Image.fromarray(_drawn(image, z, title, footer, affine))
+
+
+def _drawn(image: np.ndarray, z: np.ndarray, title: str, footer: str, affine: np.ndarray | None) -> np.ndarray:
     if image.shape != z.shape or image.ndim not in (2, 3):
         raise AnomalyError(f"expected an image and a map of one 2D or 3D shape, got {image.shape} and {z.shape}")
-    limits, seen = window(image), views(z, affine, least=LOW)
+    limits, seen = window(image), views(z, affine, least=LOW, smallest=PANEL)
     pairs = [_pair(image, z, limits, view) for view in seen]
     if image.ndim == 2:
-        return page(pairs, title=title, captions=["image", "departure from normal"], footer=footer, bar=_colour_bar)
+        return laid_out(pairs, title=title, captions=["image", "departure from normal"], footer=footer, bar=_colour_bar)
     rows = list(zip(*pairs, strict=True))
-    return page(rows, title=title, captions=[view.label for view in seen], footer=footer, bar=_colour_bar)
+    return laid_out(rows, title=title, captions=[view.label for view in seen], footer=footer, bar=_colour_bar)
 
 
 def save_overlay(
@@ -86,7 +92,7 @@ def save_overlay(
     affine: np.ndarray | None = None,
 ) -> None:
     """Write what `overlay` draws as PNG, whole or not at all."""
-    write_png(path, overlay(image, z, title=title, footer=footer, affine=affine))
+    write_png(path, _drawn(image, z, title, footer, affine))
 
 
 def sheet(
@@ -121,15 +127,20 @@ def filled(rows: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
 
 def coloured(shown: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Lay a map (*space) over grey values (*space) uint8: (*space, 3) uint8, unchanged where z <= `LOW`."""
-    level = np.clip((z - LOW) * (255 / (HIGH - LOW)), 0, 255).astype(np.uint8)
-    return _blends()[level, shown]
+    level = np.clip((z - LOW) * (255 / (HIGH - LOW)), 0, 255).astype(np.intp)
+    mixed = _blends().take(level * 256 + shown)
+    return mixed.view(np.uint8).reshape(*mixed.shape, 4)[..., :3]
 
 
 @cache
 def _blends() -> np.ndarray:
-    """Every mixture of a level of the map and a grey value, (256, 256, 3) uint8: a look-up costs no arithmetic."""
+    """Every mixture of a level of the map and a grey value, (256 * 256,) uint32: a look-up costs no arithmetic.
+
+    Red, green and blue lie in the first three bytes of each, whichever way round the machine has its bytes.
+    """
     alpha = DENSEST * np.sqrt(np.linspace(0, 1, 256))[:, None, None]
-    return np.rint((1 - alpha) * np.arange(256)[None, :, None] + alpha * ramp(ANCHORS)[:, None]).astype(np.uint8)
+    colours = np.rint((1 - alpha) * np.arange(256)[None, :, None] + alpha * ramp(ANCHORS)[:, None]).astype(np.uint8)
+    return np.pad(colours, [(0, 0), (0, 0), (0, 1)]).reshape(-1).view(np.uint32)
 
 
 def _pair(image: np.ndarray, z: np.ndarray, limits: tuple[float, float], view: View) -> list[np.ndarray]:

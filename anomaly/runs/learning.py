@@ -37,7 +37,7 @@ def learn(
     normals: Path | str | pd.DataFrame,
     out: Path | str,
     *,
-    method: str = "autoencoder",
+    method: str = "auto",
     settings: Mapping[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
     subject: str | None = None,

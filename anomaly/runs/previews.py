@@ -125,6 +125,7 @@ def model_card(
         "summary": getattr(detector, "summary", "a method of the user's own"),
         "cite": getattr(detector, "cite", "not given by the author of the method"),
         "settings": _bullets(detector.settings()) or "none",
+        "story": f"{story}\n" if (story := detector.story()) else "",
         "preprocessing": _bullets(dataclasses.asdict(preprocessing)),
         "shape": " x ".join(str(side) for side in detector.shape_),
         "smallest": f"{1 / (data['calibration_subjects'] + 1):.3g}",
@@ -204,7 +205,7 @@ Settings:
 
 {settings}
 
-## What it was trained on
+{story}## What it was trained on
 
 - {images} images of {subjects} subjects, all taken to be normal ({unreadable} more could not be read and were left out)
 - {train} images to train

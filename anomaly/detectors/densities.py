@@ -1,0 +1,177 @@
+"""How usual the features of a cell are among normals: a Gaussian at each place, or the nearest of a bounded memory."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Passes = Callable[[], Iterable[Tensor]]
+"""Begins a new pass over the features (n, K, *cells) of all normals, a few at a time, always in one order."""
+ROWS = 2048  # cells compared with a memory at once
+LEAST = 1e-6
+
+
+class Density(nn.Module, ABC):
+    """Says of features (N, K, *cells) how far each cell is from normal."""
+
+    @abstractmethod
+    def learn(self, passes: Passes, count: int) -> None:
+        """Learn from the features of `count` normals, in as few passes as it takes, in bounded memory."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """Distances (N, 1, *cells), >= 0."""
+
+
+class Place(Density):
+    """A Gaussian at each cell: the root of the Mahalanobis distance from what normals show there.
+
+    For anatomy that lies alike in all images (after Defard et al. 2021, PaDiM). Channels are divided by their standard
+    deviation over normals and cells; each cell's covariance is shrunk towards the sphere as Ledoit and Wolf 2004
+    (Journal of Multivariate Analysis 88, eq. 14 and lemmas 3.2 to 3.5) find best.
+
+    Args:
+        channels: K.
+        cells: of one image.
+    """
+
+    mean: Tensor
+    whitener: Tensor
+
+    def __init__(self, channels: int, cells: tuple[int, ...]) -> None:
+        super().__init__()
+        places = prod(cells)
+        self.register_buffer("mean", torch.zeros(places, channels))
+        self.register_buffer("whitener", torch.zeros(places, channels, channels))
+
+    def learn(self, passes: Passes, count: int) -> None:
+        """Two passes: means and scales, then covariances and how uncertain these are."""
+        mean = torch.zeros_like(self.mean, dtype=torch.float64)
+        squares = torch.zeros_like(mean[0])
+        for part in passes():
+            flat = _by_place(part).double()
+            mean += flat.sum(0) / count
+            squares += flat.square().sum((0, 1))
+        places = len(mean)
+        variance = squares / (count * places) - mean.square().mean(0)
+        within = (squares / count - mean.square().sum(0)) / places
+        scale = torch.where(within > LEAST * variance.clamp_min(LEAST), within, torch.inf).clamp_min(LEAST**2).sqrt()
+        covariance = torch.zeros(places, mean.shape[1], mean.shape[1], dtype=torch.float64, device=mean.device)
+        fourth = torch.zeros(places, dtype=torch.float64, device=mean.device)
+        for part in passes():
+            apart = ((_by_place(part).double() - mean) / scale).transpose(0, 1)  # (places, n, K)
+            covariance += apart.transpose(1, 2) @ apart / count
+            fourth += apart.square().sum(2).square().sum(1) / count
+        shrunk = shrunken(covariance, fourth, count)
+        values, vectors = torch.linalg.eigh(shrunk)
+        root = vectors * values.clamp_min(LEAST).rsqrt().unsqueeze(1)
+        self.mean.copy_(mean)
+        self.whitener.copy_(root / scale[:, None])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The root of the squared distance over the number of channels: about 1 for what is normal."""
+        apart = (_by_place(features) - self.mean).transpose(0, 1)
+        squared = (apart @ self.whitener).square().mean(2)
+        return (squared + LEAST).sqrt().T.reshape(len(features), 1, *features.shape[2:])
+
+
+def shrunken(covariance: Tensor, fourth: Tensor, count: int) -> Tensor:
+    """Covariances (P, K, K) drawn towards the sphere of the same volume, by how uncertain they are.
+
+    Args:
+        covariance: S, of `count` centred samples, divided by their number.
+        fourth: mean of |x|^4 over the samples, (P,).
+        count: of samples.
+    """
+    channels = covariance.shape[-1]
+    level = covariance.diagonal(dim1=1, dim2=2).mean(1)
+    sphere = level[:, None, None] * torch.eye(channels, dtype=covariance.dtype, device=covariance.device)
+    apart = (covariance - sphere).square().sum((1, 2)) / channels
+    uncertain = (fourth - covariance.square().sum((1, 2))) / (channels * count)
+    share = (torch.minimum(uncertain, apart) / apart.clamp_min(1e-30)).clamp(0, 1)
+    share = torch.where(apart > 1e-30, share, 1.0)[:, None, None]
+    return share * sphere + (1 - share) * covariance
+
+
+class Memory(Density):
+    """Cells of normals, wherever they lay: the distance to the nearest of at most so many that are remembered.
+
+    For anatomy that moves (after Roth et al. 2022, PatchCore, with a random memory that never grows). Features are
+    averaged over 3 x 3 cells, each channel divided by its standard deviation over normals and cells.
+
+    Args:
+        channels: K.
+        cells: of one image.
+        most: cells remembered.
+        coordinates: what a whole image's width counts beside the features; 0 asks nothing of the place.
+        seed: of the choice.
+    """
+
+    scale: Tensor
+    kept: Tensor
+    filled: Tensor
+
+    def __init__(self, channels: int, cells: tuple[int, ...], most: int, coordinates: float, seed: int = 0) -> None:
+        super().__init__()
+        self.cells, self.coordinates, self.seed = cells, coordinates, seed
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("kept", torch.zeros(most, channels + len(cells)))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+
+    def learn(self, passes: Passes, count: int) -> None:
+        """Two passes: scales, then the cells that were drawn, so that every cell of every normal is as likely."""
+        total = torch.zeros(self.kept.shape[1], dtype=torch.float64, device=self.kept.device)
+        squares = torch.zeros_like(total)
+        for part in passes():
+            rows = self._rows(part).double()
+            total += rows.sum(0)
+            squares += rows.square().sum(0)
+        cells = count * prod(self.cells)
+        variance = squares / cells - (total / cells) ** 2
+        channels = self.scale.shape[0]
+        self.scale.copy_(torch.where(variance > LEAST**2, variance, torch.inf)[:channels].sqrt())
+        drawn = torch.randperm(cells, generator=torch.Generator().manual_seed(self.seed))[: len(self.kept)].sort()[0]
+        seen = filled = 0
+        for part in passes():
+            rows = self._scaled(self._rows(part))
+            here = drawn[(drawn >= seen) & (drawn < seen + len(rows))] - seen
+            self.kept[filled : filled + len(here)] = rows[here.to(rows.device)]
+            seen, filled = seen + len(rows), filled + len(here)
+        self.filled.fill_(filled)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Distances over the root of the number of channels."""
+        rows, kept = self._scaled(self._rows(features)), self.kept[: int(self.filled)]
+        squares = kept.square().sum(1)
+        nearest = [_nearest(part, kept, squares) for part in rows.split(ROWS)]
+        channels = self.scale.shape[0]
+        found = ((torch.cat(nearest) / channels) + LEAST).sqrt()
+        return found.view(len(features), 1, *features.shape[2:])
+
+    def _rows(self, features: Tensor) -> Tensor:
+        """(N, K, *cells) -> (N * cells, K + axes): smoothed features, and where each lies, from 0 to 1."""
+        axes = features.ndim - 2
+        pool = F.avg_pool2d if axes == 2 else F.avg_pool3d
+        smooth = pool(F.pad(features, [1, 1] * axes, mode="replicate"), 3, 1)
+        sides = [torch.linspace(0, 1, side, device=features.device) for side in features.shape[2:]]
+        place = torch.stack(torch.meshgrid(*sides, indexing="ij")).expand(len(features), -1, *features.shape[2:])
+        return torch.cat([smooth, place], dim=1).flatten(2).transpose(1, 2).flatten(0, 1)
+
+    def _scaled(self, rows: Tensor) -> Tensor:
+        channels = self.scale.shape[0]
+        weight = self.coordinates * channels**0.5
+        return torch.cat([rows[:, :channels] / self.scale, weight * rows[:, channels:]], dim=1)
+
+
+def _nearest(rows: Tensor, kept: Tensor, squares: Tensor) -> Tensor:
+    """Squared distance of each row (n, K) to the nearest that is kept, (n,)."""
+    products = torch.addmm(squares.expand(len(rows), -1), rows, kept.T, alpha=-2)
+    return (products.amin(1) + rows.square().sum(1)).clamp_min(0)
+
+
+def _by_place(features: Tensor) -> Tensor:
+    """(N, K, *cells) -> (N, cells, K)."""
+    return features.flatten(2).transpose(1, 2)

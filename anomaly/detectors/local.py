@@ -1,0 +1,107 @@
+"""The family of detectors that train nothing by gradients: features of cells, a density over normals, a pool."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomaly.detectors.base import Detector, Score
+from anomaly.detectors.densities import Density, Memory, Place
+from anomaly.nets.cells import Planes
+from anomaly.training.batches import chunks
+from anomaly.training.learned import Images
+
+KEPT_BYTES = 2**28
+"""Features of normals that are kept between two passes, at most; more are computed again."""
+TOP = 0.05
+POOLS = ("mean", "max", "top")
+DENSITIES = ("place", "memory")
+
+
+@dataclass(kw_only=True)
+class LocalDetector(Detector):
+    """Base of the detectors that compare each cell of an image with the cells of normals.
+
+    Args:
+        density: "place", a Gaussian at each cell, for anatomy that lies alike in all images; or "memory", the nearest
+            of the cells that are remembered, for anatomy that moves.
+        pool: what ranks images: the "mean" of the cells' distances, their "max", or "top", the mean of the highest
+            twentieth. Small findings want "max", widespread ones "mean".
+        cells: along each axis, before the features join or skip some.
+        remembered: cells that "memory" keeps; its time and size follow from this, however many normals there are.
+        coordinates: how much "memory" minds where a cell lies; 0 not at all.
+    """
+
+    density: str = "place"
+    pool: str = "mean"
+    cells: int = 16
+    remembered: int = 6000
+    coordinates: float = 0.0
+    positive: ClassVar[tuple[str, ...]] = ("cells", "remembered")
+    not_negative: ClassVar[tuple[str, ...]] = ("coordinates",)
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"density": DENSITIES, "pool": POOLS}
+
+    def features(self, channels: int) -> nn.Module:
+        """What is seen of a cell: a module, pictures (N, C, H, W) in [-1, 1] -> (N, K, h, w)."""
+        raise NotImplementedError
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """The features, of pictures or in the planes of volumes, and a density that knows nothing yet."""
+        features = self.features(shape[0]).eval()
+        features = features if len(shape) == 3 else Planes(features, self.cells // 2)
+        with torch.no_grad():
+            _, channels, *cells = features(torch.zeros(1, *shape)).shape
+        density: Density = Place(channels, tuple(cells))
+        if self.density == "memory":
+            density = Memory(channels, tuple(cells), self.remembered, self.coordinates)
+        return nn.ModuleDict({"features": features, "density": density})
+
+    def settle(self, normals: Images) -> None:
+        """Learn the density, keeping features between passes where they are few."""
+        kept: list[Tensor] = []
+
+        def passes() -> Iterator[Tensor]:
+            if kept:
+                yield from kept
+                return
+            found: list[Tensor] = []
+            size = 0
+            for x in chunks(normals, self.device):
+                features = self.net_["features"](x)
+                size += features.nbytes
+                found = [*found, features] if size <= KEPT_BYTES else []
+                yield features
+            kept.extend(found if size <= KEPT_BYTES else [])
+
+        with torch.no_grad():
+            self.net_["density"].learn(passes, len(normals))
+
+    def distances(self, x: Tensor) -> Tensor:
+        """How far each cell departs from normal, (N, 1, *cells)."""
+        return cast(Tensor, self.net_["density"](self.net_["features"](x)))
+
+    def error(self, x: Tensor) -> Tensor:
+        """The distances of the cells, drawn smoothly over the pixels."""
+        return drawn(self.distances(x), x.shape[2:])
+
+    def judge(self, x: Tensor) -> Score:
+        """Map, value, and what the other pools would have said."""
+        distances = self.distances(x)
+        values = pooled(distances)
+        return Score(drawn(distances, x.shape[2:]), values[self.pool], values)
+
+
+def drawn(distances: Tensor, space: torch.Size) -> Tensor:
+    """Distances of cells as a map (N, 1, *space), linear between their centres."""
+    mode = "bilinear" if len(space) == 2 else "trilinear"
+    return F.interpolate(distances, size=list(space), mode=mode, align_corners=False)
+
+
+def pooled(distances: Tensor) -> dict[str, Tensor]:
+    """The values (N,) of distances (N, 1, *cells) by each of the pools."""
+    flat = distances.flatten(1)
+    top = flat.topk(max(1, round(TOP * flat.shape[1])), dim=1)[0]
+    return {"mean": flat.mean(1), "max": flat.amax(1), "top": top.mean(1)}
