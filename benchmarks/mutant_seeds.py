@@ -30,7 +30,11 @@ from anomaly.images.itk import has_reader
 
 SPACE, SIDE = (9, 8, 7), (20, 18)
 AFFINE = np.array([[-2.0, 0, 0, 9], [0, 0, 3, -5], [0, 2.5, 0, 4], [0, 0, 0, 1]])
-PLACE = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.5, 0.25], "SliceThickness": 2}
+PLACE: dict[str, Any] = {
+    "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+    "PixelSpacing": [0.5, 0.25],
+    "SliceThickness": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Seed:
         kind: row of the table.
         files: what lies in its folder.
         targets: which of the files are damaged, one of them for each mutant.
-        opened: what is given to the door; "" for the folder itself.
+        opened: what is given to the door: "" for the folder itself, "*" for the file that is damaged.
         door: which door, a name of `mutant_doors.DOORS`.
         changes: names of `mutant_pool.CHANGES`, one of them for each mutant.
     """
@@ -103,7 +107,7 @@ def _mghs() -> list[Seed]:
     ]
 
 
-def dicom(values: np.ndarray, syntax: UID = ExplicitVRLittleEndian, **tags: object) -> bytes:
+def dicom(values: np.ndarray, syntax: UID = ExplicitVRLittleEndian, **tags: Any) -> bytes:
     """One DICOM file of 16-bit (or, with uint8, 8-bit) values, compressed as its syntax says."""
     data, bits = Dataset(), 8 * values.dtype.itemsize
     data.file_meta = FileMetaDataset()
@@ -152,7 +156,7 @@ def _dicoms() -> list[Seed]:
     plane.ImageOrientationPatient, measures.PixelSpacing = PLACE["ImageOrientationPatient"], [0.5, 0.25]
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [plane], [measures]
     volume = _values((4, *SIDE), np.uint16)
-    groups = {"PerFrameFunctionalGroupsSequence": frames, "SharedFunctionalGroupsSequence": [shared]}
+    groups: dict[str, Any] = {"PerFrameFunctionalGroupsSequence": frames, "SharedFunctionalGroupsSequence": [shared]}
     enhanced = dicom(volume, SOPClassUID=EnhancedMRImageStorage, **groups)
     stepped = dicom(volume, ImagePositionPatient=[0, 0, 0], **PLACE)
     seeds += [_seed("DICOM, multi-frame", "a.dcm", content, *changes) for content in (enhanced, stepped)]

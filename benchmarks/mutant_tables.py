@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ from anomaly.images.pictures import write_grey
 from benchmarks.mutant_seeds import Seed
 
 HEADER = ("path", "subject", "age", "sex", "bmi", "outcome", "note")
-TABLE_CHANGES = ("text", "text", "text", "bytes")
+KIND, PACKED = "cohort, CSV in seven dialects", ("bytes", "gzip text", "gzip text")
 METHODS: dict[str, dict[str, Any]] = {
     "mean-image": {},
-    "pca": {"components": 3},
     "vae": {"latent": 2, "width": 2, "hidden": 8, "steps": 2, "batch": 8},
 }
 
@@ -35,21 +35,17 @@ def cohorts() -> list[Seed]:
         "sep": "sep=;\r\n" + _written(rows, ";", ""),
         "R": _written([(k + 1, *row) for k, row in enumerate(rows)], " ", '"'),
     }
-    contents = {name: text.encode() for name, text in forms.items()}
-    contents |= {"utf-16": forms["tabs"].encode("utf-16"), "windows": forms["semicolons"].encode("cp1252")}
-    seeds = [_table(content, "cohort.csv", TABLE_CHANGES) for content in contents.values()]
-    packed = gzip.compress(contents["commas"], mtime=0)
-    return [*seeds, _table(packed, "cohort.csv.gz", ("bytes", "gzip text", "gzip text"))]
+    texts = {f"{name}.csv": text.encode() for name, text in forms.items()}
+    texts |= {"wide.csv": forms["tabs"].encode("utf-16"), "windows.csv": forms["semicolons"].encode("cp1252")}
+    packed = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in texts.items()}
+    images = {f"{k}.png": b"" for k in range(8)}
+    plain = Seed(KIND, {**texts, **images}, tuple(texts), "*", "table", ("text", "text", "text", "bytes"))
+    return [plain, plain, plain, replace(plain, files={**packed, **images}, targets=tuple(packed), changes=PACKED)]
 
 
 def _written(rows: Any, separator: str, quote: str, end: str = "\n") -> str:
     lines = [HEADER, *rows]
     return end.join(separator.join(f"{quote}{cell}{quote}" for cell in line) for line in lines) + end
-
-
-def _table(content: bytes, name: str, changes: tuple[str, ...]) -> Seed:
-    files = {name: content, **{f"{k}.png": b"" for k in range(8)}}
-    return Seed("cohort, CSV in eight dialects", files, (name,), name, "table", changes)
 
 
 def runs() -> list[Seed]:

@@ -50,19 +50,19 @@ def main() -> None:
 def _table(counts: Counter[tuple[str, str]]) -> str:
     """Markdown: a row for each kind of file, and one for all."""
     kinds = list(dict.fromkeys(kind for kind, _ in sorted(counts)))
-    rows = [[kind, *(counts[kind, column] for column in COLUMNS)] for kind in kinds]
-    rows.append(["all", *(sum(counts[kind, column] for kind in kinds) for column in COLUMNS)])
+    rows = {kind: [counts[kind, column] for column in COLUMNS] for kind in kinds}
+    rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)]
     lines = [["kind of file", "files", *COLUMNS], ["---"] * (2 + len(COLUMNS))]
-    lines += [[kind, f"{sum(found):,}", *(f"{count:,}" for count in found)] for kind, *found in rows]
+    lines += [[kind, f"{sum(found):,}", *(f"{count:,}" for count in found)] for kind, found in rows.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _keep(out: Path, seeds: list[Seed], seed: int, outcome: Outcome, nth: int) -> None:
     """Write down what a mutant met, and the first few of a kind themselves."""
-    source, files, change = mutant(seeds, seed, outcome.number)
+    source, files, damaged, change = mutant(seeds, seed, outcome.number)
     out.mkdir(parents=True, exist_ok=True)
     with (out / "failures.jsonl").open("a") as stream:
-        stream.write(json.dumps({"kind": source.kind, **vars(outcome), "change": change}) + "\n")
+        stream.write(json.dumps({"kind": source.kind, **vars(outcome), "change": f"{change} of {damaged}"}) + "\n")
     if nth <= KEPT:
         folder = out / outcome.result / f"{outcome.number:06d}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,8 @@ LOGGER = logging.getLogger(__name__)
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 SAMPLE, LOOKED_AT = 100, 2**18
 """Rows, and letters, by which the separator is chosen."""
+SPARSE, SMALL = 8, 2**16
+"""Cells of a table for each byte of its file, beside so many, were all rows as wide as the widest: more cost memory."""
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
 OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "an Excel or OpenDocument workbook"),
@@ -190,6 +192,8 @@ def _rows_of(body: bytes, header: list[str], names: frozenset[str], separator: s
     width = max(_widths(body, separator) | {len(header)})
     if not body:
         return pd.DataFrame(columns=range(width), dtype=object)
+    if width > len(header) + 1 and (body.count(b"\n") + 1) * width > SPARSE * len(body) + SMALL:
+        raise NoTable(f"a row has {width} cells, the header {len(header)} names; are there line ends missing?")
     others = [place for place, name in enumerate(header) if name and name not in names]
     known = width == len(header)  # else nobody knows yet which name stands over which column
     columns: dict[str, Any] = {"dtype": str}

@@ -18,14 +18,18 @@ import PIL.TiffImagePlugin  # each makes its format known: a file of none of the
 
 from anomaly.errors import UnreadableImage
 from anomaly.files import whole, write_whole
+from anomaly.images.claims import DEFLATED, refuse_more
 from anomaly.images.contents import kind
 from anomaly.images.image import Image, as_float
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # a camera's MPO is opened as the JPEG that it begins with
 READ = "PNG, JPEG, TIFF (whole numbers of up to 32 bits, floating-point numbers of 32), BMP and GIF of one picture"
+GROWTH = {"PNG": DEFLATED, "JPEG": 64, "MPO": 64}
+"""What a byte of a picture stands for at most, in bytes of one bit a pixel; of a JPEG, a block of 64 in each bit."""
 AS_STORED = {"L", "RGB", "I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 TO_GREY = {"1", "LA", "La"}
 BITS, PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO = 258, 262, 339, 0
+COMPRESSION, SAMPLES, STRIPS, TILES = 259, 277, 279, 325  # the last two: bytes of each
 
 
 def read_picture(path: Path) -> Image:
@@ -47,6 +51,10 @@ def read_picture(path: Path) -> Image:
             raise UnreadableImage(
                 f"{path}: has {pages} pages; expected one: save every page as a file, or the stack as NIfTI"
             )
+        if file.format in GROWTH:  # one bit a pixel is the least that a picture of them has
+            refuse_more(path, file.size[::-1], 1, path.stat().st_size, GROWTH[file.format])
+        if file.format == "TIFF":
+            _refuse_few_strips(file, path)
         values, top = _values(file), _top(file)
     pixels = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
     return Image(as_float(pixels, path), np.eye(4), path, "picture", None if top is None else (0.0, top))
@@ -77,6 +85,14 @@ def write_png(path: Path, picture: PIL.Image.Image) -> None:
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
     write_whole(path, b"\x89PNG\r\n\x1a\n" + b"".join(content))
+
+
+def _refuse_few_strips(file: Any, path: Path) -> None:
+    """Refuse an uncompressed TIFF that lists fewer bytes than its size asks for: Pillow would make the rest black."""
+    tags, bands = file.tag_v2, len(file.getbands())
+    stored, bits = tags.get(STRIPS) or tags.get(TILES) or (), tags.get(BITS, (1,))
+    if tags.get(COMPRESSION, 1) == 1:
+        refuse_more(path, (*file.size[::-1], min(tags.get(SAMPLES, 1), bands)), min(bits), sum(stored))
 
 
 def _values(file: PIL.Image.Image) -> np.ndarray:
