@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -162,7 +161,7 @@ def _table(
         table = read_sheet(path, [*PATH_COLUMNS, "id", "subject", *([subject] if subject else [])])
     except NoTable as error:
         raise CohortError(f"{path}: is no CSV that can be read: {error}") from error
-    except (ValueError, OSError, EOFError, zlib.error) as error:  # pandas' own errors and bad encodings are ValueErrors
+    except (ValueError, OSError, EOFError) as error:  # pandas' own errors and bad encodings are ValueErrors
         reason = (str(error).splitlines() or [""])[0]
         raise CohortError(f"{path}: is no CSV that can be read ({reason}); {HOW}") from error
     return _with_path(table, str(path)), path.parent, False

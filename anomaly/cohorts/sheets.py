@@ -12,6 +12,7 @@ import importlib.util
 import io
 import logging
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +133,10 @@ def _workbook(file: Path, form: _Form) -> _Cells:
 def _text(content: bytes, form: _Form) -> str:
     """The letters of a file, by its mark, else as UTF-8, else as Windows-1252."""
     if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise NoTable(f"its compression is damaged ({error}); copy it again") from error
     marks = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
     encoding = next((name for mark, name in marks if content.startswith(mark)), "")
     if not encoding and b"\0" in content[:1000]:  # every other byte of Latin letters in UTF-16

@@ -144,6 +144,8 @@ def test_codes_for_missing_are_missing_in_all_but_names(tmp_path: Path) -> None:
         ("id,age\np1,61,5\np2,70\n", "row 1 has 3 cells, the header 2 names"),
         ("id,age\np1,61,5\np2,70,5\n", "row 1 has 3 cells, the header 2 names"),  # commas within numbers, no row names
         ("id,age\np1,61\np2,70,5,6\n", "has 4 cells, the header 2 names"),
+        ("id,age\n" + "p1,61\n" * 2000 + "p," * 2000, "a row has 2000 cells, the header 2 names"),
+        (gzip.compress(b"id,age\np1,61\n" * 9)[:12] + bytes(range(7, 99)), "its compression is damaged"),
         ("", "it is empty"),
         ("\n\n", "it is empty"),
         ('id,age\np1,"61\n', "damaged"),
