@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ GROWTH = {"PNG": DEFLATED, "JPEG": 64, "MPO": 64}
 """What a byte of a picture stands for at most, in bytes of one bit a pixel; of a JPEG, a block of 64 in each bit."""
 AS_STORED = {"L", "RGB", "I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 TO_GREY = {"1", "LA", "La"}
-BITS, PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO = 258, 262, 339, 0
-COMPRESSION, SAMPLES, STRIPS, TILES = 259, 277, 279, 325  # the last two: bytes of each
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO, SUBSAMPLED = 258, 262, 339, 0, 6
+COMPRESSION, SAMPLES, PLANAR, APART = 259, 277, 284, 2
+STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS = 273, 278, 279
+TILES, WIDTH_OF_TILE, HEIGHT_OF_TILE, BYTES_OF_TILES = 324, 322, 323, 325
 
 
 def read_picture(path: Path) -> Image:
@@ -88,11 +91,21 @@ def write_png(path: Path, picture: PIL.Image.Image) -> None:
 
 
 def _refuse_few_strips(file: Any, path: Path) -> None:
-    """Refuse an uncompressed TIFF that lists fewer bytes than its size asks for: Pillow would make the rest black."""
-    tags, bands = file.tag_v2, len(file.getbands())
-    stored, bits = tags.get(STRIPS) or tags.get(TILES) or (), tags.get(BITS, (1,))
-    if tags.get(COMPRESSION, 1) == 1:
-        refuse_more(path, (*file.size[::-1], min(tags.get(SAMPLES, 1), bands)), min(bits), sum(stored))
+    """Refuse a TIFF with fewer strips, tiles or bytes than its size asks for: Pillow would make the rest black."""
+    tags, (width, height) = file.tag_v2, file.size
+    strips, planes = STRIPS in tags, tags.get(SAMPLES, 1) if tags.get(PLANAR) == APART else 1
+    down = ceil(height / max(tags.get(ROWS_OF_STRIP, height) if strips else tags.get(HEIGHT_OF_TILE, height), 1))
+    across = 1 if strips else ceil(width / max(tags.get(WIDTH_OF_TILE, width), 1))
+    there = tags.get(STRIPS if strips else TILES) or ()
+    if len(there) < down * across * planes:
+        raise UnreadableImage(
+            f"{path}: lists {len(there)} strips or tiles, and its size of {height} x {width} asks for "
+            f"{down * across * planes}; it is damaged: copy or convert it again"
+        )
+    stored = sum(tags.get(BYTES_OF_STRIPS if strips else BYTES_OF_TILES) or ())
+    if tags.get(COMPRESSION, 1) == 1 and tags.get(PHOTOMETRIC) != SUBSAMPLED and stored:
+        samples = min(tags.get(SAMPLES, 1), len(file.getbands()))
+        refuse_more(path, (height, width, samples), min(tags.get(BITS, (1,))), stored)
 
 
 def _values(file: PIL.Image.Image) -> np.ndarray:

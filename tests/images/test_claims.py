@@ -77,14 +77,23 @@ def test_more_values_of_an_array_than_there_are(tmp_path: Path, ending: str) -> 
     refused(tmp_path / f"a{ending}", CLAIM)
 
 
-def test_a_tiff_that_lists_fewer_bytes_than_rows(tmp_path: Path) -> None:
+def with_tag(content: bytes, tag: int, value: int) -> bytes:
+    """A small TIFF with another number in one of its tags."""
+    changed = bytearray(content)
+    entry = max(content.find(struct.pack("<HH", tag, form)) for form in (3, 4))
+    struct.pack_into("<H", changed, entry + 8, value)
+    return bytes(changed)
+
+
+def test_a_tiff_of_fewer_strips_or_bytes_than_rows(tmp_path: Path) -> None:
     stream = io.BytesIO()
     PIL.Image.fromarray(np.ones((20, 18), np.uint8)).save(stream, "TIFF")
-    content = bytearray(stream.getvalue())
-    entry = max(content.find(struct.pack("<HH", 257, form)) for form in (3, 4))
-    struct.pack_into("<H", content, entry + 8, 40)
-    (tmp_path / "a.tif").write_bytes(content)
-    refused(tmp_path / "a.tif", "40 x 18 x 1 values, 720 bytes, and the file holds 360")
+    (tmp_path / "strips.tif").write_bytes(with_tag(stream.getvalue(), 257, 40))
+    refused(tmp_path / "strips.tif", "lists 1 strips or tiles, and its size of 40 x 18 asks for 2")
+    (tmp_path / "bytes.tif").write_bytes(with_tag(with_tag(stream.getvalue(), 257, 40), 278, 40))
+    refused(tmp_path / "bytes.tif", "40 x 18 x 1 values, 720 bytes, and the file holds 360")
+    (tmp_path / "untold.tif").write_bytes(with_tag(stream.getvalue(), 279, 0))
+    assert read(tmp_path / "untold.tif").space == (20, 18)
 
 
 def test_a_tag_of_a_tiff_cut_short_is_none(tmp_path: Path) -> None:
