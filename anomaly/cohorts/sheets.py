@@ -30,6 +30,8 @@ LOGGER = logging.getLogger(__name__)
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 SAMPLE, LOOKED_AT = 100, 2**18
 """Rows, and letters, by which the separator is chosen."""
+MANY = 100
+"""Cells behind the last name by which a row is no mistake of one comma."""
 SPARSE, SMALL = 8, 2**16
 """Cells of a table for each byte of its file, beside so many, were all rows as wide as the widest: more cost memory."""
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
@@ -196,6 +198,8 @@ def _rows_of(body: bytes, header: list[str], names: frozenset[str], separator: s
     width = max(_widths(body, separator) | {len(header)})
     if not body:
         return pd.DataFrame(columns=range(width), dtype=object)
+    if width > len(header) + MANY:
+        _refuse_wide(body, len(header), separator)
     if width > len(header) + 1 and (body.count(b"\n") + 1) * width > SPARSE * len(body) + SMALL:
         raise NoTable(f"a row has {width} cells, the header {len(header)} names; are there line ends missing?")
     others = [place for place, name in enumerate(header) if name and name not in names]
@@ -214,6 +218,14 @@ def _rows_of(body: bytes, header: list[str], names: frozenset[str], separator: s
     return rows
 
 
+def _refuse_wide(body: bytes, names: int, separator: str) -> None:
+    """Refuse a row that goes on long behind the last name, as where line ends are lost: each column takes time."""
+    for number, row in enumerate(_rows(io.TextIOWrapper(io.BytesIO(body), "utf-8", newline=""), separator), start=1):
+        width = next((len(row) - k for k, cell in enumerate(reversed(row)) if cell.strip()), 0)
+        if width > names + MANY:
+            raise NoTable(f"row {number} has {width} cells, the header {names} names; are there line ends missing?")
+
+
 def _cut(cell: object) -> str:
     return cell.strip(INVISIBLE) if isinstance(cell, str) else "" if pd.isna(cell) else str(cell)  # type: ignore[call-overload]
 
@@ -227,7 +239,7 @@ def _widths(body: bytes, separator: str) -> set[int]:
     if b'"' in body or separator == " ":
         return {len(row) for row in _rows(io.TextIOWrapper(io.BytesIO(body), "utf-8", newline=""), separator)}
     mark = separator.encode()
-    return {line.count(mark) + 1 for line in io.BytesIO(body)}
+    return {part.count(mark) + 1 for line in io.BytesIO(body) for part in line.rstrip(b"\r\n").split(b"\r")}
 
 
 def _separator(text: str) -> str:

@@ -15,12 +15,14 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 from pydicom.uid import JPEG2000TransferSyntaxes, ParametricMapStorage
 
 from anomaly.errors import UnreadableImage
+from anomaly.images.claims import refuse_more
 from anomaly.images.dicom_mapping import as_stored, mapped
 from anomaly.images.dicom_tags import filled, items_of_frame, number, numbers, of_frame
 from anomaly.images.image import as_float
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PADDING = ("PixelPadding", "FloatPixelPadding", "DoubleFloatPixelPadding")
+COMPRESSED = 2**18  # how many times as long an empty frame may be as what is stored of it
 JP2 = b"\0\0\0\x0cjP  "
 Scale = Callable[[np.ndarray], np.ndarray]
 
@@ -66,6 +68,9 @@ def _frames(data: Dataset, path: Path) -> np.ndarray:
 
 
 def _decoded(data: Dataset, path: Path, **options: Any) -> np.ndarray:
+    if data.file_meta.TransferSyntaxUID.is_encapsulated and "PixelData" in data:
+        shape = [int(number(data, name) or 1) for name in ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")]
+        refuse_more(path, shape, int(number(data, "BitsAllocated") or 8), len(data.PixelData), COMPRESSED)
     if data.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
         _refuse_boxes(data, path)
     try:

@@ -17,6 +17,8 @@ LONGEST = 500
 """Letters of a line, but for comments and free pairs of key and value."""
 FIELD = re.compile(r"^(?!#|.*:=).*$", re.MULTILINE)
 END = re.compile(rb"^\s*ElementDataFile\s*=.*$|^\s*$", re.MULTILINE)
+STRANGE = re.compile(r"%(?!\d*d)")
+"""In the name of a file, what is no number of a series of files, such as %03d."""
 ELSEWHERE = (".mhd", ".nhdr")
 """Headers whose values lie in another file."""
 BYTES_OF = {
@@ -47,6 +49,8 @@ def refuse_header(path: Path) -> None:
     if path.suffix.lower() not in ELSEWHERE:
         refuse_more(path, shape, 8, path.stat().st_size, DEFLATED)
         refuse_more(path, [max(0, *_numbers(text, "CompressedDataSize"))], 8, path.stat().st_size)
+    if STRANGE.search(_told(text, "ElementDataFile")):
+        raise UnreadableImage(f"{path}: its header names no file of values (ElementDataFile); convert it again")
     _refuse_short(path, text, shape)
 
 
@@ -79,7 +83,7 @@ def _told(text: str, name: str) -> str:
 def _numbers(text: str, *names: str) -> list[int]:
     """The whole numbers behind one of these names, -1 for what is none; [0] where they are not there."""
     words = " ".join(_told(text, name) for name in names).split()
-    return [int(word) if re.fullmatch(r"[+-]?\d{1,18}", word, re.ASCII) else -1 for word in words] or [0]
+    return [int(word) if re.fullmatch(r"[+-]?\d{1,40}", word, re.ASCII) else -1 for word in words] or [0]
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -62,11 +62,16 @@ def _refuse_extensions(path: Path) -> None:
     header = next((one for one in beside if one.is_file()), path)
     held = header.stat().st_size * (DEFLATED if header.suffix.lower() in COMPRESSED else 1)
     with Opener(str(header)) as file:
-        start = file.read(352)
-        if len(start) < 352 or start[348] == 0 or start[344:348] not in (b"n+1\0", b"ni1\0"):
+        start = file.read(544)
+        one = start[344:348] in (b"n+1\0", b"ni1\0")
+        flag = 348 if one else 540
+        if len(start) < flag + 4 or start[flag] == 0 or not (one or start[4:7] in (b"n+2", b"ni2")):
             return
-        order = "<" if unpack("<i", start[:4])[0] == 348 else ">"
-        end = unpack(f"{order}f", start[108:112])[0] if start[344:347] == b"n+1" else inf
+        order = "<" if unpack("<i", start[:4])[0] == flag else ">"
+        single = start[345:346] == b"+" if one else start[5:6] == b"+"
+        offset = unpack(f"{order}f", start[108:112]) if one else unpack(f"{order}q", start[168:176])
+        end = offset[0] if single else inf
+        file.seek(flag + 4)
         while file.tell() + 16 <= end and len(part := file.read(8)) == 8:
             length = unpack(f"{order}i", part[:4])[0]
             refuse_more(path, [max(length, 0)], 8, held)

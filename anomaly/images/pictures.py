@@ -19,7 +19,7 @@ import PIL.TiffImagePlugin  # each makes its format known: a file of none of the
 
 from anomaly.errors import UnreadableImage
 from anomaly.files import whole, write_whole
-from anomaly.images.claims import DEFLATED, refuse_more
+from anomaly.images.claims import DEFLATED, Within, refuse_more
 from anomaly.images.contents import kind
 from anomaly.images.image import Image, as_float
 
@@ -44,18 +44,18 @@ def read_picture(path: Path) -> Image:
 
     Raises UnreadableImage for several pages, and for what is no such picture.
     """
-    try:
-        file = PIL.Image.open(path, formats=FORMATS)
-    except PIL.UnidentifiedImageError:
-        raise UnreadableImage(f"{path}: {_unknown(path)}") from None
-    with file:
+    with Within(path) as stream:
+        try:
+            file = PIL.Image.open(stream, formats=FORMATS)
+        except PIL.UnidentifiedImageError:
+            raise UnreadableImage(f"{path}: {_unknown(path)}") from None
         pages = getattr(file, "n_frames", 1)
         if pages > 1 and file.format != "MPO":  # MPO: a camera's JPEG that carries its thumbnails
             raise UnreadableImage(
                 f"{path}: has {pages} pages; expected one: save every page as a file, or the stack as NIfTI"
             )
         if file.format in GROWTH:  # one bit a pixel is the least that a picture of them has
-            refuse_more(path, file.size[::-1], 1, path.stat().st_size, GROWTH[file.format])
+            refuse_more(path, file.size[::-1], 1, stream.size, GROWTH[file.format])
         if file.format == "TIFF":
             _refuse_few_strips(file, path)
         values, top = _values(file), _top(file)

@@ -15,13 +15,14 @@ FORMAT = 1
 DETECTOR, EXPLAINER, CLASSIFIER = "detector", "explainer", "classifier"
 MADE_BY = {DETECTOR: "train", EXPLAINER: "explain train", CLASSIFIER: "explain classifier"}
 A = {DETECTOR: "a detector", EXPLAINER: "an explainer", CLASSIFIER: "a classifier"}
+COUNT = "a count"
 PLAIN: dict[str, Any] = {
     "method": str, "settings": dict, "preprocessing": dict, "seed": int, "shape": [int], "created": str,
     "machine": {"device": str}, "versions": {"": str}, "files": {"": str},
-    "data": {"images": int, "subjects": int, "subjects_from": str, "split": {"": int}, "calibration_subjects?": int},
+    "data": {"images": COUNT, "subjects": COUNT, "subjects_from": str, "split": {"": COUNT}, "calibration_subjects?": COUNT},
     "kind?": str, "code?": {"path": str, "sha256": str}, "classes?": {"column": str, "names": [str]},
 }  # fmt: skip
-"""What every `run.json` says, and of what type: [int] is a list of whole numbers, {"": str} names with texts; what ends
+"""What every `run.json` says, and of what type: COUNT is 0 or more, [int] a list of whole numbers, {"": str} names with texts; what ends
 with a question mark may be absent or null."""
 CHECKED = {DETECTOR: ("weights.safetensors", "calibration.safetensors", "cohort.csv")}
 ALWAYS_CHECKED = ("weights.safetensors", "cohort.csv")
@@ -114,6 +115,8 @@ def verify(folder: Path, facts: Mapping[str, Any]) -> None:
 
 def _is(value: Any, form: Any) -> bool:
     """Whether a value of JSON has a form, as `PLAIN` writes them."""
+    if form == COUNT:
+        return _is(value, int) and value >= 0
     if isinstance(form, list):
         return isinstance(value, list) and all(_is(each, form[0]) for each in value)
     if isinstance(form, type):

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -52,13 +53,14 @@ def test_more_voxels_than_there_are(tmp_path: Path, ending: str) -> None:
     refused(tmp_path / f"a{ending}", CLAIM)
 
 
-def test_an_extension_of_nifti_longer_than_its_file(tmp_path: Path) -> None:
-    file = nib.Nifti1Image(VALUES, np.eye(4))
+@pytest.mark.parametrize(("kind", "place"), [(nib.Nifti1Image, 352), (nib.Nifti2Image, 544)])
+def test_an_extension_of_nifti_longer_than_its_file(tmp_path: Path, kind: type, place: int) -> None:
+    file = kind(VALUES, np.eye(4))
     file.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"as it was"))
     content = bytearray(file.to_bytes())
     (tmp_path / "a.nii").write_bytes(content)
     assert read(tmp_path / "a.nii").space == (2, 3, 4)
-    struct.pack_into("<i", content, 352, 1600)
+    struct.pack_into("<i", content, place, 1600)
     (tmp_path / "a.nii").write_bytes(content)
     refused(tmp_path / "a.nii", CLAIM)
 
@@ -117,6 +119,13 @@ def test_a_compressed_metaimage_of_fewer_values_than_told(tmp_path: Path, ending
     content = (tmp_path / f"a{ending}").read_bytes()
     (tmp_path / f"a{ending}").write_bytes(content.replace(b"DimSize = 4 3 2", b"DimSize = 4 3 9"))
     refused(tmp_path / f"a{ending}", "4 x 3 x 9 x 1 values, 216 bytes, and the file holds 48")
+
+
+def test_a_metaimage_without_a_file_of_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    itk.WriteImage(itk.GetImageFromArray(VALUES), str(tmp_path / "a.mha"))
+    monkeypatch.setattr(itk_headers, "STRANGE", re.compile("LOCAL"))
+    refused(tmp_path / "a.mha", "its header names no file of values")
 
 
 def test_a_long_line_of_a_header_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,7 @@ def signed(run, **changes):
     [
         ({"created": None, "shape": "1 x 12"}, "does not tell shape, created as a run does"),
         ({"data": {"images": 3}}, "does not tell data"),
+        ({"data": {"images": -3, "subjects": 3, "subjects_from": "", "split": {}}}, "does not tell data"),
         ({"kind": "else"}, "does not tell kind"),
         ({"classes": {"column": 3}}, "does not tell classes"),
         ({"preprocessing": {"sise": 12}}, "no preprocessing that can be used .*sise"),
