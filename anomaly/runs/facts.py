@@ -19,11 +19,13 @@ COUNT = "a count"
 PLAIN: dict[str, Any] = {
     "method": str, "settings": dict, "preprocessing": dict, "seed": int, "shape": [int], "created": str,
     "machine": {"device": str}, "versions": {"": str}, "files": {"": str},
-    "data": {"images": COUNT, "subjects": COUNT, "subjects_from": str, "split": {"": COUNT}, "calibration_subjects?": COUNT},
+    "data": {
+        "images": COUNT, "subjects": COUNT, "subjects_from": str, "split": {"": COUNT}, "calibration_subjects?": COUNT,
+    },
     "kind?": str, "code?": {"path": str, "sha256": str}, "classes?": {"column": str, "names": [str]},
 }  # fmt: skip
-"""What every `run.json` says, and of what type: COUNT is 0 or more, [int] a list of whole numbers, {"": str} names with texts; what ends
-with a question mark may be absent or null."""
+"""What every `run.json` says, and of what type: COUNT is 0 or more, [int] a list of whole numbers, {"": str} names with
+texts; what ends with a question mark may be absent or null."""
 CHECKED = {DETECTOR: ("weights.safetensors", "calibration.safetensors", "cohort.csv")}
 ALWAYS_CHECKED = ("weights.safetensors", "cohort.csv")
 PACKAGES = ("anomaly-explain", "torch", "numpy", "lightning-fabric")
