@@ -5,7 +5,7 @@ import sys
 
 
 def main() -> None:
-    """Detection on test images and on simulated knees, speed, memory, how soon commands answer, the statistics."""
+    """Detection on test images and on simulated knees, speed, memory, answers, damaged files, the statistics."""
     data, out = (*sys.argv[1:], "benchmark_out")[:2] if len(sys.argv) > 1 else (None, None)
     if data is None:
         sys.exit("give the folder that holds cohort.csv and the images: python -m benchmarks DATA [OUT]")
@@ -13,6 +13,7 @@ def main() -> None:
         ["benchmarks.detection", data, "--split", "test", "--out", out],
         ["benchmarks.throughput", data],
         ["benchmarks.answers"],
+        ["benchmarks.mutants", "--files", "5000"],
         ["benchmarks.knees", "--out", f"{out}/knees"],
         ["benchmarks.coverage"],
         ["benchmarks.multiplicity"],

@@ -12,10 +12,10 @@ import importlib.util
 import io
 import logging
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from anomaly.cohorts.cells import INVISIBLE, SPELLED, Columns, typed
+from anomaly.cohorts.separators import LOOKED_AT, SEPARATORS, rows_of, separator_of, widths
 
 LOGGER = logging.getLogger(__name__)
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
-SAMPLE, LOOKED_AT = 100, 2**18
-"""Rows, and letters, by which the separator is chosen."""
+MANY = 100
+"""Cells behind the last name by which a row is no mistake of one comma."""
+SPARSE, SMALL = 8, 2**16
+"""Cells of a table for each byte of its file, beside so many, were all rows as wide as the widest: more cost memory."""
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
 OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "an Excel or OpenDocument workbook"),
@@ -130,7 +132,10 @@ def _workbook(file: Path, form: _Form) -> _Cells:
 def _text(content: bytes, form: _Form) -> str:
     """The letters of a file, by its mark, else as UTF-8, else as Windows-1252."""
     if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise NoTable(f"its compression is damaged ({error}); copy it again") from error
     marks = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
     encoding = next((name for mark, name in marks if content.startswith(mark)), "")
     if not encoding and b"\0" in content[:1000]:  # every other byte of Latin letters in UTF-16
@@ -155,10 +160,10 @@ def _parted(text: str, names: frozenset[str], form: _Form) -> _Cells:
     text = rest if asked else text  # a line for Excel is no part of the table
     if text.lstrip()[:1] == "<":
         raise NoTable(f"it is an HTML or XML page; {HOW}")
-    form.separator = asked[1] if asked and asked[1] in SEPARATORS else _separator(text[:LOOKED_AT])
+    form.separator = asked[1] if asked and asked[1] in SEPARATORS else separator_of(text[:LOOKED_AT])
     lines = _Lines(text if "\n" in text else text.replace("\r", "\n"))
     try:
-        header = next((row for row in _rows(lines, form.separator) if any(map(str.strip, row))), None)
+        header = next((row for row in rows_of(lines, form.separator) if any(map(str.strip, row))), None)
         if header is None:
             raise NoTable("it is empty")
         header = [name.strip(INVISIBLE) for name in header]
@@ -187,9 +192,13 @@ class _Lines:
 def _rows_of(body: bytes, header: list[str], names: frozenset[str], separator: str) -> pd.DataFrame:
     """What stands below a header, in one go, so that a column is of one kind however long it is."""
     body = body.rstrip(f"{separator} \t\r\n".encode())  # rows of separators alone, as Excel leaves them at the end
-    width = max(_widths(body, separator) | {len(header)})
+    width = max(widths(body, separator) | {len(header)})
     if not body:
         return pd.DataFrame(columns=range(width), dtype=object)
+    if width > len(header) + MANY:
+        _refuse_wide(body, len(header), separator)
+    if width > len(header) + 1 and (body.count(b"\n") + 1) * width > SPARSE * len(body) + SMALL:
+        raise NoTable(f"a row has {width} cells, the header {len(header)} names; are there line ends missing?")
     others = [place for place, name in enumerate(header) if name and name not in names]
     known = width == len(header)  # else nobody knows yet which name stands over which column
     columns: dict[str, Any] = {"dtype": str}
@@ -206,48 +215,16 @@ def _rows_of(body: bytes, header: list[str], names: frozenset[str], separator: s
     return rows
 
 
+def _refuse_wide(body: bytes, names: int, separator: str) -> None:
+    """Refuse a row that goes on long behind the last name, as where line ends are lost: each column takes time."""
+    for number, row in enumerate(rows_of(io.TextIOWrapper(io.BytesIO(body), "utf-8", newline=""), separator), start=1):
+        width = next((len(row) - k for k, cell in enumerate(reversed(row)) if cell.strip()), 0)
+        if width > names + MANY:
+            raise NoTable(f"row {number} has {width} cells, the header {names} names; are there line ends missing?")
+
+
 def _cut(cell: object) -> str:
     return cell.strip(INVISIBLE) if isinstance(cell, str) else "" if pd.isna(cell) else str(cell)  # type: ignore[call-overload]
-
-
-def _rows(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
-    return csv.reader(lines, delimiter=separator, skipinitialspace=True)
-
-
-def _widths(body: bytes, separator: str) -> set[int]:
-    """How many cells rows have."""
-    if b'"' in body or separator == " ":
-        return {len(row) for row in _rows(io.TextIOWrapper(io.BytesIO(body), "utf-8", newline=""), separator)}
-    mark = separator.encode()
-    return {line.count(mark) + 1 for line in io.BytesIO(body)}
-
-
-def _separator(text: str) -> str:
-    """What parts the cells: of what the header holds, that which gives all rows as many cells, and most of them."""
-    best, most = ",", (0.0, 0)
-    for separator in (",", ";", "\t", "|"):
-        widths = _first_widths(text, separator)
-        if widths and widths[0] > 1:
-            even = sum(width in (widths[0], widths[0] + 1) for width in widths) / len(widths)
-            best, most = max((best, most), (separator, (even, widths[0])), key=lambda each: each[1])
-    if most[1]:
-        return best
-    blanks = _first_widths(text, " ")
-    even = len(blanks) > 1 and blanks[0] > 1 and {*blanks} <= {blanks[0], blanks[0] + 1} and len({*blanks[1:]}) == 1
-    return " " if even else ","
-
-
-def _first_widths(text: str, separator: str) -> list[int]:
-    """Cells in each of the first rows, those without anything behind the last separator not counted."""
-    found: list[int] = []
-    try:
-        for row in islice(_rows(io.StringIO(text, newline=""), separator), SAMPLE):
-            while row and not row[-1].strip():
-                row.pop()
-            found += [len(row)] if row else []
-    except csv.Error:  # told when all of it is read
-        pass
-    return found
 
 
 def _named(cells: _Cells, form: _Form) -> pd.DataFrame:

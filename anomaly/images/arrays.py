@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from anomaly.errors import UnreadableImage
 from anomaly.files import write_whole
+from anomaly.images.claims import DEFLATED, refuse_more
 from anomaly.images.image import MOST_CHANNELS, Image, as_float, single
 
 
@@ -40,6 +43,7 @@ def write_array(path: Path, values: np.ndarray) -> None:
 
 def _load(path: Path) -> np.ndarray:
     try:
+        _refuse_more(path)
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content
@@ -56,3 +60,27 @@ def _load(path: Path) -> np.ndarray:
         raise UnreadableImage(
             f"{path}: is no array of plain numbers (objects or text); save it with numpy.save as floats"
         ) from error
+
+
+def _refuse_more(path: Path) -> None:
+    """Refuse a header that claims more values than the file holds, of an .npy or of each array in an .npz."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            _refuse_claimed(path, file, path.stat().st_size)
+            return
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as inside:
+                    _refuse_claimed(path, inside, min(member.file_size, member.compress_size * DEFLATED))
+
+
+def _refuse_claimed(path: Path, file: IO[bytes], held: int) -> None:
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        reader = readers.get(np.lib.format.read_magic(file))
+        claimed = reader(file) if reader is not None else None
+    except ValueError:  # what is no array is told by who reads it
+        return
+    if claimed is not None:
+        refuse_more(path, claimed[0], 8 * claimed[2].itemsize, held)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -61,12 +62,14 @@ def kind(path: Path) -> str:
 def pointer(path: Path) -> str:
     """How to fetch the content of a file that only stands for one elsewhere; "" for a file that holds its own.
 
+    A name that no file can have (too long for the disk) is that of no file.
+
     Known are links of git-annex (DataLad) that lead nowhere yet, its pointer files, and those of Git LFS.
     """
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         annexed = "annex/objects" in _target(path)
         return "git annex get (or datalad get)" if annexed else "mend the link, or copy the file there"
-    if not path.is_file() or path.stat().st_size > 2 * BEGINNING:
+    if not os.path.isfile(path) or path.stat().st_size > 2 * BEGINNING:
         return ""
     head = beginning(path)
     if head.startswith(POINTER):
@@ -105,6 +108,13 @@ def tiff_told(path: Path) -> str:
 
 def tiff_tag(path: Path, wanted: int) -> int | None:
     """The first number of a tag (SHORT or LONG) of a TIFF's first page: TIFF 6.0, section 2."""
+    try:
+        return _tiff_tag(path, wanted)
+    except struct.error:  # cut short
+        return None
+
+
+def _tiff_tag(path: Path, wanted: int) -> int | None:
     with path.open("rb") as file:
         order = {b"II": "<", b"MM": ">"}.get(file.read(2))
         if order is None or struct.unpack(order + "H", file.read(2))[0] != 42:

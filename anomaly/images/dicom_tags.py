@@ -14,6 +14,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from anomaly.errors import UnreadableImage
+from anomaly.images.claims import Within
 
 _MARK = (128, b"DICM")
 _LONG = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UN", b"UT", b"UC", b"UR", b"SV", b"UV"))
@@ -38,7 +39,7 @@ def opened(path: Path, *, header: list[str] | None = None) -> Dataset:
 
     Where the file does not tell its transfer syntax, the one its header is written in is set.
     """
-    with path.open("rb") as file:
+    with Within(path) as file:
         if not _marked(file):
             raise UnreadableImage(f"{path}: is no DICOM file (it has neither its mark nor a header); export it again")
         file.seek(0)

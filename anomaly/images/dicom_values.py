@@ -10,16 +10,20 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
-from pydicom.uid import ParametricMapStorage
+from pydicom.uid import JPEG2000TransferSyntaxes, ParametricMapStorage
 
 from anomaly.errors import UnreadableImage
+from anomaly.images.claims import refuse_more
 from anomaly.images.dicom_mapping import as_stored, mapped
 from anomaly.images.dicom_tags import filled, items_of_frame, number, numbers, of_frame
 from anomaly.images.image import as_float
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PADDING = ("PixelPadding", "FloatPixelPadding", "DoubleFloatPixelPadding")
+COMPRESSED = 2**18  # how many times as long an empty frame may be as what is stored of it
+JP2 = b"\0\0\0\x0cjP  "
 Scale = Callable[[np.ndarray], np.ndarray]
 
 
@@ -64,6 +68,11 @@ def _frames(data: Dataset, path: Path) -> np.ndarray:
 
 
 def _decoded(data: Dataset, path: Path, **options: Any) -> np.ndarray:
+    if data.file_meta.TransferSyntaxUID.is_encapsulated and "PixelData" in data:
+        shape = [int(number(data, name) or 1) for name in ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")]
+        refuse_more(path, shape, int(number(data, "BitsAllocated") or 8), len(data.PixelData), COMPRESSED)
+    if data.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
+        _refuse_boxes(data, path)
     try:
         return pixel_array(data, **options)
     except (RuntimeError, NotImplementedError) as error:
@@ -72,6 +81,20 @@ def _decoded(data: Dataset, path: Path, **options: Any) -> np.ndarray:
             f"{path}: its pixels cannot be decoded ({reason}); install the missing decoder, as with "
             'pip install "pylibjpeg[all]", or export it uncompressed'
         ) from error
+
+
+def _refuse_boxes(data: Dataset, path: Path) -> None:
+    """Refuse a JPEG 2000 in the boxes of a .jp2 file where one has no length: pydicom would go through them forever."""
+    for frame in generate_frames(data.PixelData, number_of_frames=int(number(data, "NumberOfFrames") or 1)):
+        at = 0
+        while frame.startswith(JP2) and at < len(frame) and frame[at + 4 : at + 8] != b"jp2c":
+            length = int.from_bytes(frame[at : at + 4], "big")
+            if length < 8:
+                raise UnreadableImage(
+                    f"{path}: its JPEG 2000 has a box of {length} bytes, expected 8 or more; it is damaged: "
+                    "export it again"
+                )
+            at += length
 
 
 def _padding(data: Dataset, stored: np.ndarray, path: Path) -> np.ndarray:

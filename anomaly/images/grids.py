@@ -29,8 +29,9 @@ def covered(matrix: np.ndarray, source: tuple[int, ...], grid: tuple[int, ...]) 
 def resample(values: np.ndarray, matrix: np.ndarray, grid: tuple[int, ...], *, smooth: bool = False) -> np.ndarray:
     """Interpolate values on the grid, where `matrix` maps its index to theirs; exact where nothing moves.
 
-    smooth: blur first where the grid is coarser, by a Gaussian of (step - 1) / 2 voxels, against aliasing;
-        where it is four times coarser or more, blocks of voxels are averaged before, which is faster.
+    smooth: blur first where the grid is coarser, by a Gaussian of (step - 1) / 2 voxels, at most the length of an
+        axis, against aliasing; where it is four times coarser or more, blocks of voxels are averaged before, which is
+        faster.
     """
     axes, steps, starts = _axes(matrix)
     turned = np.flip(values.transpose(axes), axis=tuple(np.flatnonzero(steps < 0)))
@@ -40,7 +41,7 @@ def resample(values: np.ndarray, matrix: np.ndarray, grid: tuple[int, ...], *, s
         return np.array(turned, dtype=np.float32, order="C")
     if smooth and (steps > 1).any():
         turned, steps, starts = _blocks(turned, steps, starts)
-        turned = ndimage.gaussian_filter(turned, np.maximum(steps - 1, 0) / 2, mode="nearest")
+        turned = ndimage.gaussian_filter(turned, np.clip((steps - 1) / 2, 0, turned.shape), mode="nearest")
     return ndimage.affine_transform(
         turned, np.diag(steps), starts, output_shape=grid, output=np.float32, order=1, mode="nearest"
     )
@@ -48,7 +49,7 @@ def resample(values: np.ndarray, matrix: np.ndarray, grid: tuple[int, ...], *, s
 
 def _blocks(values: np.ndarray, steps: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Average blocks of voxels until steps are below four, and count steps and starts in blocks."""
-    sizes = np.maximum(steps // 2, 1).astype(int)
+    sizes = np.clip(steps // 2, 1, values.shape).astype(int)  # no block is longer than its axis
     for axis, size in enumerate(sizes):
         if size > 1:
             width = [(0, -values.shape[axis] % size if other == axis else 0) for other in range(values.ndim)]

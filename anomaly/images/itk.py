@@ -10,6 +10,7 @@ import numpy as np
 from anomaly.errors import UnreadableImage
 from anomaly.images.frame import LPS, Frame
 from anomaly.images.image import MOST_CHANNELS, Image, as_float
+from anomaly.images.itk_headers import refuse_header
 from anomaly.images.nifti import single
 
 ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr")
@@ -32,6 +33,7 @@ def read_itk(path: Path) -> Image:
         raise UnreadableImage(f"{path}: MetaImage and NRRD are read by SimpleITK, which is missing: {EXTRA}")
     import SimpleITK
 
+    refuse_header(path)
     try:
         name = str(path).encode().decode()
     except UnicodeEncodeError:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
+from struct import unpack
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.openers import Opener
 
 from anomaly.errors import UnreadableImage
 from anomaly.files import whole
+from anomaly.images.claims import DEFLATED, refuse_more
 from anomaly.images.frame import Frame, of_nifti
 from anomaly.images.image import MOST_CHANNELS, Image, as_float, single
+
+COMPRESSED = (".gz", ".mgz")
 
 
 def read_nifti(path: Path) -> Image:
@@ -19,7 +26,9 @@ def read_nifti(path: Path) -> Image:
 
     A short fourth axis (at most 8) becomes the channels. Raises UnreadableImage for a longer one.
     """
+    _refuse_extensions(path)
     file: Any = nib.load(path)
+    _refuse_more(file, path)
     stored = file.dataobj
     if not stored.dtype.names:
         values = np.asanyarray(stored)
@@ -48,6 +57,38 @@ def write_volume(path: Path, values: np.ndarray, where: Frame | np.ndarray, *, c
     frame = where if isinstance(where, Frame) else Frame(where)
     with whole(path) as part:
         nib.save(frame.nifti(frame.whole(np.asarray(values, dtype=np.float32), channels)), part)
+
+
+def _refuse_extensions(path: Path) -> None:
+    """Refuse a header one of whose extensions would be longer than the file: nibabel takes memory for it first."""
+    beside = [path.with_suffix(end) for end in (".hdr", ".HDR")] if path.suffix.lower() == ".img" else []
+    header = next((one for one in beside if one.is_file()), path)
+    held = header.stat().st_size * (DEFLATED if header.suffix.lower() in COMPRESSED else 1)
+    with Opener(str(header)) as file:
+        start = file.read(544)
+        one = start[344:348] in (b"n+1\0", b"ni1\0")
+        flag = 348 if one else 540
+        if len(start) < flag + 4 or start[flag] == 0 or not (one or start[4:7] in (b"n+2", b"ni2")):
+            return
+        order = "<" if unpack("<i", start[:4])[0] == flag else ">"
+        single = start[345:346] == b"+" if one else start[5:6] == b"+"
+        offset = unpack(f"{order}f", start[108:112]) if one else unpack(f"{order}q", start[168:176])
+        end = offset[0] if single else inf
+        file.seek(flag + 4)
+        while file.tell() + 16 <= end and len(part := file.read(8)) == 8:
+            length = unpack(f"{order}i", part[:4])[0]
+            refuse_more(path, [max(length, 0)], 8, held)
+            file.seek(max(length - 8, 0), 1)
+
+
+def _refuse_more(file: Any, path: Path) -> None:
+    """Refuse a header that claims more voxels than there can be; MINC's own libraries look by themselves."""
+    proxy, held = file.dataobj, file.file_map.get("image")
+    if not isinstance(proxy, ArrayProxy) or held is None or held.filename is None:
+        return
+    ratio = DEFLATED if Path(held.filename).suffix.lower() in COMPRESSED else 1
+    room = max(Path(held.filename).stat().st_size * ratio - proxy.offset, 0)
+    refuse_more(path, proxy.shape, 8 * proxy.dtype.itemsize, room // ratio, ratio)
 
 
 def _channels_first(values: np.ndarray, path: Path) -> tuple[np.ndarray, int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import PIL.TiffImagePlugin  # each makes its format known: a file of none of the
 
 from anomaly.errors import UnreadableImage
 from anomaly.files import whole, write_whole
+from anomaly.images.claims import DEFLATED, Within, refuse_more
 from anomaly.images.contents import kind
 from anomaly.images.image import Image, as_float
 
@@ -28,9 +30,14 @@ except ImportError:  # no wheel for this machine
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF")  # a camera's MPO is opened as the JPEG that it begins with
 READ = "PNG, JPEG, TIFF (whole numbers of up to 32 bits, floating-point numbers of 32), BMP and GIF of one picture"
+GROWTH = {"PNG": DEFLATED, "JPEG": 64, "MPO": 64}
+"""What a byte of a picture stands for at most, in bytes of one bit a pixel; of a JPEG, a block of 64 in each bit."""
 AS_STORED = {"L", "RGB", "I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 TO_GREY = {"1", "LA", "La"}
-BITS, PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO = 258, 262, 339, 0
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO, SUBSAMPLED = 258, 262, 339, 0, 6
+COMPRESSION, SAMPLES, PLANAR, APART = 259, 277, 284, 2
+STRIPS, ROWS_OF_STRIP, BYTES_OF_STRIPS = 273, 278, 279
+TILES, WIDTH_OF_TILE, HEIGHT_OF_TILE, BYTES_OF_TILES = 324, 322, 323, 325
 
 
 def read_picture(path: Path) -> Image:
@@ -42,16 +49,20 @@ def read_picture(path: Path) -> Image:
 
     Raises UnreadableImage for several pages, and for what is no such picture.
     """
-    try:
-        file = PIL.Image.open(path, formats=FORMATS)
-    except PIL.UnidentifiedImageError:
-        raise UnreadableImage(f"{path}: {_unknown(path)}") from None
-    with file:
+    with Within(path) as stream:
+        try:
+            file = PIL.Image.open(stream, formats=FORMATS)
+        except PIL.UnidentifiedImageError:
+            raise UnreadableImage(f"{path}: {_unknown(path)}") from None
         pages = getattr(file, "n_frames", 1)
         if pages > 1 and file.format != "MPO":  # MPO: a camera's JPEG that carries its thumbnails
             raise UnreadableImage(
                 f"{path}: has {pages} pages; expected one: save every page as a file, or the stack as NIfTI"
             )
+        if file.format in GROWTH:  # one bit a pixel is the least that a picture of them has
+            refuse_more(path, file.size[::-1], 1, stream.size, GROWTH[file.format])
+        if file.format == "TIFF":
+            _refuse_few_strips(file, path)
         values, top = _values(file), _top(file)
     pixels = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
     return Image(as_float(pixels, path), np.eye(4), path, "picture", None if top is None else (0.0, top))
@@ -84,6 +95,24 @@ def write_png(path: Path, picture: PIL.Image.Image | np.ndarray) -> None:
         for kind, data in chunks
     )
     write_whole(path, b"\x89PNG\r\n\x1a\n" + b"".join(content))
+
+
+def _refuse_few_strips(file: Any, path: Path) -> None:
+    """Refuse a TIFF with fewer strips, tiles or bytes than its size asks for: Pillow would make the rest black."""
+    tags, (width, height) = file.tag_v2, file.size
+    strips, planes = STRIPS in tags, tags.get(SAMPLES, 1) if tags.get(PLANAR) == APART else 1
+    down = ceil(height / max(tags.get(ROWS_OF_STRIP, height) if strips else tags.get(HEIGHT_OF_TILE, height), 1))
+    across = 1 if strips else ceil(width / max(tags.get(WIDTH_OF_TILE, width), 1))
+    there = tags.get(STRIPS if strips else TILES) or ()
+    if len(there) < down * across * planes:
+        raise UnreadableImage(
+            f"{path}: lists {len(there)} strips or tiles, and its size of {height} x {width} asks for "
+            f"{down * across * planes}; it is damaged: copy or convert it again"
+        )
+    stored = sum(tags.get(BYTES_OF_STRIPS if strips else BYTES_OF_TILES) or ())
+    if tags.get(COMPRESSION, 1) == 1 and tags.get(PHOTOMETRIC) != SUBSAMPLED and stored:
+        samples = min(tags.get(SAMPLES, 1), len(file.getbands()))
+        refuse_more(path, (height, width, samples), min(tags.get(BITS, (1,))), stored)
 
 
 def _values(file: PIL.Image.Image) -> np.ndarray:

@@ -71,6 +71,11 @@ def prepare(
         image, dims=dims, shape=shape, fit=fit, spacing=spacing, orientation=orientation, slices=slices
     )
     within = np.logical_and.reduce(np.meshgrid(*covered(matrix, image.space, grid), indexing="ij"))
+    if not within.any():
+        raise UnreadableImage(
+            f"{image.path}: nothing of its {_by(image.space)} pixels is left on a grid of {_by(grid)}, so long and "
+            "thin is it; crop it, or take fit 'resize'"
+        )
     values = np.stack([resample(one, matrix, grid, smooth=True) for one in source])
     padded = _padded(image, matrix, grid)
     mask = intensities.FOREGROUNDS[foreground](values.mean(axis=0), within & ~padded) & ~padded
@@ -84,6 +89,10 @@ def prepare(
         return Prepared(pixels[None], mask[None, None], matrix, image.space, None, unit)
     pixels, mask = np.moveaxis(pixels, sliced + 1, 0), np.moveaxis(mask, sliced, 0)
     return Prepared(np.ascontiguousarray(pixels), mask[:, None], matrix, image.space, sliced, unit)
+
+
+def _by(space: tuple[int, ...]) -> str:
+    return " x ".join(map(str, space))
 
 
 def _padded(image: Image, matrix: np.ndarray, grid: tuple[int, ...]) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import inf
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from anomaly.errors import AnomalyError
@@ -62,7 +63,7 @@ class Preprocessing:
     channels: int = 1
 
     def __post_init__(self) -> None:
-        _require("dims", self.dims, self.dims in (2, 3), "2 or 3")
+        _require("dims", self.dims, _whole(self.dims) and self.dims in (2, 3), "2 or 3")
         for name, kind in (("size", int), ("spacing", float)):
             object.__setattr__(self, name, _per_axis(name, getattr(self, name), self.dims, kind))
         for name in ("percentiles", "window"):
@@ -77,7 +78,7 @@ class Preprocessing:
         _require("percentiles", self.percentiles, 0 <= low < high <= 100, "low < high, from 0 to 100")
         window = self.window is not None if self.intensity == "window" else True
         _require("window", self.window, window, "(low, high), as (-1000, 400) for the lungs in CT")
-        _require("channels", self.channels, self.channels >= 1, "1 or more")
+        _require("channels", self.channels, _whole(self.channels) and self.channels >= 1, "1 or more")
         resized = self.fit == "resize" and self.size is not None and self.spacing is not None
         _require("spacing", self.spacing, not resized, "None, since fit 'resize' sets it; or use 'pad' or 'crop'")
 
@@ -105,6 +106,10 @@ def _require(name: str, value: object, fine: bool, expected: str) -> None:
         raise AnomalyError(f"{name} is {value!r}; expected {expected}")
 
 
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def _per_axis(name: str, value: Any, dims: int, kind: type) -> tuple[Any, ...] | None:
     """Give one positive number for every axis; None stays None."""
     if value is None:
@@ -112,7 +117,7 @@ def _per_axis(name: str, value: Any, dims: int, kind: type) -> tuple[Any, ...] |
     expected = f"one positive number, {dims} of them, or None"
     try:
         numbers = tuple(kind(one) for one in (value if isinstance(value, tuple | list) else [value]))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise AnomalyError(f"{name} is {value!r}; expected {expected}") from error
     numbers = numbers * dims if len(numbers) == 1 else numbers
     _require(name, value, len(numbers) == dims and all(0 < one < inf for one in numbers), expected)

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from scipy import stats
 
+from anomaly.errors import RunError
 from anomaly.files import whole
 
 
@@ -73,11 +74,35 @@ class Calibration:
             save_file({**arrays, "mean_image": self.mean_image}, part)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        arrays = load_file(path)
-        subjects = np.array(arrays.pop("subjects").tobytes().decode().split("\n"))
-        return cls(subjects=subjects, **arrays)
+    def load(cls, path: Path, shape: tuple[int, ...] | None = None) -> Self:
+        """Read what `save` wrote, for images of the shape (C, *space); None takes that of its mean image.
+
+        Raises:
+            RunError: it cannot be read, is of another shape, or holds what is no calibration.
+        """
+        try:
+            arrays = load_file(path)
+            subjects = np.array(arrays.pop("subjects").tobytes().decode().split("\n"))
+            found = cls(subjects=subjects, **arrays)
+        except Exception as error:  # a damaged file makes the library raise what it has
+            raise RunError(
+                f"{path} cannot be read as a calibration ({error}); copy it again, or train again"
+            ) from error
+        if wrong := found._wrong(found.mean_image.shape if shape is None else shape):
+            raise RunError(f"{path} {wrong}; copy the run again, or train again")
+        return found
+
+    def _wrong(self, shape: tuple[int, ...]) -> str:
+        """Why it does not serve images of a shape, in words; "" where it does."""
+        map_shape = (1, *shape[1:])
+        shapes = {"map_mean": map_shape, "map_sd": map_shape, "mean_image": shape, "values": (len(self.subjects),)}
+        for name, expected in shapes.items():
+            array = getattr(self, name)
+            if array.shape != expected:
+                return f"has {name} of the shape {array.shape}, expected {expected}"
+            if array.dtype.kind != "f" or not np.isfinite(array).all():
+                return f"has {name} that are not all numbers"
+        return "" if (self.map_sd > 0).all() else "has map_sd that are not all above 0"
 
 
 def conformal_p(calibration: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

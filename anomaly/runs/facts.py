@@ -15,6 +15,19 @@ FORMAT = 1
 DETECTOR, EXPLAINER, CLASSIFIER = "detector", "explainer", "classifier"
 MADE_BY = {DETECTOR: "train", EXPLAINER: "explain train", CLASSIFIER: "explain classifier"}
 A = {DETECTOR: "a detector", EXPLAINER: "an explainer", CLASSIFIER: "a classifier"}
+COUNT = "a count"
+PLAIN: dict[str, Any] = {
+    "method": str, "settings": dict, "preprocessing": dict, "seed": int, "shape": [int], "created": str,
+    "machine": {"device": str}, "versions": {"": str}, "files": {"": str},
+    "data": {
+        "images": COUNT, "subjects": COUNT, "subjects_from": str, "split": {"": COUNT}, "calibration_subjects?": COUNT,
+    },
+    "kind?": str, "code?": {"path": str, "sha256": str}, "classes?": {"column": str, "names": [str]},
+}  # fmt: skip
+"""What every `run.json` says, and of what type: COUNT is 0 or more, [int] a list of whole numbers, {"": str} names with
+texts; what ends with a question mark may be absent or null."""
+CHECKED = {DETECTOR: ("weights.safetensors", "calibration.safetensors", "cohort.csv")}
+ALWAYS_CHECKED = ("weights.safetensors", "cohort.csv")
 PACKAGES = ("anomaly-explain", "torch", "numpy", "lightning-fabric")
 
 
@@ -39,27 +52,36 @@ def write_facts(folder: Path, facts: Mapping[str, Any], *, device: str, checked:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What `run.json` says, after its own checksum and format were checked."""
+    """What `run.json` says, after its own checksum and format were checked, and that it says all it has to.
+
+    Raises:
+        RunError: there is none, it was edited or cut short, is of another version, or tells less than a run does.
+    """
     path = folder / "run.json"
     if not path.is_file():
         unfinished = (folder / "checkpoint").is_dir()
         hint = "its training is unfinished; go on with --resume" if unfinished else "give a folder made by train"
         raise RunError(f"{folder} holds no run.json: {hint}")
     try:
-        facts: dict[str, Any] = json.loads(path.read_text())
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         checksum, form = facts.pop("checksum", None), facts.get("format")
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is not readable ({error}); copy the run again, or train again") from error
     if form != FORMAT:
         raise RunError(f"{path} has format {form}, this version reads {FORMAT}; use the version that wrote it")
     if checksum != _checksum(facts):
         raise RunError(f"{path} was edited after training; restore it, or train again with the settings you want")
+    wrong = [name.rstrip("?") for name, form in PLAIN.items() if not _is(facts, {name: form})]
+    if wrong or kind_of(facts) not in MADE_BY:
+        raise RunError(
+            f"{path} does not tell {', '.join(wrong) or 'kind'} as a run does; copy the run again, or train again"
+        )
     return facts
 
 
 def kind_of(facts: Mapping[str, Any]) -> str:
     """Whether a run is a detector, an explainer or a classifier."""
-    return str(facts.get("kind", DETECTOR))
+    return str(facts.get("kind") or DETECTOR)
 
 
 def expect(folder: Path, facts: Mapping[str, Any], kind: str) -> None:
@@ -81,12 +103,32 @@ def verify(folder: Path, facts: Mapping[str, Any]) -> None:
     Raises:
         RunError: one is missing or was changed.
     """
+    kept = CHECKED.get(kind_of(facts), ALWAYS_CHECKED)
+    unchecked = [name for name in kept if name not in facts["files"]]
+    if unchecked:
+        raise RunError(f"{folder / 'run.json'} has no checksum of {unchecked[0]}; copy the run again, or train again")
     for file, expected in facts["files"].items():
         path = folder / file
         if not path.is_file():
             raise RunError(f"{folder} lacks {file}; copy the whole run folder, or train again")
         if sha256_of(path) != expected:
             raise RunError(f"{path} was changed or cut short after training; copy it again, or train again")
+
+
+def _is(value: Any, form: Any) -> bool:
+    """Whether a value of JSON has a form, as `PLAIN` writes them."""
+    if form == COUNT:
+        return _is(value, int) and value >= 0
+    if isinstance(form, list):
+        return isinstance(value, list) and all(_is(each, form[0]) for each in value)
+    if isinstance(form, type):
+        return isinstance(value, form) and not isinstance(value, bool)
+    if "" in form:
+        return isinstance(value, dict) and all(_is(each, form[""]) for each in value.values())
+    if not isinstance(value, dict):
+        return False
+    told = {name: value.get(name.rstrip("?")) for name in form}
+    return all(_is(told[name], each) or (name[-1] == "?" and told[name] is None) for name, each in form.items())
 
 
 def _checksum(facts: dict[str, Any]) -> str:

@@ -94,6 +94,8 @@ def method_of(facts: Mapping[str, Any], method: str | None, folder: Path) -> str
     """
     code = facts.get("code")
     if code is None:
+        if ":" in facts["method"]:  # a name of a file, which would be run
+            raise RunError(f"{folder} names the method {facts['method']!r}, which is none of this program; train again")
         return str(facts["method"])
     if method is None:
         raise RunError(

@@ -13,6 +13,7 @@ from anomaly.detectors import Detector, Score
 from anomaly.errors import RunError
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import Calibration
+from anomaly.runs.checks import agree, prepared_as
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short, smallest_p
 from anomaly.runs.facts import DETECTOR, expect, read_facts, verify, write_facts
 from anomaly.runs.methods import find, method_of
@@ -21,6 +22,7 @@ from anomaly.training.batches import chunks
 
 WEIGHTS, CALIBRATION, COHORT = "weights.safetensors", "calibration.safetensors", "cohort.csv"
 CHECKED = (WEIGHTS, CALIBRATION, COHORT)
+COLUMNS = ("id", "path", "subject", "split", "slices")
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +57,16 @@ class Run(Readable):
     @property
     def normals(self) -> pd.DataFrame:
         """Its `cohort.csv`, all as text: the images it was made with, their subject, path, split and slices."""
-        return pd.read_csv(self.folder / COHORT, dtype=str, keep_default_na=False)
+        try:
+            found = pd.read_csv(self.folder / COHORT, dtype=str, keep_default_na=False, index_col=False)
+        except ValueError as error:  # pandas' own errors and bad encodings are ValueErrors
+            raise RunError(
+                f"{self.folder / COHORT} cannot be read ({str(error).strip()}); copy the run again"
+            ) from error
+        lacking = [name for name in COLUMNS if name not in found]
+        if lacking:
+            raise RunError(f"{self.folder / COHORT} has no column {lacking[0]}; copy the run again, or train again")
+        return found
 
     def judge(self, pixels: np.ndarray) -> Score:
         """Score prepared images (N, C, *size); the map comes back in units of normal variation, on the CPU.
@@ -87,9 +98,11 @@ class Run(Readable):
         expect(folder, facts, DETECTOR)
         name = method_of(facts, method, folder)
         verify(folder, facts)
+        preprocessing = prepared_as(folder, facts)
+        agree(folder / WEIGHTS, facts)
+        calibration = Calibration.load(folder / CALIBRATION, tuple(facts["shape"]))
         detector = find(name).load(folder / WEIGHTS, torch_device(device))
-        preprocessing = Preprocessing(**facts["preprocessing"])
-        return cls(folder, facts, detector, preprocessing, Calibration.load(folder / CALIBRATION))
+        return cls(folder, facts, detector, preprocessing, calibration)
 
 
 def write_run(

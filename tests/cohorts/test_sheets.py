@@ -125,6 +125,11 @@ def test_what_is_missing_and_what_is_a_level(cells: list[str], values: list, tmp
     assert [None if pd.isna(each) else each for each in found] == values
 
 
+def test_rows_that_end_otherwise_than_their_neighbours_are_rows(tmp_path: Path) -> None:
+    path = sheet(tmp_path, "id,age\n" + "".join(f"p{k},{k}\r" for k in range(300)) + "\nq,7\n")
+    assert read_sheet(path, TEXTS).shape == (301, 2)
+
+
 def test_codes_for_missing_are_missing_in_all_but_names(tmp_path: Path) -> None:
     path = sheet(tmp_path, "id,subject,age,oa\n999,-9,61,0\n2,p,.,-9\n3,q,999.0,1\n")
     table = read_sheet(path, TEXTS, missing=["-9", "999", "."])
@@ -144,6 +149,9 @@ def test_codes_for_missing_are_missing_in_all_but_names(tmp_path: Path) -> None:
         ("id,age\np1,61,5\np2,70\n", "row 1 has 3 cells, the header 2 names"),
         ("id,age\np1,61,5\np2,70,5\n", "row 1 has 3 cells, the header 2 names"),  # commas within numbers, no row names
         ("id,age\np1,61\np2,70,5,6\n", "has 4 cells, the header 2 names"),
+        ("id,age\n" + "p1,61\n" * 2000 + "p," * 2000, "row 2001 has 2000 cells, the header 2 names"),
+        ("id,age\n" + "p1,61\n" * 2000 + "," * 2000 + "\np,1\n", "a row has 2001 cells, the header 2 names"),
+        (gzip.compress(b"id,age\np1,61\n" * 9)[:12] + bytes(range(7, 99)), "its compression is damaged"),
         ("", "it is empty"),
         ("\n\n", "it is empty"),
         ('id,age\np1,"61\n', "damaged"),

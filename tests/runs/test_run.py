@@ -1,6 +1,8 @@
 """What opening a run checks, and that nothing in it is ever run."""
 
+import hashlib
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from looked_at import looked_at
+from safetensors.numpy import load_file, save_file
 from studies import call, pictures, trained
 from tiny import TINY
 
@@ -98,6 +101,69 @@ def test_a_setting_edited_by_hand_is_told(run):
     text = (run / "run.json").read_text()
     (run / "run.json").write_text(text.replace('"seed": 0', '"seed": 1'))
     assert "was edited after training; restore it, or train again" in refused(run)
+
+
+def signed(run, **changes):
+    """Change what `run.json` says, its checksums made to match: None takes a fact out."""
+    facts = json.loads((run / "run.json").read_text())
+    facts = {name: value for name, value in (facts | changes).items() if value is not None and name != "checksum"}
+    facts["files"] = {name: sha256_of(run / name) for name in facts["files"]}
+    checksum = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    (run / "run.json").write_text(json.dumps(facts | {"checksum": checksum}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"created": None, "shape": "1 x 12"}, "does not tell shape, created as a run does"),
+        ({"data": {"images": 3}}, "does not tell data"),
+        ({"data": {"images": -3, "subjects": 3, "subjects_from": "", "split": {}}}, "does not tell data"),
+        ({"kind": "else"}, "does not tell kind"),
+        ({"classes": {"column": 3}}, "does not tell classes"),
+        ({"preprocessing": {"sise": 12}}, "no preprocessing that can be used .*sise"),
+        ({"preprocessing": {"size": 12, "channels": True}}, "no preprocessing that can be used .*channels is True"),
+        ({"preprocessing": {"size": 14}}, r"not make images of the shape \[1, 12, 12\]"),
+        ({"settings": {"latent": 3}}, "has other settings than run.json"),
+        ({"files": {"cohort.csv": ""}}, "has no checksum of weights.safetensors"),
+        ({"method": "mean.py:Mean"}, "names the method 'mean.py:Mean', which is none of this program"),
+    ],
+)
+def test_facts_that_are_no_run_are_told_behind_the_checksum(run, changes, told, tmp_path, monkeypatch):
+    (tmp_path / "mean.py").write_text("raise SystemExit('was run')")
+    monkeypatch.chdir(tmp_path)
+    signed(run, **changes)
+    assert re.search(told, refused(run))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"map_sd": np.zeros((1, 12, 12), np.float32)}, "map_sd that are not all above 0"),
+        ({"map_mean": np.full((1, 12, 12), np.nan, np.float32)}, "map_mean that are not all numbers"),
+        ({"map_mean": np.zeros((1, 1, 12), np.float32)}, r"map_mean of the shape \(1, 1, 12\), expected \(1, 12, 12\)"),
+        ({"values": np.zeros(2)}, r"values of the shape \(2,\), expected"),
+        ({"more": np.zeros(2)}, "cannot be read as a calibration"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_is_told_behind_the_checksum(run, change, told):
+    path = run / "calibration.safetensors"
+    save_file(load_file(path) | change, path)
+    signed(run)
+    assert re.search(told, refused(run))
+
+
+def test_weights_and_normals_that_are_none_are_told_behind_the_checksum(run):
+    (run / "cohort.csv").write_text("id,path\na,b\n")
+    signed(run)
+    with pytest.raises(RunError, match=r"cohort\.csv has no column subject"):
+        _ = Run.open(run).normals
+    (run / "cohort.csv").write_bytes(b"\xff\xfe,\xff")
+    signed(run)
+    with pytest.raises(RunError, match=r"cohort\.csv cannot be read"):
+        _ = Run.open(run).normals
+    (run / "weights.safetensors").write_bytes(b"no tensors")
+    signed(run)
+    assert "weights.safetensors cannot be read" in refused(run)
 
 
 def test_checksums_edited_to_fit_other_weights_are_told(run):
