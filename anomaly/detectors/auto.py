@@ -54,9 +54,9 @@ MEMBERS: dict[str, Member] = {
     "early": Member(lambda: Features(block=5, density="place"), "mean", 0.009, "structure where it should lie"),
     "texture": Member(Texture, "mean", 0.003, "fine patterns where they should lie"),
     "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
-    "autoencoder": Member(Autoencoder, "ssim_excess", 0.085, "the image as a whole, drawn again"),
+    "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
 }
-WITH_NETWORK = ("late", "early", "texture", "autoencoder")
+WITH_NETWORK = ("late", "early", "texture")
 WITHOUT = ("texture", "gradients", "autoencoder")
 
 
@@ -72,7 +72,8 @@ class Auto(Detector):
         budget: minutes that learning may take; members that do not fit are left out, with a word.
         members: with commas, of "late", "early", "texture", "gradients", "autoencoder"; none lets the budget decide,
             and is filled in with what took part.
-        steps: of the autoencoder; 0 lets the budget decide, up to 1,000, and is filled in.
+        steps: of the autoencoder, which then takes part; 0 asks for it only where there are no ImageNet weights, and is
+            filled in with what the budget allows, up to 1,000.
     """
 
     name: ClassVar[str] = "auto"
@@ -167,6 +168,12 @@ class Auto(Detector):
         """The map of whoever draws, in standard deviations of held-out normals."""
         return self.judge(x).map
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether a member that counts has gradients; those of texture are taken for zero."""
+        counting = zip(self._team.values(), self.net_["committee"].weights, strict=True)
+        return any(member.differentiable for member, weight in counting if weight > 0)
+
     def judge(self, x: Tensor) -> Score:
         """The committee's map and value, and each member's value by its name."""
         committee = self.net_["committee"]
@@ -200,7 +207,8 @@ class Auto(Detector):
         left, pace = 60 * self.budget, _pace(machine.torch_device)
         size = prod(normals.shape[2:]) / 64**2 * (3 if normals.ndim == 5 else 1) * pace
         taken: list[str] = []
-        for name in WITH_NETWORK if packaged() else WITHOUT:
+        wanted = WITH_NETWORK if packaged() else WITHOUT
+        for name in (*wanted, "autoencoder") if self.steps and "autoencoder" not in wanted else wanted:
             cost = MEMBERS[name].seconds * size * len(normals)
             if name == "autoencoder":
                 steps = self.steps or _steps(left, MEMBERS[name].seconds * size)
@@ -209,7 +217,7 @@ class Auto(Detector):
                     logger.info("auto: no autoencoder, which would take more than is left of %g minutes", self.budget)
                     continue
             elif cost > left and taken:
-                logger.info("auto: no %s, which would take %.0f s of %.0f left", name, cost, left)
+                logger.info("auto: no %s, which would take %.1f s of %.1f left", name, cost, max(left, 0.0))
                 continue
             left -= cost
             taken.append(name)

@@ -71,9 +71,22 @@ class Detector(Learned):
         """Whether values rest on what was told the classes, so that they may tell these for that reason alone."""
         return False
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether values have a gradient in the image."""
+        return True
+
     def value(self, x: Tensor) -> Tensor:
-        """The anomaly value (N,) of images, differentiable in them: what an explainer explains."""
+        """The anomaly value (N,) of images, differentiable in them: what an explainer explains.
+
+        Raises:
+            AnomalyError: a gradient is asked of a method whose values have none; else as `score`.
+        """
         self.check(x)
+        if x.requires_grad and not self.differentiable:
+            raise AnomalyError(
+                f"values of {self.name} have no gradient; explain it by occlusion, or explain another detector"
+            )
         return self.judge(x.to(self.device)).value
 
     def score(self, x: Tensor) -> Score:

@@ -1,5 +1,6 @@
 """What a frozen network sees in cells, compared with what it sees in normals."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -38,6 +39,14 @@ class Features(LocalDetector):
     weights: str = ""
     side: int = 128
     sha256: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pretrained.check_block(self.network, self.block)
+        if self.weights and not self.weights.endswith(".safetensors"):
+            raise AnomalyError(f"weights={self.weights} is no .safetensors file; weights are read from nothing else")
+        if self.sha256 and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise AnomalyError(f"sha256={self.sha256} is none; expected 64 digits 0-9 and a-f")
 
     def features(self, channels: int) -> nn.Module:
         """The network up to its block, without weights yet."""

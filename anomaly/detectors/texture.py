@@ -20,6 +20,11 @@ class Texture(LocalDetector):
     summary: ClassVar[str] = "patterns of brighter and darker neighbours; seconds to learn, no training"
     cite: ClassVar[str] = "Ojala et al. 2002; 3D: Zhao and Pietikainen 2007; Defard et al. 2021; Ledoit and Wolf 2004"
 
+    @property
+    def differentiable(self) -> bool:
+        """No: a code changes by leaps."""
+        return False
+
     def features(self, channels: int) -> nn.Module:
         """Four rings of neighbours, ten patterns each."""
         return texture.Texture(self.cells)

@@ -11,6 +11,7 @@ from anomaly.nets.losses import gaussian_blur
 
 SIGMAS = (0.0, 1.0, 2.0)
 ORIENTATIONS = 9
+STILL = 1e-6
 FLAT = 1e-4  # of the range of the image, squared for energies
 
 
@@ -48,7 +49,8 @@ def votes(image: Tensor) -> Tensor:
     padded = F.pad(image, [1] * 4, mode="replicate")
     across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    length = (across.square() + down.square() + 1e-12).sqrt()
+    # Less the root of what keeps its slope finite: nothing in flat places, where there is no direction either.
+    length = (across.square() + down.square() + STILL**2).sqrt() - STILL
     place = torch.atan2(down, across).remainder(math.pi) * (ORIENTATIONS / math.pi)
     bins = torch.arange(ORIENTATIONS, device=image.device).view(1, -1, 1, 1)
     apart = (place - bins).abs()

@@ -54,15 +54,15 @@ class Frozen(nn.Module):
 
 
 def network(name: str, block: int) -> nn.Module:
-    """An architecture up to one of its blocks, without weights.
-
-    Raises:
-        AnomalyError: no such block.
-    """
-    blocks = NETWORKS[name]
-    if not 0 <= block < blocks:
-        raise AnomalyError(f"block={block} is not in {name}; give 0 to {blocks - 1}")
+    """An architecture up to one of its blocks, without weights."""
+    check_block(name, block)
     return Lite0(block + 1) if name == "efficientnet-lite0" else _Residual(name, block)
+
+
+def check_block(name: str, block: int) -> None:
+    """AnomalyError where an architecture has no such block."""
+    if not 0 <= block < NETWORKS[name]:
+        raise AnomalyError(f"block={block} is not in {name}; give 0 to {NETWORKS[name] - 1}")
 
 
 NETWORKS = {"efficientnet-lite0": BLOCKS, "resnet18": 4, "resnet50": 4}
