@@ -2,8 +2,9 @@
 
 An id is made of the image's own path alone, so that it stays the same whatever lies beside or stands in other rows: the
 folders from the one that was given, or from the table's, and the file's name without its ending, joined by `_`. A
-folder called `images` is left out, and of BIDS names the folders that the name says again. Only where two would have
-one id neither has it: both are told apart by more of their paths, and nobody else's id changes.
+folder called `images` is left out, and of BIDS names the folders that the name says again; of a path that leads
+elsewhere only the last folder is taken. Only where two would have one id neither has it: both are told apart by more of
+their paths, and nobody else's id changes.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ Form = Callable[["_Place"], str]
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a file lies: its path as it is, and of what of it names can be made."""
+    """Where a file lies: its path as it is, of what of it names can be made, and whether it leads elsewhere."""
 
     whole: str
     path: PurePosixPath
+    elsewhere: bool
 
     @property
     def sum(self) -> str:
@@ -113,7 +115,9 @@ def _place(path: str, base: Path | None) -> _Place:
         whole = absolute.relative_to(base) if absolute.is_relative_to(base) else whole
     told = whole.as_posix()
     parts = PurePosixPath(told).parts
-    return _Place(told, PurePosixPath(*(part.strip("/\\:") for part in parts if part.strip("/\\:."))))
+    elsewhere = whole.is_absolute() or whole.parts[:1] == ("..",)
+    short = PurePosixPath(*(part.strip("/\\:") for part in parts if part.strip("/\\:.")))
+    return _Place(told, short, elsewhere)
 
 
 def _telling(path: PurePosixPath) -> list[str]:
@@ -126,7 +130,7 @@ def _telling(path: PurePosixPath) -> list[str]:
 
 
 FORMS: tuple[Form, ...] = (
-    lambda place: "_".join([*_telling(place.path), stem(place.path)]),
+    lambda place: "_".join([*_telling(place.path)[-1 if place.elsewhere else 0 :], stem(place.path)]),
     lambda place: "__".join([*place.path.parent.parts, stem(place.path)]),
     lambda place: "__".join(place.path.parts),
     lambda place: f"{'__'.join(place.path.parts)}_{place.sum}",

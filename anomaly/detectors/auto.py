@@ -205,14 +205,14 @@ class Auto(Detector):
     def _plan(self, normals: Images, machine: Machine) -> None:
         """Decide by cost who takes part, and say so."""
         left, pace = 60 * self.budget, _pace(machine.torch_device)
-        size = prod(normals.shape[2:]) / 64**2 * (3 if normals.ndim == 5 else 1) * pace
         taken: list[str] = []
         wanted = WITH_NETWORK if packaged() else WITHOUT
         for name in (*wanted, "autoencoder") if self.steps and "autoencoder" not in wanted else wanted:
-            cost = MEMBERS[name].seconds * size * len(normals)
+            each = MEMBERS[name].seconds * pace * _size(name, normals.shape[2:])
+            cost = each * len(normals)
             if name == "autoencoder":
-                steps = self.steps or _steps(left, MEMBERS[name].seconds * size)
-                cost, self.steps = MEMBERS[name].seconds * size * steps, steps
+                steps = self.steps or _steps(left, each)
+                cost, self.steps = each * steps, steps
                 if not steps:
                     logger.info("auto: no autoencoder, which would take more than is left of %g minutes", self.budget)
                     continue
@@ -297,6 +297,13 @@ SURE = "How much each counts is a rule that was chosen on other images; on yours
 
 def _told(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
+
+
+def _size(name: str, space: Sequence[int]) -> float:
+    """How many pictures of 64 x 64 pixels one image costs as many as; a network sees all slices equally large."""
+    if name in ("late", "early"):
+        return 1.0 if len(space) == 2 else float(sum(space))
+    return prod(space) / 64**2 * (3 if len(space) == 3 else 1)
 
 
 def _steps(seconds: float, each: float) -> int:

@@ -11,6 +11,7 @@ from anomaly.detectors.moments import Moments
 BENT = 6.0  # standard deviations: beyond, one member no longer outvotes all others
 PRIOR = 5.0  # normals' worth of what the members' relative spreads have in common
 LEAST = 1e-6
+LOWEST = -5.0  # standard deviations below the mean of normals, which nothing passes
 
 
 class Committee(nn.Module):
@@ -62,9 +63,12 @@ class Committee(nn.Module):
         return (z * self.weights).sum(1) / self.weights.sum()
 
     def drawn(self, maps: Sequence[Tensor | None]) -> Tensor:
-        """Maps (N, 1, *space) of the members that draw -> their weighted mean in z, >= 0; None where unasked."""
+        """Maps (N, 1, *space) of the members that draw -> their mean in z, from `LOWEST` on; None where unasked.
+
+        It is counted from there: cut at what normals show it would vary less among them, and all else seem more.
+        """
         z = [w * (m - mean) / sd for w, m, mean, sd in self._scaled(maps) if m is not None]
-        return (torch.stack(z).sum(0) / self.map_weights.sum()).clamp_min(0)
+        return (torch.stack(z).sum(0) / self.map_weights.sum() - LOWEST).clamp_min(0)
 
     def _scaled(self, maps: Sequence[Tensor | None]) -> Iterable[tuple[Tensor, Tensor | None, Tensor, Tensor]]:
         return zip(self.map_weights, maps, self.map_mean, self.map_sd, strict=True)

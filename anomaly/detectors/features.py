@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from anomaly.detectors.local import LocalDetector
+from anomaly.detectors.local import DENSITIES, POOLS, LocalDetector
 from anomaly.errors import AnomalyError
 from anomaly.nets import pretrained
 from anomaly.training.learned import Images
@@ -32,7 +32,11 @@ class Features(LocalDetector):
     summary: ClassVar[str] = "what a frozen ImageNet network sees in cells (PatchCore, PaDiM); no training"
     cite: ClassVar[str] = "Tan and Le 2019; Liu 2020 (Lite); Roth et al. 2022 (PatchCore); Defard et al. 2021 (PaDiM)"
     positive: ClassVar[tuple[str, ...]] = (*LocalDetector.positive, "side")
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {**LocalDetector.choices, "network": pretrained.NETWORKS}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {
+        "density": DENSITIES,
+        "pool": POOLS,
+        "network": pretrained.NETWORKS,
+    }
     density: str = "memory"
     network: str = "efficientnet-lite0"
     block: int = 11

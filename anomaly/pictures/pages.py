@@ -288,9 +288,10 @@ def _write(canvas: np.ndarray, text: str, x: int, y: int, size: int, anchor: str
     """Draw a line of words on plain background, its upper left corner (anchor "lm": of the line it is centred in)."""
     if not text:
         return
-    strip = Image.new("RGB", (canvas.shape[1] - x, LINE + 2), (BACKGROUND,) * 3)
+    strip = Image.new("RGB", (math.ceil(font(size).getlength(text)) + 2, LINE + 2), (BACKGROUND,) * 3)
     ImageDraw.Draw(strip).text((0, 0 if anchor == "la" else LINE / 2), text, TEXT, font(size), anchor)
-    canvas[y : y + LINE + 2, x:] = np.asarray(strip)[: len(canvas) - y]
+    place = canvas[y : y + LINE + 2, x : x + strip.width]
+    np.maximum(place, np.asarray(strip)[: place.shape[0], : place.shape[1]], out=place)  # lines may touch one another
 
 
 def paste(canvas: np.ndarray, panel: np.ndarray, x: int, y: int) -> None:

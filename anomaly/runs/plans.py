@@ -9,6 +9,9 @@ from typing import Any
 from anomaly.errors import RunError
 from anomaly.files import sweep, write_whole
 
+ASKED = "settings_asked"
+"""In `run.json`, the settings as they were asked for, where fitting filled some of them in."""
+
 DRAFT = {"checkpoint", "training.csv", "errors.csv", "samples", "training.png"}
 """What a training may have left in its folder before it has a checkpoint."""
 
@@ -64,6 +67,7 @@ def clear(out: Path) -> None:
 
 def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Say which settings differ from those that a training was begun with."""
+    before = {**before, "settings": before[ASKED]} if ASKED in before else before
     changed = _changes(before, json.loads(json.dumps(now)))
     if changed:
         raise RunError(f"{out} was begun with other settings ({'; '.join(changed)}); give the same, or another --out")

@@ -17,6 +17,7 @@ from anomaly.runs.checks import agree, prepared_as
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short, smallest_p
 from anomaly.runs.facts import DETECTOR, expect, read_facts, verify, write_facts
 from anomaly.runs.methods import find, method_of
+from anomaly.runs.plans import ASKED
 from anomaly.shown import Readable
 from anomaly.training.batches import chunks
 
@@ -128,7 +129,9 @@ def write_run(
     """
     detector.save(folder / WEIGHTS)
     calibration.save(folder / CALIBRATION)
-    facts = {**plan, "code": code, "shape": list(detector.shape_), "data": data}
+    used = detector.settings()
+    asked = {} if used == plan["settings"] else {"settings": used, ASKED: plan["settings"]}
+    facts = {**plan, **asked, "code": code, "shape": list(detector.shape_), "data": data}
     write_facts(folder, facts, device=device, checked=CHECKED)
 
 

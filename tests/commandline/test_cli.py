@@ -77,18 +77,18 @@ def test_all_commands_are_listed(run):
 
 
 WRONG = {
-    "train --normals images --out new --method auto-encoder": "did you mean autoencoder? there are intensity",
-    "train --normals images --out new --set latentt=3": "has no setting 'latentt'; did you mean latent?",
-    "train --normals images --out new --set latent": "expected name=value, got 'latent'",
-    "train --normals images --out new --set latent=two": "expects latent as a whole number, got 'two'",
-    "train --normals images --out new --set lr=-1": "lr must be positive, got -1",
+    "train --normals images --out new --method auto-encoder": "did you mean autoencoder? there are auto, intensity",
+    "train --normals images --out new --method vae --set latentt=3": "has no setting 'latentt'; did you mean latent?",
+    "train --normals images --out new --method vae --set latent": "expected name=value, got 'latent'",
+    "train --normals images --out new --method vae --set latent=two": "expects latent as a whole number, got 'two'",
+    "train --normals images --out new --method vae --set lr=-1": "lr must be positive, got -1",
     "train --normals images --out new --method gone.py:Mine": "no file 'gone.py' to take the method 'Mine' from",
     "train --normals images --out new --method pca --steps 5": "pca has no setting 'steps'",
     "train --normals images --out new --size small": "for --size: expected numbers with commas, got 'small'",
     "train --normals images --out new --size 8,8,8": "size is (8, 8, 8); expected one positive number, 2 of them",
     "train --normals images --out new --size -8": "size is -8; expected one positive number",
     "train --normals images --out new --spacing 1,x": "Invalid value for --spacing",
-    "train --normals images --out new --size 3": "images of 3 pixels a side hold nothing to learn from",
+    "train --normals images --out new --method vae --size 3": "images of 3 pixels a side hold nothing to learn from",
     "train --normals images --out new --dims 4": "dims is 4; expected 2 or 3",
     "train --normals images --out new --intensity window": "window is None; expected (low, high)",
     "train --normals images --out new --intensity window --window 5": "window is 5.0; expected two numbers",
@@ -213,8 +213,10 @@ def test_train_then_score_from_the_command_line(run, tmp_path):
 def test_where_keeps_rows_and_steps_is_short_for_a_setting(run, home, tmp_path):
     rows = [{"path": path, "site": "ab"[i % 2]} for i, path in enumerate(sorted((home / "normals").iterdir()))]
     pd.DataFrame(rows).to_csv(tmp_path / "cohort.csv", index=False)
-    small = f"--size {SIDE} --set width=2 --set hidden=8 --set latent=2 --set batch=4 --steps 2 --device cpu"
-    code, _, errors = run(f"train --normals {tmp_path}/cohort.csv --where site=a --out {tmp_path}/run {small}")
+    small = f"--method vae --size {SIDE} --set width=2 --set hidden=8 --set latent=2 --set batch=4 --steps 2"
+    code, _, errors = run(
+        f"train --normals {tmp_path}/cohort.csv --where site=a --out {tmp_path}/run {small} --device cpu"
+    )
     assert code == 0, errors
     _, out, _ = run(f"info {tmp_path}/run")
     assert "12 images of 12 subjects" in out and "steps=2" in out

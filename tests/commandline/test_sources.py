@@ -101,9 +101,9 @@ def test_a_setting_says_what_it_may_be():
 WRONG = {
     "train --normals gone --out new": (1, "gone: no such file or folder"),
     "train --normals . --out new --method vea": (2, "did you mean vae?"),
-    "train --normals . --out new --set latent=two": (2, "expects latent as a whole number"),
-    "train --normals . --out new --set latent=-1": (2, "latent must be positive"),
-    "train --normals . --out new --set objective=l3": (2, "objective=l3 is unknown"),
+    "train --normals . --out new --method autoencoder --set latent=two": (2, "expects latent as a whole number"),
+    "train --normals . --out new --method autoencoder --set latent=-1": (2, "latent must be positive"),
+    "train --normals . --out new --method autoencoder --set objective=l3": (2, "objective=l3 is unknown"),
     "train --normals . --out new --size x": (2, "--size: expected numbers"),
     "train --normals . --out new --fit stretch": (2, "expected one of pad"),
     "train --normals . --out new --precision 64": (2, "precision '64' is unknown"),

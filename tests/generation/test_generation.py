@@ -342,7 +342,7 @@ def test_real_images_can_be_given(home: Path, tmp_path: Path, caplog: pytest.Log
     run = Run.open(home / "flat")
     with caplog.at_level(logging.WARNING):
         cohort = real_cohort(run, table, where={"site": "a"})
-    assert list(cohort.query("split == 'reference'")["id"]) == [f"o{i:03d}" for i in range(0, 10, 2)]
+    assert list(cohort.query("split == 'reference'")["id"]) == [f"others_o{i:03d}" for i in range(0, 10, 2)]
     assert "3 of the 8 real images are of 3 subjects" in caplog.text
     with pytest.raises(CohortError, match="all 3 real images are of 3 subjects"):
         real_cohort(run, pd.DataFrame({"path": trained_on}))

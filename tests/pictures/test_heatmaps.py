@@ -46,7 +46,7 @@ def test_same_z_gives_the_same_pixels_in_two_pages() -> None:
     z = block(space=(64, 64), at=np.s_[10:20, 10:20], inside=5.0)
     with_more = z + block(space=(64, 64), at=np.s_[40:50, 40:50], inside=60.0)
     first, second = page(image, z), page(image, with_more)
-    half = heatmaps.MARGIN + heatmaps.LINE + 128
+    half = heatmaps.MARGIN + heatmaps.LINE + heatmaps.PANEL // 2
     assert (first[:half] == second[:half]).all()
     assert (first[half:] != second[half:]).any()
 
@@ -71,7 +71,7 @@ def test_scale_is_read_by_lightness() -> None:
 @pytest.mark.parametrize("z", [-5.0, 0.0, 1.99, 2.0])
 def test_nothing_is_coloured_below_two(z: float) -> None:
     drawn = page(np.random.default_rng(0).normal(size=(64, 64)), np.full((64, 64), z))
-    top, left, side = heatmaps.MARGIN + heatmaps.LINE, heatmaps.MARGIN, 256
+    top, left, side = heatmaps.MARGIN + heatmaps.LINE, heatmaps.MARGIN, heatmaps.PANEL
     first = drawn[top : top + side, left : left + side]
     right = left + side + heatmaps.GAP
     assert np.ptp(first) > 200
@@ -84,14 +84,14 @@ def test_map_lies_where_the_image_shows_it_neither_turned_nor_flipped() -> None:
     z = block(space=(64, 64), at=place, inside=9.0)
     white = (page(image, np.zeros((64, 64))) == 255).all(-1)
     top, left = heatmaps.MARGIN + heatmaps.LINE, heatmaps.MARGIN
-    first = bounds(white[:, : left + 256])
-    assert first == pytest.approx((top + 32, left + 128, 32, 96), abs=4)
+    first = bounds(white[:, : left + heatmaps.PANEL])
+    assert first == pytest.approx((top + 24, left + 96, 24, 72), abs=4)
     coloured = bounds(touched(image, z))
-    assert coloured == pytest.approx((top + 32, left + 256 + heatmaps.GAP + 128, 32, 96), abs=6)
+    assert coloured == pytest.approx((top + 24, left + heatmaps.PANEL + heatmaps.GAP + 96, 24, 72), abs=6)
 
 
 @pytest.mark.parametrize(
-    ("shape", "width"), [((64, 64), 256), ((100, 80), 240), ((300, 300), 300), ((1000, 500), 256), ((3, 5), 260)]
+    ("shape", "width"), [((64, 64), 192), ((100, 80), 160), ((300, 300), 300), ((1000, 500), 256), ((3, 5), 195)]
 )
 def test_small_images_are_enlarged_and_large_ones_bounded(shape: tuple[int, int], width: int) -> None:
     drawn = heatmaps.overlay(np.zeros(shape), np.zeros(shape))
@@ -101,8 +101,8 @@ def test_small_images_are_enlarged_and_large_ones_bounded(shape: tuple[int, int]
 
 def test_picture_with_oblong_pixels_keeps_its_aspect() -> None:
     drawn = heatmaps.overlay(np.zeros((50, 100)), np.zeros((50, 100)), affine=np.diag([2.0, 1.0, 1.0, 1.0]))
-    assert drawn.height - 2 * heatmaps.MARGIN - heatmaps.LINE == 300
-    assert drawn.width - 2 * heatmaps.MARGIN - 2 * heatmaps.GAP - heatmaps.BAR == 600
+    assert drawn.height - 2 * heatmaps.MARGIN - heatmaps.LINE == 200
+    assert drawn.width - 2 * heatmaps.MARGIN - 2 * heatmaps.GAP - heatmaps.BAR == 400
 
 
 def test_volume_keeps_its_aspect_with_anisotropic_voxels() -> None:

@@ -82,7 +82,7 @@ def test_every_method_is_found_by_its_name():
 
 def test_an_unknown_method_is_told_with_the_nearest():
     with pytest.raises(
-        AnomalyError, match=r"'autoencodr' is unknown; did you mean autoencoder\? there are intensity, "
+        AnomalyError, match=r"'autoencodr' is unknown; did you mean autoencoder\? there are auto, intensity, "
     ):
         find("autoencodr")
     with pytest.raises(AnomalyError, match=r"'zzz' is unknown; there are .*FILE\.py:CLASS"):

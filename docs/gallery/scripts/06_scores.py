@@ -26,6 +26,6 @@ print(result.headline)
 
 figure, panels = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 for panel, name in zip(panels, ("distribution", "roc"), strict=True):
-    panel.imshow(plt.imread(work / "scores" / f"{name}.png"))
+    panel.imshow(plt.imread(result.out / f"{name}.png"))
     panel.set_axis_off()
 plt.show()
