@@ -29,11 +29,11 @@ NOTHING_NEW = re.compile(r"(?:sub|ses)-[A-Za-z0-9]+|images")
 DATATYPES = {"anat", "beh", "dwi", "eeg", "fmap", "func", "ieeg", "meg", "micr", "motion", "mrs", "nirs", "perf", "pet"}
 LONGEST_OWN = 210
 """Bytes of an id that a table gives: 45 are left for what is put before and behind it in names of files."""
-Form = Callable[["_Place"], str]
+Form = Callable[["Place"], str]
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a file lies: its path as it is, of what of it names can be made, and whether it leads elsewhere."""
 
     whole: str
@@ -42,6 +42,7 @@ class _Place:
 
     @property
     def sum(self) -> str:
+        """Eight digits that follow from the whole path alone."""
         return hashlib.sha256(self.whole.encode("utf-8", "backslashreplace")).hexdigest()[:8]
 
 
@@ -87,7 +88,7 @@ def stem(path: PurePath) -> str:
     return path.name.removesuffix(path.name[-len(ending) :]) if ending in READERS else path.name
 
 
-def _made(places: Sequence[_Place]) -> list[str]:
+def _made(places: Sequence[Place]) -> list[str]:
     """Ids of the first form; where they meet, of the next, and so on. A name that two would have goes to nobody."""
     ids, taken, left = [""] * len(places), set[str](), list(range(len(places)))
     for form in FORMS:
@@ -99,7 +100,7 @@ def _made(places: Sequence[_Place]) -> list[str]:
     return ids
 
 
-def _fitting(name: str, place: _Place) -> str:
+def _fitting(name: str, place: Place) -> str:
     """A name as files may be called by it, not too long for one."""
     made = safe_id(name)
     if len(made.encode()) <= LONGEST:
@@ -107,7 +108,7 @@ def _fitting(name: str, place: _Place) -> str:
     return f"{made.encode()[: LONGEST - 9].decode(errors='ignore')}_{place.sum}"
 
 
-def _place(path: str, base: Path | None) -> _Place:
+def _place(path: str, base: Path | None) -> Place:
     """A path from the base where it leads there, else as it stands."""
     whole = Path(os.path.normpath(path))
     if base is not None:
@@ -117,7 +118,7 @@ def _place(path: str, base: Path | None) -> _Place:
     parts = PurePosixPath(told).parts
     elsewhere = whole.is_absolute() or whole.parts[:1] == ("..",)
     short = PurePosixPath(*(part.strip("/\\:") for part in parts if part.strip("/\\:.")))
-    return _Place(told, short, elsewhere)
+    return Place(told, short, elsewhere)
 
 
 def _telling(path: PurePosixPath) -> list[str]:
