@@ -108,22 +108,6 @@ class Auto(Detector):
         nets = {name: member.net_ for name, member in self._team.items()}
         return nn.ModuleDict({**nets, "committee": Committee(len(nets), len(nets), shape[1:])})
 
-    def fit(
-        self,
-        normals: Images,
-        held_out: Images | None = None,
-        *,
-        classes: np.ndarray | None = None,
-        machine: Machine | None = None,
-        seed: int = 0,
-        journal: Journal | None = None,
-    ) -> "Auto":
-        """Learn from normal images; see `Detector.fit`."""
-        machine = machine or Machine()
-        if not self.members and normals.ndim in (4, 5) and len(normals):
-            self._plan(normals, machine)
-        return super().fit(normals, held_out, classes=classes, machine=machine, seed=seed, journal=journal)
-
     def settle(self, normals: Images) -> None:
         """Fit the members that have a closed form, and look how alike anatomy lies."""
         for name, member in self._team.items():
@@ -153,8 +137,8 @@ class Auto(Detector):
             member.net_.eval().requires_grad_(False)
             member.tune(held_out)
         committee = self.net_["committee"]
-        values = torch.cat([self._values(self._asked(x)) for x in chunks(held_out, self.device)])
-        committee.learn(values, ([s.map for s in self._asked(x).values()] for x in chunks(held_out, self.device)))
+        asked = (self._asked(x) for x in chunks(held_out, self.device))
+        committee.learn((self._values(scores), [score.map for score in scores.values()]) for scores in asked)
         committee.weights.copy_(torch.tensor([self._weight(name) for name in self.named]))
         self._choose_map(held_out)
 
@@ -202,8 +186,10 @@ class Auto(Detector):
         ]
         return torch.stack(columns, dim=1)
 
-    def _plan(self, normals: Images, machine: Machine) -> None:
-        """Decide by cost who takes part, and say so."""
+    def plan(self, normals: Images, machine: Machine) -> None:
+        """Decide by cost who takes part, where nobody was named, and say so."""
+        if self.members:
+            return
         left, pace = 60 * self.budget, _pace(machine.torch_device)
         taken: list[str] = []
         wanted = WITH_NETWORK if packaged() else WITHOUT

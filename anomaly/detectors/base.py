@@ -133,6 +133,9 @@ class Detector(Learned):
         """
         return noise
 
+    def plan(self, normals: Images, machine: Machine) -> None:
+        """Fill in, before anything is built, the settings that follow from the normals and the machine."""
+
     def settle(self, normals: Images) -> None:
         """Learn, before any game, what has a closed form (a mean image, principal components)."""
 
@@ -174,6 +177,7 @@ class Detector(Learned):
             )
         machine = machine or Machine()
         self._refuse_other_classes(classes, len(normals))
+        self.plan(normals, machine)
         self.make(normals.shape[1:], machine, seed)
         self.settle(normals)
         self.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)

@@ -39,20 +39,21 @@ class Committee(nn.Module):
         self.register_buffer("map_sd", torch.ones(maps, 1, *space))
         self.register_buffer("map_weights", torch.ones(maps))
 
-    def learn(self, values: Tensor, maps: Iterable[Sequence[Tensor]]) -> None:
+    def learn(self, batches: Iterable[tuple[Tensor, Sequence[Tensor]]]) -> None:
         """Learn the scales from held-out normals.
 
         Args:
-            values: (n, heads).
-            maps: batches of them, a map (N, 1, *space) of each member.
+            batches: of their values (N, heads), and a map (N, 1, *space) of each member.
         """
-        centre, spread = scales(values)
+        values: list[Tensor] = []
+        moments = [Moments() for _ in self.map_weights]
+        for of_heads, maps in batches:
+            values.append(of_heads)
+            for of_member, map_ in zip(moments, maps, strict=True):
+                of_member.add(map_.cpu().numpy())
+        centre, spread = scales(torch.cat(values))
         self.centre.copy_(centre)
         self.spread.copy_(spread)
-        moments = [Moments() for _ in self.map_weights]
-        for batch in maps:
-            for of_member, map_ in zip(moments, batch, strict=True):
-                of_member.add(map_.cpu().numpy())
         for k, of_member in enumerate(moments):
             self.map_mean[k].copy_(torch.from_numpy(of_member.mean()))
             self.map_sd[k].copy_(torch.from_numpy(of_member.sd()))

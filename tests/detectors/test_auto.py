@@ -20,7 +20,7 @@ SHAPE = (1, 24, 24)
 def test_values_are_joined_in_standard_deviations_of_normals() -> None:
     committee = Committee(2, 1, (4, 4))
     values = torch.tensor([[1.0, 100.0], [2.0, 300.0], [3.0, 200.0]]).repeat(200, 1)
-    committee.learn(values, [[torch.ones(600, 1, 4, 4)]])
+    committee.learn([(values, [torch.ones(600, 1, 4, 4)])])
     sd = float(values[:, 0].std())
     assert float(committee.spread[0]) == pytest.approx(sd, rel=0.01)
     new = torch.tensor([[2.0 + sd, 200.0], [2.0, 200.0 + 100 * 2 * sd]])
@@ -106,7 +106,7 @@ def test_the_budget_decides_who_takes_part_and_says_so(caplog: pytest.LogCapture
     plans = {}
     for budget in (0.0001, 0.02, 60.0):
         detector = Auto(budget=budget)
-        detector._plan(np.zeros((100, *SHAPE), np.float32), CPU)
+        detector.plan(np.zeros((100, *SHAPE), np.float32), CPU)
         plans[budget] = (detector.named, detector.steps)
     first = "late" if pretrained.packaged() else "texture"
     assert plans[0.0001] == ([first], 0)  # one member at least, whatever the budget
@@ -115,7 +115,7 @@ def test_the_budget_decides_who_takes_part_and_says_so(caplog: pytest.LogCapture
     assert "left" in caplog.text
     assert "minutes of 60" in caplog.text
     asked = Auto(steps=7)
-    asked._plan(np.zeros((100, *SHAPE), np.float32), CPU)
+    asked.plan(np.zeros((100, *SHAPE), np.float32), CPU)
     assert asked.named[-1] == "autoencoder" and asked.steps == 7
 
 
