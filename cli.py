@@ -104,6 +104,10 @@ def train(
     ] = "auto",
     set_: options.Settings = None,
     steps: options.Steps = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(help="Images to come, for a method that looks at them; no label is read.", metavar="DIR|CSV"),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Column of classes to learn to draw apart, for a method that can.", metavar="COLUMN"),
@@ -120,14 +124,15 @@ def train(
     with exits.alike():
         settings, whose = options.settings(set_, steps), options.whose(given)
         preprocessing, machine = options.preprocessing(given), options.machine(given)
-        asking.refuse_method(asking.detectors, method, settings, classes=classes)
+        asking.refuse_method(asking.detectors, method, settings, classes=classes, looks=unlabelled is not None)
         asking.refuse_place(out, given["resume"])
         options.there(normals)
+        options.there(unlabelled)
     from anomaly.runs.learning import learn
 
     run = learn(
-        normals, out, method=method, settings=settings, preprocessing=preprocessing, classes=classes, choose=choose,
-        calibrate=calibrate, machine=machine,
+        normals, out, method=method, settings=settings, preprocessing=preprocessing, unlabelled=unlabelled,
+        classes=classes, choose=choose, calibrate=calibrate, machine=machine,
         **whose, **options.chosen(given, "seed", "resume", "save_every", "workers"),
     )  # fmt: skip
     if machine.leads:

@@ -51,6 +51,7 @@ def refuse_method(
     settings: Mapping[str, Any],
     *,
     classes: str | None = None,
+    looks: bool = False,
     trained: bool | None = None,
 ) -> None:
     """Say at once when there is no such method, or it has no such setting, or that may not be so.
@@ -60,6 +61,7 @@ def refuse_method(
         method: the one asked for, or FILE.py:CLASS, whose settings are left to `runs.methods.make`.
         settings: asked of it.
         classes: the column of classes that it is to learn apart.
+        looks: whether it is given unlabelled images.
         trained: whether it must be one that is trained, or one that is not.
 
     Raises:
@@ -81,6 +83,8 @@ def refuse_method(
     if classes is not None and not getattr(cls, "conditional", False):
         able = ", ".join(name for name, each in table.items() if getattr(each, "conditional", False))
         raise AnomalyError(f"{method} learns no classes apart; leave --classes out, or take one of: {able}")
+    if looks and not getattr(cls, "looks", False):
+        raise AnomalyError(f"{method} makes nothing of unlabelled images; leave --unlabelled out, or take auto")
 
 
 def refuse_kind(kind: str, settings: Mapping[str, Any]) -> None:

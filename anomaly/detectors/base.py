@@ -43,6 +43,7 @@ class Detector(Learned):
 
     kind: ClassVar[str] = "detector"
     generates: ClassVar[bool] = False  # whether `decode(mapped(noise))` draws new images
+    looks: ClassVar[bool] = False  # whether it makes something of unlabelled images; then it has `look`
     conditional: ClassVar[bool] = False  # whether it can learn to draw classes apart; then it has the field `classes`
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -139,6 +140,14 @@ class Detector(Learned):
     def settle(self, normals: Images) -> None:
         """Learn, before any game, what has a closed form (a mean image, principal components)."""
 
+    def look(self, unlabelled: Images) -> None:
+        """Look, after training and before `tune`, at images to come of which nobody says who is ill.
+
+        Raises:
+            AnomalyError: the method makes nothing of them.
+        """
+        raise AnomalyError(f"{self.name} makes nothing of unlabelled images; leave them out, or take auto")
+
     def tune(self, held_out: Images) -> None:
         """Learn, after training, what must come from normals not trained on (the scale of each residual)."""
 
@@ -147,6 +156,7 @@ class Detector(Learned):
         normals: Images,
         held_out: Images | None = None,
         *,
+        unlabelled: Images | None = None,
         classes: np.ndarray | None = None,
         machine: Machine | None = None,
         seed: int = 0,
@@ -157,6 +167,7 @@ class Detector(Learned):
         Args:
             normals: (n, C, *space) float32 in [-1, 1]; a memory map is read batch by batch.
             held_out: further normals of other subjects, to stop by and to scale by; None takes `normals`.
+            unlabelled: images to come, of normal and of ill, for a method that looks at such.
             classes: the class of each image of `normals`, int64 (n,), for a method that learns `classes` apart.
             machine: device, precision, processes.
             seed: of weights, batches and noise.
@@ -175,6 +186,11 @@ class Detector(Learned):
                 f"held-out normals have shape {tuple(held_out.shape)}, expected one or more of the shape of those "
                 f"to train on, {tuple(normals.shape)}"
             )
+        if unlabelled is not None and (unlabelled.shape[1:] != normals.shape[1:] or not len(unlabelled)):
+            raise AnomalyError(
+                f"unlabelled images have shape {tuple(unlabelled.shape)}, expected one or more of the shape of the "
+                f"normals, {tuple(normals.shape)}"
+            )
         machine = machine or Machine()
         self._refuse_other_classes(classes, len(normals))
         self.plan(normals, machine)
@@ -183,6 +199,8 @@ class Detector(Learned):
         self.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
         self.net_.eval().requires_grad_(False)
         with torch.no_grad():
+            if unlabelled is not None:
+                self.look(unlabelled)
             self.tune(held_out)
         return self
 

@@ -39,8 +39,8 @@ class Committee(nn.Module):
         self.register_buffer("map_sd", torch.ones(maps, 1, *space))
         self.register_buffer("map_weights", torch.ones(maps))
 
-    def learn(self, batches: Iterable[tuple[Tensor, Sequence[Tensor]]]) -> None:
-        """Learn the scales from held-out normals.
+    def learn(self, batches: Iterable[tuple[Tensor, Sequence[Tensor]]]) -> Tensor:
+        """Learn the scales from held-out normals; gives their values (n, heads).
 
         Args:
             batches: of their values (N, heads), and a map (N, 1, *space) of each member.
@@ -51,17 +51,22 @@ class Committee(nn.Module):
             values.append(of_heads)
             for of_member, map_ in zip(moments, maps, strict=True):
                 of_member.add(map_.cpu().numpy())
-        centre, spread = scales(torch.cat(values))
+        found = torch.cat(values)
+        centre, spread = scales(found)
         self.centre.copy_(centre)
         self.spread.copy_(spread)
         for k, of_member in enumerate(moments):
             self.map_mean[k].copy_(torch.from_numpy(of_member.mean()))
             self.map_sd[k].copy_(torch.from_numpy(of_member.sd()))
+        return found
+
+    def z(self, values: Tensor) -> Tensor:
+        """Values (N, heads) in standard deviations of normals, bent beyond six."""
+        return bent((values - self.centre) / self.spread)
 
     def joined(self, values: Tensor) -> Tensor:
         """Values (N, heads) -> the weighted mean (N,) of their z, bent beyond six."""
-        z = bent((values - self.centre) / self.spread)
-        return (z * self.weights).sum(1) / self.weights.sum()
+        return (self.z(values) * self.weights).sum(1) / self.weights.sum()
 
     def drawn(self, maps: Sequence[Tensor | None]) -> Tensor:
         """Maps (N, 1, *space) of the members that draw -> their mean in z, from `LOWEST` on; None where unasked.

@@ -1,7 +1,7 @@
 """The family of detectors that train nothing by gradients: features of cells, a density over normals, a pool."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
 import torch
@@ -10,12 +10,10 @@ from torch.nn import functional as F
 
 from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.densities import Density, Memory, Place
+from anomaly.detectors.seen import Seen
 from anomaly.nets.cells import Planes
-from anomaly.training.batches import chunks
 from anomaly.training.learned import Images
 
-KEPT_BYTES = 2**28
-"""Features of normals that are kept between two passes, at most; more are computed again."""
 TOP = 0.05
 POOLS = ("mean", "max", "top")
 DENSITIES = ("place", "memory")
@@ -40,6 +38,7 @@ class LocalDetector(Detector):
     cells: int = 16
     remembered: int = 6000
     coordinates: float = 0.0
+    _seen: Seen = field(init=False, repr=False, compare=False)
     positive: ClassVar[tuple[str, ...]] = ("cells", "remembered")
     not_negative: ClassVar[tuple[str, ...]] = ("coordinates",)
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"density": DENSITIES, "pool": POOLS}
@@ -60,24 +59,20 @@ class LocalDetector(Detector):
         return nn.ModuleDict({"features": features, "density": density})
 
     def settle(self, normals: Images) -> None:
-        """Learn the density, keeping features between passes where they are few."""
-        kept: list[Tensor] = []
+        """Learn the density."""
+        self._seen = Seen(self.net_["features"], self.device)
+        self._learn_of(normals)
 
-        def passes() -> Iterator[Tensor]:
-            if kept:
-                yield from kept
-                return
-            found: list[Tensor] = []
-            size = 0
-            for x in chunks(normals, self.device):
-                features = self.net_["features"](x)
-                size += features.nbytes
-                found = [*found, features] if size <= KEPT_BYTES else []
-                yield features
-            kept.extend(found if size <= KEPT_BYTES else [])
+    def tune(self, held_out: Images) -> None:
+        """Learn the density again, from the held-out normals too: it has no scale for which they must be kept."""
+        if not self._seen.holds(held_out):
+            self._learn_of(held_out)
+        del self._seen
 
+    def _learn_of(self, further: Images) -> None:
+        self._seen.add(further)
         with torch.no_grad():
-            self.net_["density"].learn(passes, len(normals))
+            self.net_["density"].learn(self._seen, len(self._seen))
 
     def distances(self, x: Tensor) -> Tensor:
         """How far each cell departs from normal, (N, 1, *cells)."""

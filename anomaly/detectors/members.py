@@ -1,0 +1,111 @@
+"""Who may take part in a committee, and who of them fits into a budget of minutes."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from math import log2, prod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from anomaly.detectors.autoencoder import Autoencoder
+from anomaly.detectors.base import Detector
+from anomaly.detectors.features import Features
+from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.texture import Texture
+from anomaly.nets.pretrained import packaged
+
+logger = logging.getLogger("anomaly.detectors.auto")
+STEPS, FEWEST_STEPS = 1000, 125
+REFERENCE = 0.02  # seconds that the convolution of `pace` takes on one core of the reference
+
+
+class Member(NamedTuple):
+    """One member of the committee.
+
+    make: gives it, untrained. part: which of its values counts. seconds: that learning takes for an image of 64 x 64
+    pixels on one core of the reference pace (of the autoencoder: a step). why: what it is there for.
+    """
+
+    make: Callable[[], Detector]
+    part: str
+    seconds: float
+    why: str
+
+
+MEMBERS: dict[str, Member] = {
+    "late": Member(lambda: Features(block=11), "mean", 0.012, "parts of anatomy, wherever they lie"),
+    "early": Member(lambda: Features(block=5, density="place"), "mean", 0.009, "structure where it should lie"),
+    "texture": Member(Texture, "mean", 0.003, "fine patterns where they should lie"),
+    "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
+    "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
+}
+WITH_NETWORK = ("late", "early", "texture")
+WITHOUT = ("texture", "gradients", "autoencoder")
+
+
+class Budget(NamedTuple):
+    """Who takes part, and what it takes: `steps` of an autoencoder, `seconds` in all; `network`: weights are there."""
+
+    members: list[str]
+    steps: int
+    seconds: float
+    network: bool
+
+
+def affordable(minutes: float, count: int, space: Sequence[int], *, pace: float, steps: int) -> Budget:
+    """The members whose learning fits into so many minutes, in the order of their use; the first always does.
+
+    Args:
+        minutes: of the budget.
+        count: normals.
+        space: pixels of each axis.
+        pace: see `pace`.
+        steps: of an autoencoder, asked for; 0 takes it only where there are no ImageNet weights.
+    """
+    left, taken, used = 60 * minutes, list[str](), 0
+    network = packaged() is not None
+    wanted = WITH_NETWORK if network else WITHOUT
+    for name in (*wanted, "autoencoder") if steps and "autoencoder" not in wanted else wanted:
+        each = MEMBERS[name].seconds * pace * _size(name, space)
+        cost = each * count
+        if name == "autoencoder":
+            used = steps or _steps(left, each)
+            cost = each * used
+            if not used:
+                logger.info("auto: no autoencoder, which would take more than is left of %g minutes", minutes)
+                continue
+        elif cost > left and taken:
+            logger.info("auto: no %s, which would take %.1f s of %.1f left", name, cost, max(left, 0.0))
+            continue
+        left -= cost
+        taken.append(name)
+    return Budget(taken, used or steps, 60 * minutes - left, network)
+
+
+def _size(name: str, space: Sequence[int]) -> float:
+    """How many pictures of 64 x 64 pixels one image costs as many as; a network sees all slices equally large."""
+    if name in ("late", "early"):
+        return 1.0 if len(space) == 2 else float(sum(space))
+    return prod(space) / 64**2 * (3 if len(space) == 3 else 1)
+
+
+def _steps(seconds: float, each: float) -> int:
+    """The most steps, halving from the usual number, that fit; 0 where too few would."""
+    steps = STEPS
+    while steps >= FEWEST_STEPS and steps * each > seconds:
+        steps //= 2
+    return steps if steps >= FEWEST_STEPS else 0
+
+
+def pace(device: torch.device) -> float:
+    """How long this machine takes beside the reference: a power of two, so that it seldom changes."""
+    x, kernel = torch.rand(8, 32, 64, 64, device=device), torch.rand(32, 32, 3, 3, device=device)
+    taken = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        float(F.conv2d(x, kernel, padding=1).sum())
+        taken.append(time.perf_counter() - begun)
+    return float(2.0 ** np.clip(round(log2(min(taken) / REFERENCE)), -4, 3))
