@@ -69,7 +69,7 @@ def story(evidence: Sequence[dict[str, Any]], *, alignment: float, budget: float
 
 
 def _told(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    return "" if value is None or np.isnan(value) else f"{value:.2f}"
 
 
 def _agreement(first: np.ndarray, second: np.ndarray) -> float:
