@@ -152,7 +152,9 @@ def grid(aurocs: np.ndarray, parts: Mapping[str, Estimate]) -> bytes:
         axes.text(column, row, f"{auroc:.2f}", ha="center", va="center", fontsize=8.5, color=ink)
     axes.add_patch(Rectangle((0.5, 0.5), columns - 2, rows - 2, fill=False, edgecolor="black", linewidth=2))
     axes.grid(False)
-    axes.set(xticks=[], yticks=[], xlabel="the prepared image in cells; line: ring | inside")
+    axes.spines[:].set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel("cells of the prepared image; around the line the ring, within it the inside", fontsize=9)
     told = [f"{name} {area.value:.2f} ({between(area.low, area.high)})" for name, area in parts.items()]
     axes.set_title("\n".join("     ".join(told[k : k + 2]) for k in range(0, len(told), 2)), fontsize=9)
     figure.colorbar(shown, ax=axes, shrink=0.8, ticks=[0, 0.25, 0.5, 0.75, 1], label="AUROC (0.50: chance)")

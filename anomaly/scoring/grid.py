@@ -31,8 +31,8 @@ def _shares(length: int) -> np.ndarray:
 
 
 def grid_row(cells: np.ndarray, image: Image) -> dict[str, Any]:
-    """The cells (8, 8) of one image's map, and size and brightness of its file, by the columns of `grid.csv`."""
-    row = {name: str(np.float32(mean)) for name, mean in zip(CELLS, cells.flat, strict=True)}
+    """One row of `grid.csv`: the cells (8, 8) of an image's map to six digits, size and brightness of its file."""
+    row = {name: f"{mean:.6g}" for name, mean in zip(CELLS, cells.ravel().tolist(), strict=True)}
     row |= {name: str(length) for name, length in zip(SIZES, image.space, strict=False)}
     return row | dict(zip(INTENSITIES, intensities(image.pixels), strict=True))
 
