@@ -142,20 +142,23 @@ def grid(aurocs: np.ndarray, parts: Mapping[str, Estimate]) -> bytes:
 
     Args:
         aurocs: 0 to 1; colours run from 0 to 1 in every figure, and are white at 0.5.
-        parts: what stands above the grid, by name.
+        parts: what stands above the grid, by name, with its interval where there is one.
     """
     figure, axes = _figure(5.4, 5.2)
     rows, columns = aurocs.shape
     shown = axes.imshow(aurocs, _DIVERGING, vmin=0, vmax=1)
     for (row, column), auroc in np.ndenumerate(aurocs):
-        ink = "white" if auroc < 0.25 else "black"
+        ink = "white" if auroc < 0.03 else "black"  # whichever stands out more
         axes.text(column, row, f"{auroc:.2f}", ha="center", va="center", fontsize=8.5, color=ink)
     axes.add_patch(Rectangle((0.5, 0.5), columns - 2, rows - 2, fill=False, edgecolor="black", linewidth=2))
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.set(xticks=[], yticks=[])
-    axes.set_xlabel("cells of the prepared image; around the line the ring, within it the inside", fontsize=9)
-    told = [f"{name} {area.value:.2f} ({between(area.low, area.high)})" for name, area in parts.items()]
+    axes.set_xlabel("cells of the prepared image; within the line the inside, around it the ring", fontsize=8)
+    told = [
+        f"{name} {area.value:.2f}" + (f" ({between(area.low, area.high)})" if np.isfinite(area.low) else "")
+        for name, area in parts.items()
+    ]
     axes.set_title("\n".join("     ".join(told[k : k + 2]) for k in range(0, len(told), 2)), fontsize=9)
     figure.colorbar(shown, ax=axes, shrink=0.8, ticks=[0, 0.25, 0.5, 0.75, 1], label="AUROC (0.50: chance)")
     return _png(figure)
