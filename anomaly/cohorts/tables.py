@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from anomaly.cohorts.beside import Beside, GrowingBeside
 from anomaly.errors import RunError
 from anomaly.files import write_whole
 
@@ -51,6 +52,8 @@ class GrowingTable:
         settings: what all rows of a table must share (runs, alpha, heatmaps).
         columns: names of the columns behind the usual ones.
         shard: (i, N). Only the first shard's table has a header, so `cat` in the order of names joins them.
+        beside: a second table, which takes its columns from the same rows. An image without a row there is made again,
+            unless the first table was begun without the second: then it goes on without.
 
     Raises:
         RunError: the folder holds rows made with other settings, or a table that cannot be continued.
@@ -64,6 +67,7 @@ class GrowingTable:
         settings: Mapping[str, Any],
         columns: Sequence[str],
         shard: tuple[int, int] = (1, 1),
+        beside: Beside | None = None,
     ) -> None:
         self.form, self.folder, self.columns = form, folder, (*form.first, *columns)
         which, shards = shard
@@ -74,10 +78,16 @@ class GrowingTable:
         self.added, self.failed = 0, 0
         folder.mkdir(parents=True, exist_ok=True)
         self._agree(settings)
+        self._beside: GrowingBeside | None = None
+        if beside is not None:
+            second = folder / f"{beside.stem}{suffix}.csv"
+            self._beside = GrowingBeside(second, beside.columns, headed=self._headed)
         kept = self._kept()
         self.done = {row["id"]: row["path"] for row in kept}
         self._ids = {row["path"]: row["id"] for row in kept}
         self._rewrite(kept)
+        if self._beside is not None:
+            self._beside.keep(self.done.keys())
         self._rows: TextIO | None = None
         self._errors: TextIO | None = None
 
@@ -103,6 +113,8 @@ class GrowingTable:
     def __enter__(self) -> Self:
         self.errors.unlink(missing_ok=True)
         self._rows = self.path.open("a", newline="", encoding="utf-8")
+        if self._beside is not None:
+            self._beside.open()
         if self._headed and self._joined:  # even without errors of its own it heads those of the other shards
             self._add_errors([])
         return self
@@ -110,7 +122,7 @@ class GrowingTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for stream in (self._rows, self._errors):
+        for stream in (self._rows, self._errors, self._beside):
             if stream is not None:
                 stream.close()
 
@@ -119,7 +131,9 @@ class GrowingTable:
         assert self._rows is not None
         fine = [row for row in rows if "error" not in row]
         bad = [row for row in rows if "error" in row]
-        csv.DictWriter(self._rows, self.columns).writerows(fine)
+        if self._beside is not None:
+            self._beside.add(fine)
+        csv.DictWriter(self._rows, self.columns, extrasaction="ignore").writerows(fine)
         self._rows.flush()
         if bad:
             self._add_errors(bad)
@@ -156,10 +170,14 @@ class GrowingTable:
         rows = list(reader)
         if self._headed and lines and tuple(reader.fieldnames or ()) != self.columns:
             raise RunError(f"{self.path} has columns {reader.fieldnames}, expected {list(self.columns)}; move it away")
+        if rows and self._beside is not None and not self._beside.path.exists():
+            self._beside = None  # begun by a version that kept none: nobody's scores are to be made again for that
         return [row for row in rows if self._is_whole(row)]
 
     def _is_whole(self, row: Mapping[str, str]) -> bool:
         if any(row.get(name) is None for name in self.columns):
+            return False
+        if self._beside is not None and row["id"] not in self._beside.ids:
             return False
         return all((self.folder / name).exists() for name in row[self.form.files].split(";") if name)
 

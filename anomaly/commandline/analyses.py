@@ -27,6 +27,12 @@ ANALYSES = (
         "DeLong et al. 1988; Obuchowski 1997; Holm 1979",
     ),
     Analysis(
+        "where",
+        "whether the score is of the disease or of how the image was taken: by parts of the map, size and brightness",
+        "evaluate --outcome",
+        "DeLong et al. 1988; Obuchowski 1997",
+    ),
+    Analysis(
         "strata",
         "the same within values of a column, and whether these differ",
         "evaluate --strata",

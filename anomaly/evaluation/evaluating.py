@@ -16,7 +16,7 @@ import pandas as pd
 
 from anomaly.cohorts import joining
 from anomaly.cohorts.results import read_facts, safe_id
-from anomaly.evaluation import adjustment, chances, discrimination, matching
+from anomaly.evaluation import adjustment, chances, discrimination, matching, shortcuts
 from anomaly.evaluation.gathering import Question, gather
 from anomaly.evaluation.section import Section, records, told_as_facts
 from anomaly.evaluation.survival import survival
@@ -86,7 +86,8 @@ def evaluate(
     """How well the scores of a table tell those with an outcome from those without; writes `out`.
 
     Args:
-        scores: a `scores.csv`, or the folder that holds one; `value` and every `baseline_*` are evaluated. A
+        scores: a `scores.csv`, or the folder that holds one; `value` and every `baseline_*` are evaluated, and where
+            `grid.csv` lies beside, from where in the image the score comes. A
             baseline that is lower with the outcome is judged by its opposite, named `baseline_*_reversed`:
             what a trivial score could tell is the floor, whichever way it points.
         cohort: a table with `id` (or `path`, where there is no id) and the outcome.
@@ -136,6 +137,7 @@ def evaluate(
     within, stratified = discrimination.strata(data, question.strata, called, seed=seed, scale=scale)
     sections = [
         discrimination.against(compared),
+        shortcuts.where_from(data, question.sign, scale),
         stratified,
         adjustment.odds(data, names, question.sign),
         adjustment.added(data, added, names, scale),

@@ -23,6 +23,7 @@ class Section(Readable):
         caption: how the figures of the table were made.
         table: the figures.
         figure: a PNG; None where there is nothing to draw.
+        shown: how many rows, from the first, stand on the page and in `evaluation.json`; None for all.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Section(Readable):
     caption: str
     table: pd.DataFrame
     figure: bytes | None = None
+    shown: int | None = None
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
         more = len(self.sentences) - 1
@@ -64,7 +66,7 @@ def told_as_facts(section: Section) -> dict[str, Any]:
     """A section as `evaluation.json` holds it: its words, its rows, and the name of its figure."""
     told = {"name": section.name, "title": section.title, "sentences": section.sentences, "caption": section.caption}
     figure = None if section.figure is None else f"{section.name}.png"
-    return told | {"figure": figure, "rows": records(section.table)}
+    return told | {"figure": figure, "rows": records(section.table[: section.shown])}
 
 
 def in_words(p_value: float) -> str:

@@ -8,16 +8,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, PercentFormatter
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
-from anomaly.statistics import Curve, metrics
+from anomaly.statistics import Curve, Estimate, metrics
+from anomaly.statistics.estimates import between
 
 # Okabe & Ito 2008: told apart by every kind of colour vision; line styles tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+# Below, at and above one half: the first two of these colours, whose lightness falls to either side of white.
+_DIVERGING = LinearSegmentedColormap.from_list("diverging", [COLOURS[0], "white", COLOURS[1]])
 _POINTS = 2000
 FOREST = 30
 LABEL = 44
@@ -129,6 +134,33 @@ def survival(groups: Sequence[Curve], at: float, what: str) -> bytes:
     axes.legend(fontsize=8.5, framealpha=0.9, loc="lower left")
     # Room for the numbers below the axis, which the layout does not know of.
     figure.subplots_adjust(left=0.15, right=0.97, top=0.97, bottom=0.2 + 0.04 * len(groups))
+    return _png(figure)
+
+
+def grid(aurocs: np.ndarray, parts: Mapping[str, Estimate]) -> bytes:
+    """AUROCs of the cells of a grid (rows, columns) in colour and as numbers, its outermost ring parted off by a line.
+
+    Args:
+        aurocs: 0 to 1; colours run from 0 to 1 in every figure, and are white at 0.5.
+        parts: what stands above the grid, by name, with its interval where there is one.
+    """
+    figure, axes = _figure(5.4, 5.2)
+    rows, columns = aurocs.shape
+    shown = axes.imshow(aurocs, _DIVERGING, vmin=0, vmax=1)
+    for (row, column), auroc in np.ndenumerate(aurocs):
+        ink = "white" if auroc < 0.03 else "black"  # whichever stands out more
+        axes.text(column, row, f"{auroc:.2f}", ha="center", va="center", fontsize=8.5, color=ink)
+    axes.add_patch(Rectangle((0.5, 0.5), columns - 2, rows - 2, fill=False, edgecolor="black", linewidth=2))
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel("cells of the prepared image; within the line the inside, around it the ring", fontsize=8)
+    told = [
+        f"{name} {area.value:.2f}" + (f" ({between(area.low, area.high)})" if np.isfinite(area.low) else "")
+        for name, area in parts.items()
+    ]
+    axes.set_title("\n".join("     ".join(told[k : k + 2]) for k in range(0, len(told), 2)), fontsize=9)
+    figure.colorbar(shown, ax=axes, shrink=0.8, ticks=[0, 0.25, 0.5, 0.75, 1], label="AUROC (0.50: chance)")
     return _png(figure)
 
 

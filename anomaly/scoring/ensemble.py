@@ -11,6 +11,7 @@ from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import joint_p, normal_score
 from anomaly.runs.run import Run
+from anomaly.scoring.grid import cell_means
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Verdict:
         z: on the scale of a standard normal among normals.
         p_value: share of held-out normals at least as abnormal.
         maps: one map for each run, (S, 1, *size), in standard deviations of normal variation.
+        cells: means of the map over the cells of a grid, (8, 8); over slices and runs.
         parts: further columns of the table of scores.
     """
 
@@ -29,6 +31,7 @@ class Verdict:
     z: float
     p_value: float
     maps: tuple[np.ndarray, ...]
+    cells: np.ndarray
     parts: dict[str, float] = field(default_factory=dict)
 
 
@@ -99,7 +102,8 @@ class Ensemble:
         parts |= {name: opinions[0].parts[name] for name in BASELINES}
         z = float(normal_score(self._means, np.array([value]), self._weights)[0])
         p = joint_p(self._values, raw, self._weights)
-        return Verdict(value, z, p, tuple(opinion.maps[0] for opinion in opinions), parts)
+        cells = np.mean([opinion.cells for opinion in opinions], axis=0)
+        return Verdict(value, z, p, tuple(opinion.maps[0] for opinion in opinions), cells, parts)
 
     def _parts(self) -> list[str]:
         run = self.runs[0]
@@ -116,6 +120,7 @@ def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
     score = run.judge(pixels)
     of = np.repeat(np.arange(len(prepared)), [len(ready.pixels) for ready in prepared])
     maps = score.map.numpy()
+    cells = cell_means(maps)
 
     def per_image(values: np.ndarray) -> np.ndarray:
         return np.bincount(of, values) / np.bincount(of)
@@ -127,7 +132,7 @@ def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
     columns["baseline_mean_image"] = per_image(_mean(np.abs(pixels - run.calibration.mean_image)))
     return [
         Verdict(
-            float(values[i]), float(z[i]), float(p[i]), (maps[of == i],),
+            float(values[i]), float(z[i]), float(p[i]), (maps[of == i],), cells[of == i].mean(0),
             {name: float(column[i]) for name, column in columns.items()},
         )
         for i in range(len(prepared))

@@ -15,6 +15,7 @@ import pandas as pd
 
 from anomaly.cohorts.classes import Classes
 from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.cohorts.grid import GRID
 from anomaly.cohorts.tables import SCORES, GrowingTable
 from anomaly.errors import AnomalyError, CohortError, UnreadableImage
 from anomaly.images.finding import Globs
@@ -23,6 +24,7 @@ from anomaly.images.intake import AHEAD, Ready, intake
 from anomaly.progress import progress
 from anomaly.runs.run import Run
 from anomaly.scoring.ensemble import Ensemble, Verdict
+from anomaly.scoring.grid import grid_row
 from anomaly.scoring.maps import FOLDER, write_heatmaps
 from anomaly.shown import Readable
 from anomaly.streams import ordered
@@ -93,7 +95,8 @@ def score(
     Args:
         runs: folders made by `learn`; several are judged together as a calibrated ensemble.
         images: a folder or a table.
-        out: gets `scores.csv`, `errors.csv`, heatmaps and `score.json`.
+        out: gets `scores.csv`, `grid.csv` (means of each map over an 8 x 8 grid, and what the file was like),
+            `errors.csv`, heatmaps and `score.json`.
         alpha: an image is flagged when its p-value is at most this.
         heatmaps: "nifti" (on the source grid), "png" (image beside overlay), "none", or "auto": both for
             volumes, PNG for pictures.
@@ -139,7 +142,7 @@ def score(
         "shards": shard[1],
         "allow_overlap": allow_overlap,
     }
-    table = GrowingTable(SCORES, out, settings=settings, columns=ensemble.columns, shard=shard)
+    table = GrowingTable(SCORES, out, settings=settings, columns=ensemble.columns, shard=shard, beside=GRID)
     rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")
     left = table.left(rows)
     writing = partial(_finish, folder=out, alpha=alpha, heatmaps=heatmaps)
@@ -218,6 +221,7 @@ def _finish(
         row = {
             **about, "value": verdict.value, "z": verdict.z, "p_value": verdict.p_value,
             "flagged": int(verdict.p_value <= alpha), "heatmap": "", **verdict.parts,
+            **grid_row(verdict.cells, one.image),
         }  # fmt: skip
         draw = partial(write_heatmaps, folder, row, one.image, one.prepared, verdict, heatmaps)
         try:
