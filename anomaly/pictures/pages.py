@@ -4,6 +4,7 @@ Panels are uint8, (rows, columns) in grey or (rows, columns, 3) in colours.
 """
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ BACKGROUND, TEXT, MARK = 16, (220, 220, 220), (120, 215, 255)
 PLANES = (("axial", "z", 2, "RL"), ("coronal", "y", 1, "RL"), ("sagittal", "x", 0, "AP"))
 
 Anchors = Sequence[tuple[int, int, int]]
+PARTS = re.compile(r"\d|[^\d\s]+|\s+")
+"""What is drawn once and kept: numbers differ between pictures, their digits and the words around them do not."""
 
 
 @dataclass(frozen=True)
@@ -286,12 +289,28 @@ def _form(
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, size: int, anchor: str = "la") -> None:
     """Draw a line of words on plain background, its upper left corner (anchor "lm": of the line it is centred in)."""
-    if not text:
-        return
-    strip = Image.new("RGB", (math.ceil(font(size).getlength(text)) + 2, LINE + 2), (BACKGROUND,) * 3)
-    ImageDraw.Draw(strip).text((0, 0 if anchor == "la" else LINE / 2), text, TEXT, font(size), anchor)
-    place = canvas[y : y + LINE + 2, x : x + strip.width]
-    np.maximum(place, np.asarray(strip)[: place.shape[0], : place.shape[1]], out=place)  # lines may touch one another
+    at = float(x)
+    for part in PARTS.findall(text):
+        strip, length = _lettered(part, size, anchor)
+        start = round(at)
+        place = canvas[y : y + LINE + 2, start : start + strip.shape[1]]
+        strip = strip[: place.shape[0], : place.shape[1], None]
+        np.maximum(place, strip, out=place)  # lines may touch one another
+        at += length
+
+
+@lru_cache(maxsize=4096)
+def _lettered(text: str, size: int, anchor: str) -> tuple[np.ndarray, float]:
+    """Letters in the grey of words on background, (rows, columns) uint8, and their length: drawing them takes long."""
+    length = font(size).getlength(text)
+    strip = Image.new("L", (math.ceil(length) + 2, LINE + 2), BACKGROUND)
+    ImageDraw.Draw(strip).text((0, 0 if anchor == "la" else LINE / 2), text, TEXT[0], font(size), anchor)
+    return np.asarray(strip), length
+
+
+def _length(text: str, size: int) -> float:
+    """Pixels that `_write` takes for a line."""
+    return sum(_lettered(part, size, "la")[1] for part in PARTS.findall(text))
 
 
 def paste(canvas: np.ndarray, panel: np.ndarray, x: int, y: int) -> None:
@@ -317,7 +336,7 @@ def _shortened(text: str, width: int) -> str:
     """One line of at most `width` pixels; both ends of an id tell images apart, so the middle goes."""
     text = " ".join(plain(text).split())
     short, kept = text, len(text)
-    while font(16).getlength(short) > width:
+    while _length(short, 16) > width:
         kept -= 1
         short = f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
     return short
@@ -327,10 +346,10 @@ def wrapped(text: str, width: int, size: int = 15) -> list[str]:
     """Lines of words that fit a width in pixels; a word that does not has a line of its own."""
     lines: list[str] = []
     words = plain(text).split()
-    if words and font(size).getlength(whole := " ".join(words)) <= width:
+    if words and _length(whole := " ".join(words), size) <= width:
         return [whole]
     for word in words:
-        if lines and font(size).getlength(f"{lines[-1]} {word}") <= width:
+        if lines and _length(f"{lines[-1]} {word}", size) <= width:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
