@@ -10,6 +10,10 @@ class AnomalyError(ValueError):
     exit_code = 2
 
 
+class MissingPackage(AnomalyError):
+    """What was asked for needs a package that is an extra of this project and is not installed."""
+
+
 class UnreadableImage(AnomalyError):
     """One file that cannot be used; scoring names it in `errors.csv` and goes on with the others."""
 

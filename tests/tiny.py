@@ -24,6 +24,9 @@ TINY: dict[str, dict[str, Any]] = {
     "gradients": {},
     "scattering": {"cells": 8},
     "features": {"block": 2, "side": 32},
+    "feature-autoencoder": {
+        "blocks": "0,2", "side": 32, "grid": 16, "width": 8, "steps": 100, "batch": 8, "lr": 3e-3,
+    },
     "autoencoder": NETWORK,
     "vae": NETWORK,
     "fanogan": {

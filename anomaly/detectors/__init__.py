@@ -12,6 +12,7 @@ from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
 from anomaly.detectors.fanogan import FAnoGAN
+from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
 from anomaly.detectors.local import LocalDetector
@@ -32,6 +33,7 @@ __all__ = [
     "Autoencoder",
     "Detector",
     "FAnoGAN",
+    "FeatureAutoencoder",
     "Features",
     "Gradients",
     "Intensity",

@@ -6,6 +6,7 @@ from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
 from anomaly.detectors.fanogan import FAnoGAN
+from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
 from anomaly.detectors.scattering import Scattering
@@ -22,6 +23,7 @@ CLASSES: tuple[type[Detector], ...] = (
     Gradients,
     Scattering,
     Features,
+    FeatureAutoencoder,
     Autoencoder,
     VAE,
     FAnoGAN,

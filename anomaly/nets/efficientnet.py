@@ -42,10 +42,16 @@ class Lite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), as the network was trained on -> (N, channels, h, w)."""
+        for found in self.outputs(x):
+            last = found
+        return last
+
+    def outputs(self, x: Tensor) -> Iterator[Tensor]:
+        """What each block gives, in order."""
         x = F.relu6(self._conv_stem(x), inplace=True)
         for block in self._blocks:
             x = block(x)
-        return x
+            yield x
 
 
 def folded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

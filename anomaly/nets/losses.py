@@ -79,7 +79,17 @@ def dissimilarity(x: Tensor, y: Tensor, sigma: float | None = None) -> Tensor:
         sigma: width of the window in pixels; None takes the wide one, 3 * H / 64.
     """
     sigma = in_pixels(WIDE, x.shape[2:]) if sigma is None else sigma
-    x, y = (x + 1) / 2, (y + 1) / 2
+    return structural_difference((x + 1) / 2, (y + 1) / 2, sigma)
+
+
+def structural_difference(x: Tensor, y: Tensor, sigma: float) -> Tensor:
+    """1 - SSIM of maps whose values lie about in [0, 1], place by place, in [0, 2].
+
+    Args:
+        x: maps (N, C, *space).
+        y: maps of the same shape.
+        sigma: width of the window in pixels.
+    """
     channels = x.shape[1]
     moments = gaussian_blur(torch.cat([x, y, x * x, y * y, x * y], dim=1), sigma).split(channels, dim=1)
     mean_x, mean_y, xx, yy, xy = moments

@@ -21,34 +21,46 @@ FILE, SHA256 = (
     "models/efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
-MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the photographs of ImageNet, red, green, blue, in [0, 1]."""
+LEVELS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "0 to 1": ((0.0,) * 3, (1.0,) * 3),
+    "-1 to 1": ((0.5,) * 3, (0.5,) * 3),
+    "0 to 255": ((0.0,) * 3, (1 / 255,) * 3),
+}
+"""What a network takes for black and white: mean and standard deviation of red, green, blue in [0, 1] to divide by.
+
+Those of "imagenet" are of its photographs.
+"""
 
 
 class Frozen(nn.Module):
     """A frozen network's features of pictures of any size: made large, in the colours it knows, looked into.
 
     Args:
-        network: pictures (N, 3, side, side) -> (N, K, h, w).
-        side: of what the network sees.
+        network: pictures (N, channels, *sides) -> (N, K, h, w).
+        sides: of what the network sees, rows and columns.
+        levels: what it takes for black and white, one of `LEVELS`.
+        channels: that it takes, 1 or 3; grey is repeated, colours are averaged.
     """
 
     mean: Tensor
     sd: Tensor
 
-    def __init__(self, network: nn.Module, side: int) -> None:
+    def __init__(self, network: nn.Module, sides: tuple[int, int], levels: str = "imagenet", channels: int = 3) -> None:
         super().__init__()
-        self.network, self.side = network.eval().requires_grad_(False), side
+        self.network, self.sides, self.channels = network.eval().requires_grad_(False), sides, channels
         # Depthwise convolutions are several times as fast on a CPU with channels last.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stub
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("sd", torch.tensor(SD).view(1, 3, 1, 1), persistent=False)
+        for name, values in zip(("mean", "sd"), LEVELS[levels], strict=True):
+            colours = torch.tensor(values).view(1, 3, 1, 1)
+            colours = colours if channels == 3 else colours.mean(1, keepdim=True)
+            self.register_buffer(name, colours, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [-1, 1] -> (N, K, h, w)."""
-        x = x if x.shape[1] == 3 else x.mean(1, keepdim=True)
-        smaller = min(x.shape[2:]) > self.side
-        x = F.interpolate(x, size=[self.side] * 2, mode="bilinear", align_corners=False, antialias=smaller)
+        x = x if x.shape[1] == 3 == self.channels else x.mean(1, keepdim=True)
+        smaller = min(x.shape[2:]) > min(self.sides)
+        x = F.interpolate(x, size=list(self.sides), mode="bilinear", align_corners=False, antialias=smaller)
         x = ((x + 1) / 2 - self.mean) / self.sd
         return cast(Tensor, self.network(x.contiguous(memory_format=torch.channels_last)).contiguous())
 

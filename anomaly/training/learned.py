@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from anomaly.errors import AnomalyError, RunError
+from anomaly.errors import AnomalyError, MissingPackage, RunError
 from anomaly.training.checkpoints import facts_of, save_tensors
 from anomaly.training.journal import Journal
 from anomaly.training.limits import Limited
@@ -39,6 +39,10 @@ class Learned(Limited, ABC):
     @abstractmethod
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The networks (or buffers) for images of shape (C, *space), untrained."""
+
+    def rebuild(self, shape: tuple[int, ...], tensors: Mapping[str, Tensor]) -> nn.Module:
+        """The networks to be filled with the tensors of a file; as `build`, unless their form follows from these."""
+        return self.build(shape)
 
     def stages(self) -> Sequence[Stage]:
         """The games that train the networks; none by default."""
@@ -95,6 +99,7 @@ class Learned(Limited, ABC):
 
         Raises:
             RunError: the file is damaged or was written by another method.
+            MissingPackage: it needs an extra that is not installed.
         """
         try:
             facts = facts_of(path)
@@ -102,10 +107,11 @@ class Learned(Limited, ABC):
                 raise RunError(f"{path} holds the method {facts.get('method')!r}, expected {cls.name!r}")
             learned = cls(**facts["settings"])
             learned.shape_ = tuple(facts["shape"])
+            tensors = load_file(path)
             with torch.random.fork_rng(devices=[]):
-                learned.net_ = learned.build(learned.shape_)
-            learned.net_.load_state_dict(load_file(path))
-        except RunError:
+                learned.net_ = learned.rebuild(learned.shape_, tensors)
+            learned.net_.load_state_dict(tensors)
+        except (RunError, MissingPackage):
             raise
         except Exception as error:
             raise RunError(f"{path} cannot be read as a trained {cls.name}: {error}; train it again") from error

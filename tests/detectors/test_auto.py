@@ -212,7 +212,7 @@ def test_weights_of_the_users_own_are_taken_and_kept_in_the_run(network, block, 
         seen = detector.net_["features"](x[:2])
         assert seen.shape[1] == channels
         net.eval()
-        frozen = pretrained.Frozen(net, 64)
+        frozen = pretrained.Frozen(net, (64, 64))
         torch.testing.assert_close(seen, frozen(x[:2]), rtol=1e-4, atol=1e-4)
     detector.save(tmp_path / "weights.safetensors")
     (tmp_path / "own.safetensors").unlink()
