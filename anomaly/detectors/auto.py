@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.detectors.autoencoder import Autoencoder
-from anomaly.detectors.base import Detector, Score
+from anomaly.detectors.base import Detector, Score, ToCome
 from anomaly.detectors.committee import Committee, alignment
 from anomaly.detectors.evidence import made, story
 from anomaly.detectors.leaning import Leaning, leaning
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 CELLS = 16  # along each axis, of which alignment is told
 ALIGNED = (0.50, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
 MOST_TEXTURE = 4.0
-SHOWN = 60  # held-out normals that findings are drawn into
+SHOWN, FEWEST_SHOWN = 60, 10  # held-out normals that findings are drawn into, where these are small, and of any size
+MOST_VALUES, PIXELS = 2**24, 2**16  # of all that are shown; of one map that precision is told of
 
 
 @dataclass(kw_only=True)
@@ -61,12 +63,15 @@ class Auto(Detector):
     evidence_: list[dict[str, Any]] = field(init=False, repr=False, compare=False, default_factory=list)
     alignment_: float = field(init=False, repr=False, compare=False, default=float("nan"))
     seen_: Leaning | None = field(init=False, repr=False, compare=False, default=None)
-    _to_come: Tensor | None = field(init=False, repr=False, compare=False, default=None)
+    _to_come: ToCome | None = field(init=False, repr=False, compare=False, default=None)
+    _values_to_come: Tensor | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if unknown := [name for name in self.named if name not in MEMBERS]:
             raise AnomalyError(f"members={self.members}: {unknown[0]} is none; take some of {', '.join(MEMBERS)}")
+        if self.steps and self.named and "autoencoder" not in self.named:
+            raise AnomalyError(f"steps={self.steps} is of the autoencoder, which is not among members={self.members}")
 
     @property
     def named(self) -> list[str]:
@@ -107,10 +112,11 @@ class Auto(Detector):
         for member in self._team.values():
             member.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
 
-    def look(self, unlabelled: Images) -> None:
+    def look(self, unlabelled: ToCome) -> None:
         """See what each member says of images to come; `tune` leans on those who tell them from normals."""
         self._quiet()
-        self._to_come = torch.cat([self._values(self._asked(x)) for x in chunks(unlabelled, self.device)])
+        self._to_come = unlabelled
+        self._values_to_come = torch.cat([self._values(self._asked(x)) for x in chunks(unlabelled.images, self.device)])
 
     def tune(self, held_out: Images) -> None:
         """Bring all to one scale, weigh texture by alignment, and let findings drawn into normals choose the map.
@@ -143,8 +149,10 @@ class Auto(Detector):
         if self._to_come is None:
             return
         committee = self.net_["committee"]
-        normal, to_come = (committee.z(values).cpu().double().numpy() for values in (held_out, self._to_come))
-        self.seen_, self._to_come = leaning(normal, to_come, committee.weights.cpu().double().numpy()), None
+        values, weights = (held_out, self._values_to_come), committee.weights.cpu().double().numpy()
+        normal, to_come = (committee.z(each).cpu().double().numpy() for each in values)
+        self.seen_ = leaning(normal, to_come, weights, whose=(self._to_come.held_out, self._to_come.whose))
+        self._to_come = self._values_to_come = None
         committee.weights.mul_(torch.from_numpy(self.seen_.factors).to(committee.weights))
         logger.info("auto: about %.0f %% of the images to come lie beyond normals", 100 * self.seen_.ill)
 
@@ -205,13 +213,14 @@ class Auto(Detector):
     def _choose_map(self, held_out: Images) -> None:
         """The member, or all together, whose map finds best what was drawn into held-out normals."""
         committee = self.net_["committee"]
-        shown = torch.cat([_one(held_out, int(i)) for i in evenly(len(held_out), SHOWN)]).to(self.device)
-        count = len(self.named)
-        options = [*torch.eye(count), torch.ones(count)] if count > 1 else [torch.ones(1)]
+        counting = (committee.weights > 0).float().cpu()  # a map of who does not rank would explain another score
+        options = [*torch.eye(len(counting)), counting]
         precision: list[list[float]] = [[] for _ in options]
         values: list[Tensor] = []
-        for x in chunks(shown, self.device):
-            changed, place = planted(x, len(values))
+        most = max(FEWEST_SHOWN, min(SHOWN, MOST_VALUES // prod(held_out.shape[1:])))
+        for number, i in enumerate(evenly(len(held_out), most)):
+            x = _one(held_out, int(i)).to(self.device)
+            changed, place = planted(x, first=number)
             scores = self._asked(changed)
             maps = [score.map for score in scores.values()]
             for found, weights in zip(precision, options, strict=True):
@@ -220,7 +229,9 @@ class Auto(Detector):
                 found += [_precision(one, where) for one, where in zip(drawn, place.cpu(), strict=True)]
             values += [torch.stack([self._values(self._asked(x)), self._values(scores)])]
         means = [float(np.mean(found)) for found in precision]
-        committee.map_weights.copy_(options[int(np.argmax(means))])
+        ranking = [*(counting > 0).tolist(), True]
+        best = max((mean, -k) for k, mean in enumerate(means) if ranking[k])
+        committee.map_weights.copy_(options[-best[1]])
         self._remember(torch.cat(values, dim=1), means)
 
     def _remember(self, values: Tensor, precision: Sequence[float]) -> None:
@@ -255,5 +266,6 @@ def _one(images: Images, place: int) -> Tensor:
 
 
 def _precision(map_: Tensor, place: Tensor) -> float:
-    where = place.flatten().numpy()
-    return metrics.average_precision(where, map_.flatten().numpy()) if 0 < where.sum() < where.size else 0.0
+    step = max(1, place.numel() // PIXELS)  # sorting all voxels of a volume would take seconds
+    where = place.flatten()[::step].numpy()
+    return metrics.average_precision(where, map_.flatten()[::step].numpy()) if 0 < where.sum() < where.size else 0.0

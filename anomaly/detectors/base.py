@@ -6,7 +6,7 @@ All images are (N, C, *space) in [-1, 1] with two or three spatial axes. Higher 
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -31,6 +31,20 @@ class Score:
     map: Tensor
     value: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+class ToCome(NamedTuple):
+    """Images to come, of normal and of ill, without labels.
+
+    Args:
+        images: (m, C, *space), as the normals.
+        whose: the person (or the volume) of each, (m,); None where each is another's.
+        held_out: the same of the held-out normals.
+    """
+
+    images: Images
+    whose: np.ndarray | None = None
+    held_out: np.ndarray | None = None
 
 
 @dataclass(kw_only=True)
@@ -140,7 +154,7 @@ class Detector(Learned):
     def settle(self, normals: Images) -> None:
         """Learn, before any game, what has a closed form (a mean image, principal components)."""
 
-    def look(self, unlabelled: Images) -> None:
+    def look(self, unlabelled: ToCome) -> None:
         """Look, after training and before `tune`, at images to come of which nobody says who is ill.
 
         Raises:
@@ -156,7 +170,7 @@ class Detector(Learned):
         normals: Images,
         held_out: Images | None = None,
         *,
-        unlabelled: Images | None = None,
+        unlabelled: ToCome | Images | None = None,
         classes: np.ndarray | None = None,
         machine: Machine | None = None,
         seed: int = 0,
@@ -167,7 +181,8 @@ class Detector(Learned):
         Args:
             normals: (n, C, *space) float32 in [-1, 1]; a memory map is read batch by batch.
             held_out: further normals of other subjects, to stop by and to scale by; None takes `normals`.
-            unlabelled: images to come, of normal and of ill, for a method that looks at such.
+            unlabelled: images to come, of normal and of ill, for a method that looks at such; `ToCome` where a person
+                has several.
             classes: the class of each image of `normals`, int64 (n,), for a method that learns `classes` apart.
             machine: device, precision, processes.
             seed: of weights, batches and noise.
@@ -186,9 +201,10 @@ class Detector(Learned):
                 f"held-out normals have shape {tuple(held_out.shape)}, expected one or more of the shape of those "
                 f"to train on, {tuple(normals.shape)}"
             )
-        if unlabelled is not None and (unlabelled.shape[1:] != normals.shape[1:] or not len(unlabelled)):
+        to_come = unlabelled if isinstance(unlabelled, ToCome | None) else ToCome(unlabelled)
+        if to_come and (to_come.images.shape[1:] != normals.shape[1:] or not len(to_come.images)):
             raise AnomalyError(
-                f"unlabelled images have shape {tuple(unlabelled.shape)}, expected one or more of the shape of the "
+                f"unlabelled images have shape {tuple(to_come.images.shape)}, expected one or more of the shape of the "
                 f"normals, {tuple(normals.shape)}"
             )
         machine = machine or Machine()
@@ -199,8 +215,8 @@ class Detector(Learned):
         self.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
         self.net_.eval().requires_grad_(False)
         with torch.no_grad():
-            if unlabelled is not None:
-                self.look(unlabelled)
+            if to_come is not None:
+                self.look(to_come)
             self.tune(held_out)
         return self
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,22 +50,25 @@ class Place(Density):
 
     def learn(self, passes: Passes, count: int) -> None:
         """Two passes: means and scales, then covariances and how uncertain these are."""
-        mean = torch.zeros_like(self.mean, dtype=torch.float64)
+        mean = torch.zeros(self.mean.shape, dtype=torch.float64)
         squares = torch.zeros_like(mean[0])
         for part in passes():
-            flat = _by_place(part).double()
+            flat = _by_place(part).cpu().double()  # not every accelerator has double precision
             mean += flat.sum(0) / count
             squares += flat.square().sum((0, 1))
         places = len(mean)
         variance = squares / (count * places) - mean.square().mean(0)
         within = (squares / count - mean.square().sum(0)) / places
+        within = variance if count == 1 else within  # one normal tells of no variation but between its cells
         scale = torch.where(within > LEAST * variance.clamp_min(LEAST), within, torch.inf).clamp_min(LEAST**2).sqrt()
-        covariance = torch.zeros(places, mean.shape[1], mean.shape[1], dtype=torch.float64, device=mean.device)
-        fourth = torch.zeros(places, dtype=torch.float64, device=mean.device)
+        covariance = torch.zeros(places, mean.shape[1], mean.shape[1], dtype=torch.float64)
+        fourth = torch.zeros(places, dtype=torch.float64)
         for part in passes():
-            apart = ((_by_place(part).double() - mean) / scale).transpose(0, 1)  # (places, n, K)
+            apart = ((_by_place(part).cpu().double() - mean) / scale).transpose(0, 1)  # (places, n, K)
             covariance += apart.transpose(1, 2) @ apart / count
             fourth += apart.square().sum(2).square().sum(1) / count
+        if count == 1:
+            covariance += torch.eye(mean.shape[1], dtype=torch.float64)
         shrunk = shrunken(covariance, fourth, count)
         values, vectors = torch.linalg.eigh(shrunk)
         root = vectors * values.clamp_min(LEAST).rsqrt().unsqueeze(1)
@@ -79,7 +83,7 @@ class Place(Density):
 
 
 def shrunken(covariance: Tensor, fourth: Tensor, count: int) -> Tensor:
-    """Covariances (P, K, K) drawn towards the sphere of the same volume, by how uncertain they are.
+    """Covariances (P, K, K) drawn to the sphere of the same trace, by how uncertain they are; of two or one, to it.
 
     Args:
         covariance: S, of `count` centred samples, divided by their number.
@@ -92,7 +96,7 @@ def shrunken(covariance: Tensor, fourth: Tensor, count: int) -> Tensor:
     apart = (covariance - sphere).square().sum((1, 2)) / channels
     uncertain = (fourth - covariance.square().sum((1, 2))) / (channels * count)
     share = (torch.minimum(uncertain, apart) / apart.clamp_min(1e-30)).clamp(0, 1)
-    share = torch.where(apart > 1e-30, share, 1.0)[:, None, None]
+    share = torch.where((apart > 1e-30) & torch.tensor(count > 2), share, 1.0)[:, None, None]
     return share * sphere + (1 - share) * covariance
 
 
@@ -107,33 +111,37 @@ class Memory(Density):
         cells: of one image.
         most: cells remembered.
         coordinates: what a whole image's width counts beside the features; 0 asks nothing of the place.
-        seed: of the choice.
+
+    Which are remembered is drawn by a seed that PyTorch's generator gives when the memory is made.
     """
 
+    centre: Tensor
     scale: Tensor
     kept: Tensor
     filled: Tensor
 
-    def __init__(self, channels: int, cells: tuple[int, ...], most: int, coordinates: float, seed: int = 0) -> None:
+    def __init__(self, channels: int, cells: tuple[int, ...], most: int, coordinates: float) -> None:
         super().__init__()
-        self.cells, self.coordinates, self.seed = cells, coordinates, seed
+        self.cells, self.coordinates, self.seed = cells, coordinates, int(torch.randint(2**31, ()))
+        self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
         self.register_buffer("kept", torch.zeros(most, channels + len(cells)))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
     def learn(self, passes: Passes, count: int) -> None:
         """Two passes: scales, then the cells that were drawn, so that every cell of every normal is as likely."""
-        total = torch.zeros(self.kept.shape[1], dtype=torch.float64, device=self.kept.device)
+        total = torch.zeros(self.kept.shape[1], dtype=torch.float64)
         squares = torch.zeros_like(total)
         for part in passes():
-            rows = self._rows(part).double()
+            rows = self._rows(part).cpu().double()
             total += rows.sum(0)
             squares += rows.square().sum(0)
         cells = count * prod(self.cells)
         variance = squares / cells - (total / cells) ** 2
         channels = self.scale.shape[0]
         self.scale.copy_(torch.where(variance > LEAST**2, variance, torch.inf)[:channels].sqrt())
-        drawn = torch.randperm(cells, generator=torch.Generator().manual_seed(self.seed))[: len(self.kept)].sort()[0]
+        self.centre.copy_((total / cells)[:channels])
+        drawn = torch.from_numpy(some_of(cells, len(self.kept), self.seed))
         seen = filled = 0
         for part in passes():
             rows = self._scaled(self._rows(part))
@@ -163,7 +171,13 @@ class Memory(Density):
     def _scaled(self, rows: Tensor) -> Tensor:
         channels = self.scale.shape[0]
         weight = self.coordinates * channels**0.5
-        return torch.cat([rows[:, :channels] / self.scale, weight * rows[:, channels:]], dim=1)
+        features = (rows[:, :channels] - self.centre) / self.scale  # far from zero, squares of distances lose digits
+        return torch.cat([features, weight * rows[:, channels:]], dim=1)
+
+
+def some_of(count: int, most: int, seed: int) -> np.ndarray:
+    """At most so many of the numbers below a count, rising, each as likely."""
+    return np.sort(np.random.default_rng(seed).choice(count, min(count, most), replace=False, shuffle=False))
 
 
 def _nearest(rows: Tensor, kept: Tensor, squares: Tensor) -> Tensor:

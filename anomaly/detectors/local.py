@@ -50,7 +50,7 @@ class LocalDetector(Detector):
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The features, of pictures or in the planes of volumes, and a density that knows nothing yet."""
         features = self.features(shape[0]).eval()
-        features = features if len(shape) == 3 else Planes(features, self.cells // 2)
+        features = features if len(shape) == 3 else Planes(features, max(1, self.cells // 2))
         with torch.no_grad():
             _, channels, *cells = features(torch.zeros(1, *shape)).shape
         density: Density = Place(channels, tuple(cells))

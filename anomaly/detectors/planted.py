@@ -11,15 +11,15 @@ RADII = (0.06, 0.14)  # of the smallest side
 FEWEST = 0.02  # of the range: darker places are background, where nobody looks
 
 
-def planted(x: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+def planted(x: Tensor, seed: int = 0, *, first: int = 0) -> tuple[Tensor, Tensor]:
     """Images (N, C, *space) with a soft ball of something else in each, and where it lies, bool (N, 1, *space).
 
     In turn brighter, darker, blurred, roughened, and taken from elsewhere in the image: none of them is any disease,
-    so that no method is chosen for one kind alone.
+    so that no method is chosen for one kind alone. `first` is the number of the first image, where they come in parts.
     """
-    rng = torch.Generator().manual_seed(seed)
     images, places = [], []
-    for number, image in enumerate(x.cpu()):
+    for number, image in enumerate(x.cpu(), first):
+        rng = torch.Generator().manual_seed(seed + number)
         soft = _ball(image, rng)
         changed = KINDS[number % len(KINDS)](image, rng)
         images.append(image + soft * (changed - image))

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,13 @@ AHEAD = 64
 class CachedImages:
     """Prepared images on disk: `pixels` (n, C, *space) is a memory map, `table` says whose they are.
 
-    A row of the table covers as many images as its column `slices` says; `unreadable` images were left out.
+    A row of the table covers as many images as its column `slices` says; so many images of each part of the split
+    were `lost`, since they cannot be read.
     """
 
     pixels: np.ndarray
     table: pd.DataFrame
-    unreadable: int
+    lost: Mapping[str, int]
 
     @classmethod
     def open(cls, folder: Path) -> "CachedImages":
@@ -41,7 +43,12 @@ class CachedImages:
         table = pd.read_csv(folder / "images.csv", dtype=texts, keep_default_na=False)  # a subject may be called NA
         facts = json.loads((folder / "images.json").read_text())
         pixels = np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=tuple(facts["shape"]))
-        return cls(pixels, table, facts["unreadable"])
+        return cls(pixels, table, facts["lost"])
+
+    @property
+    def unreadable(self) -> int:
+        """How many images were lost in all."""
+        return sum(self.lost.values())
 
     @property
     def sliced(self) -> bool:
@@ -87,6 +94,7 @@ def cache_images(
     rows: list[Any] = cohort.sort_values("split", kind="stable").to_dict("records")
     kept: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
+    lost: Counter[str] = Counter()
     shape: tuple[int, ...] = ()
     with (
         open(folder / "images.raw", "wb") as raw,
@@ -96,6 +104,7 @@ def cache_images(
             bar.advance()
             if isinstance(pixels, UnreadableImage):
                 failed.append({"id": row["id"], "path": row["path"], "error": str(pixels)})
+                lost[row["split"]] += 1
                 continue
             shape = shape or pixels.shape[1:]
             if pixels.shape[1:] != shape:
@@ -110,7 +119,7 @@ def cache_images(
     if not kept:
         raise CohortError(f"none of the {len(rows)} images can be read; the first: {failed[0]['error']}")
     write_whole(folder / "images.csv", pd.DataFrame(kept).to_csv(index=False))
-    facts = {"shape": [sum(row["slices"] for row in kept), *shape], "unreadable": len(failed)}
+    facts = {"shape": [sum(row["slices"] for row in kept), *shape], "lost": lost}
     write_whole(folder / "images.json", json.dumps(facts))
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+AT_ONCE = 2**18  # values of slices that features are taken of at once: what is seen of them is many times as many
+
 
 def averaged(maps: Tensor, cells: int) -> Tensor:
     """Average maps (N, K, *space) on a grid of cells (N, K, *grid); a side shorter than `cells` keeps its pixels."""
@@ -36,12 +38,11 @@ class Planes(nn.Module):
     Args:
         features: pictures (N, C, H, W) -> (N, K, h, w).
         cells: along each axis, at most.
-        slices: given to `features` at once.
     """
 
-    def __init__(self, features: nn.Module, cells: int, slices: int = 64) -> None:
+    def __init__(self, features: nn.Module, cells: int) -> None:
         super().__init__()
-        self.features, self.cells, self.slices = features, cells, slices
+        self.features, self.cells = features, cells
 
     def forward(self, x: Tensor) -> Tensor:
         """Volumes (N, C, i, j, k) -> (N, 3 K, *cells)."""
@@ -51,6 +52,6 @@ class Planes(nn.Module):
         """The features of the planes across one axis, (N, K, *cells)."""
         stacked = x.movedim(2 + axis, 1)  # (N, slices, C, ...)
         flat = stacked.flatten(0, 1)
-        maps = torch.cat([self.features(part) for part in flat.split(self.slices)])
+        maps = torch.cat([self.features(part) for part in flat.split(max(1, AT_ONCE // flat[0].numel()))])
         maps = maps.unflatten(0, stacked.shape[:2]).transpose(1, 2).movedim(2, 2 + axis)  # (N, K, ...), in place again
         return resampled(maps, [min(self.cells, side) for side in x.shape[2:]])

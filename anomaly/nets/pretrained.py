@@ -59,7 +59,7 @@ class Frozen(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [-1, 1] -> (N, K, h, w)."""
         x = x if x.shape[1] == 3 == self.channels else x.mean(1, keepdim=True)
-        smaller = min(x.shape[2:]) > min(self.sides)
+        smaller = any(side > seen for side, seen in zip(x.shape[2:], self.sides, strict=True))
         x = F.interpolate(x, size=list(self.sides), mode="bilinear", align_corners=False, antialias=smaller)
         x = ((x + 1) / 2 - self.mean) / self.sd
         return cast(Tensor, self.network(x.contiguous(memory_format=torch.channels_last)).contiguous())

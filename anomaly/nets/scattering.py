@@ -52,7 +52,7 @@ class Scattering(nn.Module):
 def wavelets(height: int, width: int) -> Tensor:
     """The spectra of the Morlet wavelets on a periodic grid, (scales, directions, height, width), real.
 
-    A Gaussian of width 0.8 * 2^j, half as wide along the wave as across its crests, times a wave of frequency
+    A Gaussian of width 0.8 * 2^j, two thirds as wide along the wave as along its crests, times a wave of frequency
     3 pi / 4 * 2^-j, less the part of the Gaussian that makes the mean zero. Directions d * 30 degrees, from the
     columns' index on.
     """

@@ -35,7 +35,8 @@ class Texture(nn.Module):
         return torch.cat(shares, dim=1)
 
     def _shares(self, image: Tensor, radius: int) -> Tensor:
-        shown = F.one_hot(patterns(image, radius), CODES).movedim(-1, 1).float()
+        codes = torch.arange(CODES, device=image.device).view(1, -1, 1, 1)
+        shown = (patterns(image, radius)[:, None] == codes).float()
         return overlapping(averaged(shown, self.cells).clamp_min(RAREST)).sqrt()
 
 

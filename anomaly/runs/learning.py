@@ -21,10 +21,10 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import Calibration
 from anomaly.runs.facts import read_facts
 from anomaly.runs.methods import code_of, create
-from anomaly.runs.plans import claim, clear, planned, refuse_changes
+from anomaly.runs.plans import claim, clear, decided, planned, refuse_changes
 from anomaly.runs.previews import model_card, preview
 from anomaly.runs.run import COHORT, Run, write_run
-from anomaly.runs.unlabelled import PART, beside, facts, listed, only_normals
+from anomaly.runs.unlabelled import PART, beside, facts, listed, only_normals, to_come_of
 from anomaly.runs.watching import Watch, draw_curves
 from anomaly.training.batches import chunks, mean_of
 from anomaly.training.journal import Journal
@@ -130,9 +130,10 @@ def learn(
     detector = _taught(detector, told)
     numbers = None if told is None else told.numbers(images.table[images.table["split"] == "train"])
     train, held_out = images.part("train"), images.part("choose")
-    to_look_at = None if unlabelled is None else images.part(PART)
+    detector = decided(out, detector, train, machine)
+    to_look_at = None if unlabelled is None else to_come_of(images)
     if machine.leads:
-        rest = len(images.pixels) - len(train) - (0 if to_look_at is None else len(to_look_at))
+        rest = len(images.pixels) - len(train) - (0 if to_look_at is None else len(to_look_at.images))
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
     detector.fit(train, held_out, unlabelled=to_look_at, classes=numbers, machine=machine, seed=seed, journal=journal)
@@ -170,8 +171,10 @@ def _write_down(
     calibration = calibrated(detector, images)
     if (out / "training.csv").exists():
         draw_curves(out)
-    preview(detector, calibration, images.part("choose"), out / "preview.png", slices=images.sliced)
-    table = only_normals(images)
+    preview(detector, calibration, images.part("calibrate"), out / "preview.png", slices=images.sliced)
+    table, lost_to_come = only_normals(images), images.lost.get(PART, 0)
+    if lost_to_come:
+        logger.warning("%d unlabelled images could not be read; errors.csv names them", lost_to_come)
     write_whole(out / COHORT, table.to_csv(index=False))
     counts = table["split"].value_counts()
     told = Classes.of(plan)
@@ -182,7 +185,7 @@ def _write_down(
         "split": {part: int(counts.get(part, 0)) for part in ("train", "choose", "calibrate")},
         "calibration_subjects": calibration.people,
         "fingerprint": plan["fingerprint"],
-        "unreadable": images.unreadable,
+        "unreadable": images.unreadable - lost_to_come,
         **({"classes": told.counts(table)} if told else {}),
     }
     preprocessing = Preprocessing(**plan["preprocessing"])

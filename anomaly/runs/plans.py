@@ -1,13 +1,17 @@
 """What a training was asked for, kept in its folder, so that only the same training goes on there."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from anomaly.detectors import Detector
 from anomaly.errors import RunError
 from anomaly.files import sweep, write_whole
+from anomaly.training.learned import Images
+from anomaly.training.machine import Machine
 
 ASKED = "settings_asked"
 """In `run.json`, the settings as they were asked for, where fitting filled some of them in."""
@@ -57,6 +61,22 @@ def planned(out: Path) -> dict[str, Any]:
     """What the training in this folder was asked for, as `claim` wrote it down."""
     plan: dict[str, Any] = json.loads(_plan(out).read_text())
     return plan
+
+
+def decided(out: Path, detector: Detector, normals: Images, machine: Machine) -> Detector:
+    """The detector with the settings that follow from the normals and the machine, decided once for all processes.
+
+    What is measured in seconds comes out otherwise on a second try, which a resumed training must not have.
+    """
+    path = _plan(out).with_name("decided.json")
+
+    def decide() -> None:
+        if not path.exists():
+            detector.plan(normals, machine)
+            write_whole(path, json.dumps(detector.settings()))
+
+    machine.lead(decide)
+    return dataclasses.replace(detector, **json.loads(path.read_text()))
 
 
 def clear(out: Path) -> None:

@@ -209,7 +209,8 @@ Settings:
 
 - {images} images of {subjects} subjects, all taken to be normal ({unreadable} more could not be read and were left out)
 - {train} images to train
-- {choose} images held out to scale residuals by, and to stop by where `patience` is set
+- {choose} images held out to scale residuals by, and to stop by where `patience` is set; what learns in closed form has
+  learned from them as well, after that
 - {calibrate} images held out to calibrate by, used once, after training
 - no subject is in more than one of these parts; the split depends on the subjects' names alone, which come from
   {subjects_from}

@@ -3,9 +3,11 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.cohort import fingerprint, read_cohort
+from anomaly.detectors.base import ToCome
 from anomaly.errors import AnomalyError
 from anomaly.images.caching import CachedImages
 
@@ -58,6 +60,17 @@ def beside(normals: pd.DataFrame, unlabelled: pd.DataFrame | None) -> pd.DataFra
 def facts(unlabelled: pd.DataFrame | None) -> dict[str, object] | None:
     """What the plan of a training keeps of them: how many, and which."""
     return None if unlabelled is None else {"images": len(unlabelled), "fingerprint": fingerprint(unlabelled)}
+
+
+def to_come_of(images: CachedImages) -> ToCome:
+    """The images to come among those that were read, whose they are, and whose the held-out normals are."""
+    return ToCome(images.part(PART), _whose(images, PART), _whose(images, "choose"))
+
+
+def _whose(images: CachedImages, part: str) -> np.ndarray:
+    """The subject of each image of a part, as a number; of a volume, of each slice."""
+    table = images.table[images.table["split"] == part]
+    return np.repeat(pd.factorize(table["subject"])[0], table["slices"])
 
 
 def only_normals(images: CachedImages) -> pd.DataFrame:

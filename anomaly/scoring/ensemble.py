@@ -56,7 +56,10 @@ class Ensemble:
                     "ensemble must be trained on the same --normals with the same shares held out"
                 )
         if len(set(self.identities)) < len(runs):
-            raise RunError("the same run was given twice")
+            raise RunError(
+                "the same run was given twice, or two trainings that came out the same: in methods in closed form, as "
+                "texture, there is no chance, and --seed changes nothing; leave one out"
+            )
         self._weights = first.weights
         self._values = np.stack([run.calibration.values for run in runs])
         own = [run.calibration.z(run.calibration.values) for run in runs]

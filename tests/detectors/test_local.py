@@ -73,7 +73,7 @@ def test_memory_is_the_distance_to_the_nearest_cell_that_is_kept() -> None:
 def test_memory_stays_as_large_as_it_was_told_and_draws_from_all() -> None:
     x = torch.arange(400.0).view(400, 1, 1, 1).expand(400, 2, 2, 2)
     density = learned(Memory(2, (2, 2), 200, 0.0), x, 33)
-    kept = (density.kept[:, 0] * density.scale[0]).round()
+    kept = (density.kept[:, 0] * density.scale[0] + density.centre[0]).round()
     assert density.kept.shape == (200, 4) and int(density.filled) == 200
     assert kept.min() < 40 and kept.max() > 360 and 150 < kept.mean() < 250
     few = learned(Memory(2, (2, 2), 200, 0.0), x[:10], 4)

@@ -100,7 +100,7 @@ def test_a_wave_is_found_at_its_scale_and_direction(scale: int, direction: int) 
 def test_each_plane_of_a_volume_is_seen_as_a_picture() -> None:
     volume = torch.rand(2, 1, 12, 10, 8) * 2 - 1
     features = gradients.Gradients(cells=4)
-    found = cells.Planes(features, cells=4, slices=3)(volume)
+    found = cells.Planes(features, cells=4)(volume)
     assert found.shape == (2, 96, 4, 4, 4)
     slices = features(volume[:, :, 0:3].transpose(1, 2).flatten(0, 1)).view(2, 3, 32, 4, 4)
     assert torch.allclose(found[:, :32, 0], slices.mean(1), atol=1e-5)
