@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from anomaly.detectors.local import DENSITIES, POOLS, LocalDetector
 from anomaly.detectors.trained import TrainedDetector
-from anomaly.nets.own import Encoder, Expander, disagreement, some, varied
+from anomaly.errors import AnomalyError
+from anomaly.nets.own import GROUPS, Encoder, Expander, disagreement, some, varied
 from anomaly.training.games import Loss, Player
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images
@@ -25,7 +26,7 @@ class OwnFeatures(LocalDetector, TrainedDetector):
     It needs neither weights from elsewhere nor labels. Volumes are seen in three planes.
 
     Args:
-        width: channels of the first convolution; twice and four times as many follow.
+        width: channels of the first convolution, a multiple of 8; twice and four times as many follow.
     """
 
     name: ClassVar[str] = "own-features"
@@ -38,6 +39,11 @@ class OwnFeatures(LocalDetector, TrainedDetector):
     batch: int = 32
     lr: float = 2e-3
     width: int = 24
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % GROUPS:
+            raise AnomalyError(f"width={self.width} is no multiple of {GROUPS}; take {GROUPS}, 24 or 32")
 
     def features(self, channels: int) -> nn.Module:
         """The encoder."""

@@ -14,11 +14,13 @@ ALIKE, SPREAD, APART = 25.0, 25.0, 1.0  # lambda, mu and nu of Bardes et al. 202
 
 
 class Encoder(nn.Module):
-    """Four convolutions, two of them with stride 2, each with batch norm: a cell sees 19 pixels and no more.
+    """Four convolutions, two of them with stride 2, each with group norm.
+
+    A cell sees 19 pixels, in units of the whole picture. Batch norm, which knows nothing of the rest, told less.
 
     Args:
         channels: of the pictures.
-        width: channels after the first convolution; twice and four times as many follow.
+        width: channels after the first convolution, a multiple of 8; twice and four times as many follow.
         cells: along each axis, at most, before neighbours are joined.
     """
 
@@ -107,4 +109,4 @@ def _repetition(z: Tensor) -> Tensor:
 
 def _step(inputs: int, outputs: int, stride: int) -> nn.Module:
     convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, padding_mode="replicate")
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1))
+    return nn.Sequential(convolution, nn.GroupNorm(GROUPS, outputs), nn.LeakyReLU(0.1))

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from anomaly.detectors import OwnFeatures
+from anomaly.errors import AnomalyError
 from anomaly.nets.own import AT_ONCE, Encoder, disagreement, some, varied
 
 
@@ -47,11 +49,21 @@ def test_pictures_are_varied_each_by_itself_and_nothing_moves() -> None:
     assert (found.diff(dim=-1).abs().mean((0, 1, 2)).argmax()) == 15, "the edge stays where it was"
 
 
-def test_a_cell_sees_what_is_near_it() -> None:
+def test_a_cell_sees_what_is_near_it_in_units_of_the_whole() -> None:
     net = Encoder(1, 8, 16).eval()
     x = torch.rand(1, 1, 64, 64)
+    assert net(x).shape == (1, 64, 8, 8) and net.cells_of(x).shape == (1, 64, 16, 16)
+    assert net(x[..., :30, :30]).shape == (1, 64, 8, 8), "few cells are kept"
     changed = x.clone()
     changed[..., :8, :8] = 1.0
     apart = (net.cells_of(x) - net.cells_of(changed)).abs().amax(1)[0]
-    assert net(x).shape == (1, 64, 8, 8) and net.cells_of(x).shape == (1, 64, 16, 16)
-    assert apart[:2, :2].min() > 1e-4 and apart[8:, 8:].max() == 0
+    assert apart[:2, :2].mean() > 10 * apart[8:, 8:].mean()
+    for step in net.layers[:-1]:
+        step[1] = torch.nn.Identity()  # without the units of the whole nothing is seen from afar
+    apart = (net.cells_of(x) - net.cells_of(changed)).abs().amax(1)[0]
+    assert apart[:2, :2].min() > 0 and apart[8:, 8:].max() == 0
+
+
+def test_a_width_that_cannot_be_grouped_is_told() -> None:
+    with pytest.raises(AnomalyError, match="width=12 is no multiple of 8; take 8, 24 or 32"):
+        OwnFeatures(width=12)
