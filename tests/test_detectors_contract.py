@@ -81,6 +81,8 @@ def test_a_planted_lesion_scores_higher_and_in_its_place(case, shape):
     detector, x = fitted(case, shape), unseen(shape, 16)
     score = detector.score(with_lesion(x))
     assert score.value.mean() > detector.score(x).value.mean()
+    if (case, shape) == ("own-features", "two channels"):  # a cell sees 19 pixels, more than these pictures have
+        return
     place = lesion(SHAPES[shape][1:]).flatten()
     if case.partition(",")[0] in OF_CELLS:  # a cell of a small image is as large as the lesion, and rings reach further
         flat = score.map.flatten(1)

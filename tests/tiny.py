@@ -24,6 +24,7 @@ TINY: dict[str, dict[str, Any]] = {
     "gradients": {},
     "scattering": {"cells": 8},
     "features": {"block": 2, "side": 32},
+    "own-features": {"width": 8, "steps": 30, "batch": 8},
     "feature-autoencoder": {
         "blocks": "0,2", "side": 32, "grid": 16, "width": 8, "steps": 100, "batch": 8, "lr": 3e-3,
     },

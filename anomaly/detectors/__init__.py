@@ -16,6 +16,7 @@ from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
 from anomaly.detectors.local import LocalDetector
+from anomaly.detectors.own_features import OwnFeatures
 from anomaly.detectors.reconstruction import ReconstructionDetector
 from anomaly.detectors.register import DETECTORS
 from anomaly.detectors.scattering import Scattering
@@ -39,6 +40,7 @@ __all__ = [
     "Intensity",
     "LocalDetector",
     "MeanImage",
+    "OwnFeatures",
     "ReconstructionDetector",
     "Scattering",
     "Score",

@@ -9,6 +9,7 @@ from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.own_features import OwnFeatures
 from anomaly.detectors.scattering import Scattering
 from anomaly.detectors.stylegan import StyleGAN
 from anomaly.detectors.texture import Texture
@@ -23,6 +24,7 @@ CLASSES: tuple[type[Detector], ...] = (
     Gradients,
     Scattering,
     Features,
+    OwnFeatures,
     FeatureAutoencoder,
     Autoencoder,
     VAE,
