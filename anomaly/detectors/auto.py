@@ -247,7 +247,7 @@ class Auto(Detector):
 
     def story(self) -> str:
         """The members and what was found of them, as Markdown."""
-        return story(self.evidence_, alignment=self.alignment_, budget=self.budget, seen=self.seen_)
+        return story(self.evidence_, alignment=self.alignment_, seen=self.seen_)
 
 
 def _aligned(normals: Images) -> float:

@@ -12,7 +12,7 @@ from anomaly.statistics import metrics
 STORY = """## How the committee was made
 
 No label was seen. Of the variance of brightness in the normals the place explains {alignment:.0%}: the more, the more
-the texture of places counts. Members were allowed {budget:g} minutes.{to_come}
+the texture of places counts.{to_come}
 
 | member | what it sees | weight | agreement | AUROC, drawn findings | precision of its map | draws |{more}
 |---|---|---|---|---|---|---|{line}
@@ -51,7 +51,7 @@ def made(values: Tensor, joined: np.ndarray, precision: Sequence[float]) -> list
     return [*found, {"member": "together", "precision": precision[-1], "auroc": metrics.auroc(truth, joined)}]
 
 
-def story(evidence: Sequence[dict[str, Any]], *, alignment: float, budget: float, seen: Leaning | None) -> str:
+def story(evidence: Sequence[dict[str, Any]], *, alignment: float, seen: Leaning | None) -> str:
     """The members and what was found of them, as Markdown; "" where nothing was looked at."""
     if not evidence:
         return ""
@@ -62,7 +62,7 @@ def story(evidence: Sequence[dict[str, Any]], *, alignment: float, budget: float
         for e in evidence
     ]
     return STORY.format(
-        alignment=alignment, rows="\n".join(rows), budget=budget, sure=SURE if len(evidence) > 2 else ALONE,
+        alignment=alignment, rows="\n".join(rows), sure=SURE if len(evidence) > 2 else ALONE,
         more=" AUROC, normals against images to come |" if seen else "", line="---|" if seen else "",
         to_come=TO_COME.format(ill=seen.ill) if seen else "",
     )  # fmt: skip

@@ -43,7 +43,7 @@ class CachedImages:
         table = pd.read_csv(folder / "images.csv", dtype=texts, keep_default_na=False)  # a subject may be called NA
         facts = json.loads((folder / "images.json").read_text())
         pixels = np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=tuple(facts["shape"]))
-        return cls(pixels, table, facts["lost"])
+        return cls(pixels, table, facts.get("lost", {}))
 
     @property
     def unreadable(self) -> int:
