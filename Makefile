@@ -29,7 +29,7 @@ types: setup  ## static types
 	$(BIN)/mypy
 
 suite: setup  ## the tests, the notebooks (small) and the wheel among them
-	$(BIN)/python -m pytest -n $(WORKERS) --durations 15
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 15
 
 docs: setup  ## build the pages into docs/_build/html, and check their links
 	$(BIN)/python -m sphinx -W --keep-going --nitpicky --quiet docs docs/_build/html

@@ -1,17 +1,21 @@
 """What a training was asked for, kept in its folder, so that only the same training goes on there."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anomaly.detectors import Detector
 from anomaly.errors import RunError
 from anomaly.files import sweep, write_whole
-from anomaly.training.learned import Images
-from anomaly.training.machine import Machine
+
+if TYPE_CHECKING:
+    from anomaly.detectors import Detector
+    from anomaly.training.learned import Images
+    from anomaly.training.machine import Machine
 
 ASKED = "settings_asked"
 """In `run.json`, the settings as they were asked for, where fitting filled some of them in."""
