@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from anomaly.detectors.committee import Committee, alignment
 from anomaly.detectors.evidence import made, story
 from anomaly.detectors.leaning import Leaning, leaning
 from anomaly.detectors.local import LocalDetector
-from anomaly.detectors.members import MEMBERS, STEPS, affordable, pace
+from anomaly.detectors.members import MEMBERS, SAME_FEATURES, STEPS, affordable, pace
 from anomaly.detectors.planted import planted
 from anomaly.errors import AnomalyError
 from anomaly.nets.cells import averaged
+from anomaly.nets.echo import Echo
 from anomaly.statistics import metrics
 from anomaly.training.batches import chunks, evenly
 from anomaly.training.journal import Journal
@@ -45,8 +46,8 @@ class Auto(Detector):
 
     Args:
         budget: minutes that learning may take; members that do not fit are left out, with a word.
-        members: with commas, of "late", "early", "texture", "gradients", "autoencoder"; none lets the budget decide,
-            and is filled in with what took part.
+        members: with commas, of "late", "placed", "early", "texture", "gradients", "autoencoder"; none lets the budget
+            decide, and is filled in with what took part.
         steps: of the autoencoder, which then takes part; 0 asks for it only where there are no ImageNet weights, and is
             filled in with what the budget allows, up to 1,000.
     """
@@ -78,6 +79,12 @@ class Auto(Detector):
         """The members' names."""
         return list(dict.fromkeys(name.strip() for name in self.members.split(",") if name.strip()))
 
+    @property
+    def _lends(self) -> bool:
+        """Whether one member takes the features of another, which is asked, and learns, before it."""
+        places = [self.named.index(name) for name in SAME_FEATURES if name in self.named]
+        return len(places) == 2 and places == sorted(places)
+
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The members' networks and the scales they are joined by."""
         self._team = {name: MEMBERS[name].make() for name in self.named}
@@ -86,6 +93,9 @@ class Auto(Detector):
                 member.steps = self.steps or STEPS
             member.shape_ = shape
             member.net_ = member.build(shape)
+        if self._lends:
+            lender, borrower = (self._team[name].net_ for name in SAME_FEATURES)
+            borrower["features"] = Echo(lender["features"])
         nets = {name: member.net_ for name, member in self._team.items()}
         return nn.ModuleDict({**nets, "committee": Committee(len(nets), len(nets), shape[1:])})
 
@@ -93,7 +103,11 @@ class Auto(Detector):
         """Fit the members that have a closed form, and look how alike anatomy lies."""
         for name, member in self._team.items():
             begun = time.perf_counter()
-            member.settle(normals)
+            if name == SAME_FEATURES[1] and self._lends:
+                lender, borrower = (cast(LocalDetector, self._team[each]) for each in SAME_FEATURES)
+                borrower.settle_beside(lender)
+            else:
+                member.settle(normals)
             if not isinstance(member, Autoencoder):
                 logger.info("%s: %.0f s", name, time.perf_counter() - begun)
         self.alignment_, self.seen_ = _aligned(normals), None

@@ -35,8 +35,9 @@ class Features(LocalDetector):
         output: with network=onnx, the tensor that is looked at, an output or any inside; none takes the last output
             that lies in cells.
         side: pixels a side of what the network sees; images are made that large. A network that says it itself wins.
-        levels: what the network takes for black and white: "imagenet" (mean and standard deviation of photographs),
-            "0 to 1", "-1 to 1" or "0 to 255".
+        levels: what the network is shown as black and white: "imagenet" (mean and standard deviation of photographs),
+            "contrast" (more than twice as far apart), "0 to 1", "-1 to 1" or "0 to 255"; none takes "contrast" for
+            efficientnet-lite0 with its own weights, as was measured best, else "imagenet".
         sha256: of the weights; filled in when they are read, and refused where others are found.
     """
 
@@ -48,7 +49,7 @@ class Features(LocalDetector):
         "density": DENSITIES,
         "pool": POOLS,
         "network": (*pretrained.NETWORKS, ONNX),
-        "levels": pretrained.LEVELS,
+        "levels": ("", *pretrained.LEVELS),
     }
     density: str = "memory"
     network: str = "efficientnet-lite0"
@@ -56,7 +57,7 @@ class Features(LocalDetector):
     weights: str = ""
     output: str = ""
     side: int = 128
-    levels: str = "imagenet"
+    levels: str = ""
     sha256: str = ""
     content_: bytes = field(init=False, repr=False, compare=False, default=b"")  # of an ONNX file, until built
 
@@ -96,16 +97,22 @@ class Features(LocalDetector):
             onnx_files.check(self.content_, "the network of this run")
         return self.build(shape)
 
+    @property
+    def shown(self) -> str:
+        """The levels, where none are given those that suit."""
+        own = self.network == "efficientnet-lite0" and not self.weights
+        return self.levels or ("contrast" if own else "imagenet")
+
     def features(self, channels: int) -> nn.Module:
         """The network up to its block, without weights yet; an ONNX network with all that it has."""
         if self.network != ONNX:
             sides = (self.side, self.side)
-            return pretrained.Frozen(pretrained.network(self.network, self.block), sides, self.levels)
+            return pretrained.Frozen(pretrained.network(self.network, self.block), sides, self.shown)
         network, self.content_ = Network(self.content_, self.output, self.side), b""
         if min(network.sides) != self.side:
             logger.warning("the network takes %d x %d pixels and no others, not side=%d", *network.sides, self.side)
             self.side = min(network.sides)
-        return pretrained.Frozen(network, network.sides, self.levels, network.channels)
+        return pretrained.Frozen(network, network.sides, self.shown, network.channels)
 
     def settle(self, normals: Images) -> None:
         """Fill in the weights, then learn the density."""

@@ -39,6 +39,7 @@ class LocalDetector(Detector):
     remembered: int = 6000
     coordinates: float = 0.0
     _seen: Seen = field(init=False, repr=False, compare=False)
+    _learned_of: int = field(init=False, repr=False, compare=False, default=0)
     positive: ClassVar[tuple[str, ...]] = ("cells", "remembered")
     not_negative: ClassVar[tuple[str, ...]] = ("coordinates",)
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"density": DENSITIES, "pool": POOLS}
@@ -61,18 +62,26 @@ class LocalDetector(Detector):
     def settle(self, normals: Images) -> None:
         """Learn the density."""
         self._seen = Seen(self.net_["features"], self.device)
-        self._learn_of(normals)
+        self._seen.add(normals)
+        self._learn()
+
+    def settle_beside(self, other: "LocalDetector") -> None:
+        """Learn the density of what another detector has seen, whose features these are."""
+        self._seen = other._seen
+        self._learn()
 
     def tune(self, held_out: Images) -> None:
         """Learn the density again, from the held-out normals too: it has no scale for which they must be kept."""
         if not self._seen.holds(held_out):
-            self._learn_of(held_out)
+            self._seen.add(held_out)
+        if len(self._seen) > self._learned_of:
+            self._learn()
         del self._seen
 
-    def _learn_of(self, further: Images) -> None:
-        self._seen.add(further)
+    def _learn(self) -> None:
+        self._learned_of = len(self._seen)
         with torch.no_grad():
-            self.net_["density"].learn(self._seen, len(self._seen))
+            self.net_["density"].learn(self._seen, self._learned_of)
 
     def distances(self, x: Tensor) -> Tensor:
         """How far each cell departs from normal, (N, 1, *cells)."""

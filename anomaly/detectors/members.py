@@ -37,12 +37,17 @@ class Member(NamedTuple):
 
 MEMBERS: dict[str, Member] = {
     "late": Member(lambda: Features(block=11), "mean", 0.012, "parts of anatomy, wherever they lie"),
-    "early": Member(lambda: Features(block=5, density="place"), "mean", 0.009, "structure where it should lie"),
+    "placed": Member(
+        lambda: Features(block=11, density="place"), "mean", 0.003, "parts of anatomy where they should lie"
+    ),
+    "early": Member(lambda: Features(block=5), "mean", 0.009, "structure, wherever it lies"),
     "texture": Member(Texture, "mean", 0.003, "fine patterns where they should lie"),
     "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
     "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
 }
-WITH_NETWORK = ("late", "early", "texture")
+SAME_FEATURES = ("late", "placed")
+"""Members whose features are the same, so that the first lends them to the second."""
+WITH_NETWORK = ("late", "placed", "early", "texture")
 WITHOUT = ("texture", "gradients", "autoencoder")
 
 
@@ -87,7 +92,7 @@ def affordable(minutes: float, count: int, space: Sequence[int], *, pace: float,
 
 def _size(name: str, space: Sequence[int]) -> float:
     """How many pictures of 64 x 64 pixels one image costs as many as; a network sees all slices equally large."""
-    if name in ("late", "early"):
+    if name in ("late", "placed", "early"):
         return 1.0 if len(space) == 2 else float(sum(space))
     return prod(space) / 64**2 * (3 if len(space) == 3 else 1)
 

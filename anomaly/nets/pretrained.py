@@ -22,6 +22,7 @@ FILE, SHA256 = (
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
 LEVELS = {
+    "contrast": ((0.45,) * 3, (0.1,) * 3),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "0 to 1": ((0.0,) * 3, (1.0,) * 3),
     "-1 to 1": ((0.5,) * 3, (0.5,) * 3),
@@ -29,7 +30,8 @@ LEVELS = {
 }
 """What a network takes for black and white: mean and standard deviation of red, green, blue in [0, 1] to divide by.
 
-Those of "imagenet" are of its photographs.
+Those of "imagenet" are of its photographs. "contrast" has more than twice the contrast of these: what medical images
+differ by is fainter than what photographs are of.
 """
 
 
