@@ -17,7 +17,7 @@ from anomaly.detectors.committee import Committee, alignment
 from anomaly.detectors.evidence import made, story
 from anomaly.detectors.leaning import Leaning, leaning
 from anomaly.detectors.local import LocalDetector
-from anomaly.detectors.members import MEMBERS, SAME_FEATURES, STEPS, affordable, pace
+from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, affordable, pace
 from anomaly.detectors.planted import planted
 from anomaly.errors import AnomalyError
 from anomaly.nets.cells import averaged
@@ -46,8 +46,8 @@ class Auto(Detector):
 
     Args:
         budget: minutes that learning may take; members that do not fit are left out, with a word.
-        members: with commas, of "late", "placed", "early", "texture", "gradients", "autoencoder"; none lets the budget
-            decide, and is filled in with what took part.
+        members: with commas, of "late", "late_place", "early", "early_place", "texture", "gradients", "autoencoder";
+            none lets the budget decide, and is filled in with what took part.
         steps: of the autoencoder, which then takes part; 0 asks for it only where there are no ImageNet weights, and is
             filled in with what the budget allows, up to 1,000.
     """
@@ -79,11 +79,11 @@ class Auto(Detector):
         """The members' names."""
         return list(dict.fromkeys(name.strip() for name in self.members.split(",") if name.strip()))
 
-    @property
-    def _lends(self) -> bool:
-        """Whether one member takes the features of another, which is asked, and learns, before it."""
-        places = [self.named.index(name) for name in SAME_FEATURES if name in self.named]
-        return len(places) == 2 and places == sorted(places)
+    def _lender(self, name: str) -> LocalDetector | None:
+        """The member whose features another takes: if it is there, and so is asked and learns before."""
+        lender = LENDERS.get(name, "")
+        before = self.named[: self.named.index(name)]
+        return cast(LocalDetector, self._team[lender]) if lender in before else None
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The members' networks and the scales they are joined by."""
@@ -93,9 +93,9 @@ class Auto(Detector):
                 member.steps = self.steps or STEPS
             member.shape_ = shape
             member.net_ = member.build(shape)
-        if self._lends:
-            lender, borrower = (self._team[name].net_ for name in SAME_FEATURES)
-            borrower["features"] = Echo(lender["features"])
+        for name, member in self._team.items():
+            if lender := self._lender(name):
+                member.net_["features"] = Echo(lender.net_["features"])
         nets = {name: member.net_ for name, member in self._team.items()}
         return nn.ModuleDict({**nets, "committee": Committee(len(nets), len(nets), shape[1:])})
 
@@ -103,9 +103,8 @@ class Auto(Detector):
         """Fit the members that have a closed form, and look how alike anatomy lies."""
         for name, member in self._team.items():
             begun = time.perf_counter()
-            if name == SAME_FEATURES[1] and self._lends:
-                lender, borrower = (cast(LocalDetector, self._team[each]) for each in SAME_FEATURES)
-                borrower.settle_beside(lender)
+            if lender := self._lender(name):
+                cast(LocalDetector, member).settle_beside(lender)
             else:
                 member.settle(normals)
             if not isinstance(member, Autoencoder):

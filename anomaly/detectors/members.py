@@ -37,17 +37,16 @@ class Member(NamedTuple):
 
 MEMBERS: dict[str, Member] = {
     "late": Member(lambda: Features(block=11), "mean", 0.012, "parts of anatomy, wherever they lie"),
-    "placed": Member(
-        lambda: Features(block=11, density="place"), "mean", 0.003, "parts of anatomy where they should lie"
-    ),
+    "late_place": Member(lambda: Features(block=11, density="place"), "mean", 0.003, "the same, where they should lie"),
     "early": Member(lambda: Features(block=5), "mean", 0.009, "structure, wherever it lies"),
+    "early_place": Member(lambda: Features(block=5, density="place"), "mean", 0.003, "the same, where it should lie"),
     "texture": Member(Texture, "mean", 0.003, "fine patterns where they should lie"),
     "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
     "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
 }
-SAME_FEATURES = ("late", "placed")
-"""Members whose features are the same, so that the first lends them to the second."""
-WITH_NETWORK = ("late", "placed", "early", "texture")
+LENDERS = {"late_place": "late", "early_place": "early"}
+"""Members whose features are those of another, which lends them."""
+WITH_NETWORK = ("late", "late_place", "early", "early_place", "texture")
 WITHOUT = ("texture", "gradients", "autoencoder")
 
 
@@ -92,7 +91,7 @@ def affordable(minutes: float, count: int, space: Sequence[int], *, pace: float,
 
 def _size(name: str, space: Sequence[int]) -> float:
     """How many pictures of 64 x 64 pixels one image costs as many as; a network sees all slices equally large."""
-    if name in ("late", "placed", "early"):
+    if name in WITH_NETWORK[:4]:
         return 1.0 if len(space) == 2 else float(sum(space))
     return prod(space) / 64**2 * (3 if len(space) == 3 else 1)
 

@@ -146,7 +146,7 @@ def test_the_budget_decides_who_takes_part_and_says_so(caplog: pytest.LogCapture
     first = "late" if pretrained.packaged() else "texture"
     assert plans[0.0001] == ([first], 0)  # one member at least, whatever the budget
     assert (
-        plans[60.0] == (["late", "placed", "early", "texture"], 0)
+        plans[60.0] == (["late", "late_place", "early", "early_place", "texture"], 0)
         if pretrained.packaged()
         else plans[60.0][1] == members.STEPS
     )
