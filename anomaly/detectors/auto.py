@@ -30,8 +30,8 @@ from anomaly.training.machine import Machine
 
 logger = logging.getLogger(__name__)
 CELLS = 16  # along each axis, of which alignment is told
-ALIGNED = (0.50, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
-MOST_TEXTURE = 4.0
+ALIGNED = (0.60, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
+MOST_TEXTURE = 6.0
 SHOWN, FEWEST_SHOWN = 60, 10  # held-out normals that findings are drawn into, where these are small, and of any size
 MOST_VALUES, PIXELS = 2**24, 2**16  # of all that are shown; of one map that precision is told of
 

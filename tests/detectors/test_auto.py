@@ -74,7 +74,7 @@ def fitted(named: str, count: int = 40, **settings: object) -> Auto:
 
 def test_texture_counts_as_much_as_anatomy_is_aligned() -> None:
     detector = fitted("texture,gradients")
-    detector.alignment_ = 0.5
+    detector.alignment_ = 0.6
     assert detector._weight("texture") == 0 and detector._weight("gradients") == 1
     detector.alignment_ = 0.9
     assert detector._weight("texture") == module.MOST_TEXTURE
