@@ -33,13 +33,6 @@ class Lite0(nn.Module):
         self._conv_stem = _Same(3, STEM, 3, 2)
         self._blocks = nn.ModuleList(list(_blocks())[:blocks])
 
-    @property
-    def channels(self) -> int:
-        """Of the last block."""
-        last = self._blocks[-1]
-        assert isinstance(last, _Block)
-        return last._project_conv.out_channels
-
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), as the network was trained on -> (N, channels, h, w)."""
         for found in self.outputs(x):

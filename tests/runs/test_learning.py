@@ -17,6 +17,7 @@ from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images import caching
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.run import Run
+from anomaly.training.machine import Machine
 
 FILES = {
     "run.json", "weights.safetensors", "calibration.safetensors", "cohort.csv", "training.csv", "preview.png",
@@ -340,3 +341,19 @@ def test_volumes_are_learned_whole_or_slice_by_slice(tmp_path):
     assert whole.detector.shape_ == (1, 8, 8, 8) and sliced.detector.shape_ == (1, 8, 8)
     assert len(whole.calibration.values) == len(sliced.calibration.values) == 2
     assert set(pd.read_csv(sliced.folder / "cohort.csv")["slices"]) == {10}
+
+
+def test_what_was_decided_by_the_clock_stays_decided(tmp_path, monkeypatch):
+    from anomaly.detectors import Auto
+    from anomaly.detectors import auto as module
+    from anomaly.runs.plans import decided
+
+    (tmp_path / "checkpoint").mkdir()
+    images, machine = np.zeros((100, 1, 64, 64), np.float32), Machine(device="cpu")
+    found = []
+    for pace in (1.0, 1e6):  # a machine that is busy when the training goes on
+        monkeypatch.setattr(module, "pace", lambda device, pace=pace: pace)
+        found.append(decided(tmp_path, Auto(), images, machine).settings())
+    assert found[0] == found[1] and len(found[0]["members"].split(",")) >= 3
+    (tmp_path / "checkpoint" / "decided.json").unlink()
+    assert len(decided(tmp_path, Auto(), images, machine).named) == 1
