@@ -148,8 +148,7 @@ def _volume(path: Path) -> np.ndarray:
 
 
 def _mask(path: Path) -> np.ndarray:
-    """A mask on the axes of a map as NIfTI: columns first."""
-    return np.asarray(Image.open(path)).T > 0
+    return np.asarray(Image.open(path)) > 0
 
 
 def row(found: list[dict[str, Any]], ranked: bool) -> list[str]:
@@ -188,13 +187,13 @@ def _planted(data: Path, out: Path) -> Source:
 
 
 def _knees(data: Path, out: Path) -> Source:
-    """Knees with an effusion or a marrow lesion against those of persons with neither."""
+    """Knees with an effusion or a marrow lesion against those without any finding; knees with others are left out."""
     folder = out / "knees"
     made = simulate("knees", folder, persons=600, size=96, image_months=(0,), seed=1)
     table = pd.read_csv(made, dtype={"subject": str})
     ill = (table["effusion_grade"] > 0) | (table["marrow_grade"] > 0)
-    table = table.assign(label=ill.astype(int), split=table["split"].where(~ill | (table["split"] != "train"), "none"))
-    table.loc[(table["split"] == "train") & (table["normal"] != 1), "split"] = "none"
+    table = table.assign(label=ill.astype(int))
+    table.loc[np.where(ill, table["split"] == "train", table["normal"] != 1), "split"] = "none"
     return Source(_whole(table.drop(columns="masks"), folder), "range")
 
 
