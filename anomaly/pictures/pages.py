@@ -289,14 +289,16 @@ def _form(
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, size: int, anchor: str = "la") -> None:
     """Draw a line of words on plain background, its upper left corner (anchor "lm": of the line it is centred in)."""
-    at = float(x)
-    for part in PARTS.findall(text):
-        strip, length = _lettered(part, size, anchor)
-        start = round(at)
-        place = canvas[y : y + LINE + 2, start : start + strip.shape[1]]
-        strip = strip[: place.shape[0], : place.shape[1], None]
-        np.maximum(place, strip, out=place)  # lines may touch one another
-        at += length
+    parts = [_lettered(part, size, anchor) for part in PARTS.findall(text)]
+    ends = np.cumsum([0.0, *(length for _, length in parts)])
+    line = np.full((LINE + 2, math.ceil(ends[-1]) + 3), BACKGROUND, dtype=np.uint8)
+    for (strip, _), start in zip(parts, ends, strict=False):
+        place = line[:, round(start) : round(start) + strip.shape[1]]
+        np.maximum(place, strip, out=place)  # letters may reach into one another's strips
+    place = canvas[y : y + LINE + 2, x : x + line.shape[1]]
+    line = line[: place.shape[0], : place.shape[1]]
+    for channel in range(3):
+        np.maximum(place[..., channel], line, out=place[..., channel])  # and lines touch one another
 
 
 @lru_cache(maxsize=4096)
