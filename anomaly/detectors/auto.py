@@ -15,7 +15,7 @@ from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector, Score, ToCome
 from anomaly.detectors.committee import Committee, alignment
 from anomaly.detectors.evidence import made, story
-from anomaly.detectors.leaning import Leaning, leaning
+from anomaly.detectors.leaning import TO_TELL, Leaning, leaning
 from anomaly.detectors.local import LocalDetector
 from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, affordable, pace
 from anomaly.detectors.planted import planted
@@ -45,7 +45,8 @@ class Auto(Detector):
     draws the map, from findings drawn into held-out normals. Members but texture have gradients.
 
     Args:
-        budget: minutes that learning may take; members that do not fit are left out, with a word.
+        budget: minutes that learning may take; members that do not fit are left out, with a word. It limits nothing
+            where members are named.
         members: with commas, of "late", "late_place", "early", "early_place", "texture", "gradients", "autoencoder";
             none lets the budget decide, and is filled in with what took part.
         steps: of the autoencoder, which then takes part; 0 asks for it only where there are no ImageNet weights, and is
@@ -64,6 +65,8 @@ class Auto(Detector):
     evidence_: list[dict[str, Any]] = field(init=False, repr=False, compare=False, default_factory=list)
     alignment_: float = field(init=False, repr=False, compare=False, default=float("nan"))
     seen_: Leaning | None = field(init=False, repr=False, compare=False, default=None)
+    _enough: bool = field(init=False, repr=False, compare=False, default=False)
+    _told: bool = field(init=False, repr=False, compare=False, default=False)
     _to_come: ToCome | None = field(init=False, repr=False, compare=False, default=None)
     _values_to_come: Tensor | None = field(init=False, repr=False, compare=False, default=None)
 
@@ -143,6 +146,9 @@ class Auto(Detector):
         committee = self.net_["committee"]
         values = committee.learn(self._said(self._asked(x)) for x in chunks(held_out, self.device))
         committee.weights.copy_(torch.tensor([self._weight(name) for name in self.named]))
+        if left_out := [name for name, w in zip(self.named, committee.weights, strict=True) if w == 0]:
+            told = "auto: %s counts nothing: the place explains %.0f %% of the variance of brightness"
+            logger.info(told, left_out[0], 100 * self.alignment_)
         self._lean(values)
         self._choose_map(held_out)
         for member in self._team.values():
@@ -167,7 +173,11 @@ class Auto(Detector):
         self.seen_ = leaning(normal, to_come, weights, whose=(self._to_come.held_out, self._to_come.whose))
         self._to_come = self._values_to_come = None
         committee.weights.mul_(torch.from_numpy(self.seen_.factors).to(committee.weights))
-        logger.info("auto: about %.0f %% of the images to come lie beyond normals", 100 * self.seen_.ill)
+        self._enough = min(len(normal), len(to_come)) >= TO_TELL
+        if not self._enough:
+            logger.info("auto: too few images, held out or to come, to say how many to come lie beyond normals")
+        else:
+            logger.info("auto: about %.0f %% of the images to come lie beyond normals", 100 * self.seen_.ill)
 
     def _weight(self, name: str) -> float:
         low, high = ALIGNED
@@ -184,6 +194,22 @@ class Auto(Detector):
         """Whether a member that counts has gradients; those of texture are taken for zero."""
         counting = zip(self._team.values(), self.net_["committee"].weights, strict=True)
         return any(member.differentiable for member, weight in counting if weight > 0)
+
+    def value(self, x: Tensor) -> Tensor:
+        """As every detector's; says so where a gradient is asked that is not of all members."""
+        if x.requires_grad and not self._told and self.differentiable:
+            weights = self.net_["committee"].weights
+            without = [
+                k for k, member in enumerate(self._team.values()) if not member.differentiable and weights[k] > 0
+            ]
+            if without:
+                logger.warning(
+                    "%s has no gradient and counts %.0f %% of the value, so that a gradient explains the rest alone; "
+                    "explain by occlusion, or train with --set members=",
+                    ", ".join(self.named[k] for k in without), 100 * float(weights[without].sum() / weights.sum()),
+                )  # fmt: skip
+                self._told = True
+        return super().value(x)
 
     def judge(self, x: Tensor) -> Score:
         """The committee's map and value, and each member's value by its name."""
@@ -215,7 +241,7 @@ class Auto(Detector):
 
     def plan(self, normals: Images, machine: Machine) -> None:
         """Decide by cost who takes part, where nobody was named, and say so."""
-        if self.members:
+        if self.named:
             return
         space = normals.shape[2:]
         found = affordable(self.budget, len(normals), space, pace=pace(machine.torch_device), steps=self.steps)
@@ -260,7 +286,7 @@ class Auto(Detector):
 
     def story(self) -> str:
         """The members and what was found of them, as Markdown."""
-        return story(self.evidence_, alignment=self.alignment_, seen=self.seen_)
+        return story(self.evidence_, alignment=self.alignment_, seen=self.seen_, enough=self._enough)
 
 
 def _aligned(normals: Images) -> float:

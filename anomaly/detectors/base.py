@@ -104,13 +104,14 @@ class Detector(Learned):
             )
         return self.judge(x.to(self.device)).value
 
-    def score(self, x: Tensor) -> Score:
+    def score(self, x: Images) -> Score:
         """Map and value of images (N, C, *space), without gradients.
 
         Raises:
             AnomalyError: the detector has not been fitted, or the images have another shape than those it was
                 fitted on.
         """
+        x = torch.as_tensor(x, dtype=torch.float32)
         self.check(x)
         with torch.no_grad():
             return self.judge(x.to(self.device))

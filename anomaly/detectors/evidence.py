@@ -26,7 +26,7 @@ SURE = "How much each counts is a rule that was chosen on other images; on yours
 ALONE = "There is one member, so nothing was chosen."
 TO_COME = """
 
-It looked at images to come, without labels: about {ill:.0%} of them lie beyond normals, as far as it sees. Members that
+It looked at images to come, without labels: {ill} of them lie beyond normals, as far as it sees. Members that
 tell these images from held-out normals count more, the more of them are ill and the more images there are."""
 
 
@@ -51,7 +51,7 @@ def made(values: Tensor, joined: np.ndarray, precision: Sequence[float]) -> list
     return [*found, {"member": "together", "precision": precision[-1], "auroc": metrics.auroc(truth, joined)}]
 
 
-def story(evidence: Sequence[dict[str, Any]], *, alignment: float, seen: Leaning | None) -> str:
+def story(evidence: Sequence[dict[str, Any]], *, alignment: float, seen: Leaning | None, enough: bool) -> str:
     """The members and what was found of them, as Markdown; "" where nothing was looked at."""
     if not evidence:
         return ""
@@ -64,7 +64,7 @@ def story(evidence: Sequence[dict[str, Any]], *, alignment: float, seen: Leaning
     return STORY.format(
         alignment=alignment, rows="\n".join(rows), sure=SURE if len(evidence) > 2 else ALONE,
         more=" AUROC, normals against images to come |" if seen else "", line="---|" if seen else "",
-        to_come=TO_COME.format(ill=seen.ill) if seen else "",
+        to_come=TO_COME.format(ill=f"about {seen.ill:.0%}" if enough else "too few to say how many") if seen else "",
     )  # fmt: skip
 
 

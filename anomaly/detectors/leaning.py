@@ -11,6 +11,7 @@ SPREAD = 0.08  # standard deviation of members' true AUROC around their mean, ov
 STEEPNESS = 10.0  # of AUROC: a member that tells ten points better counts e times as much
 MOST = 1.0  # of the logarithm of a factor: the share is a lower bound, so that what is read is too much, not too little
 LEAST_ILL = 1e-3
+TO_TELL = 10  # images of either side, fewer than which tell no share
 FEWEST = 2  # people of either side that an AUROC has an error by
 
 

@@ -46,6 +46,7 @@ MEMBERS: dict[str, Member] = {
 }
 LENDERS = {"late_place": "late", "early_place": "early"}
 """Members whose features are those of another, which lends them."""
+TOO_WIDE = "late_place"  # in volumes: three planes of 192 channels at each of 512 cells take gigabytes and a minute
 WITH_NETWORK = ("late", "late_place", "early", "early_place", "texture")
 WITHOUT = ("texture", "gradients", "autoencoder")
 
@@ -71,7 +72,7 @@ def affordable(minutes: float, count: int, space: Sequence[int], *, pace: float,
     """
     left, taken, used = 60 * minutes, list[str](), 0
     network = packaged() is not None
-    wanted = WITH_NETWORK if network else WITHOUT
+    wanted = [name for name in (WITH_NETWORK if network else WITHOUT) if len(space) == 2 or name != TOO_WIDE]
     for name in (*wanted, "autoencoder") if steps and "autoencoder" not in wanted else wanted:
         each = MEMBERS[name].seconds * pace * _size(name, space)
         cost = each * count
@@ -82,7 +83,7 @@ def affordable(minutes: float, count: int, space: Sequence[int], *, pace: float,
                 logger.info("auto: no autoencoder, which would take more than is left of %g minutes", minutes)
                 continue
         elif cost > left and taken:
-            logger.info("auto: no %s, which would take %.1f s of %.1f left", name, cost, max(left, 0.0))
+            logger.info("auto: no %s, which would take %.1f of the %.1f seconds left", name, cost, max(left, 0.0))
             continue
         left -= cost
         taken.append(name)

@@ -110,7 +110,7 @@ def _of_map(found: Mapping[str, Estimate], sign: str) -> str:
     verb = verbs.get(_way(ring), f"is not shown to tell {sign}: its AUROC is")
     level = "95 % " if np.isfinite(ring.low) else ""
     return (
-        f"The outer ring of the map alone, where usually no anatomy is, {verb} {ring.value:.2f} "
+        f"The outer ring of the map alone, the rim of the image, {verb} {ring.value:.2f} "
         f"({level}{between(ring.low, ring.high)}); the inside alone has {interval(found['inside'])}, "
         f"the score {interval(found['score'])}."
     )

@@ -23,11 +23,17 @@ class Echo(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The source's features of images."""
         last, self._last = self._last, None  # taken once, so that no graph is kept, or used again
-        if last is not None and last[0] is x and last[1] == x._version:
+        if last is not None and last[0] is x and last[1] == _version(x):
             return last[2]
         found = cast(Tensor, self._source[0](x))
         self._last = None
         return found
 
     def _note(self, source: nn.Module, given: Any, found: Tensor) -> None:
-        self._last = (given[0], given[0]._version, found)
+        if (version := _version(given[0])) is not None:
+            self._last = (given[0], version, found)
+
+
+def _version(x: Tensor) -> int | None:
+    """How often a tensor was changed in place; None in inference mode, where nobody counts."""
+    return None if x.is_inference() else x._version

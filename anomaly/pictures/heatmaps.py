@@ -158,7 +158,7 @@ def _resized_colours(panel: np.ndarray, side: int) -> np.ndarray:
 @cache
 def _colour_bar(height: int) -> np.ndarray:
     """The scale over grey from dark (left) to bright (right) as in the images, with ticks; (height, BAR, 3)."""
-    across, inset = 18, 7
+    across, inset = 18, min(7, max(height - 1, 0) // 2)  # beside a thin picture there is hardly room
     levels = np.linspace(HIGH, LOW, height - 2 * inset)[:, None].repeat(across, axis=1)
     shades = np.linspace(30, 225, across).astype(np.uint8)[None].repeat(len(levels), axis=0)
     canvas = np.full((height, BAR, 3), BACKGROUND, dtype=np.uint8)

@@ -87,7 +87,8 @@ def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path) -> st
 
 def _of_scores(folder: Path, evaluation: dict[str, Any]) -> str:
     home = _scores_home(folder, evaluation)
-    scores = read_scores(home / "scores.csv")
+    named = home / Path(str(evaluation.get("scores", "scores.csv"))).name
+    scores = read_scores(named if named.is_file() else home / "scores.csv")
     settings = read_facts(home / "score.json")
     runs = [_run(home / name) for name in _named_runs(settings)]
     most, least = gallery.extremes(scores)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from anomaly.cohorts.cohort import fingerprint, read_cohort
+from anomaly.cohorts.cohort import FILE_NAMES, fingerprint, read_cohort
 from anomaly.detectors.base import ToCome
 from anomaly.errors import AnomalyError
 from anomaly.images.caching import CachedImages
@@ -35,6 +35,11 @@ def listed(
     if source is None:
         return None
     found = read_cohort(source, subject=subject, subject_pattern=subject_pattern)
+    if found.attrs["subjects_from"] == FILE_NAMES != normals.attrs.get("subjects_from"):
+        logger.warning(
+            "nothing says whose the unlabelled images are, so people who are among the normals are not known by them; "
+            "give a table with the same subjects, or --subject-pattern"
+        )
     known = set(normals["subject"])
     new = found[~found["subject"].isin(known) & ~found["path"].isin(set(normals["path"]))].reset_index(drop=True)
     if new.empty:

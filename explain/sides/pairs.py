@@ -10,6 +10,8 @@ from anomaly.errors import CohortError
 from anomaly.files import whole, write_whole
 from anomaly.images.caching import CachedImages
 
+PAIRS = "pairs"  # what is lost for the sake of its partner, beside what was lost of each part
+
 
 def whole_pairs(folder: Path) -> None:
     """Drop from a cache the images whose partner could not be used, or has another number of slices.
@@ -40,6 +42,6 @@ def whole_pairs(folder: Path) -> None:
     write_whole(folder / "images.csv", kept.to_csv(index=False))
     facts = {
         "shape": [int(kept["slices"].sum()), *images.pixels.shape[1:]],
-        "unreadable": images.unreadable + int((~fine).sum()),
+        "lost": {**images.lost, PAIRS: images.lost.get(PAIRS, 0) + int((~fine).sum())},
     }
     write_whole(folder / "images.json", json.dumps(facts))

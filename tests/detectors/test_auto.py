@@ -235,3 +235,23 @@ def unfolded(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         found[f"{norm}.running_var"] = torch.full((size,), 4.0 - EPSILON)  # gain 2 over the root of 4: as it was
         found[f"{norm}.bias"] = tensors[name.removesuffix("weight") + "bias"]
     return found
+
+
+def test_a_gradient_that_is_not_of_all_members_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    detector = fitted("texture,gradients")
+    detector.net_["committee"].weights.copy_(torch.tensor([3.0, 1.0]))
+    x = normals(2, SHAPE, seed=4).requires_grad_(True)
+    detector.value(x)
+    assert "texture has no gradient and counts 75 % of the value" in caplog.text
+    detector.value(x)
+    assert caplog.text.count("has no gradient") == 1
+
+
+def test_no_members_named_is_none_named() -> None:
+    assert Auto(members=" ,").fit(normals(20, SHAPE), machine=CPU).named
+
+
+def test_in_volumes_what_would_take_gigabytes_is_left_out() -> None:
+    detector = Auto()
+    detector.plan(np.zeros((20, 1, 16, 16, 16), np.float32), CPU)
+    assert "late_place" not in detector.named

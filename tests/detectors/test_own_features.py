@@ -21,7 +21,9 @@ def test_learning_brings_variants_of_a_cell_together_and_keeps_channels_apart(sh
 
 
 def test_the_density_is_learned_of_what_the_taught_network_sees() -> None:
-    images = normals(40, SHAPES["2D"], seed=1)
+    images = torch.cat(
+        [normals(40, SHAPES["2D"], seed=1), normals(24, SHAPES["2D"], seed=2)]
+    )  # held out, and learned of
     detector = fitted("own-features", "2D")
     with torch.no_grad():
         seen = detector.net_["features"](images)

@@ -70,7 +70,7 @@ def test_the_sentence_names_the_ring_and_which_way_it_goes(tmp_path):
     expected = statistics.auroc_interval(EVENT, EVENT * 1.5 + noise, scale="logit")
     ends = f"{expected.low:.2f} to {expected.high:.2f}"
     assert higher.sentences[0].startswith(
-        "The outer ring of the map alone, where usually no anatomy is, tells ill with an AUROC of "
+        "The outer ring of the map alone, the rim of the image, tells ill with an AUROC of "
         f"{expected.value:.2f} (95 % {ends}); the inside alone has 0.50 ("
     )
     lower = ask(tmp_path / "b", flat(cell_8_1=-EVENT * 1.5 - noise)).section("where")

@@ -37,3 +37,12 @@ def test_it_has_no_weights_and_gradients_pass_through_it() -> None:
     for _ in range(2):  # no graph is left over from before
         (slope,) = torch.autograd.grad((source(x) + echo(x)).sum(), x)
         assert slope.tolist() == [4.0, 4.0, 4.0]
+
+
+def test_in_inference_mode_nothing_is_remembered() -> None:
+    source = Counted()
+    echo = Echo(source)
+    with torch.inference_mode():
+        x = torch.ones(3)
+        assert torch.equal(source(x), echo(x))
+    assert source.asked == 2

@@ -208,3 +208,10 @@ def test_wrong_shapes_are_named(shape: tuple[int, ...], other: tuple[int, ...]) 
         heatmaps.overlay(np.zeros(shape), np.zeros(other))
     assert str(shape) in str(told.value)
     assert str(other) in str(told.value)
+
+
+@pytest.mark.parametrize("space", [(8, 400), (1, 300), (400, 8), (12, 600)])
+def test_a_picture_that_is_long_and_thin_is_drawn_with_its_scale(space):
+    z = np.zeros(space, dtype=np.float32)
+    picture = heatmaps.overlay(np.arange(z.size, dtype=np.float32).reshape(space), z, title="thin")
+    assert min(picture.size) > 0

@@ -20,8 +20,9 @@ def test_an_old_detector_opens_and_says_the_same():
     run = Run.open(OLD / "detector")
     score = run.judge(IMAGES)
     assert run.detector.name == "vae" and run.facts["data"]["images"] == 24
-    np.testing.assert_allclose(score.value, TOLD["values"], rtol=1e-5)
-    np.testing.assert_allclose(score.map.flatten(1).sum(1), TOLD["maps"], rtol=1e-4)
+    # Written on another processor, which adds in another order: a value is a difference, of which digits are lost.
+    np.testing.assert_allclose(score.value, TOLD["values"], rtol=1e-3)
+    np.testing.assert_allclose(score.map.flatten(1).sum(1), TOLD["maps"], rtol=1e-3)
 
 
 def test_an_old_classifier_opens_and_says_the_same():
