@@ -61,8 +61,7 @@ class LocalDetector(Detector):
 
     def settle(self, normals: Images) -> None:
         """Learn the density."""
-        self._seen = Seen(self.net_["features"], self.device)
-        self._seen.add(normals)
+        self._look_at(normals)
         self._learn()
 
     def settle_beside(self, other: "LocalDetector") -> None:
@@ -77,6 +76,11 @@ class LocalDetector(Detector):
         if len(self._seen) > self._learned_of:
             self._learn()
         del self._seen
+
+    def _look_at(self, normals: Images) -> None:
+        """Begin anew, with these images and nothing learned of them."""
+        self._seen, self._learned_of = Seen(self.net_["features"], self.device), 0
+        self._seen.add(normals)
 
     def _learn(self) -> None:
         self._learned_of = len(self._seen)

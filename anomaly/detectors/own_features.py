@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +12,8 @@ from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
 from anomaly.nets.own import GROUPS, Encoder, Expander, disagreement, some, varied
 from anomaly.training.games import Loss, Player
-from anomaly.training.journal import Journal
 from anomaly.training.learned import Images
 from anomaly.training.loop import Stage, cosine
-from anomaly.training.machine import Machine
 
 
 @dataclass(kw_only=True)
@@ -80,22 +77,8 @@ class OwnFeatures(LocalDetector, TrainedDetector):
         return disagreement(*some(a.float(), b.float()))
 
     def settle(self, normals: Images) -> None:
-        """Nothing yet: there are no features before the network has learned."""
-
-    def practise(
-        self,
-        normals: Images,
-        held_out: Images,
-        *,
-        machine: Machine,
-        seed: int,
-        journal: Journal | None,
-        classes: np.ndarray | None = None,
-    ) -> None:
-        """Train the network, then learn the density of what it sees."""
-        super().practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
-        self.net_.eval()
-        LocalDetector.settle(self, normals)
+        """Learn no density yet: there are no features before the network has learned, and `tune` comes after that."""
+        self._look_at(normals)
 
 
 def one_slice(x: Tensor) -> Tensor:
