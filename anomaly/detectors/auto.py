@@ -15,7 +15,7 @@ from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector, Score, ToCome
 from anomaly.detectors.committee import Committee, alignment
 from anomaly.detectors.evidence import made, story
-from anomaly.detectors.leaning import TO_TELL, Leaning, leaning
+from anomaly.detectors.leaning import Leaning, leaning
 from anomaly.detectors.local import LocalDetector
 from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, affordable, pace
 from anomaly.detectors.planted import planted
@@ -65,10 +65,8 @@ class Auto(Detector):
     evidence_: list[dict[str, Any]] = field(init=False, repr=False, compare=False, default_factory=list)
     alignment_: float = field(init=False, repr=False, compare=False, default=float("nan"))
     seen_: Leaning | None = field(init=False, repr=False, compare=False, default=None)
-    _enough: bool = field(init=False, repr=False, compare=False, default=False)
     _told: bool = field(init=False, repr=False, compare=False, default=False)
     _to_come: ToCome | None = field(init=False, repr=False, compare=False, default=None)
-    _values_to_come: Tensor | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,8 +129,8 @@ class Auto(Detector):
     def look(self, unlabelled: ToCome) -> None:
         """See what each member says of images to come; `tune` leans on those who tell them from normals."""
         self._quiet()
-        self._to_come = unlabelled
-        self._values_to_come = torch.cat([self._values(self._asked(x)) for x in chunks(unlabelled.images, self.device)])
+        said = [self._values(self._asked(x)) for x in chunks(unlabelled.images, self.device)]
+        self._to_come = unlabelled._replace(images=torch.cat(said))
 
     def tune(self, held_out: Images) -> None:
         """Bring all to one scale, weigh texture by alignment, and let findings drawn into normals choose the map.
@@ -168,13 +166,12 @@ class Auto(Detector):
         if self._to_come is None:
             return
         committee = self.net_["committee"]
-        values, weights = (held_out, self._values_to_come), committee.weights.cpu().double().numpy()
+        values, weights = (held_out, torch.as_tensor(self._to_come.images)), committee.weights.cpu().double().numpy()
         normal, to_come = (committee.z(each).cpu().double().numpy() for each in values)
         self.seen_ = leaning(normal, to_come, weights, whose=(self._to_come.held_out, self._to_come.whose))
-        self._to_come = self._values_to_come = None
+        self._to_come = None
         committee.weights.mul_(torch.from_numpy(self.seen_.factors).to(committee.weights))
-        self._enough = min(len(normal), len(to_come)) >= TO_TELL
-        if not self._enough:
+        if not self.seen_.enough:
             logger.info("auto: too few images, held out or to come, to say how many to come lie beyond normals")
         else:
             logger.info("auto: about %.0f %% of the images to come lie beyond normals", 100 * self.seen_.ill)
@@ -286,7 +283,7 @@ class Auto(Detector):
 
     def story(self) -> str:
         """The members and what was found of them, as Markdown."""
-        return story(self.evidence_, alignment=self.alignment_, seen=self.seen_, enough=self._enough)
+        return story(self.evidence_, alignment=self.alignment_, seen=self.seen_)
 
 
 def _aligned(normals: Images) -> float:

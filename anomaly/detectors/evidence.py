@@ -51,7 +51,7 @@ def made(values: Tensor, joined: np.ndarray, precision: Sequence[float]) -> list
     return [*found, {"member": "together", "precision": precision[-1], "auroc": metrics.auroc(truth, joined)}]
 
 
-def story(evidence: Sequence[dict[str, Any]], *, alignment: float, seen: Leaning | None, enough: bool) -> str:
+def story(evidence: Sequence[dict[str, Any]], *, alignment: float, seen: Leaning | None) -> str:
     """The members and what was found of them, as Markdown; "" where nothing was looked at."""
     if not evidence:
         return ""
@@ -64,8 +64,12 @@ def story(evidence: Sequence[dict[str, Any]], *, alignment: float, seen: Leaning
     return STORY.format(
         alignment=alignment, rows="\n".join(rows), sure=SURE if len(evidence) > 2 else ALONE,
         more=" AUROC, normals against images to come |" if seen else "", line="---|" if seen else "",
-        to_come=TO_COME.format(ill=f"about {seen.ill:.0%}" if enough else "too few to say how many") if seen else "",
+        to_come=TO_COME.format(ill=_share(seen)) if seen else "",
     )  # fmt: skip
+
+
+def _share(seen: Leaning) -> str:
+    return f"about {seen.ill:.0%}" if seen.enough else "too few to say how many"
 
 
 def _told(value: float | None) -> str:

@@ -19,12 +19,14 @@ class Leaning(NamedTuple):
     """What images to come say of a committee.
 
     ill: the share of them that is no longer normal, as far as the committee sees. told: for each member the AUROC of
-    held-out normals against the images to come. factors: what each member's weight is multiplied by.
+    held-out normals against the images to come. factors: what each member's weight is multiplied by. enough: whether
+    there are enough images to tell that share of.
     """
 
     ill: float
     told: np.ndarray
     factors: np.ndarray
+    enough: bool
 
 
 def leaning(
@@ -45,11 +47,11 @@ def leaning(
     """
     asked = np.flatnonzero(weights > 0)
     joined = [z[:, asked] @ weights[asked] for z in (normals, to_come)]
-    ill = share_ill(*joined)
+    ill, enough = share_ill(*joined), min(map(len, joined)) >= TO_TELL
     people = [np.arange(len(z)) if who is None else who for z, who in zip((normals, to_come), whose, strict=True)]
     fewest = min(len(np.unique(each)) for each in people)
     if fewest < FEWEST:
-        return Leaning(ill, np.full(len(weights), np.nan), np.ones(len(weights)))
+        return Leaning(ill, np.full(len(weights), np.nan), np.ones(len(weights)), enough)
     outcome = np.repeat([0, 1], [len(normals), len(to_come)])
     subject = np.concatenate([np.char.add(letter, each.astype(str)) for letter, each in zip("nt", people, strict=True)])
     told, error = np.full(len(weights), np.nan), np.full(len(weights), np.inf)
@@ -62,7 +64,7 @@ def leaning(
     factors = np.ones(len(weights))
     drawn = STEEPNESS * SPREAD**2 * trust[asked] * (guess[asked] - common)
     factors[asked] = np.exp(np.clip(drawn, -MOST, MOST))
-    return Leaning(ill, told, factors)
+    return Leaning(ill, told, factors, enough)
 
 
 def share_ill(normals: np.ndarray, to_come: np.ndarray) -> float:
