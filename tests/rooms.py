@@ -16,7 +16,10 @@ PRODUCT = ("anomaly", "explain", "cli")
 # Each floor with its rooms, a room being a folder or a file. A room imports what lies below it, or itself; never its
 # own floor, never upwards. The two front doors (`anomaly`, `explain`: their __init__.py) name what they open as text.
 FLOORS = (
-    ("anomaly", "anomaly.errors", "anomaly.files", "anomaly.progress", "anomaly.shown", "anomaly.streams", "explain"),
+    (
+        *("anomaly", "anomaly.errors", "anomaly.files", "anomaly.levels", "anomaly.progress", "anomaly.shown"),
+        *("anomaly.streams", "explain"),
+    ),
     ("anomaly.images", "anomaly.training", "anomaly.nets", "anomaly.statistics", "explain.base"),
     (
         *("anomaly.cohorts", "anomaly.detectors", "anomaly.pictures"),

@@ -350,3 +350,22 @@ def test_what_it_draws_from_a_code_is_an_image_of_its_own_kind(name, shape):
         new = detector.decode(torch.randn(5, detector.latent, generator=torch.Generator().manual_seed(0)))
         assert new.shape == (5, *SHAPES[shape]) and new.abs().max() <= 1
         assert not torch.equal(new[0], new[1])
+
+
+@pytest.mark.parametrize("shape", ["2D", "3D"])
+@named
+def test_masks_are_kept_out_of_values_and_maps(name: str, shape: str, tmp_path) -> None:
+    """What lies outside is 0 in the map, and the rest is finite, different from a run without masks, and saved."""
+    x = normals(12, SHAPES[shape])
+    inside = torch.zeros(x.shape[1:], dtype=torch.bool)
+    inside[(slice(None), *(slice(side // 4, side - side // 4) for side in x.shape[2:]))] = True
+    x = torch.where(inside, x.clamp_min(-0.99), -1.0)
+    known = {field.name for field in dataclasses.fields(DETECTORS[name])}
+    short = {setting: 3 for setting in ("steps", "encoder_steps") if setting in known and name != "auto"}
+    detector = tiny(name, **short).fit(x, masked=True, machine=CPU)
+    score = detector.score(x)
+    assert (score.map[:, ~inside[:1]] == 0).all() and torch.isfinite(score.map).all()
+    assert score.map[:, inside[:1]].abs().sum() > 0 and torch.isfinite(score.value).all()
+    detector.save(tmp_path / "w.safetensors")
+    again = type(detector).load(tmp_path / "w.safetensors")
+    assert again.masked_ and torch.equal(again.score(x).value, score.value)

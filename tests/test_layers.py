@@ -195,7 +195,7 @@ def test_rooms_say_what_happens_in_them_and_where_they_lie_and_hold_names_alone(
 
 
 def test_the_corridors_are_short() -> None:
-    assert len(list((ROOT / "anomaly").glob("*.py"))) <= 6
+    assert len(list((ROOT / "anomaly").glob("*.py"))) <= 7
     assert len(list((ROOT / "explain").glob("*.py"))) <= 5
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.identities import filled, identified
+from anomaly.cohorts.masks import Given, with_masks
 from anomaly.cohorts.results import PATH_COLUMNS, some
 from anomaly.cohorts.sheets import HOW, NoTable, read_sheet, refuse_twice
 from anomaly.errors import CohortError
@@ -37,6 +38,7 @@ def read_cohort(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    mask: Given = None,
     missing: str = "error",
 ) -> pd.DataFrame:
     """List the images of a folder (searched to its depths), a CSV or TSV file, or a table.
@@ -50,9 +52,12 @@ def read_cohort(
     expression) in the path, else the column `subject`, else the path's BIDS entity `sub-...`, else the id.
     where: keeps the rows whose columns have these values; 0 means "0" and 0.0 alike.
     match, exclude: patterns of paths from the folder, or of those that a table names: see `anomaly.images.finding`.
+    mask: a folder of masks, a pattern of their paths, or a column of the table; "none" takes none. Left out, the column
+        `mask` counts where each row has one. See `anomaly.cohorts.masks`.
     missing: "error", or "keep" to leave it to the reader to report files that do not exist.
 
     `attrs["subjects_from"]` says in words what told the subjects; `FILE_NAMES` where nothing better did.
+    `attrs["masks_from"]` says what told the masks, which stand in the column `mask`; "" where there are none.
 
     Raises CohortError for whatever makes the source unusable.
     """
@@ -71,10 +76,12 @@ def read_cohort(
     if len(twice):
         raise CohortError(f"{name}: {len(twice)} ids are there twice ({some(twice)}); give every image its own id")
     table["path"] = [_whereabouts(base, path) for path in table["path"]]
+    table = with_masks(table, mask, base, name)
     MISSING[missing](table["path"], name)
     first = ["id", "path", "subject"]
+    masks_from = table.attrs["masks_from"]
     table = table[[*first, *(c for c in table.columns if c not in first)]].reset_index(drop=True)
-    table.attrs["subjects_from"] = told_by
+    table.attrs |= {"subjects_from": told_by, "masks_from": masks_from}
     return table
 
 
@@ -109,8 +116,11 @@ def check_disjoint(train: Iterable[str], score: Iterable[str]) -> None:
 
 
 def fingerprint(cohort: pd.DataFrame) -> str:
-    """Sum up a cohort's images in one SHA-256, the same on every machine: ids, file names and sizes."""
-    rows = sorted((str(i), Path(p).name, _bytes(Path(p))) for i, p in zip(cohort["id"], cohort["path"], strict=True))
+    """Sum up a cohort's images in one SHA-256, the same on every machine: ids, file names, sizes, and masks."""
+    rows = [[str(i), Path(p).name, _bytes(Path(p))] for i, p in zip(cohort["id"], cohort["path"], strict=True)]
+    if "mask" in cohort:
+        rows = [[*row, Path(m).name, _bytes(Path(m)) if m else ""] for row, m in zip(rows, cohort["mask"], strict=True)]
+    rows.sort()
     return hashlib.sha256("\n".join("\t".join(map(str, row)) for row in rows).encode()).hexdigest()
 
 

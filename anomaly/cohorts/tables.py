@@ -14,8 +14,9 @@ from anomaly.errors import RunError
 from anomaly.files import write_whole
 
 ERRORS = ("id", "path", "error")
-INFORMATION = ("runs",)
-"""Settings that may differ between calls: a run folder that was moved holds the same weights."""
+INFORMATION = ("runs", "map_limits")
+"""Settings that may differ between calls: a run folder that was moved holds the same weights, and older versions told
+less of it."""
 
 
 @dataclass(frozen=True)

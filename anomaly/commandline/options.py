@@ -213,6 +213,13 @@ def persons(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out what fits, as derivatives; repeatable.", metavar="GLOB")
     ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            help="Masks of what counts, as brains: a folder, a pattern, a column; none: not even the column mask.",
+            metavar="DIR|GLOB|COLUMN",
+        ),
+    ] = None,
 ) -> None:
     """Whose images, and which."""
 
@@ -253,7 +260,7 @@ def training(
 def whose(given: Mapping[str, Any]) -> dict[str, Any]:
     """Whose images are taken, by the options of `persons`."""
     globs = {name: given[name] or None for name in ("match", "exclude")}
-    return {**chosen(given, "subject", "subject_pattern"), "where": conditions(given["where"]), **globs}
+    return {**chosen(given, "subject", "subject_pattern", "mask"), "where": conditions(given["where"]), **globs}
 
 
 def preprocessing(given: Mapping[str, Any]) -> Preprocessing:

@@ -18,6 +18,7 @@ from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector
 from anomaly.detectors.trained import SHOWN
 from anomaly.errors import AnomalyError
 from anomaly.nets.losses import gradient_penalty
+from anomaly.nets.within import mean_within
 from anomaly.training.batches import evenly, passes
 from anomaly.training.games import Glance
 from anomaly.training.learned import Images
@@ -109,7 +110,7 @@ class AdversarialDetector(ReconstructionDetector):
 
     def further_values(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
         """Residuals of the image, of the critic's features and of the code; each a mean over its values."""
-        of_image = (x - drawing.mean).square().flatten(1).mean(1)
+        of_image = mean_within((x - drawing.mean).square(), self.within(x))
         # No two images of a batch have a say in each other's features, so one pass serves both.
         features = self.features(torch.cat([x, drawing.mean])).chunk(2)
         of_features = (features[0] - features[1]).square().mean(1)

@@ -12,6 +12,7 @@ from anomaly.detectors.adversarial import AdversarialDetector, wasserstein
 from anomaly.detectors.reconstruction import Scales
 from anomaly.nets.convolutional import CodeCritic, Critic, Encoder, Generator
 from anomaly.nets.losses import gradient_penalty, l1
+from anomaly.nets.within import mean_of_batch
 from anomaly.training.games import Player, Stage
 
 
@@ -76,7 +77,7 @@ class AlphaGAN(AdversarialDetector):
         """-D(G(E(x))) - D(G(z)) - C(E(x)) + reconstruction |G(E(x)) - x|_1 (Kwon et al. 2019, eq. 2)."""
         code = self.encode(x)
         drawn, new = self.decode(torch.cat([code, self.codes(x)])).chunk(2)
-        residual = l1(x, drawn).mean()
+        residual = mean_of_batch(l1(x, drawn), self.within(x))
         of_images = self.criticise(torch.cat([drawn, new])).mean() * 2
         loss = self.reconstruction * residual - of_images - self.criticise_code(code).mean()
         return loss, {"residual": residual}
@@ -102,4 +103,4 @@ class AlphaGAN(AdversarialDetector):
 
     def loss(self, x: Tensor) -> Tensor:
         """What is watched on held-out normals where there is `patience`: |G(E(x)) - x|_1."""
-        return l1(x, self.decode(self.encode(x))).mean()
+        return mean_of_batch(l1(x, self.decode(self.encode(x))), self.within(x))

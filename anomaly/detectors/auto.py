@@ -22,6 +22,7 @@ from anomaly.detectors.planted import planted
 from anomaly.errors import AnomalyError
 from anomaly.nets.cells import averaged
 from anomaly.nets.echo import Echo
+from anomaly.nets.within import cells_within, kept, within
 from anomaly.statistics import metrics
 from anomaly.training.batches import chunks, evenly
 from anomaly.training.journal import Journal
@@ -92,7 +93,7 @@ class Auto(Detector):
         for member in self._team.values():
             if isinstance(member, Autoencoder):
                 member.steps = self.steps or STEPS
-            member.shape_ = shape
+            member.shape_, member.masked_ = shape, self.masked_
             member.net_ = member.build(shape)
         for name, member in self._team.items():
             if lender := self._lender(name):
@@ -110,7 +111,7 @@ class Auto(Detector):
                 member.settle(normals)
             if not isinstance(member, Autoencoder):
                 logger.info("%s: %.0f s", name, time.perf_counter() - begun)
-        self.alignment_, self.seen_ = _aligned(normals), None
+        self.alignment_, self.seen_ = _aligned(normals, masked=self.masked_), None
 
     def practise(
         self,
@@ -142,7 +143,8 @@ class Auto(Detector):
             if not isinstance(member, LocalDetector):
                 member.tune(held_out)
         committee = self.net_["committee"]
-        values = committee.learn(self._said(self._asked(x)) for x in chunks(held_out, self.device))
+        said = ((self._asked(x), self.within(x)) for x in chunks(held_out, self.device))
+        values = committee.learn((*self._said(scores), inside) for scores, inside in said)
         committee.weights.copy_(torch.tensor([self._weight(name) for name in self.named]))
         if left_out := [name for name, w in zip(self.named, committee.weights, strict=True) if w == 0]:
             told = "auto: %s counts nothing: the place explains %.0f %% of the variance of brightness"
@@ -257,12 +259,15 @@ class Auto(Detector):
         for number, i in enumerate(evenly(len(held_out), most)):
             x = _one(held_out, int(i)).to(self.device)
             changed, place = planted(x, first=number)
+            inside = self.within(x)
+            changed, place = kept(changed, inside), place if inside is None else place & inside
             scores = self._asked(changed)
             maps = [score.map for score in scores.values()]
             for found, weights in zip(precision, options, strict=True):
                 committee.map_weights.copy_(weights)
-                drawn = committee.drawn(maps).cpu()
-                found += [_precision(one, where) for one, where in zip(drawn, place.cpu(), strict=True)]
+                drawn = committee.drawn(maps)
+                drawn = drawn if inside is None else drawn * inside
+                found += [_precision(one, where) for one, where in zip(drawn.cpu(), place.cpu(), strict=True)]
             values += [torch.stack([self._values(self._asked(x)), self._values(scores)])]
         means = [float(np.mean(found)) for found in precision]
         ranking = [*(counting > 0).tolist(), True]
@@ -286,14 +291,20 @@ class Auto(Detector):
         return story(self.evidence_, alignment=self.alignment_, seen=self.seen_)
 
 
-def _aligned(normals: Images) -> float:
-    """Alignment of normal images; see `committee.alignment`."""
+def _aligned(normals: Images, *, masked: bool = False) -> float:
+    """Alignment of normal images; see `committee.alignment`. With masks of the cells that count in all of them."""
     total: dict[str, Any] = {"sum": 0.0, "squares": 0.0}
+    always: Any = True
     for x in chunks(normals):
-        cells = averaged(x.mean(1, keepdim=True), CELLS).double().flatten(1).numpy()
-        total["sum"] = total["sum"] + cells.sum(0)
-        total["squares"] += float(np.square(cells).sum())
-    return alignment(total, len(normals))
+        cells = averaged(x.mean(1, keepdim=True), CELLS)
+        if masked:
+            always = always & cells_within(within(x), cells.shape[2:]).flatten(1).all(0).numpy()
+        flat = cells.double().flatten(1).numpy()
+        total["sum"] = total["sum"] + flat.sum(0)
+        total["squares"] = total["squares"] + np.square(flat).sum(0)
+    chosen = always if np.any(always) else np.ones(total["sum"].shape, dtype=bool)
+    chosen = np.broadcast_to(chosen, total["sum"].shape)
+    return alignment({"sum": total["sum"][chosen], "squares": float(total["squares"][chosen].sum())}, len(normals))
 
 
 def _one(images: Images, place: int) -> Tensor:

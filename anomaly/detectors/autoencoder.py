@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
 from anomaly.nets.autoencoder import Autoencoder as Network
 from anomaly.nets.losses import dissimilarity, gaussian_nll, in_pixels, l1, l2
+from anomaly.nets.within import mean_of_batch, pasted
 
 OBJECTIVES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "l1": lambda x, y, sigma: l1(x, y),
@@ -71,9 +72,11 @@ class Autoencoder(ReconstructionDetector):
     def loss(self, x: Tensor) -> Tensor:
         """The objective, on the reconstruction before it is clamped."""
         mean, *log_variance = self._drawn(x)
+        inside = self.within(x)
+        mean = pasted(mean, x, inside)
         if log_variance:
-            return gaussian_nll(x - mean, log_variance[0]).mean()
-        return OBJECTIVES[self.objective](x, mean, in_pixels(self.sigma, x.shape[2:])).mean()
+            return mean_of_batch(gaussian_nll(x - mean, log_variance[0]), inside)
+        return mean_of_batch(OBJECTIVES[self.objective](x, mean, in_pixels(self.sigma, x.shape[2:])), inside)
 
     def _drawn(self, x: Tensor) -> tuple[Tensor, ...]:
         mean, *log_variance = self.net_["autoencoder"](x)

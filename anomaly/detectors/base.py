@@ -5,7 +5,7 @@ All images are (N, C, *space) in [-1, 1] with two or three spatial axes. Higher 
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from anomaly.errors import AnomalyError
+from anomaly.nets.within import mean_within, within
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images, Learned
 from anomaly.training.machine import Machine
@@ -72,9 +73,16 @@ class Detector(Learned):
         """The anomaly map (N, 1, *space) >= 0 of images (N, C, *space)."""
 
     def judge(self, x: Tensor) -> Score:
-        """Map and value together; a method overrides it where the value is not the mean of the map."""
+        """Map and value together; a method overrides it where the value is not the mean of the map.
+
+        What it says of pixels outside a mask (`within`) is for it to leave out of the value; maps are cut by `score`.
+        """
         error = self.error(x)
-        return Score(error, error.flatten(1).mean(1))
+        return Score(error, mean_within(error, self.within(x)))
+
+    def within(self, x: Tensor) -> Tensor | None:
+        """Where images (N, C, *space) lie within their masks, (N, 1, *space) bool; None where there are no masks."""
+        return within(x) if self.masked_ else None
 
     @property
     def has_codes(self) -> bool:
@@ -105,7 +113,7 @@ class Detector(Learned):
         return self.judge(x.to(self.device)).value
 
     def score(self, x: Images) -> Score:
-        """Map and value of images (N, C, *space), without gradients.
+        """Map and value of images (N, C, *space), without gradients; outside a mask the map is 0.
 
         Raises:
             AnomalyError: the detector has not been fitted, or the images have another shape than those it was
@@ -114,7 +122,9 @@ class Detector(Learned):
         x = torch.as_tensor(x, dtype=torch.float32)
         self.check(x)
         with torch.no_grad():
-            return self.judge(x.to(self.device))
+            x = x.to(self.device)
+            score, inside = self.judge(x), self.within(x)
+        return score if inside is None else replace(score, map=score.map * inside)
 
     def reconstruct(self, x: Tensor) -> Tensor | None:
         """The image as the method would draw it if it were normal, or None where it draws none."""
@@ -173,6 +183,7 @@ class Detector(Learned):
         *,
         unlabelled: ToCome | Images | None = None,
         classes: np.ndarray | None = None,
+        masked: bool = False,
         machine: Machine | None = None,
         seed: int = 0,
         journal: Journal | None = None,
@@ -185,6 +196,7 @@ class Detector(Learned):
             unlabelled: images to come, of normal and of ill, for a method that looks at such; `ToCome` where a person
                 has several.
             classes: the class of each image of `normals`, int64 (n,), for a method that learns `classes` apart.
+            masked: images have masks: pixels outside are exactly -1, none inside is, and only what is inside counts.
             machine: device, precision, processes.
             seed: of weights, batches and noise.
             journal: where to keep curves and checkpoints, and whether to resume.
@@ -208,7 +220,7 @@ class Detector(Learned):
                 f"unlabelled images have shape {tuple(to_come.images.shape)}, expected one or more of the shape of the "
                 f"normals, {tuple(normals.shape)}"
             )
-        machine = machine or Machine()
+        machine, self.masked_ = machine or Machine(), masked
         self._refuse_other_classes(classes, len(normals))
         self.plan(normals, machine)
         self.make(normals.shape[1:], machine, seed)

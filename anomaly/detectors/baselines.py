@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from anomaly.detectors.base import Detector, Score
 from anomaly.errors import AnomalyError
+from anomaly.nets.within import mean_within
 from anomaly.training.batches import chunks, mean_of
 from anomaly.training.learned import Images
 
@@ -56,7 +57,7 @@ class MeanImage(Detector):
 
     def settle(self, normals: Images) -> None:
         """Average the normals, in one pass."""
-        self.net_.mean.copy_(mean_of(normals))
+        self.net_.mean.copy_(mean_of(normals, masked=self.masked_))
 
     def error(self, x: Tensor) -> Tensor:
         """|x - mean|, averaged over channels."""
@@ -127,7 +128,7 @@ class PCA(Detector):
     def judge(self, x: Tensor) -> Score:
         """Both distances, one of them as the value."""
         error = self.error(x)
-        parts = {"residual": error.flatten(1).mean(1), "mahalanobis": self.mahalanobis(x)}
+        parts = {"residual": mean_within(error, self.within(x)), "mahalanobis": self.mahalanobis(x)}
         return Score(error, parts[self.value_from], parts)
 
 

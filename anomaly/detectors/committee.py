@@ -39,18 +39,19 @@ class Committee(nn.Module):
         self.register_buffer("map_sd", torch.ones(maps, 1, *space))
         self.register_buffer("map_weights", torch.ones(maps))
 
-    def learn(self, batches: Iterable[tuple[Tensor, Sequence[Tensor]]]) -> Tensor:
+    def learn(self, batches: Iterable[tuple[Tensor, Sequence[Tensor], Tensor | None]]) -> Tensor:
         """Learn the scales from held-out normals; gives their values (n, heads).
 
         Args:
-            batches: of their values (N, heads), and a map (N, 1, *space) of each member.
+            batches: of their values (N, heads), a map (N, 1, *space) of each member, and which pixels count, bool.
         """
         values: list[Tensor] = []
         moments = [Moments() for _ in self.map_weights]
-        for of_heads, maps in batches:
+        for of_heads, maps, inside in batches:
             values.append(of_heads)
+            counted = None if inside is None else inside.cpu().numpy()
             for of_member, map_ in zip(moments, maps, strict=True):
-                of_member.add(map_.cpu().numpy())
+                of_member.add(map_.cpu().numpy(), counted)
         found = torch.cat(values)
         centre, spread = scales(found)
         self.centre.copy_(centre)

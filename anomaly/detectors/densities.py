@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Passes = Callable[[], Iterable[Tensor]]
-"""Begins a new pass over the features (n, K, *cells) of all normals, a few at a time, always in one order."""
+Passes = Callable[[], Iterable[tuple[Tensor, Tensor | None]]]
+"""Begins a new pass over all normals, a few at a time, always in one order: features (n, K, *cells), and which cells
+count, (n, 1, *cells) bool, None for all."""
 ROWS = 2048  # cells compared with a memory at once
 LEAST = 1e-6
 
@@ -23,8 +24,8 @@ class Density(nn.Module, ABC):
         """Learn from the features of `count` normals, in as few passes as it takes, in bounded memory."""
 
     @abstractmethod
-    def forward(self, features: Tensor) -> Tensor:
-        """Distances (N, 1, *cells), >= 0."""
+    def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
+        """Distances (N, 1, *cells), >= 0; 0 of cells that do not count, where `counted` (N, 1, *cells) says so."""
 
 
 class Place(Density):
@@ -51,52 +52,58 @@ class Place(Density):
     def learn(self, passes: Passes, count: int) -> None:
         """Two passes: means and scales, then covariances and how uncertain these are."""
         mean = torch.zeros(self.mean.shape, dtype=torch.float64)
-        squares = torch.zeros_like(mean[0])
-        for part in passes():
-            flat = _by_place(part).cpu().double()  # not every accelerator has double precision
-            mean += flat.sum(0) / count
-            squares += flat.square().sum((0, 1))
-        places = len(mean)
-        variance = squares / (count * places) - mean.square().mean(0)
-        within = (squares / count - mean.square().sum(0)) / places
-        within = variance if count == 1 else within  # one normal tells of no variation but between its cells
+        squares, counts = torch.zeros_like(mean[0]), torch.zeros_like(mean[:, :1])
+        for features, counted in passes():
+            flat, weights = _by_place(features).cpu().double(), _weights(features, counted)  # accelerators may lack it
+            mean += (flat * weights).sum(0)
+            squares += (flat.square() * weights).sum((0, 1))
+            counts += weights.sum(0)
+        total = counts.sum()
+        overall = mean.sum(0) / total
+        mean = torch.where(counts > 0, mean / counts.clamp_min(1), overall)
+        variance = squares / total - overall.square()
+        within = (squares - (counts * mean.square()).sum(0)) / total
+        within = variance if counts.max() == 1 else within  # one normal tells of no variation but between its cells
         scale = torch.where(within > LEAST * variance.clamp_min(LEAST), within, torch.inf).clamp_min(LEAST**2).sqrt()
-        covariance = torch.zeros(places, mean.shape[1], mean.shape[1], dtype=torch.float64)
-        fourth = torch.zeros(places, dtype=torch.float64)
-        for part in passes():
-            apart = ((_by_place(part).cpu().double() - mean) / scale).transpose(0, 1)  # (places, n, K)
-            covariance += apart.transpose(1, 2) @ apart / count
-            fourth += apart.square().sum(2).square().sum(1) / count
-        if count == 1:
-            covariance += torch.eye(mean.shape[1], dtype=torch.float64)
-        shrunk = shrunken(covariance, fourth, count)
+        covariance = torch.zeros(len(mean), mean.shape[1], mean.shape[1], dtype=torch.float64)
+        fourth = torch.zeros(len(mean), dtype=torch.float64)
+        seen = counts[:, 0].clamp_min(1)
+        for features, counted in passes():
+            apart = (_by_place(features).cpu().double() - mean) * _weights(features, counted) / scale
+            apart = apart.transpose(0, 1)  # (places, n, K)
+            covariance += apart.transpose(1, 2) @ apart / seen[:, None, None]
+            fourth += apart.square().sum(2).square().sum(1) / seen
+        covariance[counts[:, 0] <= 1] += torch.eye(mean.shape[1], dtype=torch.float64)
+        shrunk = shrunken(covariance, fourth, seen)
         values, vectors = torch.linalg.eigh(shrunk)
         root = vectors * values.clamp_min(LEAST).rsqrt().unsqueeze(1)
         self.mean.copy_(mean)
         self.whitener.copy_(root / scale[:, None])
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """The root of the squared distance over the number of channels: about 1 for what is normal."""
         apart = (_by_place(features) - self.mean).transpose(0, 1)
         squared = (apart @ self.whitener).square().mean(2)
-        return (squared + LEAST).sqrt().T.reshape(len(features), 1, *features.shape[2:])
+        found = (squared + LEAST).sqrt().T.reshape(len(features), 1, *features.shape[2:])
+        return found if counted is None else found * counted
 
 
-def shrunken(covariance: Tensor, fourth: Tensor, count: int) -> Tensor:
+def shrunken(covariance: Tensor, fourth: Tensor, count: int | Tensor) -> Tensor:
     """Covariances (P, K, K) drawn to the sphere of the same trace, by how uncertain they are; of two or one, to it.
 
     Args:
         covariance: S, of `count` centred samples, divided by their number.
         fourth: mean of |x|^4 over the samples, (P,).
-        count: of samples.
+        count: of samples, of all or of each (P,).
     """
+    count = torch.as_tensor(count)
     channels = covariance.shape[-1]
     level = covariance.diagonal(dim1=1, dim2=2).mean(1)
     sphere = level[:, None, None] * torch.eye(channels, dtype=covariance.dtype, device=covariance.device)
     apart = (covariance - sphere).square().sum((1, 2)) / channels
     uncertain = (fourth - covariance.square().sum((1, 2))) / (channels * count)
     share = (torch.minimum(uncertain, apart) / apart.clamp_min(1e-30)).clamp(0, 1)
-    share = torch.where((apart > 1e-30) & torch.tensor(count > 2), share, 1.0)[:, None, None]
+    share = torch.where((apart > 1e-30) & (count > 2), share, 1.0)[:, None, None]
     return share * sphere + (1 - share) * covariance
 
 
@@ -131,39 +138,52 @@ class Memory(Density):
     def learn(self, passes: Passes, count: int) -> None:
         """Two passes: scales, then the cells that were drawn, so that every cell of every normal is as likely."""
         total = torch.zeros(self.kept.shape[1], dtype=torch.float64)
-        squares = torch.zeros_like(total)
-        for part in passes():
-            rows = self._rows(part).cpu().double()
+        squares, cells = torch.zeros_like(total), 0
+        for features, counted in passes():
+            rows = self._counted(features, counted).cpu().double()
             total += rows.sum(0)
             squares += rows.square().sum(0)
-        cells = count * prod(self.cells)
+            cells += len(rows)
         variance = squares / cells - (total / cells) ** 2
         channels = self.scale.shape[0]
         self.scale.copy_(torch.where(variance > LEAST**2, variance, torch.inf)[:channels].sqrt())
         self.centre.copy_((total / cells)[:channels])
         drawn = torch.from_numpy(some_of(cells, len(self.kept), self.seed))
         seen = filled = 0
-        for part in passes():
-            rows = self._scaled(self._rows(part))
+        for features, counted in passes():
+            rows = self._scaled(self._counted(features, counted))
             here = drawn[(drawn >= seen) & (drawn < seen + len(rows))] - seen
             self.kept[filled : filled + len(here)] = rows[here.to(rows.device)]
             seen, filled = seen + len(rows), filled + len(here)
         self.filled.fill_(filled)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """Distances over the root of the number of channels."""
-        rows, kept = self._scaled(self._rows(features)), self.kept[: int(self.filled)]
+        rows, kept = self._scaled(self._counted(features, counted)), self.kept[: int(self.filled)]
         squares = kept.square().sum(1)
-        nearest = [_nearest(part, kept, squares) for part in rows.split(ROWS)]
-        channels = self.scale.shape[0]
-        found = ((torch.cat(nearest) / channels) + LEAST).sqrt()
-        return found.view(len(features), 1, *features.shape[2:])
+        nearest = torch.cat([_nearest(part, kept, squares) for part in rows.split(ROWS)])
+        found = ((nearest / self.scale.shape[0]) + LEAST).sqrt()
+        if counted is None:
+            return found.view(len(features), 1, *features.shape[2:])
+        return torch.zeros(counted.shape, dtype=found.dtype, device=found.device).masked_scatter(counted, found)
 
-    def _rows(self, features: Tensor) -> Tensor:
+    def _counted(self, features: Tensor, counted: Tensor | None) -> Tensor:
+        """The rows of the cells that count, in order."""
+        rows = self._rows(features, counted)
+        return rows if counted is None else rows[counted.flatten()]
+
+    def _rows(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """(N, K, *cells) -> (N * cells, K + axes): smoothed features, and where each lies, from 0 to 1."""
         axes = features.ndim - 2
         pool = F.avg_pool2d if axes == 2 else F.avg_pool3d
-        smooth = pool(F.pad(features, [1, 1] * axes, mode="replicate"), 3, 1)
+
+        def smoothed(maps: Tensor) -> Tensor:
+            return pool(F.pad(maps, [1, 1] * axes, mode="replicate"), 3, 1)
+
+        if counted is None:
+            smooth = smoothed(features)
+        else:  # neighbours that do not count have no say
+            smooth = smoothed(features * counted) / smoothed(counted.to(features.dtype)).clamp_min(LEAST)
         sides = [torch.linspace(0, 1, side, device=features.device) for side in features.shape[2:]]
         place = torch.stack(torch.meshgrid(*sides, indexing="ij")).expand(len(features), -1, *features.shape[2:])
         return torch.cat([smooth, place], dim=1).flatten(2).transpose(1, 2).flatten(0, 1)
@@ -189,3 +209,10 @@ def _nearest(rows: Tensor, kept: Tensor, squares: Tensor) -> Tensor:
 def _by_place(features: Tensor) -> Tensor:
     """(N, K, *cells) -> (N, cells, K)."""
     return features.flatten(2).transpose(1, 2)
+
+
+def _weights(features: Tensor, counted: Tensor | None) -> Tensor:
+    """1.0 for cells that count, else 0.0: (N, cells, 1), or one number for all."""
+    if counted is None:
+        return torch.ones(len(features), 1, 1, dtype=torch.float64).expand(-1, features[0, 0].numel(), 1)
+    return _by_place(counted).cpu().double()

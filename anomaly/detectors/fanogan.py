@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from anomaly.detectors.adversarial import AdversarialDetector, wasserstein
 from anomaly.detectors.reconstruction import Scales
 from anomaly.nets.residual import Critic, Encoder, Generator
+from anomaly.nets.within import mean_of_batch
 from anomaly.training.games import Player, Stage
 
 WARM_UP = 100
@@ -107,7 +108,7 @@ class FAnoGAN(AdversarialDetector):
                 fake = self.decode(code)
             return (code - self.encode(fake)).square().mean()
         drawn = self.decode(self.encode(x))
-        image = (x - drawn).square().mean()
+        image = mean_of_batch((x - drawn).square(), self.within(x))
         if self.mapping == "izi":
             return image
         with torch.no_grad():

@@ -16,6 +16,7 @@ from anomaly.nets.efficientnet import BLOCKS
 from anomaly.nets.feature_autoencoder import FeatureAutoencoder as Network
 from anomaly.nets.feature_autoencoder import Joined
 from anomaly.nets.losses import structural_difference
+from anomaly.nets.within import cells_within, mean_of_batch
 from anomaly.training.batches import chunks
 from anomaly.training.games import Loss, Player
 from anomaly.training.learned import Images
@@ -103,7 +104,8 @@ class FeatureAutoencoder(TrainedDetector):
         if x.ndim == 5:
             which = torch.randint(x.shape[4], (len(x),), device=x.device)
             x = x[torch.arange(len(x), device=x.device), ..., which]
-        return self.differences(x).mean()
+        differences = self.differences(x)
+        return mean_of_batch(differences, self._counted(x, differences))
 
     def differences(self, x: Tensor) -> Tensor:
         """1 - SSIM of what is seen of pictures (N, C, H, W) and how it is drawn again, (N, K, grid, grid)."""
@@ -123,10 +125,15 @@ class FeatureAutoencoder(TrainedDetector):
         """The cells, drawn smoothly over the pixels."""
         return drawn(self.cells(x), x.shape[2:])
 
+    def _counted(self, x: Tensor, cells: Tensor) -> Tensor | None:
+        """Which cells count, (N, 1, *cells) bool; None for all."""
+        inside = self.within(x)
+        return None if inside is None else cells_within(inside, cells.shape[2:])
+
     def judge(self, x: Tensor) -> Score:
         """Map, value, and what the other pools would have said."""
         cells = self.cells(x)
-        values = pooled(cells)
+        values = pooled(cells, self._counted(x, cells))
         return Score(drawn(cells, x.shape[2:]), values[self.pool], values)
 
 

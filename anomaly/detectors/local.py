@@ -12,6 +12,7 @@ from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.densities import Density, Memory, Place
 from anomaly.detectors.seen import Seen
 from anomaly.nets.cells import Planes
+from anomaly.nets.within import cells_within
 from anomaly.training.learned import Images
 
 TOP = 0.05
@@ -79,7 +80,7 @@ class LocalDetector(Detector):
 
     def _look_at(self, normals: Images) -> None:
         """Begin anew, with these images and nothing learned of them."""
-        self._seen, self._learned_of = Seen(self.net_["features"], self.device), 0
+        self._seen, self._learned_of = Seen(self.net_["features"], self.device, masked=self.masked_), 0
         self._seen.add(normals)
 
     def _learn(self) -> None:
@@ -87,18 +88,20 @@ class LocalDetector(Detector):
         with torch.no_grad():
             self.net_["density"].learn(self._seen, self._learned_of)
 
-    def distances(self, x: Tensor) -> Tensor:
-        """How far each cell departs from normal, (N, 1, *cells)."""
-        return cast(Tensor, self.net_["density"](self.net_["features"](x)))
+    def distances(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """How far each cell departs from normal, (N, 1, *cells), and which cells count, bool; None for all."""
+        features, inside = self.net_["features"](x), self.within(x)
+        counted = None if inside is None else cells_within(inside, features.shape[2:])
+        return cast(Tensor, self.net_["density"](features, counted)), counted
 
     def error(self, x: Tensor) -> Tensor:
         """The distances of the cells, drawn smoothly over the pixels."""
-        return drawn(self.distances(x), x.shape[2:])
+        return drawn(self.distances(x)[0], x.shape[2:])
 
     def judge(self, x: Tensor) -> Score:
         """Map, value, and what the other pools would have said."""
-        distances = self.distances(x)
-        values = pooled(distances)
+        distances, counted = self.distances(x)
+        values = pooled(distances, counted)
         return Score(drawn(distances, x.shape[2:]), values[self.pool], values)
 
 
@@ -108,8 +111,20 @@ def drawn(distances: Tensor, space: torch.Size) -> Tensor:
     return F.interpolate(distances, size=list(space), mode=mode, align_corners=False)
 
 
-def pooled(distances: Tensor) -> dict[str, Tensor]:
-    """The values (N,) of distances (N, 1, *cells) by each of the pools."""
+def pooled(distances: Tensor, counted: Tensor | None = None) -> dict[str, Tensor]:
+    """The values (N,) of distances (N, 1, *cells) by each of the pools, over the cells that count, bool."""
+    if counted is not None:
+        return _pooled_within(distances.flatten(1), counted.flatten(1))
     flat = distances.flatten(1)
     top = flat.topk(max(1, round(TOP * flat.shape[1])), dim=1)[0]
     return {"mean": flat.mean(1), "max": flat.amax(1), "top": top.mean(1)}
+
+
+def _pooled_within(flat: Tensor, counted: Tensor) -> dict[str, Tensor]:
+    """The same of distances (N, cells) of which each image has others that count."""
+    number = counted.sum(1).clamp_min(1)
+    falling = torch.where(counted, flat, -torch.inf).sort(dim=1, descending=True)[0]
+    rank = torch.arange(flat.shape[1], device=flat.device)
+    highest = rank < (TOP * number).round().clamp_min(1)[:, None]
+    top = torch.where(highest & falling.isfinite(), falling, 0).sum(1) / highest.sum(1)
+    return {"mean": torch.where(counted, flat, 0).sum(1) / number, "max": falling[:, 0], "top": top}

@@ -7,27 +7,31 @@ PRIOR_IMAGES = 10.0
 
 
 class Moments:
-    """Mean and moderated standard deviation of maps seen one batch at a time."""
+    """Mean and moderated standard deviation of maps seen one batch at a time, of each pixel where it counts."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: np.ndarray = np.zeros(1)  # of images, for each pixel or for all
         self._mean: np.ndarray = np.zeros(1)
         self._squares: np.ndarray = np.zeros(1)
 
-    def add(self, maps: np.ndarray) -> None:
-        """Take in maps (N, C, *space), by the pairwise update of Chan et al. 1983, eq. 2.1."""
-        new, mean = len(maps), maps.mean(0, dtype=np.float64)
-        squares = np.square(maps - mean).sum(0, dtype=np.float64)
-        if not self.count:
-            self.count, self._mean, self._squares = new, mean, squares
-            return
+    def add(self, maps: np.ndarray, inside: np.ndarray | None = None) -> None:
+        """Take in maps (N, C, *space), by the pairwise update of Chan et al. 1983, eq. 2.1.
+
+        inside: which pixels count, (N, 1, *space) bool; None for all.
+        """
+        new = np.full(1, float(len(maps))) if inside is None else inside.sum(0, dtype=np.float64)
+        whole = maps if inside is None else np.where(inside, maps, 0)
+        mean = whole.sum(0, dtype=np.float64) / np.maximum(new, 1)
+        apart = whole - mean if inside is None else np.where(inside, whole - mean, 0)
+        squares = np.square(apart).sum(0, dtype=np.float64)
         total, shift = self.count + new, mean - self._mean
-        self._mean = self._mean + shift * (new / total)
-        self._squares = self._squares + squares + np.square(shift) * (self.count * new / total)
+        share = new / np.maximum(total, 1)
+        self._mean = self._mean + shift * share
+        self._squares = self._squares + squares + np.square(shift) * (self.count * share)
         self.count = total
 
     def mean(self) -> np.ndarray:
-        """The mean map, float32."""
+        """The mean map, float32; 0 where no pixel counted."""
         return self._mean.astype(np.float32)
 
     def sd(self) -> np.ndarray:
@@ -37,7 +41,8 @@ class Moments:
         normals no pixel gets a spread of nearly zero by chance, with many the prior does not matter. A single image
         tells nothing of spread between images, so there v is its variance over pixels.
         """
-        freedom = max(self.count - 1, 0)
-        pooled = self._squares.mean() / freedom if freedom else self._mean.var()
+        freedom = np.broadcast_to(np.maximum(self.count - 1, 0), self._mean.shape)
+        seen = np.broadcast_to(self.count > 0, self._mean.shape)
+        pooled = self._squares.sum() / freedom.sum() if freedom.any() else self._mean[seen].var()
         variance = (self._squares + PRIOR_IMAGES * pooled) / (freedom + PRIOR_IMAGES)
         return np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)

@@ -16,6 +16,7 @@ from anomaly.detectors.moments import Moments
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
 from anomaly.nets.losses import WIDE, dissimilarity, gaussian_blur, in_pixels, l1, l2
+from anomaly.nets.within import mean_within, pasted
 from anomaly.training.batches import chunks
 from anomaly.training.learned import Images
 
@@ -108,7 +109,12 @@ class ReconstructionDetector(TrainedDetector):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The image as it would look if it were normal, in [-1, 1]."""
-        return self.draw(x).mean
+        return self._drawn_within(x).mean
+
+    def _drawn_within(self, x: Tensor) -> Drawing:
+        """The image drawn again within its mask."""
+        drawing = self.draw(x)
+        return drawing._replace(mean=pasted(drawing.mean, x, self.within(x)))
 
     def further_values(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
         """Values (N,) that are no residual of pixels, by the names in `own_values`."""
@@ -116,7 +122,7 @@ class ReconstructionDetector(TrainedDetector):
 
     def residuals(self, x: Tensor, drawing: Drawing | None = None) -> dict[str, Tensor]:
         """Every head's residual (N, 1, *space), from one reconstruction: the one given, or a new one."""
-        drawing = drawing or self.draw(x)
+        drawing = drawing or self._drawn_within(x)
         sigma = in_pixels(self.sigma, x.shape[2:])
         shared = [name for name in self.offered() if name in HEADS]
         return {name: HEADS[name](x, drawing, sigma).mean(1, keepdim=True) for name in shared}
@@ -127,34 +133,36 @@ class ReconstructionDetector(TrainedDetector):
 
     def judge(self, x: Tensor) -> Score:
         """Map, value and all values that could have been chosen, from one reconstruction."""
-        drawing = self.draw(x)
+        drawing = self._drawn_within(x)
         residuals = self.residuals(x, drawing)
-        values = {**self.further_values(x, drawing), **self._values(residuals)}
+        values = {**self.further_values(x, drawing), **self._values(residuals, self.within(x))}
         return Score(self._smoothed(residuals[self.map_from]), values[self.value_from], values)
 
     def tune(self, held_out: Images) -> None:
         """Learn how each head varies over held-out normals, pixel by pixel and as a whole."""
         scales, moments = self.net_.scales, [Moments() for _ in self.offered()]
         for x in chunks(held_out, self.device):
+            inside = self.within(x)
+            counted = None if inside is None else inside.cpu().numpy()
             for of_head, residual in zip(moments, self.residuals(x).values(), strict=True):
-                of_head.add(residual.cpu().numpy())
+                of_head.add(residual.cpu().numpy(), counted)
         for i, of_head in enumerate(moments):
             scales.mean[i].copy_(torch.from_numpy(of_head.mean()))
             scales.sd[i].copy_(torch.from_numpy(of_head.sd()))
-        residuals = (self.residuals(x) for x in chunks(held_out, self.device))
-        values = torch.cat([self._excesses(each) for each in residuals])
+        told = ((self.residuals(x), self.within(x)) for x in chunks(held_out, self.device))
+        values = torch.cat([self._excesses(*each) for each in told])
         scales.centre.copy_(values.mean(0))
         scales.spread.copy_(values.std(0, correction=0).clamp_min(1e-6))
 
     def _smoothed(self, residual: Tensor) -> Tensor:
         return gaussian_blur(residual, in_pixels(self.smooth, residual.shape[2:]))
 
-    def _excesses(self, residuals: dict[str, Tensor]) -> Tensor:
+    def _excesses(self, residuals: dict[str, Tensor], inside: Tensor | None) -> Tensor:
         scales = zip(residuals.values(), self.net_.scales.mean, self.net_.scales.sd, strict=True)
-        return torch.stack([((r - mean) / sd).clamp_min(0).flatten(1).mean(1) for r, mean, sd in scales], dim=1)
+        return torch.stack([mean_within(((r - mean) / sd).clamp_min(0), inside) for r, mean, sd in scales], dim=1)
 
-    def _values(self, residuals: dict[str, Tensor]) -> dict[str, Tensor]:
-        values = {name: residual.flatten(1).mean(1) for name, residual in residuals.items()}
-        excesses, scales = self._excesses(residuals), self.net_.scales
+    def _values(self, residuals: dict[str, Tensor], inside: Tensor | None) -> dict[str, Tensor]:
+        values = {name: mean_within(residual, inside) for name, residual in residuals.items()}
+        excesses, scales = self._excesses(residuals, inside), self.net_.scales
         values |= {name + EXCESS: column for name, column in zip(residuals, excesses.unbind(1), strict=True)}
         return {**values, COMBINED: ((excesses - scales.centre) / scales.spread).mean(1)}

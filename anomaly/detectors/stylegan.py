@@ -17,6 +17,7 @@ from anomaly.nets.augmentation import Chance
 from anomaly.nets.style_encoder import StyleEncoder
 from anomaly.nets.styled import in_full
 from anomaly.nets.stylegan import StyleCritic, StyleGenerator
+from anomaly.nets.within import mean_of_batch
 from anomaly.training.games import Player, Stage
 from anomaly.training.learned import Images
 from anomaly.training.loop import cosine
@@ -147,7 +148,7 @@ class StyleGAN(StyleContest):
         told = self.net_["encoder"](known)[0] + mean
         off = (told - w).square().mean() / (w - mean).square().mean().clamp_min(1e-12)
         terms = {
-            "image": (x - drawn).square().mean(),
+            "image": mean_of_batch((x - drawn).square(), self.within(x)),
             "features": (features - self.features(drawn)).square().sum(1).mean() / self._positions,
             "aside": aside.square().mean(),
             "invert": off,

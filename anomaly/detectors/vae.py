@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
 from anomaly.nets.autoencoder import Autoencoder as Network
 from anomaly.nets.losses import gaussian_blur, in_pixels, kl_to_standard_normal, l2
+from anomaly.nets.within import mean_of_batch
 
 
 @dataclass(kw_only=True)
@@ -60,12 +61,14 @@ class VAE(ReconstructionDetector):
         return Drawing(self.decode(self.encode(x)))
 
     def loss(self, x: Tensor) -> Tensor:
-        """(sum of squared residuals + beta KL) / values in an image; the likelihood has variance 1/2."""
+        """(sum of squared residuals + beta KL) / values that count; the likelihood has variance 1/2."""
         mean, log_variance = self._posterior(x)
         code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         drawn = self.net_["autoencoder"].decode(code)[0]
+        inside = self.within(x)
+        counted = prod(x.shape[1:]) if inside is None else inside.sum() * x.shape[1] / len(x)
         divergence = kl_to_standard_normal(mean, log_variance).mean()
-        return l2(x, drawn).mean() + self.beta * divergence / prod(x.shape[1:])
+        return mean_of_batch(l2(x, drawn), inside) + self.beta * divergence / counted
 
     def residuals(self, x: Tensor, drawing: Drawing | None = None) -> dict[str, Tensor]:
         """The shared heads, with the two that need the posterior."""

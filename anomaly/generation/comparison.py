@@ -13,6 +13,8 @@ import torch
 
 from anomaly.cohorts.classes import CLASS, Classes
 from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, TELL_APART, read_cohort
+from anomaly.cohorts.masks import COLUMN as MASK
+from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.results import some
 from anomaly.detectors import PCA, Detector
 from anomaly.errors import AnomalyError, CohortError
@@ -68,6 +70,7 @@ def real_cohort(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    mask: Given = None,
 ) -> pd.DataFrame:
     """Which real images there are: id, path, subject, and split, "train" or "reference"; at most `most_of` of each.
 
@@ -78,14 +81,14 @@ def real_cohort(
             by. Those that calibrate it are left alone.
         real: a folder or table to take as the reference instead; subjects the run was trained on are left out.
         classes: take as the reference those of these classes alone, where it is known who is of which.
-        subject, subject_pattern, where, match, exclude: of `real`, see `read_cohort`.
+        subject, subject_pattern, where, match, exclude, mask: of `real`, see `read_cohort`.
 
     Raises:
         CohortError: `real` cannot be used, or shows nobody but subjects that were trained on.
         AnomalyError: one of these without `real`.
     """
     options: dict[str, Any] = {"subject": subject, "subject_pattern": subject_pattern, "where": where}
-    options |= {"match": match, "exclude": exclude}
+    options |= {"match": match, "exclude": exclude, "mask": mask}
     given = [name for name, value in options.items() if value]
     if given and real is None:
         raise AnomalyError(f"{' and '.join(given)} without real images; give these too, by real")
@@ -94,9 +97,10 @@ def real_cohort(
     if real is None:
         reference = _there(known[known["split"] == "choose"], "normals held out to choose by")
     else:
-        cohort = read_cohort(real, **options)
+        cohort = suited(read_cohort(real, **options), mask, run.preprocessing.mask, str(run.folder))
         reference = _new(run, cohort)
-    columns, most, taught = ["id", "path", "subject"], most_of(run.detector.shape_), Classes.of(run.facts)
+    columns = ["id", "path", "subject", *([MASK] if MASK in known else [])]
+    most, taught = most_of(run.detector.shape_), Classes.of(run.facts)
     if taught is not None:
         columns.append(CLASS)
         by = taught if real is not None else Classes(CLASS, taught.names)  # as `cohort.csv` names them

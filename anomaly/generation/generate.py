@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from anomaly.cohorts.classes import CLASS, Classes, chosen
+from anomaly.cohorts.masks import Given
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError, RunError
 from anomaly.files import write_whole
@@ -76,6 +77,7 @@ def generate(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    mask: Given = None,
     features: Path | str | None = None,
     pairs: int = 1000,
     batch: int = 32,
@@ -106,7 +108,7 @@ def generate(
             their class, in the column that the run learned by, are then of these classes too.
         real: folder or table of real images to compare with, without subjects the run was trained on; None takes
             the normals that the run held out to choose by. Those that calibrate it are touched once, and not here.
-        subject, subject_pattern, where, match, exclude: of these images, see `read_cohort`.
+        subject, subject_pattern, where, match, exclude, mask: of these images, see `read_cohort`.
         features: another run, whose codes of images are compared; None takes principal components of the
             images that `run` was trained on.
         pairs: of images whose likeness is measured, at most.
@@ -130,7 +132,7 @@ def generate(
     other = None if features is None else open_features(opened, features, device=device)
     cohort = real_cohort(
         opened, real, classes=names if classes else (), subject=subject, subject_pattern=subject_pattern, where=where,
-        match=match, exclude=exclude,
+        match=match, exclude=exclude, mask=mask,
     )  # fmt: skip
     _claim(out, opened, seed, names)
     shape = opened.detector.shape_

@@ -16,6 +16,7 @@ from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import read
 from anomaly.images.image import alone
+from anomaly.images.masking import masked
 from anomaly.images.prepared import scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
@@ -39,7 +40,7 @@ class CachedImages:
     @classmethod
     def open(cls, folder: Path) -> "CachedImages":
         """Read what `cache_images` wrote."""
-        texts = {"id": str, "subject": str, "path": str, "class": str}
+        texts = {"id": str, "subject": str, "path": str, "class": str, "mask": str}
         table = pd.read_csv(folder / "images.csv", dtype=texts, keep_default_na=False)  # a subject may be called NA
         facts = json.loads((folder / "images.json").read_text())
         pixels = np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=tuple(facts["shape"]))
@@ -80,7 +81,7 @@ def cache_images(
     cache is already complete.
 
     Args:
-        cohort: id, path, subject, split and whatever else is to be kept.
+        cohort: id, path, subject, split, perhaps mask, and whatever else is to be kept.
         preprocessing: how images become tensors.
         folder: gets the cache.
         workers: threads; None takes one a core.
@@ -126,13 +127,13 @@ def cache_images(
 def _prepared(
     rows: list[dict[str, Any]], preprocessing: Preprocessing, workers: int | None
 ) -> Iterator[np.ndarray | UnreadableImage]:
-    def prepare(path: str) -> np.ndarray | UnreadableImage:
+    def prepare(row: dict[str, Any]) -> np.ndarray | UnreadableImage:
         try:
-            image = read(Path(path))
+            image = masked(read(Path(row["path"])), row.get("mask"))
             ready = alone(image.path, lambda: scaled(preprocessing.apply(image), image.path))
             return np.ascontiguousarray(ready.pixels, dtype=np.float32)
         except UnreadableImage as error:
             return error
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        yield from ordered(pool, prepare, [row["path"] for row in rows], ahead=AHEAD)
+        yield from ordered(pool, prepare, rows, ahead=AHEAD)

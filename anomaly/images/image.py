@@ -34,6 +34,7 @@ class Image:
         counts pixels.
     padding: (*space) bool, where nothing was measured (DICOM pads the corners of a round field of view); `pixels` has
         the least measured value there. None where all was.
+    mask: (*space) bool, what of the image counts, such as the brain; None where all does.
     """
 
     pixels: np.ndarray
@@ -44,6 +45,7 @@ class Image:
     source: Frame | None = None
     measured: bool = True
     padding: np.ndarray | None = None
+    mask: np.ndarray | None = None
 
     @property
     def frame(self) -> Frame:

@@ -9,6 +9,7 @@ from typing import Any
 from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read
 from anomaly.images.image import alone
+from anomaly.images.masking import masked
 from anomaly.images.prepared import Prepared
 from anomaly.streams import ordered
 
@@ -29,8 +30,8 @@ class Ready:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Its id, subject and path."""
-        return {name: self.row[name] for name in ("id", "subject", "path")}
+        """Its id, subject and path, and its mask where there are such."""
+        return {name: self.row[name] for name in ("id", "subject", "path", "mask") if name in self.row}
 
 
 def intake(
@@ -39,7 +40,7 @@ def intake(
     """Read a batch ahead of the one in work; one task reads a whole batch, since tasks cost time too.
 
     Args:
-        rows: with `path`, and whatever else is to be known of an image.
+        rows: with `path`, perhaps `mask`, and whatever else is to be known of an image.
         prepare: image -> what each run takes; UnreadableImage where it does not suit.
         pool: of the threads that read.
         batch: images at once, or less where the first readable one says that so many would be too large.
@@ -51,7 +52,7 @@ def intake(
 
 def _ready(row: Mapping[str, Any], prepare: Prepare) -> Ready:
     try:
-        image = read(Path(row["path"]))
+        image = masked(read(Path(row["path"])), row.get("mask"))
         return Ready(row, image, alone(image.path, lambda: prepare(image)))
     except UnreadableImage as error:
         return Ready(row, None, (), str(error))

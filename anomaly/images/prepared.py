@@ -1,5 +1,6 @@
 """An image as a network takes it, and the way back to the grid it came from."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.images import intensities, placing
 from anomaly.images.grids import covered, resample
 from anomaly.images.image import Image
+from anomaly.levels import DARKEST, OUTSIDE
 
 ROUNDING = 1e-3  # how far beyond [-1, 1] a value may lie that was scaled elsewhere
+FEWEST = 16  # prepared pixels inside a mask
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,14 @@ class Prepared:
     """An image as a network takes it, which remembers the way back.
 
     pixels: (S, C, *size) float32 in [-1, 1] (any range with intensity "none"); S slices of a volume for
-        dims=2, else 1.
-    foreground: (S, 1, *size) bool; all True unless a foreground was asked for, or the image has padding.
+        dims=2, else 1. With a mask, pixels outside are exactly -1, and those inside at least -1 + 1/128.
+    foreground: (S, 1, *size) bool; all True unless a foreground or a mask was asked for, or the image has padding.
     matrix: homogeneous, index on the prepared grid (before slicing) to index on the source grid; whole
         numbers are centres of pixels. source: the space of the image. sliced: the axis the slices follow.
     unit: (C,), the intensity in the source that a difference of 1 in `pixels` stands for.
+    kept: which slices these are, rising, of `slices` along the axis; None for all. Those without a pixel of the mask
+        are not there.
+    mask: (*space) bool of the source, what of it counts; None for all.
     """
 
     pixels: np.ndarray
@@ -31,20 +37,35 @@ class Prepared:
     source: tuple[int, ...]
     sliced: int | None
     unit: np.ndarray
+    kept: np.ndarray | None = None
+    slices: int = 1
+    mask: np.ndarray | None = None
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Pixels of each slice that count, (S,)."""
+        return np.count_nonzero(self.foreground.reshape(len(self.foreground), -1), axis=1)
 
     def restore(self, maps: np.ndarray) -> np.ndarray:
         """Bring maps (S, 1, *size) back onto the source grid (*space), float32, by linear interpolation.
 
-        Background and voxels that preprocessing cut away are 0. Raises AnomalyError for another shape.
+        Background, what lies outside a mask and voxels that preprocessing cut away are 0. Raises AnomalyError for
+        another shape.
         """
         if maps.shape != self.foreground.shape:
             raise AnomalyError(f"maps have the shape {maps.shape}; expected {self.foreground.shape}")
         values = np.where(self.foreground, maps, 0).astype(np.float32)[:, 0]
+        if self.kept is not None:
+            whole = np.zeros((self.slices, *values.shape[1:]), dtype=np.float32)
+            whole[self.kept] = values
+            values = whole
         grid = values[0] if self.sliced is None else np.moveaxis(values, 0, self.sliced)
         inverse = np.linalg.inv(self.matrix)
         restored = resample(grid, inverse, self.source)
         for axis, known in enumerate(covered(inverse, grid.shape, self.source)):
             restored[(slice(None),) * axis + (~known,)] = 0
+        if self.mask is not None:
+            restored[~self.mask] = 0
         return restored
 
 
@@ -61,34 +82,107 @@ def prepare(
     percentiles: tuple[float, float],
     window: tuple[float, float] | None,
     foreground: str,
+    mask: str,
     channels: int,
 ) -> Prepared:
     """Prepare one image by the settings of `Preprocessing`; UnreadableImage where it does not suit them."""
     if image.ndim < dims:
         raise UnreadableImage(f"{image.path}: is a 2D picture, but volumes are expected; use dims 2")
-    source = intensities.channels(image, channels)
+    part, start = _box(image) if mask == "given" else (image, None)
+    source = intensities.channels(part, channels)
     matrix, grid, sliced = placing.place(
-        image, dims=dims, shape=shape, fit=fit, spacing=spacing, orientation=orientation, slices=slices
+        part, dims=dims, shape=shape, fit=fit, spacing=spacing, orientation=orientation, slices=slices
     )
-    within = np.logical_and.reduce(np.meshgrid(*covered(matrix, image.space, grid), indexing="ij"))
+    within = np.logical_and.reduce(np.meshgrid(*covered(matrix, part.space, grid), indexing="ij"))
     if not within.any():
         raise UnreadableImage(
-            f"{image.path}: nothing of its {_by(image.space)} pixels is left on a grid of {_by(grid)}, so long and "
+            f"{image.path}: nothing of its {_by(part.space)} pixels is left on a grid of {_by(grid)}, so long and "
             "thin is it; crop it, or take fit 'resize'"
         )
-    values = np.stack([resample(one, matrix, grid, smooth=True) for one in source])
-    padded = _padded(image, matrix, grid)
-    mask = intensities.FOREGROUNDS[foreground](values.mean(axis=0), within & ~padded) & ~padded
-    counted = mask & within if (mask & within).any() else within
+    values, inside = _resampled(source, part if start is not None else None, matrix, grid)
+    padded = _padded(part, matrix, grid)
+    chosen = intensities.FOREGROUNDS[foreground](values.mean(axis=0), within & inside & ~padded) & ~padded & inside
+    counted = chosen & within if (chosen & within).any() else within
     pixels, unit = intensities.scaled(
         image, values, counted, intensity=intensity, percentiles=percentiles, window=window
     )
     pixels[:, ~within] = pixels[:, within].min() if intensity == "none" else -1
-    pixels[:, ~mask] = -1
+    pixels[:, ~chosen] = OUTSIDE
+    prepared = _laid_out(image, pixels, chosen, matrix, sliced, unit)
+    return prepared if start is None else _within_mask(image, prepared, start)
+
+
+def _box(image: Image) -> tuple[Image, np.ndarray]:
+    """What of an image lies in the box around its mask, and where that begins.
+
+    Raises:
+        UnreadableImage: it has no mask.
+    """
+    if image.mask is None:
+        raise UnreadableImage(
+            f"{image.path}: has no mask, and what it is prepared for was trained with masks; give its mask by --mask "
+            "or in the table's column mask"
+        )
+    sides = [
+        image.mask.any(axis=tuple(other for other in range(image.ndim) if other != axis)) for axis in range(image.ndim)
+    ]
+    ends = [np.flatnonzero(side)[[0, -1]] for side in sides]
+    start = np.array([first for first, _ in ends])
+    box = tuple(slice(first, last + 1) for first, last in ends)
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, : image.ndim] @ start
+    padding = None if image.padding is None else image.padding[box]
+    part = dataclasses.replace(
+        image, pixels=image.pixels[(slice(None), *box)], affine=affine, padding=padding, mask=image.mask[box]
+    )
+    return part, start
+
+
+def _resampled(
+    source: np.ndarray, masked: Image | None, matrix: np.ndarray, grid: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values (C, *grid), and what of the grid lies within the mask; what lies outside has no say in a value inside."""
+    if masked is None or masked.mask is None:
+        return np.stack([resample(one, matrix, grid, smooth=True) for one in source]), np.ones(grid, dtype=bool)
+    share = resample(masked.mask.astype(np.float32), matrix, grid, smooth=True)
+    inside = share > 0.5
+    values = np.stack([resample(one * masked.mask, matrix, grid, smooth=True) for one in source])
+    return np.where(inside, values / np.where(inside, share, 1), values), inside
+
+
+def _laid_out(
+    image: Image, pixels: np.ndarray, chosen: np.ndarray, matrix: np.ndarray, sliced: int | None, unit: np.ndarray
+) -> Prepared:
+    """As a network takes it: a volume as it is, or its slices."""
     if sliced is None:
-        return Prepared(pixels[None], mask[None, None], matrix, image.space, None, unit)
-    pixels, mask = np.moveaxis(pixels, sliced + 1, 0), np.moveaxis(mask, sliced, 0)
-    return Prepared(np.ascontiguousarray(pixels), mask[:, None], matrix, image.space, sliced, unit)
+        return Prepared(pixels[None], chosen[None, None], matrix, image.space, None, unit)
+    pixels, chosen = np.moveaxis(pixels, sliced + 1, 0), np.moveaxis(chosen, sliced, 0)
+    return Prepared(
+        np.ascontiguousarray(pixels), chosen[:, None], matrix, image.space, sliced, unit, slices=len(pixels)
+    )
+
+
+def _within_mask(image: Image, prepared: Prepared, start: np.ndarray) -> Prepared:
+    """A prepared box around a mask, told by the grid of the whole image, without the slices that the mask leaves empty.
+
+    Raises:
+        UnreadableImage: next to nothing of the mask is left on the grid.
+    """
+    shift = np.eye(len(start) + 1)
+    shift[:-1, -1] = start
+    areas = prepared.areas
+    if areas.sum() < FEWEST:
+        raise UnreadableImage(
+            f"{image.path}: its mask leaves {areas.sum()} pixels on a grid of {_by(prepared.pixels.shape[2:])}; "
+            f"expected {FEWEST} or more: look at the mask, or give a larger --size"
+        )
+    kept = np.flatnonzero(areas)
+    pixels, inside = prepared.pixels[kept], prepared.foreground[kept]
+    pixels = np.where(inside, np.maximum(pixels, DARKEST), OUTSIDE).astype(np.float32)
+    return dataclasses.replace(
+        prepared, pixels=pixels, foreground=inside, matrix=shift @ prepared.matrix,
+        kept=None if prepared.sliced is None else kept, mask=image.mask,
+    )  # fmt: skip
 
 
 def _by(space: tuple[int, ...]) -> str:

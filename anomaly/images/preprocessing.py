@@ -24,6 +24,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "slices": ("axial", "sagittal", "coronal"),
     "intensity": ("percentile", "range", "window", "zscore", "none"),
     "foreground": ("none", "otsu"),
+    "mask": ("none", "given"),
 }
 
 
@@ -45,6 +46,9 @@ class Preprocessing:
         deviations from the mean; what lies beyond is clipped. "none" uses values as they are. Colours share
         one scale, other channels have each their own.
     foreground: "otsu" blackens all but the largest bright structure (holes filled); "none" does not.
+    mask: "given" takes of each image what lies within its mask, and nothing else: the box around it is what comes to
+        `size`, percentiles are taken inside, and outside is black; slices that the mask leaves empty are dropped.
+        "none" makes nothing of masks.
     channels: how many the network expects. Colours become luminance for 1, grey is repeated for 3.
 
     Raises AnomalyError for a setting that cannot be.
@@ -60,6 +64,7 @@ class Preprocessing:
     percentiles: tuple[float, float] = (0.5, 99.5)
     window: tuple[float, float] | None = None
     foreground: str = "none"
+    mask: str = "none"
     channels: int = 1
 
     def __post_init__(self) -> None:

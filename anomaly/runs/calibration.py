@@ -1,5 +1,6 @@
 """What the held-out normals say a score means: units for maps, z and p for values."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,10 @@ from scipy import stats
 from anomaly.errors import RunError
 from anomaly.files import whole
 
+MOST_SAMPLED = 2**22
+EXCEEDING = (0.05, 0.01)
+"""Shares of the normals' pixels that `map_limits` are exceeded by."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -23,6 +28,8 @@ class Calibration:
         map_mean: mean of the anomaly map, (1, *space).
         map_sd: standard deviation of each pixel over normals, moderated towards the pooled one, (1, *space).
         mean_image: mean normal image (C, *space), for the baseline that is printed beside every score.
+        map_limits: the map in its unit that 5 % and 1 % of the normals' pixels exceed at most, (2,); None in runs made
+            before there were such.
     """
 
     values: np.ndarray
@@ -30,6 +37,7 @@ class Calibration:
     map_mean: np.ndarray
     map_sd: np.ndarray
     mean_image: np.ndarray
+    map_limits: np.ndarray | None = None
 
     def p_value(self, values: np.ndarray) -> np.ndarray:
         """Share of held-out normal subjects at least as abnormal; see `conformal_p`."""
@@ -70,8 +78,10 @@ class Calibration:
         """Write as safetensors."""
         subjects = np.frombuffer("\n".join(self.subjects).encode(), dtype=np.uint8)
         arrays = {"values": self.values, "subjects": subjects, "map_mean": self.map_mean, "map_sd": self.map_sd}
+        arrays |= {"mean_image": self.mean_image}
+        arrays |= {} if self.map_limits is None else {"map_limits": self.map_limits}
         with whole(path) as part:
-            save_file({**arrays, "mean_image": self.mean_image}, part)
+            save_file(arrays, part)
 
     @classmethod
     def load(cls, path: Path, shape: tuple[int, ...] | None = None) -> Self:
@@ -96,6 +106,7 @@ class Calibration:
         """Why it does not serve images of a shape, in words; "" where it does."""
         map_shape = (1, *shape[1:])
         shapes = {"map_mean": map_shape, "map_sd": map_shape, "mean_image": shape, "values": (len(self.subjects),)}
+        shapes |= {} if self.map_limits is None else {"map_limits": (len(EXCEEDING),)}
         for name, expected in shapes.items():
             array = getattr(self, name)
             if array.shape != expected:
@@ -103,6 +114,45 @@ class Calibration:
             if array.dtype.kind != "f" or not np.isfinite(array).all():
                 return f"has {name} that are not all numbers"
         return "" if (self.map_sd > 0).all() else "has map_sd that are not all above 0"
+
+
+class MapSample:
+    """Pixels of the held-out normals' maps, evenly drawn so that they fit into memory, to say what few of them exceed.
+
+    Args:
+        shape: (n, C, *space), of all images that will be added.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._pixels, self._begin = math.prod(shape[2:]), 0
+        self._step = math.ceil(shape[0] * self._pixels / MOST_SAMPLED)
+        self._found: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, maps: np.ndarray, inside: np.ndarray | None = None) -> None:
+        """Take in maps (N, 1, *space), and which of their pixels count, bool."""
+        for k, map_ in enumerate(maps):
+            places = np.arange(self._begin, self._pixels, self._step)
+            self._begin = (self._begin + 1) % self._step
+            if inside is not None:
+                places = places[inside[k].ravel()[places]]
+            self._found.append((places, map_.ravel()[places]))
+
+    def limits(self, calibration: Calibration) -> np.ndarray:
+        """What at most 5 % and 1 % of them exceed, in the unit of the calibration, (2,) float32."""
+        mean, sd = calibration.map_mean.ravel(), calibration.map_sd.ravel()
+        z = np.concatenate([(values - mean[places]) / sd[places] for places, values in self._found])
+        return np.quantile(z, [1 - share for share in EXCEEDING], method="higher").astype(np.float32)
+
+
+def mean_of_slices(values: np.ndarray, whose: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """The value of each image from those of its slices, each weighing as many pixels as count in it.
+
+    Args:
+        values: of the slices, (S,).
+        whose: the number of the image that each is of, (S,), from 0.
+        areas: pixels that count, (S,); or ones.
+    """
+    return np.bincount(whose, values * areas) / np.bincount(whose, areas)
 
 
 def conformal_p(calibration: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -11,6 +11,8 @@ import pandas as pd
 
 from anomaly.cohorts.classes import Classes, classed
 from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, read_cohort, split
+from anomaly.cohorts.masks import COLUMN as MASK
+from anomaly.cohorts.masks import Given, told_in_short
 from anomaly.detectors import DETECTORS, Detector
 from anomaly.detectors.moments import Moments
 from anomaly.errors import AnomalyError
@@ -18,7 +20,7 @@ from anomaly.files import write_whole
 from anomaly.images.caching import CachedImages, cache_images
 from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.runs.calibration import Calibration
+from anomaly.runs.calibration import Calibration, MapSample, mean_of_slices
 from anomaly.runs.facts import read_facts
 from anomaly.runs.methods import code_of, create
 from anomaly.runs.plans import claim, clear, decided, planned, refuse_changes
@@ -46,6 +48,7 @@ def learn(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    mask: Given = None,
     unlabelled: Path | str | pd.DataFrame | None = None,
     classes: str | None = None,
     choose: float = 0.1,
@@ -64,7 +67,8 @@ def learn(
         method: name of a detector, or FILE.py:CLASS.
         settings: hyperparameters of the method by name.
         preprocessing: how images become tensors; stored with the run.
-        subject, subject_pattern, where, match, exclude: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Where images have masks, only what
+            lies inside is learned, scored and drawn; images to score must then have masks too.
         unlabelled: a folder or a table of images to come, of normal and of ill, for a method that looks at such; people
             who are among the normals are left out.
         classes: column of the table, 2 to 100 values, for a method that learns to draw classes apart; images without
@@ -98,16 +102,18 @@ def learn(
 
     def prepare() -> None:
         cohort = read_cohort(
-            normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude
-        )
+            normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
+            mask=mask,
+        )  # fmt: skip
+        prepared = dataclasses.replace(preprocessing, mask="given" if MASK in cohort else "none")
         cohort, told = (cohort, None) if classes is None else classed(cohort, classes)
         cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
         if told:
             told.check(cohort)
-        to_come = listed(unlabelled, cohort, subject=subject, subject_pattern=subject_pattern)
+        to_come = listed(unlabelled, cohort, subject=subject, subject_pattern=subject_pattern, mask=mask)
         plan.update(
             method=detector.name, unlabelled=facts(to_come), settings=_taught(detector, told).settings(),
-            classes=told and told.facts(cohort), preprocessing=dataclasses.asdict(preprocessing), seed=seed,
+            classes=told and told.facts(cohort), preprocessing=dataclasses.asdict(prepared), seed=seed,
             fingerprint=fingerprint(cohort), choose=choose, calibrate=calibrate,
             subjects_from=cohort.attrs["subjects_from"], code_sha256=code["sha256"] if code else None,
             precision=machine.precision, processes=machine.processes * machine.nodes,
@@ -119,7 +125,9 @@ def learn(
         claim(out, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
-        cache_images(beside(cohort, to_come), preprocessing, out / "checkpoint", workers=workers)
+        if said := told_in_short(cohort):
+            logger.info(said)
+        cache_images(beside(cohort, to_come), prepared, out / "checkpoint", workers=workers)
         if told:  # again, since images that cannot be read are gone now
             told.check(CachedImages.open(out / "checkpoint").table)
 
@@ -136,7 +144,10 @@ def learn(
         rest = len(images.pixels) - len(train) - (0 if to_look_at is None else len(to_look_at.images))
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
-    detector.fit(train, held_out, unlabelled=to_look_at, classes=numbers, machine=machine, seed=seed, journal=journal)
+    detector.fit(
+        train, held_out, unlabelled=to_look_at, classes=numbers, masked=MASK in images.table, machine=machine,
+        seed=seed, journal=journal,
+    )  # fmt: skip
     machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
     return Run.open(out, method=method if code else None)
 
@@ -199,17 +210,21 @@ def _write_down(
 def calibrated(detector: Detector, images: CachedImages) -> Calibration:
     """Score the normals held out for it, once, and keep what their scores say of variation among normals."""
     held_out = images.part("calibrate")
-    values, moments = [], Moments()
+    values, moments, areas, some = list[np.ndarray](), Moments(), list[np.ndarray](), MapSample(held_out.shape)
     for x in chunks(held_out, detector.device):
-        score = detector.score(x)
+        score, inside = detector.score(x), detector.within(x)
+        counted = None if inside is None else inside.cpu().numpy()
         values.append(score.value.cpu().numpy())
-        moments.add(score.map.cpu().numpy())
+        areas.append(np.ones(len(x)) if counted is None else counted.reshape(len(x), -1).sum(1))
+        moments.add(score.map.cpu().numpy(), counted)
+        some.add(score.map.cpu().numpy(), counted)
     table = images.table[images.table["split"] == "calibrate"]
     slices = np.repeat(np.arange(len(table)), table["slices"])
-    of_cases = np.bincount(slices, np.concatenate(values)) / np.bincount(slices)
-    mean_image = mean_of(images.part("train"))[0].numpy()
+    of_cases = mean_of_slices(np.concatenate(values), slices, np.concatenate(areas))
+    mean_image = mean_of(images.part("train"), masked=detector.masked_)[0].numpy()
     subjects = table["subject"].to_numpy(dtype=str)
     calibration = Calibration(of_cases, subjects, moments.mean(), moments.sd(), mean_image)
+    calibration = dataclasses.replace(calibration, map_limits=some.limits(calibration))
     if calibration.people < FEWEST_FOR_5_PERCENT:
         logger.warning(
             "only %d normal subjects are held out to calibrate by, so no p-value can be below %.3f; "

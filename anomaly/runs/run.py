@@ -73,13 +73,15 @@ class Run(Readable):
         """Score prepared images (N, C, *size); the map comes back in units of normal variation, on the CPU.
 
         The map is (error - mean) / sd of the held-out normals at each pixel, so it may be negative where an
-        image is more normal than most.
+        image is more normal than most; outside a mask it is 0.
         """
         scores = [self.detector.score(x) for x in chunks(pixels, self.detector.device)]
         maps = torch.cat([score.map for score in scores]).float().cpu().numpy()
         values = torch.cat([score.value for score in scores]).float().cpu()
         parts = {name: torch.cat([score.parts[name] for score in scores]).float().cpu() for name in scores[0].parts}
-        return Score(torch.from_numpy(self.calibration.map_z(maps)), values, parts)
+        z = torch.from_numpy(self.calibration.map_z(maps))
+        inside = self.detector.within(torch.from_numpy(np.asarray(pixels)))
+        return Score(z if inside is None else z * inside, values, parts)
 
     @classmethod
     def open(cls, folder: Path | str, *, device: str = "cpu", method: str | None = None) -> Self:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.cohort import FILE_NAMES, fingerprint, read_cohort
+from anomaly.cohorts.masks import COLUMN, NONE, Given
 from anomaly.detectors.base import ToCome
 from anomaly.errors import AnomalyError
 from anomaly.images.caching import CachedImages
@@ -21,20 +22,24 @@ def listed(
     *,
     subject: str | None,
     subject_pattern: str | None,
+    mask: Given = None,
 ) -> pd.DataFrame | None:
     """The unlabelled images of people who are not among the normals, a row an image, their `split` being `PART`.
 
     Args:
         source: a folder or a table; one that holds the normals as well gives all the others; None gives None.
         normals: their table, as `read_cohort` gives it.
-        subject, subject_pattern: see `read_cohort`.
+        subject, subject_pattern, mask: see `read_cohort`; images have masks where the normals have.
 
     Raises:
         AnomalyError: nobody is left.
     """
     if source is None:
         return None
-    found = read_cohort(source, subject=subject, subject_pattern=subject_pattern)
+    masked = COLUMN in normals
+    found = read_cohort(source, subject=subject, subject_pattern=subject_pattern, mask=mask if masked else NONE)
+    if masked and COLUMN not in found:
+        raise AnomalyError("the normals have masks, the unlabelled images have none; give them in the column mask")
     if found.attrs["subjects_from"] == FILE_NAMES != normals.attrs.get("subjects_from"):
         logger.warning(
             "nothing says whose the unlabelled images are, so people who are among the normals are not known by them; "
@@ -52,7 +57,7 @@ def listed(
             "%d of %d unlabelled images are left out: their people are among the normals",
             len(found) - len(new), len(found),
         )  # fmt: skip
-    return new[["id", "path", "subject"]].assign(split=PART)
+    return new[["id", "path", "subject", *([COLUMN] if masked else [])]].assign(split=PART)
 
 
 def beside(normals: pd.DataFrame, unlabelled: pd.DataFrame | None) -> pd.DataFrame:

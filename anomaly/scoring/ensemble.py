@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from anomaly.cohorts.masks import COLUMN as MASK
 from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.runs.calibration import joint_p, normal_score
+from anomaly.runs.calibration import EXCEEDING, joint_p, mean_of_slices, normal_score
 from anomaly.runs.run import Run
 from anomaly.scoring.grid import cell_means
 
@@ -60,6 +61,10 @@ class Ensemble:
                 "the same run was given twice, or two trainings that came out the same: in methods in closed form, as "
                 "texture, there is no chance, and --seed changes nothing; leave one out"
             )
+        masked = {run.preprocessing.mask for run in runs}
+        if len(masked) > 1:
+            raise RunError("some of the runs were trained with masks and some without; train all of an ensemble alike")
+        self.masked = masked == {"given"}
         self._weights = first.weights
         self._values = np.stack([run.calibration.values for run in runs])
         own = [run.calibration.z(run.calibration.values) for run in runs]
@@ -87,6 +92,21 @@ class Ensemble:
     @property
     def columns(self) -> list[str]:
         """Names of the further columns, in order."""
+        return [*self._further(), *([MASK] if self.masked else [])]
+
+    @property
+    def map_limits(self) -> dict[str, float] | None:
+        """What at most so great a share of held-out normals' pixels exceed, by that share; None where a run is older.
+
+        Of several runs the mean: their maps are averaged, so that fewer pixels lie beyond.
+        """
+        limits = [run.calibration.map_limits for run in self.runs]
+        if any(each is None for each in limits):
+            return None
+        means = np.mean(np.stack([each for each in limits if each is not None]), axis=0)
+        return {f"{share:g}": float(limit) for share, limit in zip(EXCEEDING, means, strict=True)}
+
+    def _further(self) -> list[str]:
         if len(self.runs) > 1:
             return [*(f"z_{i}" for i in range(1, len(self.runs) + 1)), *BASELINES]
         return [*(f"value_{name}" for name in self._parts()), *BASELINES]
@@ -122,17 +142,19 @@ def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
     pixels = np.concatenate([ready.pixels for ready in prepared])
     score = run.judge(pixels)
     of = np.repeat(np.arange(len(prepared)), [len(ready.pixels) for ready in prepared])
+    inside = np.concatenate([ready.foreground for ready in prepared]) if run.detector.masked_ else None
+    areas = np.ones(len(of)) if inside is None else inside.reshape(len(of), -1).sum(1)
     maps = score.map.numpy()
     cells = cell_means(maps)
 
     def per_image(values: np.ndarray) -> np.ndarray:
-        return np.bincount(of, values) / np.bincount(of)
+        return mean_of_slices(values, of, areas)
 
     values = per_image(score.value.numpy())
     z, p = run.calibration.z(values), run.calibration.p_value(values)
     columns = {f"value_{name}": per_image(part.numpy()) for name, part in score.parts.items()}
-    columns["baseline_intensity"] = per_image(_mean(pixels))
-    columns["baseline_mean_image"] = per_image(_mean(np.abs(pixels - run.calibration.mean_image)))
+    columns["baseline_intensity"] = per_image(_mean(pixels, inside))
+    columns["baseline_mean_image"] = per_image(_mean(np.abs(pixels - run.calibration.mean_image), inside))
     return [
         Verdict(
             float(values[i]), float(z[i]), float(p[i]), (maps[of == i],), cells[of == i].mean(0),
@@ -142,5 +164,10 @@ def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
     ]  # fmt: skip
 
 
-def _mean(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1).mean(1, dtype=np.float64)
+def _mean(images: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
+    """Of each image (N, C, *space) the mean over the pixels that count, bool; None for all."""
+    flat = images.reshape(len(images), -1)
+    if inside is None:
+        return flat.mean(1, dtype=np.float64)
+    counted = np.broadcast_to(inside, images.shape).reshape(flat.shape)
+    return flat.mean(1, dtype=np.float64, where=counted)

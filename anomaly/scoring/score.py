@@ -16,6 +16,7 @@ import pandas as pd
 from anomaly.cohorts.classes import Classes
 from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
 from anomaly.cohorts.grid import GRID
+from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.tables import SCORES, GrowingTable
 from anomaly.errors import AnomalyError, CohortError, UnreadableImage
 from anomaly.images.finding import Globs
@@ -81,6 +82,7 @@ def score(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    mask: Given = None,
     allow_overlap: bool = False,
     method: str | None = None,
     device: str = "auto",
@@ -102,7 +104,8 @@ def score(
             volumes, PNG for pictures.
         shard: (i, N) takes every N-th image, from the i-th; shards may run at the same time into one folder,
             and their tables joined by `cat` in the order of their names are the whole.
-        subject, subject_pattern, where, match, exclude: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for runs that were trained
+            with masks, which take nothing else.
         allow_overlap: score subjects the run was trained on as well; their scores are too low.
         method: FILE.py:CLASS again, for a user's own method.
         device: "auto", "cpu", "cuda", ...
@@ -120,8 +123,9 @@ def score(
     ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders])
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
-        missing="keep",
+        mask=mask, missing="keep",
     )  # fmt: skip
+    cohort = suited(cohort, mask, "given" if ensemble.masked else "none", str(folders[0]))
     if not allow_overlap:
         for run in ensemble.runs:
             _refuse_overlap(run, cohort)
@@ -141,6 +145,8 @@ def score(
         "heatmaps": list(heatmaps),
         "shards": shard[1],
         "allow_overlap": allow_overlap,
+        "map_limits": ensemble.map_limits,
+        **({"masks": cohort.attrs["masks_from"]} if ensemble.masked else {}),
     }
     table = GrowingTable(SCORES, out, settings=settings, columns=ensemble.columns, shard=shard, beside=GRID)
     rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")

@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.cohort import fingerprint, read_cohort, split
+from anomaly.cohorts.masks import Given
 from anomaly.cohorts.tables import ERRORS
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import read
 from anomaly.images.finding import Globs
+from anomaly.images.masking import masked
 from anomaly.progress import progress
 from anomaly.simulation.folders import claim, write_sheet, write_truth
 from anomaly.simulation.planting import Planted, Recipe, plant
@@ -48,6 +50,7 @@ def simulate_lesions(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    region: Given = None,
     seed: int = 0,
 ) -> Path:
     """Put lesions of known place, size and contrast into a share of real normal images; gives `cohort.csv`.
@@ -73,6 +76,8 @@ def simulate_lesions(
         count_per_image: lesions in each case; they do not overlap.
         share: of the subjects that become cases, above 0 to 1.
         subject, subject_pattern, where, match, exclude: see `read_cohort`.
+        region: masks of where lesions may lie, such as brains, as `mask` of `read_cohort`; the table names them in the
+            column `region`, to be given as --mask, while its column `mask` marks the lesions.
         seed: 0 or more; same seed, same bytes.
 
     Raises:
@@ -89,7 +94,7 @@ def simulate_lesions(
     out = Path(out)
     cohort = read_cohort(
         normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
-        missing="keep",
+        mask="none" if region is None else region, missing="keep",
     )  # fmt: skip
     cohort = _assigned(cohort, share, seed)
     settings = {
@@ -153,7 +158,7 @@ def _one(source: Mapping[str, Any], *, out: Path, recipe: Recipe, seed: int) -> 
         if all((out / made[file]).exists() for file in ("path", "mask") if made[file]):
             return made
     try:
-        image = read(Path(source["path"]))
+        image = masked(read(Path(source["path"])), source.get("mask"))
         planted = Planted(image.pixels, np.zeros(image.space, dtype=bool), [])
         if source["label"]:
             # By the name, so that an image's lesions do not depend on which others are there.
@@ -176,6 +181,7 @@ def _row(source: Mapping[str, Any], made: Mapping[str, Any], out: Path) -> dict[
         "split": source["split"], "mask": made["mask"], "lesions": len(made["lesions"]), **found,
         "simulated": source["label"], "source": os.path.relpath(source["path"], out),
     }  # fmt: skip
+    own |= {"region": os.path.relpath(source["mask"], out)} if source.get("mask") else {}
     return {**own, **{name: value for name, value in source.items() if name not in own}}
 
 

@@ -100,7 +100,7 @@ def foreground(values: np.ndarray) -> np.ndarray:
 
 
 def plant(image: Image, recipe: Recipe, rng: np.random.Generator) -> Planted:
-    """Put lesions into the foreground of an image, apart from each other; nothing outside the mask changes.
+    """Put lesions into the foreground of an image, or into its mask, apart from each other; only they change it.
 
     Each lesion is told by `radius` (of the ball, or circle, of its size), `contrast` (in the middle, signed, as
     drawn; values stay between the image's lowest and, where its file tells it, white), `snr` (mean change in its
@@ -110,7 +110,7 @@ def plant(image: Image, recipe: Recipe, rng: np.random.Generator) -> Planted:
         UnreadableImage: the foreground is flat, or has no room for a lesion of the smallest radius.
     """
     before = image.pixels.mean(axis=0)
-    body = foreground(before)
+    body = foreground(before) if image.mask is None else image.mask
     spread = {"sd": float(before[body].std()), "range": float(np.ptp(np.percentile(before[body], (0.5, 99.5))))}
     if not spread["sd"]:
         raise UnreadableImage(f"{image.path}: its foreground has one value alone; leave it out")

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomaly.levels import OUTSIDE
+
 CHUNK, MOST_VALUES = 64, 2**20
 
 
@@ -99,9 +101,18 @@ def chunks(
         yield (part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))).to(device, torch.float32)
 
 
-def mean_of(images: np.ndarray | Tensor) -> Tensor:
-    """The mean image (1, C, *space), summed in double precision, which not every accelerator has."""
+def mean_of(images: np.ndarray | Tensor, *, masked: bool = False) -> Tensor:
+    """The mean image (1, C, *space), summed in double precision, which not every accelerator has.
+
+    masked: pixels that are exactly -1 lie outside a mask: each pixel is the mean of the images that have it inside.
+    """
     total = torch.zeros(1, *images.shape[1:], dtype=torch.float64)
+    count = torch.zeros(1, 1, *images.shape[2:], dtype=torch.float64) if masked else torch.tensor(float(len(images)))
     for part in chunks(images):
+        if masked:
+            inside = (part > OUTSIDE).any(1, keepdim=True)
+            count += inside.sum(0, keepdim=True)
+            part = torch.where(inside, part, 0)
         total += part.double().sum(0, keepdim=True)
-    return (total / len(images)).float()
+    mean = torch.where(count > 0, total / count.clamp_min(1), OUTSIDE) if masked else total / count
+    return mean.float()

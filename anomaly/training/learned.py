@@ -26,7 +26,8 @@ Images = Tensor | np.ndarray
 class Learned(Limited, ABC):
     """A dataclass whose fields are hyperparameters; after it has learned, `net_` holds all of what it learned.
 
-    `shape_` is then the (C, *space) of one image. A field that is no setting (a callable) says repr=False.
+    `shape_` is then the (C, *space) of one image, and `masked_` says whether images have masks: what lies outside is
+    exactly -1, and does not count (`anomaly.nets.within`). A field that is no setting (a callable) says repr=False.
     """
 
     name: ClassVar[str]
@@ -35,6 +36,7 @@ class Learned(Limited, ABC):
     kind: ClassVar[str]  # detector, explainer or classifier, for messages
     net_: Any = field(init=False, repr=False, compare=False)  # a module; what it holds is the method's own affair
     shape_: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    masked_: bool = field(init=False, repr=False, compare=False, default=False)
 
     @abstractmethod
     def build(self, shape: tuple[int, ...]) -> nn.Module:
@@ -91,6 +93,7 @@ class Learned(Limited, ABC):
         """Write what was learned, with method, settings and shape, as one safetensors file."""
         self.ready()
         facts = {"method": self.name, "settings": self.settings(), "shape": self.shape_}
+        facts |= {"masked": True} if self.masked_ else {}
         save_tensors(path, self.net_.state_dict(), facts)
 
     @classmethod
@@ -106,7 +109,7 @@ class Learned(Limited, ABC):
             if facts.get("method") != cls.name:
                 raise RunError(f"{path} holds the method {facts.get('method')!r}, expected {cls.name!r}")
             learned = cls(**facts["settings"])
-            learned.shape_ = tuple(facts["shape"])
+            learned.shape_, learned.masked_ = tuple(facts["shape"]), facts.get("masked") is True
             tensors = load_file(path)
             with torch.random.fork_rng(devices=[]):
                 learned.net_ = learned.rebuild(learned.shape_, tensors)

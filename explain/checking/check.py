@@ -69,6 +69,7 @@ def check(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    mask: Given = None,
     method: str | None = None,
     device: str = "auto",
     save_every: int = 500,
@@ -102,7 +103,7 @@ def check(
         permutations: so many trainings on permuted labels; 1 unless given.
         steps: of these; as many as the explainer had unless given. Maps of a shorter training are other maps.
         seed: of permutations and new weights.
-        subject, subject_pattern, where, match, exclude: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude, mask: see `read_cohort`.
         method: FILE.py:CLASS again, for a run of a user's own method.
         device: "auto", "cpu", "cuda", ...
         save_every: steps between two checkpoints of a training.
@@ -125,12 +126,13 @@ def check(
             raise AnomalyError(f"{source} explains images; give --images, a folder or a table of some")
         table = read_cohort(
             images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
-            missing="keep",
+            mask=mask, missing="keep",
         )  # fmt: skip
+        table = suited(table, mask, opened.preprocessing.mask, str(target))
         finding = check_target(opened, sampled(opened, table, count, workers), seed=seed)
     else:
         whose = {"subject": subject, "subject_pattern": subject_pattern, "where": where}
-        _refuse(str(source), **whose, match=match, exclude=exclude)
+        _refuse(str(source), **whose, match=match, exclude=exclude, mask=mask)
         if isinstance(images, pd.DataFrame):
             raise AnomalyError(f"{source} knows its images; give as images the folder that holds them now, or nothing")
         _refuse_method(opened.run)

@@ -12,6 +12,8 @@ import pandas as pd
 
 from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint
 from anomaly.cohorts.joining import columns
+from anomaly.cohorts.masks import COLUMN as MASK
+from anomaly.cohorts.masks import suited, told_in_short
 from anomaly.cohorts.results import some
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
@@ -26,6 +28,7 @@ from anomaly.training.journal import Journal
 from anomaly.training.learned import Learned
 from anomaly.training.machine import Machine
 from explain.classifier import Classifier
+from explain.counterfactuals.targeted import Targeted
 from explain.latent.walk import LatentWalk
 from explain.runs.cards import model_card, preview
 from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target
@@ -36,6 +39,8 @@ from explain.sides.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides, told_apart
 from explain.trained import TrainedExplainer
 
 logger = logging.getLogger(__name__)
+UNMASKED = (Targeted, LatentWalk)
+"""Methods that ask their target of what they draw, where a mask would be lost."""
 
 
 def learn(
@@ -83,6 +88,13 @@ def learn(
     out, machine = Path(out), machine or Machine()
     preprocessing = preprocessing or Preprocessing()
     learner, nuisance = _create(method, settings, sides), columns(nuisance)
+    given = _masks_of(target, generator)
+    preprocessing = dataclasses.replace(preprocessing, mask=given or "none")
+    if given == "given" and isinstance(learner, UNMASKED):
+        raise AnomalyError(
+            f"{learner.name} makes nothing of masks, with which what it was given was trained; take another method, or "
+            "train that without masks"
+        )
     opened = _targeted(learner, target, preprocessing, machine)
     drawing = _drawing(learner, generator, nuisance, preprocessing, machine)
     kind = CLASSIFIER if method == CLASSIFIER else EXPLAINER
@@ -92,12 +104,15 @@ def learn(
 
     def prepare() -> None:
         cohort = sides.read(choose)
+        if given is not None or sides.mask is None:  # a column that nobody named may mark the disease of cases
+            cohort = _suited(cohort, sides, given or "none", str(target or generator or "this"))
+        prepared = dataclasses.replace(preprocessing, mask="given" if MASK in cohort else "none")
         _refuse_unknown(nuisance, cohort)
         plan.update(
             kind=kind,
             method=learner.name,
             settings=learner.settings(),
-            preprocessing=dataclasses.asdict(preprocessing),
+            preprocessing=dataclasses.asdict(prepared),
             seed=seed,
             fingerprint=fingerprint(cohort),
             sides=told_apart(cohort),
@@ -119,7 +134,9 @@ def learn(
             _warn_of_known(cohort, drawing)
         if FILE_NAMES in plan["subjects_from"]:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
-        cache_images(cohort, preprocessing, out / "checkpoint", workers=workers)
+        if MASK in cohort:
+            logger.info(told_in_short(cohort))
+        cache_images(cohort, prepared, out / "checkpoint", workers=workers)
         if sides.pair is not None:
             whole_pairs(out / "checkpoint")
 
@@ -129,6 +146,20 @@ def learn(
         _fit(learner, images, out, machine, seed, resume, save_every, nuisance)
         machine.lead(lambda: _write_down(out, learner, images, plan, {"target": opened, "generator": drawing}, machine))
     return LearnedRun.open(out, kind, method=own, target=target, generator=generator)
+
+
+def _masks_of(*given: Path | str | None) -> str | None:
+    """Whether the runs that take part were trained with masks, "given" or "none"; None where there is no run."""
+    told = [read_facts(Path(folder))["preprocessing"].get("mask", "none") for folder in given if folder is not None]
+    return told[0] if told else None
+
+
+def _suited(cohort: pd.DataFrame, sides: Sides, prepared: str, run: str) -> pd.DataFrame:
+    """The cohort as it suits the run that is explained; see `anomaly.cohorts.masks.suited`."""
+    told = dict(cohort.attrs)
+    found = suited(cohort, sides.mask, prepared, run)
+    found.attrs = {**told, "masks_from": found.attrs["masks_from"]}
+    return found
 
 
 def _create(method: str, settings: Mapping[str, Any] | None, sides: Sides) -> "TrainedExplainer | Classifier":

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.results import read_facts
 from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import AnomalyError, CohortError, UnreadableImage
@@ -83,6 +84,7 @@ def map_images(
     where: Mapping[str, str] | None = None,
     match: Globs = None,
     exclude: Globs = None,
+    mask: Given = None,
     allow_overlap: bool = False,
     method: str | None = None,
     device: str = "auto",
@@ -102,7 +104,8 @@ def map_images(
         out: gets `explanations.csv`, `errors.csv`, `explain.json` and `maps/`; see `explain.runs.records`.
         settings, target, generator, judge, baseline, controls, method, device: see `explain.runs.source.open_source`.
         outputs: "nifti", "png", "none", or "auto": both.
-        subject, subject_pattern, where, match, exclude: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for what was trained with
+            masks; outside them nothing is changed or marked.
         allow_overlap: explain images of subjects the explainer was trained on as well.
         batch: images explained at once.
         workers: threads that read, and as many that write; None takes one a core.
@@ -122,8 +125,9 @@ def map_images(
     )  # fmt: skip
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
-        missing="keep",
+        mask=mask, missing="keep",
     )  # fmt: skip
+    cohort = suited(cohort, mask, opened.preprocessing.mask, str(source))
     if not allow_overlap:
         refuse_overlap(opened, cohort)
     rows: list[Any] = cohort.to_dict("records")

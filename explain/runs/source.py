@@ -1,7 +1,7 @@
 """What explains, opened from a run folder or by the name of an attribution, with its target and what judges it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 
 from anomaly.cohorts.cohort import read_cohort
+from anomaly.cohorts.masks import suited
 from anomaly.errors import AnomalyError, CohortError, RunError, UnreadableImage
 from anomaly.images import read
+from anomaly.images.masking import masked
 from anomaly.images.prepared import scaled
 from anomaly.images.preprocessing import Preprocessing
+from anomaly.nets.within import kept, within
 from anomaly.runs.methods import find_among, make
 from anomaly.runs.run import torch_device
 from anomaly.training.batches import evenly
-from explain.base import Explainer, Explanation
+from explain.base import Explainer, Explanation, Target
 from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target
 from explain.runs.run import LearnedRun
+from explain.trained import joined
 
 CONTROLS = 256
 """Controls that an attribution learns its baselines from, at most."""
@@ -52,11 +56,47 @@ class Source:
     generator: GeneratorRun | None = None
 
     def explain(self, x: Tensor) -> Explanation:
-        """The explanation of prepared images (N, C, *space), on the device they are on."""
+        """The explanation of prepared images (N, C, *space), on the device they are on; nothing outside their masks."""
+        if self.preprocessing.mask == "none":
+            return self._of(x)
+        target = getattr(self.explainer, "target", None)
+        if not isinstance(target, WithinMask):
+            return cut(self._of(x), within(x))
+        parts = []
+        for one in x.split(1):  # a target that is asked of any number of variants of one image knows its mask
+            target.inside = within(one)
+            parts.append(cut(self._of(one, target.inside), target.inside))
+        return joined(parts)
+
+    def _of(self, x: Tensor, inside: Tensor | None = None) -> Explanation:
         if self.baseline is None:
             return self.explainer.explain(x)
         drawn = self.baseline.explainer.explain(x).counterfactual
-        return self.explainer.explain(x, baseline=drawn)  # type: ignore[call-arg]  # made sure of when opened
+        assert drawn is not None
+        return self.explainer.explain(x, baseline=kept(drawn, inside))  # type: ignore[call-arg]  # as made sure of
+
+
+class WithinMask:
+    """A target that is asked of variants of one image, each of which counts within the mask of that image.
+
+    Args:
+        value: the target, (N, C, *space) -> (N,).
+    """
+
+    def __init__(self, value: Target) -> None:
+        self._value, self.inside = value, None  # type: Target, Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The target of variants (N, C, *space) of the image whose mask is `inside`, (1, 1, *space)."""
+        return self._value(kept(x, self.inside))
+
+
+def cut(explained: Explanation, inside: Tensor) -> Explanation:
+    """An explanation without what it says outside masks, (N, 1, *space)."""
+    told = {name: getattr(explained, name) for name in ("map", "field", "spread")}
+    parts = {name: part * inside for name, part in told.items() if part is not None}
+    drawn = explained.counterfactual
+    return replace(explained, counterfactual=None if drawn is None else kept(drawn, inside), **parts)
 
 
 def open_source(
@@ -110,6 +150,8 @@ def open_source(
         preprocessing = opened.preprocessing
         if controls is not None:
             explainer.fit(_read(controls, preprocessing))
+        if preprocessing.mask == "given":
+            explainer.target = WithinMask(opened.value)
     for each in (opened, drawing, judging):
         if each is not None:
             each.check(preprocessing, str(source))
@@ -169,12 +211,13 @@ def _refuse(source: Path | str, **given: object) -> None:
 
 def _read(controls: Path | str, preprocessing: Preprocessing) -> np.ndarray:
     """Prepared controls (n, C, *space), evenly chosen; those that cannot be used are passed over."""
-    paths = list(read_cohort(controls, missing="keep")["path"])
-    chosen = evenly(len(paths), CONTROLS)
+    cohort = suited(read_cohort(controls, missing="keep"), None, preprocessing.mask, "what is explained")
+    rows: list[Any] = cohort.to_dict("records")
     pixels = []
-    for path in (Path(paths[k]) for k in chosen):
+    for row in (rows[k] for k in evenly(len(rows), CONTROLS)):
         try:
-            pixels.append(scaled(preprocessing.apply(read(path)), path).pixels)
+            image = masked(read(Path(row["path"])), row.get("mask"))
+            pixels.append(scaled(preprocessing.apply(image), image.path).pixels)
         except UnreadableImage:
             continue
     if not pixels:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from anomaly.cohorts.cohort import FILE_NAMES, read_cohort, split
 from anomaly.cohorts.joining import events
+from anomaly.cohorts.masks import COLUMN, Given
 from anomaly.cohorts.results import some
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.finding import Globs
@@ -30,7 +31,7 @@ class Sides:
         positive: the value that counts as 1 where it holds words.
         pair: its column with the counterpart's file of each image (a painless twin, a full-dose scan); rows without
             one are left out.
-        subject, subject_pattern, where, match, exclude: see `read_cohort`.
+        subject, subject_pattern, where, match, exclude, mask: see `read_cohort`; cases and controls have masks alike.
     """
 
     cases: Source | None = None
@@ -44,6 +45,7 @@ class Sides:
     where: Mapping[str, str] = field(default_factory=dict)
     match: Globs = None
     exclude: Globs = None
+    mask: Given = None
 
     def __post_init__(self) -> None:
         two = self.cases is not None and self.controls is not None and self.cohort is None
@@ -86,13 +88,15 @@ class Sides:
     def _cohort(self, source: Source) -> pd.DataFrame:
         return read_cohort(
             source, subject=self.subject, subject_pattern=self.subject_pattern, where=dict(self.where),
-            match=self.match, exclude=self.exclude, missing="keep",
+            match=self.match, exclude=self.exclude, mask=self.mask, missing="keep",
         )  # fmt: skip
 
     def _two(self) -> pd.DataFrame:
         assert self.cases is not None and self.controls is not None
         sides = [self._cohort(source) for source in (self.controls, self.cases)]
         told = [side.attrs["subjects_from"] for side in sides]
+        if len({COLUMN in side for side in sides}) > 1:
+            raise CohortError("only one side has masks; give those of both, or --mask none")
         table = pd.concat([side.assign(label=label) for label, side in enumerate(sides)], ignore_index=True)
         twice = table.loc[table["path"].duplicated(), "path"]
         if len(twice):

@@ -11,7 +11,7 @@ from anomaly.detectors.local import pooled
 
 
 def learned(density: densities.Density, features: torch.Tensor, size: int = 7) -> densities.Density:
-    density.learn(lambda: features.split(size), len(features))
+    density.learn(lambda: [(part, None) for part in features.split(size)], len(features))
     return density
 
 
@@ -92,3 +92,37 @@ def test_coordinates_tell_a_cell_that_moved() -> None:
 def test_pools_are_mean_maximum_and_highest_twentieth() -> None:
     distances = torch.arange(100.0).view(1, 1, 10, 10)
     assert {name: float(value) for name, value in pooled(distances).items()} == {"mean": 49.5, "max": 99, "top": 97}
+
+
+def test_cells_that_do_not_count_have_no_say() -> None:
+    """Whatever stands in them: in what is learned, in distances, in any pool."""
+    rng = torch.Generator().manual_seed(0)
+    x, counted = torch.randn(40, 3, 4, 4, generator=rng), torch.rand(40, 1, 4, 4, generator=rng) > 0.3
+    other = torch.where(counted, x, 1e3)
+    for make in (lambda: Place(3, (4, 4)), lambda: Memory(3, (4, 4), 200, 0.0)):
+        found = []
+        for features in (x, other):
+            torch.manual_seed(1)
+            density = make()
+            density.learn(lambda f=features: zip(f.split(7), counted.split(7), strict=True), 40)
+            distances = density(features, counted)
+            found.append((distances, pooled(distances, counted)))
+        assert torch.allclose(found[0][0], found[1][0]) and (found[0][0][~counted] == 0).all()
+        assert all(torch.allclose(found[0][1][name], value) for name, value in found[1][1].items())
+
+
+def test_place_learns_each_cell_from_the_images_in_which_it_counts() -> None:
+    x = torch.randn(60, 2, 1, 2, generator=torch.Generator().manual_seed(2))
+    counted = torch.ones(60, 1, 1, 2, dtype=torch.bool)
+    counted[30:, :, :, 1] = False
+    density = Place(2, (1, 2))
+    density.learn(lambda: [(x, counted)], 60)
+    assert torch.allclose(density.mean, torch.stack([x[:, :, 0, 0].mean(0), x[:30, :, 0, 1].mean(0)]), atol=1e-6)
+
+
+def test_pools_over_the_cells_that_count() -> None:
+    distances = torch.arange(200.0).view(2, 1, 10, 10)
+    counted = distances < 160
+    found = pooled(distances, counted)
+    assert found["mean"].tolist() == [49.5, 129.5] and found["max"].tolist() == [99, 159]
+    assert found["top"].tolist() == [97, 158]  # the highest five of 100, the highest three of 60

@@ -1,0 +1,106 @@
+"""The part of an image that counts: its mask, read from a file of its own and brought to its grid."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from anomaly.errors import UnreadableImage
+from anomaly.images.image import Image
+from anomaly.images.reading import read, suffix
+
+FEWEST = 32
+"""Pixels or voxels that a mask leaves, at least: of fewer nothing can be said."""
+LOSSY, HALF = (".jpg", ".jpeg"), 127.5
+STRAYS = 0.1
+"""How far a grid may stray, in voxels over the whole image, from one that has the same voxels in another order."""
+
+
+def masked(image: Image, path: str | Path | None) -> Image:
+    """The image with its mask; as it is where it has none.
+
+    Raises:
+        UnreadableImage: as `read_mask`.
+    """
+    if path is None or path == "":
+        return image
+    return dataclasses.replace(image, mask=read_mask(Path(path), image))
+
+
+def read_mask(path: Path, image: Image) -> np.ndarray:
+    """What of an image counts, bool (*space): all that is not 0 in a mask; of a probability, what is above a half.
+
+    A mask that holds the same voxels in another order (a NIfTI mask beside a DICOM series) is turned as the image is.
+
+    Raises:
+        UnreadableImage: it cannot be read, lies on another grid, or leaves nothing or next to nothing.
+    """
+    found = read(path)
+    values = found.pixels.max(axis=0)
+    if values.min() < 0:
+        raise UnreadableImage(
+            f"{path}: has values from {values.min():g} to {values.max():g}; expected a mask, 0 outside and above 0 "
+            "inside"
+        )
+    inside = _turned(found, values, image) > _limit(path, values)
+    count = int(inside.sum())
+    if count < FEWEST:
+        left = "is empty" if not count else f"leaves {count} of the {inside.size} pixels"
+        raise UnreadableImage(
+            f"{path}: the mask of {image.path.name} {left}; expected {FEWEST} or more: make it again, or leave the "
+            "image out"
+        )
+    return np.ascontiguousarray(inside)
+
+
+def _limit(path: Path, values: np.ndarray) -> float:
+    """Above which value a pixel lies inside."""
+    if suffix(path) in LOSSY:  # compression smears the edge
+        return HALF
+    probability = values.max() <= 1 and not np.isin(values, (0, 1)).all()
+    return 0.5 if probability else 0.0
+
+
+def _turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
+    """The values of a mask in the order of the image's voxels."""
+    if found.ndim != image.ndim:
+        raise _astray(found, image, f"it has {found.ndim} axes, the image {image.ndim}")
+    if not (_located(found) and _located(image)):
+        if found.space != image.space:
+            raise _astray(found, image, "it has another size")
+        return values
+    step = np.linalg.inv(found.affine) @ image.affine  # from the image's voxels to the mask's
+    axes = np.abs(step[:3, :3]).argmax(axis=0)
+    signs = np.rint(step[axes, range(3)])
+    whole = np.zeros((3, 3))
+    whole[axes, range(3)] = signs
+    exact = sorted(axes) == [0, 1, 2] and np.abs(step[:3, :3] - whole).max() * max(image.space) < STRAYS
+    if image.ndim == 2:
+        exact = exact and axes[2] == 2
+    if not exact or tuple(np.array(found.space)[axes[: image.ndim]]) != image.space:
+        raise _astray(found, image, "its voxels are of another size, or turned")
+    kept, signs = axes[: image.ndim], signs[: image.ndim]
+    starts = np.where(signs < 0, np.array(found.space)[kept] - 1, 0)
+    apart = np.abs(step[:3, 3][kept] - starts)
+    if apart.max() > 0.5:
+        raise _astray(found, image, f"it lies {apart.max():.1f} voxels off")
+    turned = values.transpose(kept)
+    return np.flip(turned, axis=tuple(np.flatnonzero(signs < 0)))
+
+
+def _astray(found: Image, image: Image, why: str) -> UnreadableImage:
+    return UnreadableImage(
+        f"{found.path}: the mask of {image.path.name} lies on another grid ({why}: {_by(found)} against "
+        f"{_by(image)}); resample it onto the image's grid"
+    )
+
+
+def _located(image: Image) -> bool:
+    """Whether its file told where it lies."""
+    return not np.array_equal(image.affine, np.eye(4))
+
+
+def _by(image: Image) -> str:
+    return " x ".join(map(str, image.space))
