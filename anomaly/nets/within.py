@@ -57,7 +57,10 @@ def cells_within(inside: Tensor, grid: tuple[int, ...]) -> Tensor:
     Returns:
         (N, 1, *grid) bool.
     """
-    pool = F.adaptive_avg_pool2d if len(grid) == 2 else F.adaptive_avg_pool3d
-    share = pool(inside.float(), list(grid))  # type: ignore[operator]
+    seen = inside.float()
+    if len(grid) == 2:
+        share = F.adaptive_avg_pool2d(seen, grid)  # type: ignore[arg-type]  # two sides
+    else:
+        share = F.adaptive_avg_pool3d(seen, grid)  # type: ignore[arg-type]  # three sides
     least = share.flatten(1).amax(1).clamp_max(0.5).view(-1, *[1] * (share.ndim - 1))
     return (share >= least) & (share > 0)

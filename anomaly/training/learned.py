@@ -92,7 +92,7 @@ class Learned(Limited, ABC):
     def save(self, path: Path) -> None:
         """Write what was learned, with method, settings and shape, as one safetensors file."""
         self.ready()
-        facts = {"method": self.name, "settings": self.settings(), "shape": self.shape_}
+        facts: dict[str, Any] = {"method": self.name, "settings": self.settings(), "shape": self.shape_}
         facts |= {"masked": True} if self.masked_ else {}
         save_tensors(path, self.net_.state_dict(), facts)
 

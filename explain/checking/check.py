@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from anomaly.cohorts.cohort import read_cohort
+from anomaly.cohorts.masks import Given, suited
 from anomaly.errors import AnomalyError
 from anomaly.files import write_whole
 from anomaly.images.finding import Globs
