@@ -59,7 +59,7 @@ def cells_within(inside: Tensor, grid: tuple[int, ...]) -> Tensor:
     """
     seen = inside.float()
     if len(grid) == 2:
-        share = F.adaptive_avg_pool2d(seen, grid)  # type: ignore[arg-type]  # two sides
+        share = F.adaptive_avg_pool2d(seen, grid)
     else:
         share = F.adaptive_avg_pool3d(seen, grid)  # type: ignore[arg-type]  # three sides
     least = share.flatten(1).amax(1).clamp_max(0.5).view(-1, *[1] * (share.ndim - 1))
