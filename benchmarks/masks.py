@@ -3,8 +3,8 @@
     python -m benchmarks.masks HEADS --out OUT [--only NAME ...] [--size 64]
 
 HEADS are whole T1 heads of healthy people (NIfTI). Brain masks are made by thresholds and morphology, which is rough
-but the same for all (`brain`; look at OUT/masks.png). Each half of the heads is learned from once, slice by slice, and the
-others get one lesion at a time, of each size and contrast. A row is one detector: mean average precision of the voxels
+but the same for all (`brain`; look at OUT/masks.png). Each half of the heads is learned from once, slice by slice, and
+the others get one lesion at a time, of each size and contrast. A row is one detector: mean average precision of voxels
 *inside the brain mask*, so that both kinds of training are asked the same; beside it the floors.
 """
 
@@ -103,19 +103,17 @@ def maps(run: Run, image: Image) -> np.ndarray:
     return prepared.restore(run.judge(prepared.pixels).map.numpy())
 
 
-def measured(table: pd.DataFrame, name: str, kind: str, out: Path, size: int) -> list[dict[str, Any]]:
+def measured(table: pd.DataFrame, name: str, kind: str, out: Path, prepared: Preprocessing) -> list[dict[str, Any]]:
     """Average precision of one detector, with masks or without, for each head, size and contrast."""
     method, settings = DETECTORS[name]
     rows: list[dict[str, Any]] = []
     halves = [table.iloc[0::2], table.iloc[1::2]]
     for half, (learned, asked) in enumerate([halves, halves[::-1]]):
-        folder = out / "runs" / f"{method}_{kind}_{half}"
+        folder = out / "runs" / f"{method}_{kind}_{half}_{prepared.shape}_{prepared.intensity}"
         begun = time.perf_counter()
         if not (folder / "run.json").exists():
             normals = learned if kind == "brain" else learned.drop(columns="mask")
-            learn(
-                normals, folder, method=method, settings=settings, preprocessing=Preprocessing(size=size), choose=0.25
-            )
+            learn(normals, folder, method=method, settings=settings, preprocessing=prepared, choose=0.25)
         run = Run.open(folder)
         seconds = time.perf_counter() - begun
         for row in asked.itertuples():
@@ -143,15 +141,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="+", default=list(DETECTORS), choices=list(DETECTORS))
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--intensity", default="percentile")
     arguments = parser.parse_args()
     table = make_masks(arguments.heads, arguments.out)
     columns = ["", "images", *[f"{r:g} mm, {c:g} SD" for r, c in itertools.product(SIZES, CONTRASTS)], "all", "s"]
     heading(columns)
+    prepared = Preprocessing(size=arguments.size, intensity=arguments.intensity)
     for name in arguments.only:
         for kind in ("head", "brain"):
-            kept = arguments.out / f"{name}_{kind}_{arguments.size}.json"
+            kept = arguments.out / f"{name}_{kind}_{arguments.size}_{arguments.intensity}.json"
             if not kept.exists():
-                found = measured(table, name, kind, arguments.out / str(arguments.size), arguments.size)
+                found = measured(table, name, kind, arguments.out, prepared)
                 write_whole(kept, json.dumps(found))
             rows = pd.DataFrame(json.loads(kept.read_text()))
             means = rows.groupby(["radius", "contrast"])["ap"].mean()
