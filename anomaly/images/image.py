@@ -118,6 +118,16 @@ def invertible(affine: np.ndarray) -> bool:
     return bool(abs(np.linalg.det(linear / lengths)) > FLAT)
 
 
+def same_grid(image: Image, other: Image) -> bool:
+    """Whether two images have one shape, and affines that agree within a thousandth of a millimetre."""
+    return image.space == other.space and bool(np.allclose(image.affine, other.affine, rtol=0, atol=1e-3))
+
+
+def located(affine: np.ndarray) -> bool:
+    """Whether the files told where in the body voxels lie."""
+    return not np.array_equal(affine, np.eye(4))
+
+
 def single(space: tuple[int, ...]) -> int | None:
     """Which of three axes is 1 long, so that a volume is a picture; the last of several; None for none."""
     return max((axis for axis, length in enumerate(space) if length == 1 and len(space) == 3), default=None)

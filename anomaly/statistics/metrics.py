@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomaly.errors import EvaluationError
+from anomaly.statistics import regions, thresholds
 
 # A share such as 0.95 of 20 controls must count as 19 of them, whatever its binary rounding.
 _ROUNDING = 1e-9
@@ -145,20 +145,14 @@ def region_overlap(masks: Iterable[ArrayLike], maps: Iterable[ArrayLike], *, max
     if not 0 < max_fpr <= 1:
         raise EvaluationError(f"max_fpr must lie in (0, 1], got {max_fpr}")
     pairs = _pixel_pairs(masks, maps)
-    values = np.concatenate([values.ravel() for _, values in pairs])
-    weights = np.concatenate([_region_weights(mask).ravel() for mask, _ in pairs])
-    regions, normal = round(float(weights.sum())), weights == 0
-    if regions == 0 or not normal.any():
+    inside = np.concatenate([values[mask] for mask, values in pairs])
+    outside = np.concatenate([values[~mask] for mask, values in pairs])
+    if not inside.size or not outside.size:
         raise EvaluationError("regions are scored against the rest: masks need marked and unmarked pixels")
-    order = np.argsort(-values, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(values[order])), values.size - 1)
-    found = np.append(0.0, np.cumsum(weights[order])[last] / regions)
-    false = np.append(0.0, np.cumsum(normal[order])[last] / normal.sum())
-    end = int(np.argmax(false >= max_fpr))  # the segment from end - 1 to end holds the limit
-    share = (max_fpr - false[end - 1]) / (false[end] - false[end - 1])
-    found_end = found[end - 1] + share * (found[end] - found[end - 1])
-    area = np.trapezoid(np.append(found[:end], found_end), np.append(false[:end], max_fpr))
-    return float(area / max_fpr)
+    weights = np.concatenate([regions.weights(regions.labelled(mask)[0])[mask] for mask, _ in pairs])
+    limits = thresholds.edges(inside, inside.size)
+    found, rest = thresholds.weighed(inside, weights, limits), thresholds.counted(np.sort(outside), limits)
+    return float(thresholds.region_overlap(found, rest, max_fpr))
 
 
 def _pixel_pairs(masks: Iterable[ArrayLike], maps: Iterable[ArrayLike]) -> Sequence[tuple[np.ndarray, np.ndarray]]:
@@ -171,11 +165,3 @@ def _pixel_pairs(masks: Iterable[ArrayLike], maps: Iterable[ArrayLike]) -> Seque
     if not all(np.isfinite(each).all() for each in values):
         raise EvaluationError("a map holds NaN or infinite pixels; make the maps again")
     return list(zip(marked, values, strict=True))
-
-
-def _region_weights(mask: np.ndarray) -> np.ndarray:
-    """1 / area on the pixels of each region, 0 elsewhere, so that every region weighs one."""
-    labels, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    areas = np.bincount(labels.ravel())
-    weights = np.where(np.arange(areas.size) > 0, 1 / np.maximum(areas, 1), 0.0)
-    return weights[labels]

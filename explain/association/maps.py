@@ -15,6 +15,7 @@ from anomaly.cohorts.results import check_unique, read_table, some
 from anomaly.errors import EvaluationError, UnreadableImage
 from anomaly.images import Image, find, read
 from anomaly.images.frame import Frame
+from anomaly.images.image import same_grid
 from anomaly.images.reading import suffix
 from anomaly.progress import progress
 
@@ -137,16 +138,6 @@ def mean_image(paths: Iterable[str], grid: Maps) -> np.ndarray | None:
         low, high = np.percentile(pixels, (0.5, 99.5))
         shown.append(np.clip((pixels - low) / max(high - low, np.finfo(np.float32).tiny), 0, 1))
     return np.mean(shown, axis=0) if shown else None
-
-
-def same_grid(image: Image, other: Image) -> bool:
-    """Whether two images have one shape, and affines that agree within a thousandth of a millimetre."""
-    return image.space == other.space and bool(np.allclose(image.affine, other.affine, rtol=0, atol=1e-3))
-
-
-def located(affine: np.ndarray) -> bool:
-    """Whether the files told where in the body voxels lie."""
-    return not np.array_equal(affine, np.eye(4))
 
 
 def _masked(values: np.ndarray, first: Image, mask: Path | None) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from explain.association.groupmap import GroupMap
-from explain.association.maps import Maps, located
+from explain.association.maps import Maps
 
 COLUMNS = (
     *("region", "sign", "side", "peak_i", "peak_j", "peak_k", "peak_x", "peak_y", "peak_z", "peak_t", "p_corrected"),

@@ -14,6 +14,7 @@ from anomaly.cohorts import joining
 from anomaly.cohorts.results import read_facts, read_table, some
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.section import Section, ends, interval, told_as_facts
+from anomaly.evaluation.truths import Marking
 from anomaly.files import write_whole
 from anomaly.pictures import figures
 from anomaly.shown import Readable
@@ -115,7 +116,7 @@ def evaluate(
     images = None
     if mask or truth or twin:
         base = Path() if isinstance(cohort, pd.DataFrame) or cohort is None else Path(cohort).parent
-        asked = Truth(base, mask, flags, labels, truth, twin)
+        asked = Truth(base, mask, Marking(flags, labels), truth, twin)
         threshold = facts["limit"] / 2 if threshold is None else threshold
         images = measured(table, home, asked, sign=sign, threshold=threshold, notes=notes)
         sections.insert(0, quality(images, sign, threshold, seed))

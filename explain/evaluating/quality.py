@@ -11,9 +11,10 @@ import pandas as pd
 from scipy import ndimage
 
 from anomaly.errors import EvaluationError, UnreadableImage
+from anomaly.evaluation.truths import same
 from anomaly.images import Image, read
 from anomaly.progress import progress
-from explain.evaluating.truths import Truth, same
+from explain.evaluating.truths import Truth
 from explain.measures import metrics
 
 MAP, BLURRED, MEAN, RAW = "map", "map, blurred", "mean difference", "raw image"

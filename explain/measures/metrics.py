@@ -15,6 +15,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import rankdata
 
 from anomaly.errors import EvaluationError
+from anomaly.statistics import thresholds
 
 Change = Callable[[np.ndarray], np.ndarray]
 """What gives for images (N, C, *space) others of the same shape, such as their counterfactuals."""
@@ -53,15 +54,7 @@ def pixel_average_precision(maps: ArrayLike, masks: ArrayLike) -> np.ndarray:
     As `anomaly.statistics.metrics.average_precision` image by image: tied pixels share a threshold.
     """
     values, marked = _with_masks(maps, masks)
-    order = np.argsort(-values, axis=1)
-    values, marked = (np.take_along_axis(each, order, axis=1) for each in (values, marked))
-    found, pixels = np.cumsum(marked, axis=1), values.shape[1]
-    last = np.ones(values.shape, dtype=bool)
-    np.not_equal(values[:, 1:], values[:, :-1], out=last[:, :-1])
-    ends = np.where(last, np.arange(pixels), pixels - 1)
-    ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-    precision = np.take_along_axis(found, ends, axis=1) / (ends + 1)
-    return _share((precision * marked).sum(axis=1), found[:, -1])
+    return np.array([thresholds.of_one(*each)[0] for each in zip(values, marked, strict=True)])
 
 
 def pointing_game(maps: ArrayLike, masks: ArrayLike, tolerance: float = 0.0) -> np.ndarray:
