@@ -94,6 +94,6 @@ def told_values(held: dict[str, list[int]], marking: Marking) -> list[str]:
         return []
     values = sorted({value for each in several.values() for value in each})
     return [
-        f"{len(several)} truths hold several values other than 0 ({some(values, 8)}), as that of {next(iter(several))}; "
-        "all of them count. If only some should, name them: --labels 1,2."
+        f"{len(several)} truths hold several values other than 0 ({some(values, 8)}), as that of "
+        f"{next(iter(several))}; all of them count. If only some should, name them: --labels 1,2."
     ]

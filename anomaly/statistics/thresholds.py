@@ -7,8 +7,8 @@ to those of all of them together, so that 10^9 pixels need the memory of one ima
 those at even ranks are taken: each step of the curves then holds one in `MOST` of the marked pixels, and the AUROC is
 off by at most half of that.
 
-Counts are (..., 2 K + 1) for K edges, from the lowest: below the first edge, at it, between it and the second ... Figures
-take them with any axes before, such as draws of a bootstrap.
+Counts are (..., 2 K + 1) for K edges, from the lowest: below the first edge, at it, between it and the second ...
+Figures take them with any axes before, such as draws of a bootstrap.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ def weighed(values: np.ndarray, weights: np.ndarray, edges: np.ndarray) -> np.nd
 
 
 def coarser(counts: np.ndarray, every: int) -> np.ndarray:
-    """Counts (..., 2 K + 1) of every so many edges alone: what lay at those between lies between those that are left."""
+    """Counts (..., 2 K + 1) by every so many edges alone; what lay at the others lies between those that are left."""
     kept = np.arange(0, counts.shape[-1] // 2, every)
     starts = np.append(0, np.column_stack([2 * kept + 1, 2 * kept + 2]).ravel()) if kept.size else np.zeros(1, int)
     return np.add.reduceat(counts, starts, axis=-1)

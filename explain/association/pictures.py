@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
+from anomaly.images.image import located
+
 END = 6.0
 """The t at which the colour scale ends, the same for every group map."""
 _FULL = 4.5  # below it the grey shows through more and more, so that noise stays in the background

@@ -7,6 +7,7 @@ import pandas as pd
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
+from anomaly.images.image import located
 from explain.association.groupmap import GroupMap
 from explain.association.maps import Maps
 

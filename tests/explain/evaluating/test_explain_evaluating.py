@@ -13,6 +13,7 @@ from looked_at import looked_at
 from studies import call
 
 from anomaly.errors import EvaluationError
+from anomaly.evaluation.truths import Marking
 from anomaly.images import read, write_volume
 from anomaly.reporting import report
 from explain.evaluating import evaluate
@@ -103,9 +104,9 @@ def test_labels_choose_among_regions(tmp_path: Path) -> None:
     PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
     image, row = read(tmp_path / "mask.png"), {"id": "i", "m": "mask.png"}
     for labels, pixels in (((2,), 16), ((3,), 9), ((2, 3), 25), ((), 25)):
-        marked, _ = Truth(tmp_path, mask="m", labels=labels).of(row, image)
+        marked, _ = Truth(tmp_path, mask="m", marking=Marking(labels=labels)).of(row, image)
         assert marked is not None and marked.sum() == pixels
-    assert Truth(tmp_path, mask="m", labels=(1,)).of(row, image) == (None, None)
+    assert Truth(tmp_path, mask="m", marking=Marking(labels=(1,))).of(row, image) == (None, None)
 
 
 def test_dice_of_as_many_pixels_by_hand() -> None:
