@@ -182,20 +182,31 @@ def score(
 @options.shared(options.comparison, options.further)
 def evaluate(
     scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.", callback=options.there)],
-    cohort: options.Table,
+    cohort: options.PerhapsTable = None,
     outcome: options.Outcome = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            help="Masks of the disease, for the maps: a column of the cohort, or a folder.", metavar="COLUMN|DIR"
+        ),
+    ] = None,
+    labels: options.Labels = None,
+    flags: options.Flags = None,
     out: Annotated[Path | None, typer.Option(help="Where the scores are by default.", metavar="DIR")] = None,
     seed: options.Bootstrap = 0,
     **given: Any,
 ) -> None:
-    """Say with honest intervals whether the scores tell cases from controls."""
+    """Say with honest intervals whether scores tell cases from controls, and whether maps mark the disease."""
     compared = options.compared(given)
+    counted = options.labels(labels)
+    options.refuse_unasked(cohort, truth, outcome or given["time"])
     from anomaly.evaluation import evaluate as run
     from anomaly.reporting import report as draw
 
     out = out or (scores if scores.is_dir() else scores.parent)
     result = run(
-        scores, cohort, outcome=outcome, out=out, seed=seed, strata=given["strata"] or (),
+        scores, cohort, outcome=outcome, truth=truth, labels=counted, flags=flags, out=out, seed=seed,
+        strata=given["strata"] or (),
         compare=given["compare"] or (), **compared, **options.chosen(given, "time", "event", "at"),
     )  # fmt: skip
     typer.echo(result.headline)

@@ -283,10 +283,8 @@ def evaluate(
     where: options.Where = None,
     missing: options.Missing = None,
     mask: Annotated[str | None, typer.Option(help="Column of masks of the disease.", metavar="COLUMN")] = None,
-    flags: Annotated[
-        int | None, typer.Option(help="Of masks that hold sums of flags, those that count (knees: 3 is what hurts).")
-    ] = None,
-    labels: Annotated[str | None, typer.Option(help="Of masks that hold labels, those that count, as 1,2.")] = None,
+    flags: options.Flags = None,
+    labels: options.Labels = None,
     truth: Annotated[
         str | None, typer.Option(help="Column of files of healthy image minus case.", metavar="COLUMN")
     ] = None,
@@ -303,7 +301,7 @@ def evaluate(
     seed: options.Bootstrap = 0,
 ) -> None:
     """Say how good explanations are: whether they flip, what they change, where they point."""
-    counted = _labels(labels)
+    counted = options.labels(labels)
     from anomaly.reporting import report
     from explain.evaluating import evaluate as run
 
@@ -315,9 +313,3 @@ def evaluate(
     for section in found.sections:
         typer.echo("\n".join([section.title, *section.sentences, ""]))
     typer.echo(f"report: {report(found.out)}")
-
-
-def _labels(text: str | None) -> tuple[int, ...]:
-    """`1,2` -> (1, 2)."""
-    numbers = options.numbers("labels", text, int)
-    return () if numbers is None else numbers if isinstance(numbers, tuple) else (numbers,)

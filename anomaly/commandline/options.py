@@ -121,6 +121,14 @@ Table = Annotated[
     Path,
     typer.Option("--cohort", help="Table with the outcome, joined on id or path.", metavar="CSV", callback=there),
 ]
+PerhapsTable = Annotated[
+    Path | None,
+    typer.Option("--cohort", help="Table with the outcome, joined on id or path.", metavar="CSV", callback=there),
+]
+Flags = Annotated[
+    int | None, typer.Option(help="Of masks that hold sums of flags, those that count (knees: 3 is what hurts).")
+]
+Labels = Annotated[str | None, typer.Option(help="Of masks that hold labels, those that count, as 1,2.")]
 Images = Annotated[Path, typer.Option(help="Folder or CSV of images.", metavar="DIR|CSV", callback=there)]
 AllowOverlap = Annotated[
     bool, typer.Option("--allow-overlap", help="Take subjects of the training too; what is said of them is too good.")
@@ -293,9 +301,27 @@ def compared(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**chosen(given, "positive", "subject", "match"), "where": where, "adjust": adjust, "missing": missing}
 
 
+def refuse_unasked(cohort: Path | None, truth: str | None, outcome: str | None) -> None:
+    """Refuse to evaluate without a question, or without the table that a column is in."""
+    if not outcome and truth is None:
+        told = "name what scores or maps are held against: --outcome or --time with --cohort, or --truth"
+        raise typer.BadParameter(told, param_hint="--outcome")
+    if outcome and cohort is None:
+        raise typer.BadParameter("the outcome is a column of a table; give it", param_hint="--cohort")
+    if truth is not None and cohort is None and not Path(truth).is_dir():
+        told = f"there is no folder {truth!r}; give one, or --cohort with the table that has this column"
+        raise typer.BadParameter(told, param_hint="--truth")
+
+
 def codes(text: str | None) -> tuple[str, ...]:
     """`-9,999` -> ("-9", "999"): what a table has where nothing is known."""
     return tuple(code for part in (text or "").split(",") if (code := part.strip()))
+
+
+def labels(text: str | None) -> tuple[int, ...]:
+    """`1,2` -> (1, 2)."""
+    found = numbers("labels", text, int)
+    return () if found is None else found if isinstance(found, tuple) else (found,)
 
 
 def settings(pairs: Iterable[str] | None, steps: int | None = None) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Scores beside a cohort: how well they tell an outcome, with honest intervals; labels meet scores here alone.
+"""Scores beside a cohort, maps beside a truth: what they tell, with honest intervals; labels meet them here alone.
 
 Knows no torch.
 
-Floor 4: may import what lies below. Imports cohorts, pictures and statistics; imported by cli, demonstration and
-explain.evaluating.
+Floor 4: may import what lies below. Imports cohorts, images, pictures and statistics; imported by cli, demonstration
+and explain.evaluating.
 """
 
 from anomaly.evaluation.evaluating import Evaluation, evaluate

@@ -55,7 +55,7 @@ class Question:
         if (self.time is None) != (self.event is None):
             raise EvaluationError("time and event go together: name the column of each")
         if self.outcome is None and self.time is None:
-            raise EvaluationError("name the outcome, or the columns of time and event")
+            raise EvaluationError("name the outcome, or the columns of time and event, or the truth of the maps")
 
     @property
     def names(self) -> list[str]:
@@ -134,7 +134,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
             collinear.
     """
     notes: list[str] = []
-    file = _scores_file(scores)
+    file = scores_file(scores)
     scored = read_scores(file, names=question.names)
     people = read_table(cohort, "cohort", names=question.names, missing=question.missing)
     joining.require(
@@ -160,7 +160,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question, compar
     groups = joining.subjects(scored, people, question.subject, notes)
     images["subject"] = groups if groups is not None else images["id"]
     _name_mixed(images, groups, question.sign, notes)
-    others = [_scores_file(Path(other)) for other in compare]
+    others = [scores_file(Path(other)) for other in compare]
     names = _add_scores(images, scored, others, notes)
     notes += [_TRAINED.format(table) for table in (file, *others) if scored_trained(table)]
     if joining.simulated(people):
@@ -249,7 +249,8 @@ def _telling(times: pd.DataFrame) -> float:
     return float(moments[int(np.argmax(np.minimum(cases, controls)))])
 
 
-def _scores_file(path: Path) -> Path:
+def scores_file(path: Path) -> Path:
+    """The table of scores itself, or that of a folder."""
     return path / "scores.csv" if path.is_dir() else path
 
 

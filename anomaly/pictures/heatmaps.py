@@ -101,6 +101,7 @@ def sheet(
     *,
     title: str = "",
     footer: str = "",
+    captions: Sequence[str] = (),
     side: int = 96,
     bar: bool = True,
 ) -> Image.Image:
@@ -111,11 +112,13 @@ def sheet(
             gives them.
         labels: one a row.
         title, footer: lines above and below.
+        captions: one a column.
         side: pixels of the longer side of a panel.
         bar: whether there is a colour bar; where no map is shown it would say nothing.
     """
     small = [[_resized_colours(panel, side) for panel in row] for row in rows]
-    return page(small, labels=labels, title=title, footer=footer, bar=_colour_bar if bar else None)
+    scale = _colour_bar if bar else None
+    return page(small, labels=labels, title=title, captions=captions, footer=footer, bar=scale)
 
 
 def filled(rows: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:

@@ -4,8 +4,8 @@ Throughout, `outcome` is (n,) of 0/1, a score (n,), `subject` (n,) of names or n
 subject are correlated and count together. Leave `subject` out only where each image is another person.
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by detectors, evaluation,
-explain.association, explain.checking, explain.classifier, explain.evaluating, explain.latent, explain.runs,
-generation, pictures and simulation.
+explain.association, explain.checking, explain.classifier, explain.evaluating, explain.latent, explain.measures,
+explain.runs, generation, pictures and simulation.
 """
 
 from anomaly.statistics.adjusted_roc import AdjustedRoc, adjusted_auroc

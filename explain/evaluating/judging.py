@@ -13,6 +13,7 @@ import pandas as pd
 from anomaly.cohorts import joining
 from anomaly.cohorts.results import read_facts, read_table, some
 from anomaly.errors import EvaluationError
+from anomaly.evaluation.beside import mean_of
 from anomaly.evaluation.section import Section, ends, interval, told_as_facts
 from anomaly.evaluation.truths import Marking
 from anomaly.files import write_whole
@@ -20,7 +21,7 @@ from anomaly.pictures import figures
 from anomaly.shown import Readable
 from anomaly.statistics import Estimate, proportion
 from anomaly.statistics.estimates import between
-from explain.evaluating.beside import mean_of, quality
+from explain.evaluating.beside import quality
 from explain.evaluating.quality import SIGNS, measured
 from explain.evaluating.truths import Truth
 

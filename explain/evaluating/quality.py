@@ -11,14 +11,15 @@ import pandas as pd
 from scipy import ndimage
 
 from anomaly.errors import EvaluationError, UnreadableImage
+from anomaly.evaluation.floors import ALIKE, DARK, MAP, RAW, standing
 from anomaly.evaluation.truths import same
 from anomaly.images import Image, read
 from anomaly.progress import progress
+from anomaly.statistics import thresholds
 from explain.evaluating.truths import Truth
 from explain.measures import metrics
 
-MAP, BLURRED, MEAN, RAW = "map", "map, blurred", "mean difference", "raw image"
-DARK, CENTRE, ALIKE = "raw image, dark", "centre", "all alike"
+BLURRED, MEAN, CENTRE = "map, blurred", "mean difference", "centre"
 FLOORS = (MEAN, RAW, DARK, CENTRE, BLURRED, ALIKE)
 EITHER_WAY = (RAW, CENTRE)
 """Floors that do not know which way disease changes an image: their correlation counts the way that tells more."""
@@ -116,7 +117,7 @@ def _of_one(
             told["dice"] = (
                 float(metrics.dice_at(by_mask[None], mask[None], threshold)[0])
                 if name == MAP
-                else (dice_of_highest(by_mask, mask, pixels))
+                else thresholds.of_highest(by_mask, mask, pixels)
             )
         if mask is not None and name == MAP:
             told |= _sizes(map, mask)
@@ -129,26 +130,13 @@ def _of_one(
 
 def _by_mask(evidence: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     values, marked = evidence[None], mask[None]
+    precision, auroc = thresholds.of_one(evidence, mask)
     told = {
-        "average_precision": metrics.pixel_average_precision(values, marked),
         "pointing_game": metrics.pointing_game(values, marked),
         "relevance_mass": metrics.relevance_mass(values, marked),
     }
-    return {key: float(value[0]) for key, value in told.items()} | {"prevalence": float(mask.mean())}
-
-
-def dice_of_highest(values: np.ndarray, mask: np.ndarray, pixels: int) -> float:
-    """Overlap, 0 to 1, of a mask (*space) and so many of the highest pixels, those tied at the limit in part.
-
-    Dice of a floor, whose unit is not that of the map: it may mark as many pixels as the map does.
-    """
-    if not pixels:
-        return 0.0
-    flat, marked = values.ravel(), mask.ravel()
-    limit = np.partition(flat, flat.size - pixels)[flat.size - pixels]
-    above, tied = flat > limit, flat == limit
-    part = (pixels - np.count_nonzero(above)) * np.count_nonzero(tied & marked) / np.count_nonzero(tied)
-    return float(2 * (np.count_nonzero(above & marked) + part) / (pixels + np.count_nonzero(marked)))
+    found = {"average_precision": precision, "auroc": auroc, "prevalence": float(mask.mean())}
+    return found | {key: float(value[0]) for key, value in told.items()}
 
 
 def _sizes(map: np.ndarray, mask: np.ndarray) -> dict[str, float]:
@@ -191,7 +179,7 @@ def _means(table: pd.DataFrame, notes: list[str]) -> Means | None:
     counts: dict[tuple[int, int], int] = {}
     for row in table[table["label"].notna()].itertuples():
         try:
-            image = _standing(read(Path(str(row.path))).pixels.mean(0, dtype=np.float64))
+            image = standing(read(Path(str(row.path))).pixels.mean(0, dtype=np.float64))
         except (UnreadableImage, OSError):
             continue
         key = (half_of(str(row.subject)), int(row.label))  # type: ignore[arg-type]
@@ -205,10 +193,3 @@ def _means(table: pd.DataFrame, notes: list[str]) -> Means | None:
         return None
     means = {key: sums[key] / counts[key] for key in sums}
     return Means((means[0, 1] - means[0, 0], means[1, 1] - means[1, 0]))
-
-
-def _standing(image: np.ndarray) -> np.ndarray:
-    """An image between its 0.5 and 99.5 percentiles, since scanners differ in their units and no one is to rule."""
-    low, high = np.percentile(image, (0.5, 99.5))
-    standing: np.ndarray = (image - low) / max(high - low, np.finfo(np.float32).tiny)
-    return standing

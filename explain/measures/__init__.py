@@ -2,5 +2,5 @@
 
 Knows no file.
 
-Floor 3: may import what lies below. Imports base; imported by checking, evaluating and runs.
+Floor 3: may import what lies below. Imports anomaly.statistics and base; imported by checking, evaluating and runs.
 """

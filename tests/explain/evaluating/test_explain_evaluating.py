@@ -16,8 +16,9 @@ from anomaly.errors import EvaluationError
 from anomaly.evaluation.truths import Marking
 from anomaly.images import read, write_volume
 from anomaly.reporting import report
+from anomaly.statistics.thresholds import of_highest
 from explain.evaluating import evaluate
-from explain.evaluating.quality import dice_of_highest, half_of
+from explain.evaluating.quality import half_of
 from explain.evaluating.truths import Truth
 
 
@@ -112,11 +113,11 @@ def test_labels_choose_among_regions(tmp_path: Path) -> None:
 def test_dice_of_as_many_pixels_by_hand() -> None:
     values = np.array([[5.0, 4, 3], [2, 2, 0]])
     mask = np.array([[True, False, False], [True, False, True]])
-    assert dice_of_highest(values, mask, 2) == pytest.approx(2 * 1 / 5)
+    assert of_highest(values, mask, 2) == pytest.approx(2 * 1 / 5)
     # The fourth pixel is one of two that are tied, one of them marked: half a hit.
-    assert dice_of_highest(values, mask, 4) == pytest.approx(2 * 1.5 / 7)
-    assert dice_of_highest(values, mask, 6) == pytest.approx(2 * 3 / 9)
-    assert dice_of_highest(values, mask, 0) == 0
+    assert of_highest(values, mask, 4) == pytest.approx(2 * 1.5 / 7)
+    assert of_highest(values, mask, 6) == pytest.approx(2 * 3 / 9)
+    assert of_highest(values, mask, 0) == 0
 
 
 def darken(home: Path) -> None:
