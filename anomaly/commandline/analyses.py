@@ -68,6 +68,18 @@ ANALYSES = (
         "calibration", "whether the score, read as a chance, means what it says", "evaluate", "Van Calster et al. 2016"
     ),
     Analysis(
+        "truth",
+        "whether maps mark the disease: average precision, AUROC, PRO and Dice of pixels, beside floors",
+        "evaluate --truth",
+        "PRO: Bergmann et al. 2021",
+    ),
+    Analysis(
+        "lesions",
+        "lesions found against false ones an image, by limit, by size, and as a curve",
+        "evaluate --truth",
+        "found by any pixel: Carass et al. 2017; by a tenth: Commowick et al. 2018",
+    ),
+    Analysis(
         "associate",
         "where maps go with an outcome, corrected for all voxels, and whether that predicts",
         "associate",

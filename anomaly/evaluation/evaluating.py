@@ -210,7 +210,7 @@ def _of_outcome(
         "roc": figures.roc(data.images, data.names),
         "distribution": figures.distribution(data.images["value"].to_numpy(), groups),
     }
-    asked = asdict(question) | {"outcome": called, "seed": seed}
+    asked = asdict(question) | {"outcome": called, "seed": seed} | (shown.asked if shown else {})
     _write(result, tables, drawn, _sources(data.file, cohort) | asked)
     return result
 
@@ -224,7 +224,8 @@ def _of_truth(file: Path, cohort: Path | pd.DataFrame | None, asked: TruthAsked,
         pd.DataFrame(), pd.DataFrame(), shown.sections, own, shown.headline, shown.notes, folder,
         maps=shown.images, lesions=shown.lesions,
     )  # fmt: skip
-    _write(result, {}, {}, _sources(file, cohort) | asdict(asked) | {"seed": seed})
+    people = {"subject": asked.subject, "where": dict(asked.where), "missing": list(asked.missing), "seed": seed}
+    _write(result, {}, {}, _sources(file, cohort) | shown.asked | people)
     return result
 
 

@@ -32,7 +32,7 @@ def localised(looked: Looked, limits: Mapping[str, float], seed: int) -> Section
         rows += told
         sentences.append(f"{words}: {said}.")
     sentences[:0] = [_setting(looked)]
-    sentences += _of_normals(looked, limits, seed)
+    sentences += _of_normals(looked, limits)
     table = pd.DataFrame(rows)
     titles = _titles(looked, limits)
     figure_ = beside(table, titles, main=MAP, names=FLOORS, column="value", words="95 % interval where there is one")
@@ -162,16 +162,12 @@ def _share(tally: Tally) -> float:
     return marked / (marked + int(tally.rest.sum()))
 
 
-def _of_normals(looked: Looked, limits: Mapping[str, float], seed: int) -> list[str]:
+def _of_normals(looked: Looked, limits: Mapping[str, float]) -> list[str]:
     """How much is marked of images whose truth is empty: whether the limits hold here."""
     own = looked.images[(looked.images["map"] == MAP) & (looked.images["lesions"] == 0)]
     if own.empty or not limits:
         return []
-    told = [
-        f"{100 * estimate.value:.2g} % at the limit for {name} %"
-        for name in limits
-        if (estimate := mean_of(own[f"marked_at_{name}"], own["subject"], seed))
-    ]
+    told = [f"{100 * own[f'marked_at_{name}'].mean():.2g} % at the limit for {name} %" for name in limits]
     return [f"Of the {looked.pixel}s of the {len(own)} images without a lesion the map marks {' and '.join(told)}."]
 
 

@@ -156,7 +156,8 @@ class _First:
             self.greyless.append(f"{case.id}: {seen.why}")
         self._keep(seen)
         for name, values in maps_of(seen):
-            self.marked[name].append(values[seen.marked])
+            inside = values[seen.marked]
+            self.marked[name].append(inside if inside.size <= thresholds.MOST else thresholds.edges(inside))
             self.rows.append(row_of(seen, name, values, self.limits))
         self.lesions += lesions_of(seen, self.limits)
 

@@ -41,16 +41,22 @@ class TruthAsked:
     where: Mapping[str, str]
     missing: Sequence[str] = ()
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was asked, as it is kept."""
+        return {"truth": self.truth, "labels": list(self.marking.labels), "flags": self.marking.flags}
+
 
 @dataclass(frozen=True)
 class Truthful:
-    """What was found: a headline, the sections, a row an image and map, a row a lesion, and remarks."""
+    """What was found: a headline, the sections, a row an image and map, a row a lesion, remarks, and what was asked."""
 
     headline: str
     sections: list[Section]
     images: pd.DataFrame
     lesions: pd.DataFrame
     notes: list[str]
+    asked: dict[str, Any]
 
 
 def beside_truth(file: Path, cohort: Path | pd.DataFrame | None, asked: TruthAsked, seed: int) -> Truthful:
@@ -74,7 +80,7 @@ def beside_truth(file: Path, cohort: Path | pd.DataFrame | None, asked: TruthAsk
     main = localised(looked, limits, seed)
     found = [main, lesionwise(looked, limits, seed), curve(looked, limits, seed)]
     sections = [each for each in found if each is not None] + examples(looked.images, cases, asked.marking)
-    return Truthful(headline(main, looked), sections, looked.images, looked.lesions, notes)
+    return Truthful(headline(main, looked), sections, looked.images, looked.lesions, notes, asked.facts)
 
 
 def _joined(file: Path, cohort: Path | pd.DataFrame | None, asked: TruthAsked, notes: list[str]) -> pd.DataFrame:

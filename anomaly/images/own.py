@@ -35,6 +35,7 @@ PAGES = {
     **{f"{name}.nii.gz": ("association.json",) for name in ("mean_difference", "auroc")},
     "roc.png": ("evaluation.json",),
     "distribution.png": ("evaluation.json",),
+    **{f"{name}.png": ("evaluation.json",) for name in ("truth", "froc", "truth_best", "truth_worst")},
 }
 """Files that lie beside the images of a folder that holds one of these facts too."""
 MAPS = "_anomaly.nii.gz"
