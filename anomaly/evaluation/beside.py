@@ -70,8 +70,9 @@ def held(
         above = ends("map_above_it", gains[name]) if name in gains else {}
         told = {"figure": figure, "map": name, "n": count, **ends(column, value)}
         rows.append({**told, "best_floor": "best" if name == best else "", **above})
-    said = f"{interval(values[map])}; {best} {values[best].value:.2f}, difference {interval(gains[best])}"
-    return rows, said
+    gain = gains[best]
+    difference = interval(gain) if np.isfinite([gain.low, gain.high]).all() else f"{gain.value:.2f}"
+    return rows, f"{interval(values[map])}; {best} {values[best].value:.2f}, difference {difference}"
 
 
 def wide(images: pd.DataFrame, figure: str, maps: Sequence[str], map: str) -> pd.DataFrame:

@@ -31,7 +31,12 @@ def floors(values: np.ndarray | None, size: int) -> Iterator[tuple[str, np.ndarr
 
 
 def standing(image: np.ndarray) -> np.ndarray:
-    """An image between its 0.5 and 99.5 percentiles, since scanners differ in their units and no one is to rule."""
+    """An image between its 0.5 and 99.5 percentiles, since scanners differ in their units and no one is to rule.
+
+    Where these meet, as in an image that is nearly all background, between its extremes; a flat one is 0.
+    """
     low, high = np.percentile(image, (0.5, 99.5))
-    found: np.ndarray = (image - low) / max(high - low, np.finfo(np.float32).tiny)
+    if low == high:
+        low, high = image.min(), image.max()
+    found: np.ndarray = (image - low) / ((high - low) or 1.0)
     return found.astype(image.dtype, copy=False)

@@ -13,6 +13,7 @@ from anomaly.evaluation.tallying import Looked
 from anomaly.pictures.panels import froc
 from anomaly.statistics import regions
 
+MAX_FPR = 0.3
 ANY, WELL = "found", "found_well"
 _RULES = (
     "A lesion is what hangs together of the truth, corners included (26 neighbours, in pictures 8). It is found where "
@@ -53,25 +54,28 @@ def curve(looked: Looked, limits: Mapping[str, float], seed: int) -> Section:
         row |= ends("sensitivity", ratio_of((shares > 0).astype(float), one, whose, seed))
         row |= ends("sensitivity_strict", ratio_of((shares >= regions.ENOUGH).astype(float), one, whose, seed))
         row |= ends("false_per_image", ratio_of(looked.false[:, place].astype(float), image, looked.subjects, seed))
-        rows.append(row)
+        rows.append(row | {"marked": float(looked.rest[place])})
     table = pd.DataFrame(rows)
     half = table[table["sensitivity"] >= 0.5].iloc[0]
     sentences = [
         f"Where the map finds half of all {len(whose)} lesions it marks {half['false_per_image']:.3g} places an image "
-        f"that are none; where it finds all of them, {table['false_per_image'].iloc[-1]:.3g}."
+        f"that are none, and {100 * half['marked']:.1f} % of the other {looked.pixel}s; to find all of them it "
+        f"marks {100 * table['marked'].iloc[-1]:.1f} % of these."
     ]
     caption = _RULES + (
         "Each point is a tenth more of the lesions, by their highest value of the map; the thresholds are those "
-        "values, so they have seen the truth. Below a low threshold what is marked runs together, and false lesions "
-        "may become fewer."
+        "values, so they have seen the truth. Where much is marked it runs together and false lesions become fewer, "
+        "so the curve is drawn as far as 30 % of all other pixels are (column `marked`)."
     )
+    usable = table[(table["marked"] <= MAX_FPR) | (table.index == 0)]
     fixed = {f"at the limit for {limit} %": _point(looked, limit, MAP) for limit in limits}
     floors = {
         f"{name}, as many {looked.pixel}s": _point(looked, next(iter(limits)), str(name))
         for name in looked.images["map"].unique()
         if limits and name not in (MAP, ALIKE)
     }
-    return Section("froc", "Lesions found against false ones", sentences, caption, table, froc(table, fixed, floors))
+    drawn = froc(usable, fixed, floors)
+    return Section("froc", "Lesions found against false ones", sentences, caption, table, drawn)
 
 
 def _of_images(own: pd.DataFrame, name: str, limit: str, seed: int) -> dict[str, Any]:
@@ -112,13 +116,13 @@ def _told(rows: list[dict[str, Any]], limit: str, looked: Looked) -> str:
     sizes = [row for row in own if row["size"] != "all"]
     best = max(floors, key=lambda row: row["sensitivity"], default=None)
     beside = "" if best is None else (
-        f" The best floor, {best['map']}, finds {best['sensitivity']:.0%} with as many {looked.pixel}s, at "
+        f" The best floor, {best['map']}, finds {100 * best['sensitivity']:.0f} % with as many {looked.pixel}s, at "
         f"{best['false_per_image']:.3g} false ones."
     )  # fmt: skip
-    by_size = "; ".join(f"{row['size']}: {row['sensitivity']:.0%} of {row['lesions']}" for row in sizes)
+    by_size = "; ".join(f"{row['size']}: {100 * row['sensitivity']:.0f} % of {row['lesions']}" for row in sizes)
     return (
         f"At the limit that at most {limit} % of normal {looked.pixel}s exceed, {_share(all_of, 'sensitivity')} of "
-        f"{all_of['lesions']} lesions are found ({all_of['sensitivity_strict']:.0%} by the stricter rule), at "
+        f"{all_of['lesions']} lesions are found ({100 * all_of['sensitivity_strict']:.0f} % by the stricter rule), at "
         f"{_number(all_of, 'false_per_image')} false lesions an image.{beside}"
         f"{f' By size, {by_size}.' if by_size else ''}"
     )
@@ -126,7 +130,9 @@ def _told(rows: list[dict[str, Any]], limit: str, looked: Looked) -> str:
 
 def _share(row: dict[str, Any], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]:.0%}" + (f" ({low:.0%} to {high:.0%})" if np.isfinite([low, high]).all() else "")
+    return f"{100 * row[name]:.0f} %" + (
+        f" ({100 * low:.0f} % to {100 * high:.0f} %)" if np.isfinite([low, high]).all() else ""
+    )
 
 
 def _number(row: dict[str, Any], name: str) -> str:

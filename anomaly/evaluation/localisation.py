@@ -11,6 +11,7 @@ from anomaly.evaluation.section import Section, interval
 from anomaly.evaluation.tallying import Looked, Tally
 from anomaly.pictures.panels import beside
 from anomaly.statistics import Estimate, thresholds
+from anomaly.statistics.estimates import between
 
 MAX_FPR = 0.3
 POOLED: dict[str, Callable[..., np.ndarray]] = {
@@ -31,12 +32,18 @@ def localised(looked: Looked, limits: Mapping[str, float], seed: int) -> Section
         told, said = held(figure, count, values, gains, map=MAP, beaten=beaten, column="value")
         rows += told
         sentences.append(f"{words}: {said}.")
-    sentences[:0] = [_setting(looked)]
+    sentences = [_setting(looked), *_once(sentences)]
     sentences += _of_normals(looked, limits)
     table = pd.DataFrame(rows)
     titles = _titles(looked, limits)
     figure_ = beside(table, titles, main=MAP, names=FLOORS, column="value", words="95 % interval where there is one")
     return Section("truth", "Do maps mark what the truth marks", sentences, _caption(looked), table, figure_)
+
+
+def _once(sentences: list[str]) -> list[str]:
+    """That there is no interval is said once, in the first of the sentences that say so of all."""
+    words = f" ({between(float('nan'), float('nan'))})"
+    return sentences[:1] + [sentence.replace(words, "") for sentence in sentences[1:]]
 
 
 def headline(section: Section, looked: Looked) -> str:
@@ -153,7 +160,7 @@ def _setting(looked: Looked) -> str:
     rest = f" and {empty} whose truth is empty, which count as normals" if empty else ""
     return (
         f"{ill} images with {int(own['lesions'].sum())} lesions{rest}, of {len(np.unique(looked.subjects))} persons; "
-        f"{share:.2%} of all {looked.pixel}s are marked, which is the average precision of a map that is all alike."
+        f"{100 * share:.2f} % of all {looked.pixel}s are marked, which is the average precision of a map that is all alike."
     )
 
 

@@ -69,7 +69,8 @@ class Looked:
 
     images: a row an image and map. lesions: a row a lesion. subjects: (n,) of the images, in the order of the tallies.
     false: (n, T) false lesions of each image at the thresholds `steps` of the map; shares: (L, T) of each lesion's
-    pixels marked there. values: what the truths hold besides 0, by image.
+    pixels marked there; rest: (T,) the share of all other pixels that is. values: what the truths hold besides 0, by
+    image.
     """
 
     images: pd.DataFrame
@@ -79,6 +80,7 @@ class Looked:
     steps: np.ndarray
     false: np.ndarray
     shares: np.ndarray
+    rest: np.ndarray
     dims: int
     values: dict[str, list[int]]
 
@@ -118,6 +120,7 @@ def looked_at(cases: Sequence[Case], marking: Marking, limits: Mapping[str, floa
         steps=second.steps,
         false=np.array(second.false),
         shares=np.concatenate(second.shares),
+        rest=np.sum(second.rest, axis=0) / max(int(second.tallies[MAP].rest.sum()), 1),
         dims=first.dims.pop(),
         values=first.values,
     )
@@ -218,6 +221,7 @@ class _Second:
         self.steps = np.unique(tops[np.ceil(np.arange(1, STEPS + 1) * tops.size / STEPS).astype(int) - 1])[::-1]
         self.false: list[list[int]] = []
         self.shares: list[np.ndarray] = []
+        self.rest: list[list[int]] = []
 
     def add(self, seen: Seen) -> None:
         """Count one image."""
@@ -227,6 +231,7 @@ class _Second:
                 self.tallies[name].add(values, seen.marked, weights)
         values = seen.of(seen.map)
         above = [seen.laid(values >= step) for step in self.steps]
+        self.rest.append([int(np.count_nonzero(values[~seen.marked] >= step)) for step in self.steps])
         self.false.append([regions.beside(each, seen.labels) for each in above])
         shares = [regions.shares(each, seen.labels, seen.sizes) for each in above]
         self.shares.append(np.stack(shares, axis=1))

@@ -17,8 +17,10 @@ SPACE = (6, 6, 6)
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path, monkeypatch):
     """Twelve persons, one volume each: two lesions of 8 and 1 voxels, the first of which maps find; two are healthy."""
+    for name in ("localisation.beside", "lesionwise.froc"):
+        monkeypatch.setattr(f"anomaly.evaluation.{name}", lambda *_, **__: None)
     rng = np.random.default_rng(0)
     for name in ("images", "truths", "scores/heatmaps"):
         (tmp_path / name).mkdir(parents=True)
@@ -78,6 +80,7 @@ def test_figures_by_hand(study):
     assert (five["lesions"], five["sensitivity"], five["false_per_image"]) == (20, 0.5, 1.0)
     curve = found.section("froc").table
     assert curve["sensitivity"].tolist() == [0.5, 1.0]
+    assert curve["marked"].tolist() == [0.0, 1.0]
     assert curve["false_per_image"].tolist() == [
         0.0,
         2 / 12,
@@ -85,7 +88,8 @@ def test_figures_by_hand(study):
     assert found.lesions["size"].unique().tolist() == [64.0, 8.0]
 
 
-def test_intervals_take_ten_persons_and_a_report_is_drawn(study):
+def test_intervals_take_ten_persons_and_a_report_is_drawn(study, monkeypatch):
+    monkeypatch.undo()
     found = asked(study)
     row = figure(found, "pooled_average_precision")
     assert row["value_low"] <= row["value"] <= row["value_high"]
