@@ -58,7 +58,7 @@ def curve(looked: Looked, limits: Mapping[str, float], seed: int) -> Section:
     table = pd.DataFrame(rows)
     half = table[table["sensitivity"] >= 0.5].iloc[0]
     sentences = [
-        f"Where the map finds half of all {len(whose)} lesions it marks {half['false_per_image']:.3g} places an image "
+        f"Where the map finds half of all {len(whose)} lesions it marks {_few(half['false_per_image'])} places an image "
         f"that are none, and {100 * half['marked']:.1f} % of the other {looked.pixel}s; to find all of them it "
         f"marks {100 * table['marked'].iloc[-1]:.1f} % of these."
     ]
@@ -117,7 +117,7 @@ def _told(rows: list[dict[str, Any]], limit: str, looked: Looked) -> str:
     best = max(floors, key=lambda row: row["sensitivity"], default=None)
     beside = "" if best is None else (
         f" The best floor, {best['map']}, finds {100 * best['sensitivity']:.0f} % with as many {looked.pixel}s, at "
-        f"{best['false_per_image']:.3g} false ones."
+        f"{_few(best['false_per_image'])} false ones."
     )  # fmt: skip
     by_size = "; ".join(f"{row['size']}: {100 * row['sensitivity']:.0f} % of {row['lesions']}" for row in sizes)
     return (
@@ -129,15 +129,18 @@ def _told(rows: list[dict[str, Any]], limit: str, looked: Looked) -> str:
 
 
 def _share(row: dict[str, Any], name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{100 * row[name]:.0f} %" + (
-        f" ({100 * low:.0f} % to {100 * high:.0f} %)" if np.isfinite([low, high]).all() else ""
-    )
+    value, low, high = (100 * row[each] for each in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:.0f} %" + (f" ({low:.0f} to {high:.0f} %)" if np.isfinite([low, high]).all() else "")
 
 
 def _number(row: dict[str, Any], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]:.3g}" + (f" ({low:.3g} to {high:.3g})" if np.isfinite([low, high]).all() else "")
+    return _few(row[name]) + (f" ({_few(low)} to {_few(high)})" if np.isfinite([low, high]).all() else "")
+
+
+def _few(number: float) -> str:
+    """A number in three figures, or whole."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _point(looked: Looked, limit: str, name: str) -> tuple[float, float]:

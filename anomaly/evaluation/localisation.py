@@ -160,7 +160,8 @@ def _setting(looked: Looked) -> str:
     rest = f" and {empty} whose truth is empty, which count as normals" if empty else ""
     return (
         f"{ill} images with {int(own['lesions'].sum())} lesions{rest}, of {len(np.unique(looked.subjects))} persons; "
-        f"{100 * share:.2f} % of all {looked.pixel}s are marked, which is the average precision of a map that is all alike."
+        f"{100 * share:.2f} % of all {looked.pixel}s are marked, which is the average precision of a map that is all "
+        "alike."
     )
 
 

@@ -81,7 +81,7 @@ def froc(
         fixed: false lesions an image and sensitivity of the map at fixed limits, by name.
         floors: the same of maps that take no method.
     """
-    figure = Figure(figsize=(6.2, 4.4), layout="constrained")
+    figure = Figure(figsize=(6.2, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     false = table["false_per_image"]
@@ -93,14 +93,15 @@ def froc(
         axes.plot(x, y, mark, color="0.45", markersize=6, label=name, linestyle="")
     axes.set_ylim(-0.02, 1.04)
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_xlim(left=0)
+    furthest = max([1.0, float(false.max()), *(x for x, _ in [*fixed.values(), *floors.values()])])
+    axes.set_xlim(-0.06, 1.5 * furthest)
     axes.set_xlabel("False lesions an image (straight up to 1, then by powers of ten)")
     axes.set_ylabel("Lesions found")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, framealpha=0.9)
+    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
     return _png(figure)
 
 
