@@ -58,8 +58,8 @@ def curve(looked: Looked, limits: Mapping[str, float], seed: int) -> Section:
     table = pd.DataFrame(rows)
     half = table[table["sensitivity"] >= 0.5].iloc[0]
     sentences = [
-        f"Where the map finds half of all {len(whose)} lesions it marks {_few(half['false_per_image'])} places an image "
-        f"that are none, and {100 * half['marked']:.1f} % of the other {looked.pixel}s; to find all of them it "
+        f"Where the map finds half of all {len(whose)} lesions it marks {_few(half['false_per_image'])} places an "
+        f"image that are none, and {100 * half['marked']:.1f} % of the other {looked.pixel}s; to find all of them it "
         f"marks {100 * table['marked'].iloc[-1]:.1f} % of these."
     ]
     caption = _RULES + (
