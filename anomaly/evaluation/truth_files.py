@@ -21,6 +21,8 @@ WORD = re.compile(rf"[ _.-](?:{_WORDS})$", re.IGNORECASE)
 """What names of masks have behind the name of their image."""
 TAKEN = re.compile(r"_(?:\d{4}|flair|pdw?|dwi|adc|bold|ct|pet|t1(?:w|c|ce|gd|post|rho)?|t2(?:w|star|starw)?)$", re.I)
 """How an image was taken, as the end of its name says; masks of it often do not."""
+ORGAN = re.compile(r"(?:^|[ _.-])(?:(?:desc|label)-)?(?:brain|bet|head|body|lung|knee)(?:[ _.-]?mask)?$", re.IGNORECASE)
+"""Masks of what counts of an image, such as brain_mask: no truth of a disease."""
 ENTITY = re.compile(r"(?:^|_)([a-z0-9]+)-([A-Za-z0-9+]+)")
 OWN = ("label", "desc", "space", "res", "rec", "seg")
 """Entities of BIDS that a mask may have and its image not."""
@@ -37,18 +39,20 @@ def beside(folder: Path, images: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     4. the same where the image's name ends in how it was taken (`_FLAIR`, `_T1w`, `_0000`);
     5. the entities of BIDS, those aside that only masks have (`label`, `desc`, `space`).
 
-    An image that is scored is never a truth. Where one way finds several files, that image has none, and a note
-    names them.
+    An image that is scored is never a truth, nor is its mask, nor what is called the mask of an organ. Where one way
+    finds several files, that image has none, and a note names them.
 
     Args:
         folder: of masks; folders in it are looked into.
-        images: `id` and `path`, the absolute path of the image.
+        images: `id` and `path`, the absolute path of the image, and perhaps `mask`, that of what counts of it.
 
     Raises:
         EvaluationError: no file in the folder fits an image.
     """
-    scored = {Path(each).resolve() for each in images["path"]}
-    files = [each for each in find(folder, all_of_it=True) if each.resolve() not in scored]
+    masks = [each for each in images.get("mask", ()) if isinstance(each, str) and each]
+    taken = {Path(each).resolve() for each in [*images["path"], *masks]}
+    files = [each for each in find(folder, all_of_it=True) if each.resolve() not in taken]
+    files = [each for each in files if not ORGAN.search(stem(each))]
     table = identified(pd.DataFrame({"path": [str(each) for each in files]}), "the truths", folder.absolute())
     truths = pd.DataFrame({"id": table["id"], "path": files})
     found: list[Path | None] = [None] * len(images)

@@ -89,6 +89,9 @@ def _joined(file: Path, cohort: Path | pd.DataFrame | None, asked: TruthAsked, n
     if "path" not in scored or "heatmap" not in scored:
         raise EvaluationError(f"{file} needs the columns path and heatmap, as scoring writes; got {some(scored, 12)}")
     scored["path"] = [str((file.parent / str(each)).resolve()) for each in scored["path"]]
+    if "mask" in scored:
+        named = [each if isinstance(each, str) else "" for each in scored["mask"]]
+        scored["mask"] = [str((file.parent / each).absolute()) if each else "" for each in named]
     people = None
     if cohort is None and asked.where:
         raise EvaluationError("where asks for columns of a cohort; give its table")
@@ -157,7 +160,7 @@ def _cases(scored: pd.DataFrame, file: Path, notes: list[str]) -> list[Case]:
         )
     if (without | mapless).all():
         raise EvaluationError(f"none of {len(scored)} images has both a map and a truth; {notes[-1]}")
-    masks = scored["mask"] if "mask" in scored else pd.Series(None, scored.index, dtype=object)
+    masks = scored["mask"] if "mask" in scored else pd.Series("", scored.index)
     rows = scored.assign(file=maps, within=masks)[~without & ~mapless]
     return [
         Case(
@@ -166,7 +169,7 @@ def _cases(scored: pd.DataFrame, file: Path, notes: list[str]) -> list[Case]:
             Path(str(row.path)),
             file.parent / str(row.file),
             Path(str(row.truth)),
-            (file.parent / row.within).absolute() if isinstance(row.within, str) and row.within else None,
+            Path(str(row.within)) if row.within else None,
         )
         for row in rows.itertuples()
     ]

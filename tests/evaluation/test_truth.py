@@ -250,7 +250,8 @@ def test_names_of_truths(tmp_path):
         "sub-02_run-1_FLAIR.nii.gz": "sub-02_run-1_desc-manual_label-lesion_mask.nii.gz",
         "alone.nii.gz": "",
     }
-    for name in filter(None, pairs.values()):
+    organs = ("one_brain_mask.nii.gz", "sub-02_run-1_desc-brain_mask.nii.gz")
+    for name in filter(None, [*pairs.values(), *organs]):
         (tmp_path / "t" / name).parent.mkdir(parents=True, exist_ok=True)
         write_volume(tmp_path / "t" / name, np.zeros((3, 3, 3)), AFFINE)
     images = pd.DataFrame({"path": [str(tmp_path / "i" / name) for name in pairs]})
