@@ -51,7 +51,7 @@ def _drawn(rows: pd.DataFrame, cases: dict[str, Case], marking: Marking) -> byte
         panels.append(_row(look(cases[str(row.id)], marking)))
         labels.append(f"{str(row.id)[-18:]}: {row.average_precision:.2f}")
     buffer = io.BytesIO()
-    sheet(panels, labels, captions=CAPTIONS, side=SIDE).save(buffer, "PNG", optimize=True)
+    sheet(panels, labels, captions=CAPTIONS, side=SIDE).save(buffer, "PNG")
     return buffer.getvalue()
 
 
