@@ -8,8 +8,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from anomaly.evaluation.section import ends, interval
-from anomaly.statistics import Estimate, bootstrap
+from anomaly.statistics import Estimate, bootstrap, proportion
 from anomaly.statistics.estimates import FEWEST_PERSONS, groups_of, persons
+
+NONE = "no interval"
 
 
 def mean_of(values: ArrayLike, subject: ArrayLike, seed: int) -> Estimate:
@@ -32,15 +34,32 @@ def ratio_of(part: np.ndarray, whole: np.ndarray, subject: np.ndarray, seed: int
     return drawn(lambda weights: (weights @ part) / np.maximum(weights @ whole, 1e-300), subject, seed)
 
 
+def share_of(part: ArrayLike, whole: ArrayLike, subject: ArrayLike) -> Estimate:
+    """Such as lesions found of all, numbers (n,) an image; Wilson's interval, persons counted together."""
+    found, of = (np.asarray(each, dtype=np.int64) for each in (part, whole))
+    if not of.any():
+        return Estimate(float("nan"), float("nan"), float("nan"), "none is known")
+    hits = np.concatenate([np.arange(total) < some for some, total in zip(found, of, strict=True)])
+    whose = np.repeat(np.asarray(subject), of)
+    reason = too_few(whose)
+    return Estimate(float(hits.mean()), np.nan, np.nan, reason) if reason else proportion(hits, whose)
+
+
 def drawn(statistic: Any, subject: np.ndarray, seed: int) -> Estimate:
-    """The interval of a figure of images by drawing whole persons anew, all in one urn."""
-    return bootstrap(statistic, subject, np.ones(len(subject)), seed=seed)
+    """The interval of a figure of images by drawing whole persons anew, all in one urn.
+
+    Where every draw gives the same, as where all have the highest figure there is, that is no interval.
+    """
+    found = bootstrap(statistic, subject, np.ones(len(subject)), seed=seed)
+    if found.low < found.high:
+        return found
+    return Estimate(found.value, float("nan"), float("nan"), "the same whoever is drawn")
 
 
 def too_few(subject: ArrayLike) -> str:
     """Why images of these persons (n,) allow no interval; nothing where they do."""
     count = persons(groups_of(subject, np.size(np.asarray(subject))))
-    return "" if count >= FEWEST_PERSONS else f"no interval: {count} persons; {FEWEST_PERSONS} are needed"
+    return "" if count >= FEWEST_PERSONS else f"{NONE}: {count} persons; {FEWEST_PERSONS} are needed"
 
 
 def held(
@@ -68,11 +87,17 @@ def held(
     rows = []
     for name, value in values.items():
         above = ends("map_above_it", gains[name]) if name in gains else {}
-        told = {"figure": figure, "map": name, "n": count, **ends(column, value)}
-        rows.append({**told, "best_floor": "best" if name == best else "", **above})
+        row = {"figure": figure, "map": name, "n": count, **ends(column, value)}
+        rows.append({**row, "best_floor": "best" if name == best else "", **above})
     gain = gains[best]
     difference = interval(gain) if np.isfinite([gain.low, gain.high]).all() else f"{gain.value:.2f}"
-    return rows, f"{interval(values[map])}; {best} {values[best].value:.2f}, difference {difference}"
+    return rows, f"{told(values[map])}; {best} {values[best].value:.2f}, difference {difference}"
+
+
+def told(estimate: Estimate) -> str:
+    """A figure as it stands in a sentence, with its interval or why persons are too few for one."""
+    few = estimate.method.startswith(NONE)
+    return interval(estimate) if few or np.isfinite([estimate.low, estimate.high]).all() else f"{estimate.value:.2f}"
 
 
 def wide(images: pd.DataFrame, figure: str, maps: Sequence[str], map: str) -> pd.DataFrame:

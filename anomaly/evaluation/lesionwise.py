@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.evaluation.beside import ratio_of
+from anomaly.evaluation.beside import ratio_of, share_of
 from anomaly.evaluation.floors import ALIKE, MAP
 from anomaly.evaluation.section import Section, ends
 from anomaly.evaluation.tallying import Looked
@@ -32,13 +32,13 @@ def lesionwise(looked: Looked, limits: Mapping[str, float], seed: int) -> Sectio
         for name, own in looked.images.groupby("map", sort=False):
             if name != ALIKE:
                 rows.append(_of_images(own, str(name), limit, seed))
-        rows += _by_size(looked, limit, seed)
+        rows += _by_size(looked, limit)
         sentences.append(_told(rows, limit, looked))
     table = pd.DataFrame(rows)
     caption = _RULES + (
         "Limits: at most 5 % or 1 % of the pixels of held-out normals exceed them. Floors mark as many pixels of an "
-        "image as the map does. Sizes: the thirds of these lesions. 95 % intervals by drawing persons anew, none with "
-        "fewer than ten."
+        "image as the map does. Sizes: the thirds of these lesions. 95 % intervals: of shares Wilson's, persons "
+        "counted together, of false lesions by drawing persons anew; none with fewer than ten persons."
     )
     return Section("lesions", "Lesion by lesion", sentences, caption, table)
 
@@ -51,8 +51,8 @@ def curve(looked: Looked, limits: Mapping[str, float], seed: int) -> Section:
     for place, step in enumerate(looked.steps):
         shares = looked.shares[:, place]
         row: dict[str, Any] = {"threshold": float(step)}
-        row |= ends("sensitivity", ratio_of((shares > 0).astype(float), one, whose, seed))
-        row |= ends("sensitivity_strict", ratio_of((shares >= regions.ENOUGH).astype(float), one, whose, seed))
+        row |= ends("sensitivity", share_of(shares > 0, one, whose))
+        row |= ends("sensitivity_strict", share_of(shares >= regions.ENOUGH, one, whose))
         row |= ends("false_per_image", ratio_of(looked.false[:, place].astype(float), image, looked.subjects, seed))
         rows.append(row | {"marked": float(looked.rest[place])})
     table = pd.DataFrame(rows)
@@ -80,15 +80,15 @@ def curve(looked: Looked, limits: Mapping[str, float], seed: int) -> Section:
 
 def _of_images(own: pd.DataFrame, name: str, limit: str, seed: int) -> dict[str, Any]:
     """Figures of one map or floor at one limit."""
-    subject, lesions = own["subject"].to_numpy(), own["lesions"].to_numpy(float)
+    subject, lesions = own["subject"].to_numpy(), own["lesions"].to_numpy()
     row: dict[str, Any] = {"limit": f"{limit} %", "map": name, "size": "all", "lesions": int(lesions.sum())}
     for figure, what in (("sensitivity", ANY), ("sensitivity_strict", WELL)):
-        row |= ends(figure, ratio_of(own[f"{what}_at_{limit}"].to_numpy(float), lesions, subject, seed))
+        row |= ends(figure, share_of(own[f"{what}_at_{limit}"], lesions, subject))
     false = own[f"false_at_{limit}"].to_numpy(float)
     return row | ends("false_per_image", ratio_of(false, np.ones(len(own)), subject, seed))
 
 
-def _by_size(looked: Looked, limit: str, seed: int) -> list[dict[str, Any]]:
+def _by_size(looked: Looked, limit: str) -> list[dict[str, Any]]:
     """The map's sensitivity in each third of the lesions by size; nothing where too many are of one size."""
     lesions, unit, scale = looked.lesions, f"{looked.pixel}s", 1.0
     size = lesions["pixels"].to_numpy(float)
@@ -105,7 +105,7 @@ def _by_size(looked: Looked, limit: str, seed: int) -> list[dict[str, Any]]:
         row["size"] = f"{size[chosen].min():.3g} to {size[chosen].max():.3g} {unit}"
         for figure, least in (("sensitivity", 0.0), ("sensitivity_strict", regions.ENOUGH)):
             found = (shares > 0) if not least else shares >= least
-            row |= ends(figure, ratio_of(found.astype(float), np.ones(len(whose)), whose, seed))
+            row |= ends(figure, share_of(found, np.ones(len(whose)), whose))
         rows.append(row)
     return rows
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from anomaly.evaluation.beside import drawn, held, mean_of, too_few, wide
+from anomaly.evaluation.beside import drawn, held, mean_of, told, too_few, wide
 from anomaly.evaluation.floors import ALIKE, FLOORS, MAP
-from anomaly.evaluation.section import Section, interval
+from anomaly.evaluation.section import Section
 from anomaly.evaluation.tallying import Looked, Tally
 from anomaly.pictures.panels import beside
 from anomaly.statistics import Estimate, thresholds
@@ -29,8 +29,8 @@ def localised(looked: Looked, limits: Mapping[str, float], seed: int) -> Section
     for figure, words in _figures(looked, limits).items():
         count, values, gains = (_pooled if figure in POOLED else _averaged)(looked, figure, seed)
         beaten = [name for name in values if name != MAP]
-        told, said = held(figure, count, values, gains, map=MAP, beaten=beaten, column="value")
-        rows += told
+        of_figure, said = held(figure, count, values, gains, map=MAP, beaten=beaten, column="value")
+        rows += of_figure
         sentences.append(f"{words}: {said}.")
     sentences = [_setting(looked), *_once(sentences)]
     sentences += _of_normals(looked, limits)
@@ -50,7 +50,8 @@ def headline(section: Section, looked: Looked) -> str:
     """The first figure in one sentence."""
     row = section.table.iloc[0]
     floor = section.table[(section.table["figure"] == row["figure"]) & (section.table["best_floor"] == "best")].iloc[0]
-    whole = interval(Estimate(row["value"], row["value_low"], row["value_high"], ""))
+    reason = too_few(looked.subjects[np.stack(looked.tallies[MAP].each["marked"]).sum(1) > 0])
+    whole = told(Estimate(row["value"], row["value_low"], row["value_high"], reason))
     return (
         f"Average precision of all {looked.pixel}s together {whole}, where the best map that takes no method "
         f"({floor['map']}) has {floor['value']:.2f}."
@@ -175,8 +176,8 @@ def _of_normals(looked: Looked, limits: Mapping[str, float]) -> list[str]:
     own = looked.images[(looked.images["map"] == MAP) & (looked.images["lesions"] == 0)]
     if own.empty or not limits:
         return []
-    told = [f"{100 * own[f'marked_at_{name}'].mean():.2g} % at the limit for {name} %" for name in limits]
-    return [f"Of the {looked.pixel}s of the {len(own)} images without a lesion the map marks {' and '.join(told)}."]
+    shares = [f"{100 * own[f'marked_at_{name}'].mean():.2g} % at the limit for {name} %" for name in limits]
+    return [f"Of the {looked.pixel}s of the {len(own)} images without a lesion the map marks {' and '.join(shares)}."]
 
 
 def _caption(looked: Looked) -> str:
