@@ -304,7 +304,7 @@ def compared(given: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_unasked(cohort: Path | None, truth: str | None, outcome: str | None) -> None:
     """Refuse to evaluate without a question, or without the table that a column is in."""
     if not outcome and truth is None:
-        told = "name what scores or maps are held against: --outcome or --time with --cohort, or --truth"
+        told = "name the outcome, or the columns of time and event, or the truth of the maps"
         raise typer.BadParameter(told, param_hint="--outcome")
     if outcome and cohort is None:
         raise typer.BadParameter("the outcome is a column of a table; give it", param_hint="--cohort")

@@ -119,6 +119,7 @@ def test_simulate_puts_lesions_into_images_and_names_those_it_cannot_use(run, st
         ("simulate knees --out x --set twins=yes", "twins is 'yes'; expected something like False"),
         ("simulate lesions --normals knees/images --out x --set radius=5", "radius"),
         ("evaluate scores --cohort knees/cohort.csv", "name the outcome, or the columns of time and event"),
+        ("evaluate scores --truth gone", "there is no folder 'gone'"),
         ("evaluate scores --cohort knees/cohort.csv --outcome pain --adjust age,weight", "no column 'weight'"),
         ("associate scores --cohort knees/cohort.csv --outcome pain --out x --correction holm", "max-t"),
         ("associate scores --cohort knees/cohort.csv --outcome pain --out x --beside weight", "no column 'weight'"),
