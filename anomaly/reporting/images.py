@@ -92,6 +92,7 @@ def listed(scores: pd.DataFrame, home: Path, page: Path, outcomes: Mapping[str, 
 
     A row ends in the address of the image's heatmap as it lies from the page, where there is a picture.
     """
+    scores = scores.sort_values("value", ascending=False, kind="stable").reset_index(drop=True)
     table = pd.DataFrame({"id": scores["id"].astype(str)})
     for name in ("value", "z", "p_value"):
         if name in scores:
@@ -106,13 +107,13 @@ def listed(scores: pd.DataFrame, home: Path, page: Path, outcomes: Mapping[str, 
         table["unlike"] = unlike(scores)
     links = _links(scores, home, page)
     names, titles = list(table), _LISTED | {"outcome": outcome}
-    rows = table.astype(object).where(table.notna(), None).sort_values("value", ascending=False, kind="stable")
+    rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
     return {
         "columns": [
             {"name": name, "title": titles[name], "number": pd.api.types.is_numeric_dtype(table[name])}
             for name in names
         ],
-        "rows": [[*row, links[place]] for place, row in zip(rows.index, rows.to_numpy().tolist(), strict=True)],
+        "rows": [[*row, link] for row, link in zip(rows, links, strict=True)],
         "linked": any(links),
         "choices": {name: told for name, (column, told) in _CHOICES.items() if column in table},
     }

@@ -77,7 +77,7 @@ def _page(folder: Path, title: str | None) -> Path:
     evaluation = read_facts(folder / "evaluation.json")
     explained = _home(folder, evaluation, "explanations")
     scored = "explanations" not in evaluation and _home(folder, evaluation, "scores") is not None
-    own = {"title": title or folder.resolve().name, "beside": folder.resolve().parent.name if _listed(folder) else None}
+    own = _own(folder, title)
     page = (
         _of_scores(folder, evaluation, own)
         if explained is None or scored
@@ -89,10 +89,15 @@ def _page(folder: Path, title: str | None) -> Path:
 
 
 def _map_page(folder: Path, title: str | None) -> Path:
-    own = {"title": title or folder.resolve().name, "beside": folder.resolve().parent.name if _listed(folder) else None}
-    target = folder / groupmap.PAGE
-    write_whole(target, written(groupmap.PAGE, **own, **groupmap.told(folder), errors=_errors(folder)))
-    return target
+    page = written(groupmap.PAGE, **_own(folder, title), **groupmap.told(folder), errors=_errors(folder))
+    write_whole(folder / groupmap.PAGE, page)
+    return folder / groupmap.PAGE
+
+
+def _own(folder: Path, title: str | None) -> dict[str, Any]:
+    """What the study is called, and the folder whose index lists this one."""
+    here = folder.resolve()
+    return {"title": title or here.name, "beside": here.parent.name if _listed(folder) else None}
 
 
 def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path, own: dict[str, Any]) -> str:

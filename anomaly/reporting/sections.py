@@ -16,7 +16,7 @@ _DIFFERENCES = ("difference", "load_minus_score")  # whose interval is called lo
 # What three decimals would show as nothing, and what is nothing.
 _SMALL, _ROUNDING = 0.0005, 1e-9
 # From here on decimals say nothing.
-_LARGE = 1000
+_LARGE = 100
 _TITLES = {
     "n": "images", "p_value": "p", "p_holm": "p by Holm", "auroc": "AUROC", "score_a": "score", "score_b": "against",
     "adjusted_for": "adjusted for", "in_the_large": "in the large", "ap": "average precision",

@@ -8,7 +8,6 @@ import jinja2
 import numpy as np
 from jinja2.filters import do_mark_safe as safe
 
-import anomaly
 from anomaly.reporting import words
 
 
@@ -21,7 +20,7 @@ def written(name: str, title: str, **facts: Any) -> str:
         facts: what the template asks for.
     """
     made = datetime.now().astimezone()
-    told = {"title": title, "made": made.isoformat(timespec="minutes"), "version": anomaly.__version__}
+    told = {"title": title, "made": made.isoformat(timespec="minutes"), "version": _version()}
     return template(name).render(told | facts | {"day": f"{made.day} {made:%B %Y}"})
 
 
@@ -35,6 +34,15 @@ def template(name: str) -> jinja2.Template:
         environment.filters[each.__name__] = _safe(each)
     environment.trim_blocks = environment.lstrip_blocks = True
     return environment.get_template(name)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
+    try:
+        return version("anomaly-explain")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _safe(write: Any) -> Any:
