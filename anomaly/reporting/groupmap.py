@@ -43,8 +43,12 @@ def told(folder: Path) -> dict[str, Any]:
 def _table(folder: Path, name: str) -> dict[str, Any]:
     file = folder / f"{name}.csv"
     table = _read(file).dropna(axis=1, how="all")
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return sections.table(rows) | {"title": name, "caption": _CAPTIONS[name]}
+    records = table.astype(object).where(table.notna(), None).to_dict("records")
+    rows = [{str(column): value for column, value in row.items()} for row in records]
+    return sections.table(rows) | {
+        "title": name,
+        "caption": _CAPTIONS[name],
+    }
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Chooses the scored images that a page shows, and lists all of them for its table."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,13 @@ _LISTED = {
     "id": "image", "value": "value", "z": "z", "p_value": "p", "flagged": "flagged",
     "unlike_p": "p of being unlike", "unlike": "unlike what was learned",
 }  # fmt: skip
+_CHOICES = {
+    "flagged": ("flagged", "flagged"), "unlike": ("unlike", "unlike what was learned"),
+    "case": ("outcome", "with the outcome"), "control": ("outcome", "without the outcome"),
+}  # fmt: skip
+_FALSE_POSITIVES = "Those flagged among them are false positives: look for what else is unusual in them."
+_FALSE_NEGATIVES = "Those not flagged among them are false negatives: look for what the detector did not see."
+_UNLIKE = "Look at these first: what is unlike all that was learned gets a value that says little of disease."
 
 
 def truth(value: Any) -> bool:
@@ -37,6 +44,7 @@ def shown(scores: pd.DataFrame, home: Path, outcomes: Mapping[str, int], outcome
     and those that are unlike what was learned, the least likely first.
     """
     most, least = gallery.extremes(scores)
+    parts: list[tuple[str, str | None, pd.DataFrame, int]]
     parts = [("Most abnormal", None, most, len(scores)), ("Least abnormal", None, least, len(scores))]
     known = scores["id"].map(outcomes)
     ordered = scores.sort_values("value", ascending=False, kind="stable")
@@ -56,17 +64,10 @@ def shown(scores: pd.DataFrame, home: Path, outcomes: Mapping[str, int], outcome
     ]
 
 
-_FALSE_POSITIVES = "Those flagged among them are false positives: look for what else is unusual in them."
-_FALSE_NEGATIVES = "Those not flagged among them are false negatives: look for what the detector did not see."
-_UNLIKE = "Look at these first: what is unlike all that was learned gets a value that says little of disease."
-
-
-def _cards(
-    rows: pd.DataFrame, home: Path, outcomes: Mapping[str, int], outcome: str | None
-) -> Iterable[dict[str, Any]]:
+def _cards(rows: pd.DataFrame, home: Path, outcomes: Mapping[str, int], outcome: str | None) -> list[dict[str, Any]]:
     """What is said and shown of each image."""
-    reasons = unlike(rows)
-    return [_card(row, home, reasons[place], outcomes.get(row["id"]), outcome) for place, row in rows.iterrows()]
+    told = zip(rows.iterrows(), unlike(rows), strict=True)
+    return [_card(row, home, reason, outcomes.get(row["id"]), outcome) for (_, row), reason in told]
 
 
 def _card(row: pd.Series, home: Path, reason: str, side: int | None, outcome: str | None) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def listed(scores: pd.DataFrame, home: Path, page: Path, outcomes: Mapping[str, 
     if "unlike" in scores:
         table["unlike"] = unlike(scores)
     links = _links(scores, home, page)
-    names, titles = list(table), _LISTED | {"outcome": outcome}
+    names, titles = [str(name) for name in table], _LISTED | {"outcome": outcome}
     rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
     return {
         "columns": [
@@ -117,12 +118,6 @@ def listed(scores: pd.DataFrame, home: Path, page: Path, outcomes: Mapping[str, 
         "linked": any(links),
         "choices": {name: told for name, (column, told) in _CHOICES.items() if column in table},
     }
-
-
-_CHOICES = {
-    "flagged": ("flagged", "flagged"), "unlike": ("unlike", "unlike what was learned"),
-    "case": ("outcome", "with the outcome"), "control": ("outcome", "without the outcome"),
-}  # fmt: skip
 
 
 def _rounded(column: pd.Series) -> pd.Series:

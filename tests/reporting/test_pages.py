@@ -49,20 +49,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mapped(folder: Path) -> None:
     """A folder as `associate` leaves it."""
     folder.mkdir()
-    facts = {
-        "headline": "Maps are higher with pain in a region",
-        "sentences": ["The load tells pain."],
-        "notes": ["N."],
-    }
-    facts |= {
-        "notes": ["N."],
-        "outcome": "pain",
-        "positive": None,
-        "alpha": 0.05,
-        "correction": "max-t",
-        "voxels": 4096,
-        "n": 60,
-    }
+    facts = {"headline": "Maps are higher with pain in a region", "sentences": ["The load tells pain."]}
+    facts |= {"notes": ["N."], "outcome": "pain", "positive": None, "alpha": 0.05}
+    facts |= {"correction": "max-t", "voxels": 4096, "n": 60}
     (folder / "association.json").write_text(json.dumps(facts), encoding="utf-8")
     regions = {"region": [1, 2], "sign": ["more", "less"], "peak_t": [5.25, -4.0], "p_corrected": [0.0002, 0.03]}
     pd.DataFrame(regions | {"size": [1234.5, 3.0], "peak_x": [None, None]}).to_csv(folder / "regions.csv", index=False)
