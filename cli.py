@@ -254,6 +254,7 @@ def associate(
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
     compared = options.compared(given)
+    from anomaly.reporting import report as draw
     from explain.association import associate as run
 
     found = run(
@@ -261,7 +262,9 @@ def associate(
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (), beside=beside or (),
         folds=folds, alpha=alpha, robust=not pooled, seed=seed, **compared,
     )  # fmt: skip
-    typer.echo("\n".join([found.headline, *found.sentences, f"picture: {out / 'association.png'}"]))
+    draw(out)
+    pages = [f"picture: {out / 'association.png'}", f"report: {out / 'association.html'}"]
+    typer.echo("\n".join([found.headline, *found.sentences, *pages]))
     exits.end_with(len(found.failed), out / "errors.csv")
 
 
@@ -341,13 +344,15 @@ def generate(
 @commands.command()
 def report(
     folder: Annotated[
-        Path, typer.Argument(help="Folder with scores, and an evaluation if there is one.", callback=options.there)
+        Path,
+        typer.Argument(help="Folder with scores, explanations, a group map, an evaluation.", callback=options.there),
     ],
+    title: Annotated[str | None, typer.Option(help="Of the study; the folder's name by default.")] = None,
 ) -> None:
     """Make one HTML page of what a folder holds; it opens anywhere, without a network."""
     from anomaly.reporting import report as run
 
-    typer.echo(f"report: {run(folder)}")
+    typer.echo(f"report: {run(folder, title=title)}")
 
 
 @commands.command()

@@ -16,7 +16,7 @@ from anomaly.pictures import heatmaps as heat
 SHOWN = 8
 # Standard deviations of normal variation: below the first nothing is coloured, at the second the scale ends.
 COLOUR_FROM, COLOUR_TO = heat.LOW, heat.HIGH
-_WIDEST = (560, 420)
+_WIDEST = (1000, 750)
 _VOLUMES = (".nii", ".nii.gz")
 
 
@@ -58,7 +58,7 @@ def background(source: Any, like: np.ndarray) -> np.ndarray | None:
 
 
 def picture(row: pd.Series, folder: Path) -> str | None:
-    """A row's heatmap as a data URI of at most 560 x 420 pixels: its picture, else a slice of its volume."""
+    """A row's heatmap as a data URI of at most 1000 x 750 pixels: its picture, else a slice of its volume."""
     for file in sorted(heatmaps(row, folder), key=is_volume):
         try:
             return as_uri(_drawn(file, row.get("path")) if is_volume(file) else file.read_bytes())
@@ -67,14 +67,14 @@ def picture(row: pd.Series, folder: Path) -> str | None:
     return None
 
 
-def explained(table: pd.DataFrame, folder: Path, thresholds: Mapping[str, float]) -> dict[str, list[dict[str, Any]]]:
+def explained(table: pd.DataFrame, folder: Path, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
     """Cards of explanations: those that change most and least, and those after which the case is still taken for one.
 
     The last by the judge where there is one, else by the target, each above its threshold before and after, the
     firmest first. Of attributions, which change nothing, those of the first images.
     """
     if "change" not in table:
-        return {"The first": [_card(row, folder) for _, row in table.head(SHOWN).iterrows()]}
+        return [_group("The first", table.head(SHOWN), table, folder)]
     ordered = table.sort_values("change", ascending=False, kind="stable")
     most = ordered.head(min(SHOWN, (len(ordered) + 1) // 2))
     least = ordered.iloc[len(most) :].tail(SHOWN // 2).iloc[::-1]
@@ -84,7 +84,12 @@ def explained(table: pd.DataFrame, folder: Path, thresholds: Mapping[str, float]
         still = table[table[[f"{who}_before", f"{who}_after"]].min(axis=1) > thresholds[who]]
         firmest = still.sort_values(f"{who}_after", ascending=False, kind="stable").head(SHOWN // 2)
         parts[f"Still taken for cases by the {who}"] = firmest
-    return {name: [_card(row, folder) for _, row in rows.iterrows()] for name, rows in parts.items()}
+    return [_group(title, rows, table, folder) for title, rows in parts.items()]
+
+
+def _group(title: str, rows: pd.DataFrame, table: pd.DataFrame, folder: Path) -> dict[str, Any]:
+    cards = [_card(row, folder) for _, row in rows.iterrows()]
+    return {"title": title, "about": None, "of": len(table), "cards": cards}
 
 
 def _card(row: pd.Series, folder: Path) -> dict[str, Any]:
@@ -96,7 +101,8 @@ def _card(row: pd.Series, folder: Path) -> dict[str, Any]:
         shown = as_uri(drawn[0].read_bytes(), widest=(1150, 640)) if drawn else None
     except OSError:  # it is gone or damaged, which must not cost the report
         shown = None
-    return {"id": row["id"], "told": told, "picture": shown}
+    alt = f"Image {row['id']} with what explains it"
+    return {"id": row["id"], "told": told, "picture": shown, "alt": alt, "tags": [], "flagged": False, "unlike": None}
 
 
 def as_uri(encoded: bytes, *, widest: tuple[int, int] = _WIDEST, kind: str = "JPEG") -> str:

@@ -1,10 +1,11 @@
 """Turns a folder of scores, heatmaps and perhaps an evaluation into one HTML file to read or print.
 
-The file stands alone: pictures are inside it, nothing is fetched, and its size does not grow with the
-cohort.
+The file stands alone: pictures are inside it, nothing is fetched. But for a line an image in its table, its size does
+not grow with the cohort.
 """
 
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from anomaly.cohorts.results import read_facts, read_scores, read_table, scored_
 from anomaly.errors import EvaluationError
 from anomaly.files import write_whole
 from anomaly.pictures import figures
-from anomaly.reporting import contents, gallery, sections, viewer
-from anomaly.reporting.template import percent, template
+from anomaly.reporting import contents, curves, gallery, groupmap, images, sections, viewer
+from anomaly.reporting.template import percent, written
 
 _ERRORS_SHOWN = 20
 _ROUNDING = 1e-9
@@ -26,54 +27,86 @@ _INTERVALS = {"AUROC": "auroc_method", "average precision": "ap_method", "sensit
 _FIGURES = {"roc.png": "ROC curve of each score", "distribution.png": "Distribution of the anomaly score"}
 
 
-def report(folder: Path) -> Path:
+def report(folder: Path, *, title: str | None = None) -> Path:
     """Write `report.html` into a folder that scoring or evaluation wrote; returns its path.
 
-    Where evaluations of several outcomes lie in folders of their own, `index.html` beside these lists them.
+    Where evaluations of several outcomes, group maps or explanations lie in folders of their own, `index.html` beside
+    these lists them.
 
     Reads scores.csv (or the one evaluation.json names), the heatmaps it lists, errors.csv, score.json and
     the runs it names, and the tables and figures of an evaluation; whatever is absent is left out. A folder with
     explanations.csv (or whose evaluation.json names one) gets a report of these; where there are scores as well, the
-    evaluation says which is meant, and without one scores are.
+    evaluation says which is meant, and without one scores are. What `associate` wrote becomes `association.html`.
 
-    A folder that holds nothing but evaluations gets a report in each of them, and the index is returned.
+    A folder that holds nothing but such folders gets a page in each of them, and the index is returned.
+
+    Args:
+        folder: that is reported.
+        title: what the study is called; None for the name of the folder.
 
     Raises:
         EvaluationError: no scores there, or a scores.csv that cannot be used.
     """
     folder = Path(folder)
-    inside = contents.evaluations(folder)
-    if inside and not any((folder / name).is_file() for name in _OWN):
-        for each in inside:
-            _page(each)
-        return contents.index(folder)
-    page = _page(folder)
-    if inside:
-        contents.index(folder)
-    elif folder.resolve() in contents.evaluations(folder.resolve().parent):
+    own, mapped = any((folder / name).is_file() for name in _OWN), (folder / groupmap.FACTS).is_file()
+    if not own and not mapped and contents.anything(folder):
+        for each in (*contents.evaluations(folder), *contents.explanations(folder)):
+            _page(each, title)
+        for each in contents.maps(folder):
+            _map_page(each, title)
+        return contents.index(folder, title)
+    pages = [_page(folder, title)] if own or not mapped else []
+    pages += [_map_page(folder, title)] if mapped else []
+    if contents.anything(folder) and (own or len(contents.maps(folder)) > 1):
+        contents.index(folder, title)
+    elif _listed(folder):
         contents.index(folder.resolve().parent)
-    return page
+    return pages[0]
 
 
-def _page(folder: Path) -> Path:
+def _listed(folder: Path) -> bool:
+    """Whether the folder above has an index that this one is a part of."""
+    here, above = folder.resolve(), folder.resolve().parent
+    if here in contents.evaluations(above):
+        return True
+    known = any((above / name).is_file() for name in _OWN) or contents.evaluations(above)
+    return bool(known) and here in (*contents.maps(above), *contents.explanations(above))
+
+
+def _page(folder: Path, title: str | None) -> Path:
     evaluation = read_facts(folder / "evaluation.json")
     explained = _home(folder, evaluation, "explanations")
     scored = "explanations" not in evaluation and _home(folder, evaluation, "scores") is not None
+    own = _own(folder, title)
     page = (
-        _of_scores(folder, evaluation)
+        _of_scores(folder, evaluation, own)
         if explained is None or scored
-        else _of_explanations(folder, evaluation, explained)
+        else _of_explanations(folder, evaluation, explained, own)
     )
     target = folder / "report.html"
     write_whole(target, page)
     return target
 
 
-def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path) -> str:
+def _map_page(folder: Path, title: str | None) -> Path:
+    page = written(groupmap.PAGE, **_own(folder, title), **groupmap.told(folder), errors=_errors(folder))
+    write_whole(folder / groupmap.PAGE, page)
+    return folder / groupmap.PAGE
+
+
+def _own(folder: Path, title: str | None) -> dict[str, Any]:
+    """What the study is called, and the folder whose index lists this one."""
+    here = folder.resolve()
+    return {"title": title or here.name, "beside": here.parent.name if _listed(folder) else None}
+
+
+def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path, own: dict[str, Any]) -> str:
     table = read_table(home / "explanations.csv", "explanations", names=["files"])
     settings = read_facts(home / "explain.json")
     named = settings.get("runs", {})
-    return template("explanations.html").render(
+    return written(
+        "explanations.html",
+        **own,
         headline=evaluation.get("headline"),
         notes=evaluation.get("notes", []),
         source=named.get("source", "an explainer"),
@@ -85,41 +118,52 @@ def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path) -> st
     )
 
 
-def _of_scores(folder: Path, evaluation: dict[str, Any]) -> str:
+def _of_scores(folder: Path, evaluation: dict[str, Any], own: dict[str, Any]) -> str:
     home = _scores_home(folder, evaluation)
     named = home / Path(str(evaluation.get("scores", "scores.csv"))).name
-    scores = read_scores(named if named.is_file() else home / "scores.csv")
+    file = named if named.is_file() else home / "scores.csv"
+    scores = read_scores(file, names=["unlike"])
     settings = read_facts(home / "score.json")
     runs = [_run(home / name) for name in _named_runs(settings)]
-    most, least = gallery.extremes(scores)
     outcomes = _outcomes(folder)
+    outcome = " ".join(str(evaluation[name]) for name in ("outcome", "positive") if evaluation.get(name) is not None)
     # What is said within strata has a section of its own.
     evaluated = [row for row in evaluation.get("evaluation", []) if row["stratum"] == "all"]
-    views, advice = viewer.viewers(most, home)
-    return template("report.html").render(
+    views, advice = viewer.viewers(gallery.extremes(scores)[0], home)
+    return written(
+        "report.html",
+        **own,
         headline=evaluation.get("headline"),
         notes=evaluation.get("notes", []),
-        outcome=evaluation.get("outcome"),
-        outcomes=contents.told(folder),
+        outcome=outcome,
+        parts=contents.told(folder) if contents.anything(folder) else None,
+        within=True,
         evaluated=evaluated,
         intervals=_intervals(evaluated),
         sections=sections.prepared(folder, evaluation.get("sections", [])),
         figures=_pictures(folder, scores),
+        curve=curves.curve(folder, [row["score"] for row in evaluated]),
         total=len(scores),
         flagged=_flagged(scores),
+        unlike=int((images.unlike(scores) != "").sum()) if "unlike" in scores else None,
         alpha=settings.get("alpha"),
         false_alarms=_false_alarms(settings.get("alpha"), [run["data"] for run in runs]),
         trained_scored=scored_trained(home / "scores.csv"),
-        groups={
-            "Most abnormal": _cards(most, home, outcomes),
-            "Least abnormal": _cards(least, home, outcomes),
-        },
+        groups=images.shown(scores, home, outcomes, outcome),
+        rows=images.listed(scores, home, folder, outcomes, outcome),
         viewers=views,
         viewer_advice=advice,
         errors=_errors(home),
         runs=runs,
+        methods=list(dict.fromkeys(run["facts"]["method"] for run in runs if "method" in run["facts"])),
+        scored_on=_day(file),
         colour_from=gallery.COLOUR_FROM,
     )
+
+
+def _day(file: Path) -> str:
+    changed = datetime.fromtimestamp(file.stat().st_mtime).astimezone()
+    return f"{changed.day} {changed:%B %Y}"
 
 
 def _intervals(evaluated: list[dict[str, Any]]) -> dict[str, str]:
@@ -180,31 +224,11 @@ def _pictures(folder: Path, scores: pd.DataFrame) -> list[dict[str, str]]:
     if not found and len(scores):
         everyone = {"all images": np.ones(len(scores), dtype=bool)}
         found = [(_FIGURES["distribution.png"], figures.distribution(scores["value"].to_numpy(), everyone))]
-    return [{"alt": alt, "uri": gallery.as_uri(content, widest=(820, 820), kind="PNG")} for alt, content in found]
-
-
-def _truth(value: Any) -> bool:
-    return str(value).strip().lower() in ("true", "1", "1.0")
+    return [{"alt": alt, "uri": gallery.as_uri(content, widest=sections.WIDEST, kind="PNG")} for alt, content in found]
 
 
 def _flagged(scores: pd.DataFrame) -> int | None:
-    return int(scores["flagged"].map(_truth).sum()) if "flagged" in scores else None
-
-
-def _cards(rows: pd.DataFrame, home: Path, outcomes: dict[str, int]) -> list[dict[str, Any]]:
-    """What is said and shown of each image."""
-    return [
-        {
-            "id": row["id"],
-            "value": row["value"],
-            "z": row.get("z"),
-            "p": row.get("p_value"),
-            "flagged": _truth(row.get("flagged")),
-            "outcome": outcomes.get(row["id"]),
-            "picture": gallery.picture(row, home),
-        }
-        for _, row in rows.iterrows()
-    ]
+    return int(scores["flagged"].map(images.truth).sum()) if "flagged" in scores else None
 
 
 def _errors(home: Path) -> dict[str, Any] | None:
@@ -229,7 +253,13 @@ def _run(folder: Path) -> dict[str, Any]:
     card = folder / "MODEL_CARD.md"
     text = card.read_text(encoding="utf-8", errors="replace")[:_CARD_SHOWN] if card.is_file() else None
     data = found.get("data")
-    return {"name": folder.name, "facts": facts, "data": data if isinstance(data, dict) else {}, "card": text}
+    return {
+        "name": folder.name,
+        "facts": facts,
+        "data": data if isinstance(data, dict) else {},
+        "card": text,
+        "curves": sections.picture(folder, "training.png"),
+    }
 
 
 def _short(value: Any) -> str:

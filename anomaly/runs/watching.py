@@ -86,10 +86,10 @@ def draw_curves(folder: Path) -> None:
     stages = list(table["stage"].unique())
     groups = [(str(stage), str(what), rows) for (stage, what), rows in table.groupby(["stage", "player"], sort=False)]
     panels = sorted(groups, key=lambda panel: (stages.index(panel[0]), panel[1].startswith(f"{SEEN}/")))
-    down = -(-len(panels) // ACROSS)
-    figure = Figure(figsize=(3.0 * ACROSS, 2.4 * down), layout="constrained")
+    across, down = min(ACROSS, len(panels)), -(-len(panels) // ACROSS)
+    figure = Figure(figsize=(3.0 * across, 2.4 * down), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(down, ACROSS, squeeze=False).ravel()
+    grid = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (stage, what, rows) in zip(grid, panels, strict=False):
         _curve(axes, f"{stage}: {TITLES.get(what, what)}", rows)
     for axes in grid[len(panels) :]:

@@ -75,6 +75,7 @@ def test_associate_finds_the_disc_and_sets_scores_beside(run, tmp_path):
     )
     assert code == 0, errors
     assert out.startswith("Maps are higher with pain in a region")
+    assert f"report: {tmp_path / 'association.html'}" in out and "<h2" in (tmp_path / "association.html").read_text()
     t = np.asarray(nib.load(tmp_path / "significant.nii.gz").dataobj)
     disc = np.hypot(*(np.indices((16, 16)) - 8)) < 4
     assert (t.reshape(16, 16) > 0)[disc].mean() > 0.5

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pages import words_of
 
 from anomaly import statistics
 from anomaly.cohorts.grid import CELLS, GRID
@@ -122,7 +123,7 @@ def test_intervals_count_persons(tmp_path):
 def test_the_page_shows_the_sentence_and_the_figure_but_not_every_cell(tmp_path):
     found = ask(tmp_path, flat(cell_1_4=EVENT + np.random.default_rng(5).normal(size=N)))
     page = report(found.out).read_text(encoding="utf-8")
-    assert "<h2>Where the score comes from</h2>" in page and found.section("where").sentences[0] in page
+    assert ">Where the score comes from</h2>" in page and found.section("where").sentences[0] in words_of(page)
     assert 'alt="Where the score comes from: AUROCs of the score' in page
     assert ">ring<" in page and ">cell_1_4<" not in page
     facts = json.loads((found.out / "evaluation.json").read_text())

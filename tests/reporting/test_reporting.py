@@ -3,41 +3,18 @@ import importlib.util
 import io
 import json
 import re
-from html.parser import HTMLParser
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from pages import Reader
 from PIL import Image
 
 from anomaly import evaluation
 from anomaly.errors import EvaluationError
 from anomaly.reporting import gallery, page, template, viewer
 from anomaly.runs import calibration
-
-
-class Reader(HTMLParser):
-    """Collects what a page links to, its tags and its visible text."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.links, self.tags, self.text, self.images = [], [], [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        found = dict(attrs)
-        self.links += [found[name] for name in ("src", "href", "data", "action", "poster") if name in found]
-        if tag == "img":
-            self.images.append(found)
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    @property
-    def words(self):
-        return re.sub(r"\s+", " ", " ".join(self.text))
 
 
 def folder_of(tmp_path, count, *, side=200, shown=True):
@@ -59,19 +36,25 @@ def page_of(folder):
     return page.report(folder).read_text(encoding="utf-8")
 
 
+def led_nowhere(read, folder):
+    """Links of a page in the folder that lead neither into itself nor to a file beside it."""
+    ids = {f"#{found['id']}" for _, found in read.facts if "id" in found}
+    inside = [link for link in read.links if link not in ids and not link.startswith("data:image/")]
+    return [link for link in inside if ":" in link or not (folder / link).is_file()]
+
+
 def test_the_page_stands_alone_with_an_evaluation(tmp_path):
     table = folder_of(tmp_path, 60)
     cohort = pd.DataFrame({"id": table["id"], "progression": [0, 1] * 20 + [1] * 20})
     found = evaluation.evaluate(tmp_path, cohort, outcome="progression", out=tmp_path)
     read = Reader(page_of(found.out))
-    assert read.links and all(link.startswith("data:image/") for link in read.links)
+    assert led_nowhere(read, found.out) == []
     assert found.headline in read.words
     assert "60 images scored; 3 (5 %) flagged as abnormal" in read.words
-    assert len(read.images) == 2 + 2 + 16  # ROC and distribution, odds and calibration, both ends
-    assert all(image["alt"] for image in read.images)
+    # ROC and distribution, odds and calibration, both ends, highest controls and lowest cases
+    assert len(read.of("img")) == 2 + 2 + 16 + 16
     assert "with progression" in read.words and "without progression" in read.words
     assert "not a medical device" in read.words and "standard deviations of normal variation" in read.words
-    assert "script" not in read.tags
 
 
 def test_images_at_both_ends_are_shown_in_order(tmp_path):
@@ -101,19 +84,29 @@ def test_size_does_not_grow_with_the_cohort(tmp_path):
 
 def test_hostile_names_stay_text(tmp_path):
     hostile = '<script>alert("1")</script>'
+    harmless, names = page_of_names(tmp_path, "name", ["a", "b", "c", "d"]), [hostile, '"><img src=x>', "a & b", "c"]
+    page = page_of_names(tmp_path, hostile, names)
+    read = Reader(page)
+    assert read.tags == Reader(harmless).tags and hostile not in page
+    assert led_nowhere(read, tmp_path) == []
+    assert read.words.count(hostile) == 4
+    assert [row[0] for row in rows_of(page)["rows"]] == names[::-1]
+
+
+def rows_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="rows">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def page_of_names(tmp_path, hostile, names):
     table = folder_of(tmp_path, 4)
-    table["id"] = [hostile, '"><img src=x>', "a & b", "c"]
+    table["id"] = names
     table.to_csv(tmp_path / "scores.csv", index=False)
     pd.DataFrame({"path": [hostile], "error": ["<b>no image</b>"]}).to_csv(tmp_path / "errors.csv", index=False)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text(json.dumps({"method": hostile}), encoding="utf-8")
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"settings": hostile}), encoding="utf-8")
     (tmp_path / "run" / "MODEL_CARD.md").write_text(hostile, encoding="utf-8")
     (tmp_path / "score.json").write_text(json.dumps({"runs": ["run"], "alpha": 0.05}), encoding="utf-8")
-    page = page_of(tmp_path)
-    read = Reader(page)
-    assert "script" not in read.tags and "b" not in read.tags
-    assert all(link.startswith("data:image/") for link in read.links)
-    assert read.words.count(hostile) == 4
+    return page_of(tmp_path)
 
 
 def test_files_that_could_not_be_read_are_told_and_bounded(tmp_path):
@@ -180,7 +173,7 @@ def test_percentages_keep_what_tells_them_apart():
 
 
 def test_subjects_of_training_among_the_scores_are_told(tmp_path):
-    assert "trained on" not in page_with(tmp_path, 0.05, {})
+    assert "were let in" not in page_with(tmp_path, 0.05, {})
     (tmp_path / "score.json").write_text(json.dumps({"alpha": 0.05, "allow_overlap": True}), encoding="utf-8")
     assert "Subjects the model was trained on were let in (allow_overlap)" in Reader(page_of(tmp_path)).words
 
@@ -217,7 +210,7 @@ def test_an_evaluation_elsewhere_finds_its_scores(tmp_path):
     table = folder_of(scored, 40)
     cohort = pd.DataFrame({"id": table["id"], "outcome": [0, 1] * 20})
     found = evaluation.evaluate(scored, cohort, outcome="outcome", out=tmp_path / "evaluated")
-    assert len(Reader(page_of(found.out)).images) == 20
+    assert len(Reader(page_of(found.out)).of("img")) == 36
 
 
 def test_a_folder_without_scores_is_told(tmp_path):
@@ -234,7 +227,7 @@ def test_pictures_are_made_small_and_flat(tmp_path):
     Image.new("RGBA", (3000, 1500), (0, 0, 0, 0)).save(buffer, "PNG")
     uri = gallery.as_uri(buffer.getvalue())
     small = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
-    assert (small.size, small.getpixel((5, 5))) == ((560, 280), (255, 255, 255))
+    assert (small.size, small.getpixel((5, 5))) == ((1000, 500), (255, 255, 255))
 
 
 def volumes(folder, count=4):
@@ -256,7 +249,7 @@ def test_volumes_are_shown_as_slices_and_in_viewers_without_a_network(tmp_path):
     page = page_of(tmp_path)
     read = Reader(page)
     assert read.tags.count("iframe") == 2  # the more abnormal half of four
-    assert len(read.images) == 1 + 4
+    assert len(read.of("img")) == 1 + 4
     table = pd.read_csv(tmp_path / "scores.csv")
     views, advice = viewer.viewers(table, tmp_path)
     assert advice is None and len(views) == viewer.SHOWN
