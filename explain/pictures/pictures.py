@@ -15,6 +15,7 @@ from anomaly.errors import AnomalyError
 from anomaly.images.pictures import write_png
 from anomaly.pictures.heatmaps import HIGH, LOW, coloured
 from anomaly.pictures.pages import LARGEST, SMALLEST, STRIP, Scale, View, legend, page, views, window
+from anomaly.pictures.scales import FINEST, next_to_nothing
 
 ZERO = (40, 40, 40)
 SIGNED = ((165, 220, 255), (70, 155, 240), (35, 95, 170), ZERO, (150, 80, 15), (235, 130, 25), (255, 205, 140))
@@ -23,6 +24,7 @@ SPREAD = (ZERO, (25, 100, 100), (70, 175, 165), (200, 245, 235))
 GREYS = ((0, 0, 0), (255, 255, 255))
 
 WIDEST = 2000  # pixels of a row of panels, as far as their smallest size allows
+FINEST_GROWTH = 0.02  # a scale of log Jacobians ends no lower: where areas change by 2 %
 SIDE = 144  # pixels of the longer side of a panel of a sheet, and of the shortest scale
 PERCENTILE = 99.5
 
@@ -74,7 +76,8 @@ def figure(
         affine: (4, 4), index to millimetres, RAS+; gives the aspect, and turns volumes as `heatmaps.overlay` does.
         title, footer: lines above and below.
         limits: where the scale of the map ends, so that several images share it; or a mapping with any of "map",
-            "log_jacobian" and "spread". A scale not given ends at `limit_of` the image's own values.
+            "log_jacobian" and "spread". A scale not given ends at `limit_of` the image's own values, of changes no
+            lower than at 2 % of the range of grey values. Where no change is above 1 % the footer says so.
 
     Raises:
         AnomalyError: the image is neither 2D nor 3D, an array is on another grid or not finite, or a limit is not
@@ -87,16 +90,18 @@ def figure(
     if field is not None:
         columns.append(_movement(columns[0], field, seen))
     if log_jacobian is not None:
-        end = _limit(limits, "log_jacobian", log_jacobian)
+        end = _limit(limits, "log_jacobian", log_jacobian, FINEST_GROWTH)
         scale = Scale(-end, end, GROWTH, "below 0 things grow, above 0 they shrink")
         columns.append(_in_colours("log Jacobian", log_jacobian, scale))
     if spread is not None:
-        scale = Scale(0.0, _limit(limits, "spread", spread), SPREAD, "standard deviation over draws")
+        scale = Scale(0.0, _limit(limits, "spread", spread, FINEST), SPREAD, "standard deviation over draws")
         columns.append(_in_colours("spread", spread, scale))
     rows = [[view.marked(column.panel(view)) for column in columns] for view in seen]
     widths = [max(SIDE, *(panel.shape[1] for panel in panels)) for panels in zip(*rows, strict=True)]
     rows.append([column.legend(width) for column, width in zip(columns, widths, strict=True)])
     labels = [view.label for view in seen if view.label]
+    if counterfactual is not None:
+        footer = _told(footer, next_to_nothing(float(np.abs(map).max()), begin="Nothing changes here"))
     return page(rows, title=title, captions=[column.caption for column in columns], labels=labels, footer=footer)
 
 
@@ -151,7 +156,8 @@ def summary(
         _check(image, None if fields is None else fields[k], map=maps[k], counterfactual=counterfactual)
     seen = [views(np.abs(map), affine, smallest=SIDE, largest=SIDE)[0] for map in maps]
     greys = window(np.concatenate([np.ravel(image) for image in images]))
-    scale = _signed(_limit(limits, "map", maps), differs=counterfactuals is not None)
+    differs = counterfactuals is not None
+    scale = _signed(_limit(limits, "map", maps, FINEST * differs), differs=differs)
     rows = {"original": [view.grey(image, greys) for view, image in zip(seen, images, strict=True)]}
     if counterfactuals is not None:
         rows["counterfactual"] = [view.grey(each, greys) for view, each in zip(seen, counterfactuals, strict=True)]
@@ -165,22 +171,33 @@ def summary(
     panels = [[view.marked(panel) for view, panel in zip(seen, row, strict=True)] for row in rows.values()]
     if any(view.label for view in seen):
         panels.append([legend(max(view.size[0], SIDE // 2), view.label) for view in seen])
+    if differs:
+        footer = _told(footer, next_to_nothing(max(float(np.abs(map).max()) for map in maps)))
     return page(panels, title=title, labels=list(rows), footer=footer, key=scale.bar(2 * SIDE))
 
 
-def limit_of(values: Arrays) -> float:
-    """Where a scale for all these values ends: the 99.5 percentile of their size, else the largest, else 1."""
+def limit_of(values: Arrays, finest: float = 0.0) -> float:
+    """Where a scale for all these values ends: the 99.5 percentile of their size, else the largest, else 1.
+
+    It ends no lower than `finest`: `anomaly.pictures.scales.FINEST` for changes.
+    """
     sizes = np.abs(np.concatenate([np.ravel(each) for each in values]))
-    return float(np.percentile(sizes, PERCENTILE) or sizes.max() or 1.0)
+    found = float(np.percentile(sizes, PERCENTILE) or sizes.max())
+    return max(found, finest) or 1.0
 
 
-def _limit(limits: Limits, name: str, values: Arrays) -> float:
+def _told(footer: str, remark: str) -> str:
+    """The line below, and before it what is to be remarked."""
+    return " ".join(filter(None, (remark, footer)))
+
+
+def _limit(limits: Limits, name: str, values: Arrays, finest: float = 0.0) -> float:
     if isinstance(limits, Mapping) and not set(limits) <= {"map", "log_jacobian", "spread"}:
         raise AnomalyError(f"limits of {', '.join(limits)}; expected any of map, log_jacobian and spread")
     given = limits.get(name) if isinstance(limits, Mapping) else limits if name == "map" else None
     if given is not None and not 0 < given < np.inf:
         raise AnomalyError(f"the limit of the {name} is {given}; expected a number above zero, or none")
-    return limit_of(values) if given is None else float(given)
+    return limit_of(values, finest) if given is None else float(given)
 
 
 def _check(image: np.ndarray, field: np.ndarray | None, **others: np.ndarray | None) -> None:
@@ -197,7 +214,8 @@ def _check(image: np.ndarray, field: np.ndarray | None, **others: np.ndarray | N
 
 def _drawn(image: np.ndarray, map: np.ndarray, counterfactual: np.ndarray | None, limits: Limits) -> list[_Column]:
     """Original, counterfactual, map in two colours, and its size over the original."""
-    greys, scale = window(image), _signed(_limit(limits, "map", map), differs=counterfactual is not None)
+    greys, differs = window(image), counterfactual is not None
+    scale = _signed(_limit(limits, "map", map, FINEST * differs), differs=differs)
     bar = Scale(*greys, GREYS, "intensity").bar
     original = _Column("original", lambda view: view.grey(image, greys), bar)
     if counterfactual is None:

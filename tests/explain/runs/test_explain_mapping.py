@@ -168,6 +168,11 @@ def test_a_walk_tells_the_target_of_its_frames(runs, cohort: Path, others: Path,
         frames = source.explain(x).walk.frames[0]
         np.testing.assert_allclose(walk.values, value(frames).detach(), rtol=1e-4)
         assert walk.value == pytest.approx(float(value(x)), rel=1e-4) and walk.told == told
+        record, saved = records(source, prepare(image, source), [image])[0], source.explain(x).counterfactual
+        np.testing.assert_allclose(record.walk.counterfactual, saved[0, 0], atol=1e-6)
+        told_of_it = float(value(saved))
+        assert record.walk.counterfactual_value == pytest.approx(told_of_it, rel=1e-4)
+        assert record.figures["target_after"] == pytest.approx(told_of_it, rel=1e-4)
 
 
 def test_images_that_cannot_be_read_are_named_and_cost_no_other(runs, others: Path, tmp_path: Path) -> None:
