@@ -20,6 +20,7 @@ from anomaly.evaluation import adjustment, chances, discrimination, matching, sh
 from anomaly.evaluation.gathering import Question, gather
 from anomaly.evaluation.section import Section, records, told_as_facts
 from anomaly.evaluation.survival import survival
+from anomaly.evaluation.thirds import in_thirds
 from anomaly.files import write_whole
 from anomaly.pictures import figures
 from anomaly.shown import Readable
@@ -140,6 +141,7 @@ def evaluate(
         shortcuts.where_from(data, question.sign, scale),
         stratified,
         adjustment.odds(data, names, question.sign),
+        in_thirds(data, question.sign),
         adjustment.added(data, added, names, scale),
         adjustment.adjusted_roc(data, names),
         matching.matched(data, match, question.sign, seed),
