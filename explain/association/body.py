@@ -32,8 +32,8 @@ def within_body(maps: Maps, sample: Sample, notes: list[str]) -> Maps:
     inside, told = _in_masks(maps, sample) or _not_dark(maps, sample) or (None, "")
     if inside is None:
         notes.append(
-            f"All {before:,} voxels count, those outside the body too: no masks, and no images with something dark around "
-            "it, lie on the grid of the maps. Give --mask FILE, and fewer are corrected for."
+            f"All {before:,} voxels count, those outside the body too: no masks, and no images with something dark "
+            "around it, lie on the grid of the maps. Give --mask FILE, and fewer are corrected for."
         )
         return maps
     kept = maps.within(inside)

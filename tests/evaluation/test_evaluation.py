@@ -71,7 +71,7 @@ def test_files_are_written_and_agree_with_what_is_returned(tables, tmp_path):
         "evaluation.json",
         "roc.png",
         "distribution.png",
-        *("comparison.png", "odds.csv", "odds.png", "calibration.csv", "calibration.png"),
+        *("comparison.png", "odds.csv", "odds.png", "thirds.csv", "thirds.png", "calibration.csv", "calibration.png"),
     }
     written = pd.read_csv(out / "evaluation.csv")
     assert list(written["score"]) == ["value", "baseline_mean"]

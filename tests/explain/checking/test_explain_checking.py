@@ -176,9 +176,13 @@ def test_maps_are_measured_as_the_two_runs_draw_them(run: LearnedRun, checked: P
     x = torch.stack([torch.from_numpy(_prepared(run, path)) for path in cases["path"]])
     real, other = (each.explainer.explain(x).map.abs().mean().item() for each in (run, again))
     assert row["ratio"] == pytest.approx(other / real, rel=1e-4)
-    assert row["passed"] == (other / real < 0.1) and row["images"] == len(cases)
+    assert np.isnan(row["passed"]) and row["images"] == len(cases)  # four steps change next to nothing
     facts = json.loads((checked / "check.json").read_text())
-    assert facts["passed"] == row["passed"] and facts["source"]["source"] == run.identity
+    assert (
+        facts["passed"] is None
+        and facts["sentence"].startswith("CANNOT TELL")
+        and facts["source"]["source"] == run.identity
+    )
     assert list(pd.read_csv(checked / "check.csv").columns) == list(COLUMNS)
     assert Image.open(checked / "check.png").size[0] > 300
 

@@ -119,14 +119,14 @@ def test_marked_frames_have_a_border_and_a_dot_at_their_probability() -> None:
 
 
 def test_a_counterfactual_that_is_no_frame_stands_beside_the_original_with_its_own_number() -> None:
-    plain, levels = walked(end=1), np.full((64, 64), 0.25, np.float32)
+    plain, levels = walked((0.0, 0.5, 1.0), end=0), np.full((64, 64), 0.25, np.float32)
     kept = replace(plain, counterfactual=levels, counterfactual_value=float(logit(0.4)), value=float(logit(0.8)))
-    assert plain.notes[1] == pictures.COUNTERFACTUAL and kept.notes[1] == pictures.END
+    assert plain.notes[0] == pictures.COUNTERFACTUAL and kept.notes[0] == pictures.END
     assert [(told, name) for _, told, name in kept.beside] == [
         (pytest.approx(logit(0.8)), pictures.ORIGINAL), (pytest.approx(logit(0.4)), pictures.COUNTERFACTUAL),
     ]  # fmt: skip
     page = strip(kept)
-    assert across(page) == 7 and middle_of(page, 1, 7) == [64] * 3 and middle_of(page, 2, 7) == [0] * 3
+    assert across(page) == 5 and middle_of(page, 1, 5) == [64] * 3 and middle_of(page, 2, 5) == [0] * 3
 
 
 def middle_of(page: np.ndarray, number: int, count: int) -> list[int]:
