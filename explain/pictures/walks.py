@@ -16,7 +16,8 @@ from anomaly.errors import AnomalyError
 from anomaly.files import whole
 from anomaly.images.pictures import write_png
 from anomaly.pictures.pages import BACKGROUND, GAP, MARK, SMALLEST, TEXT, Scale, View, font, page, paste, window
-from explain.pictures.pictures import FINE, SIDE, SIGNED
+from explain.pictures.arrows import FINE
+from explain.pictures.pictures import SIDE, SIGNED
 
 SHOWN, WIDEST = 9, 1600  # frames of a strip, those that are marked come on top; and pixels that all are to fit into
 NARROWEST = 128  # pixels of a column: the longest note fits

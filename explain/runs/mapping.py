@@ -54,7 +54,7 @@ class Mapped(Readable):
         new, before, failed: images explained now, by an earlier call, and that cannot be read.
         method: name of the explainer.
         maps: folder of the maps and figures; None where none are written.
-        remark: that nothing changes in any image, where that is so.
+        remark: that nothing changes in any image, or that the baseline of most is above the image, where that is so.
     """
 
     path: Path
@@ -164,9 +164,16 @@ def map_images(
 
 
 def _remark(path: Path) -> str:
-    """That nothing changes in any image of a table of explanations, or nothing."""
+    """That nothing changes in any image of a table of explanations, or most begin above themselves; or nothing."""
     with path.open(newline="", encoding="utf-8") as stream:
-        found = [float(row[LARGEST]) for row in csv.DictReader(stream) if row.get(LARGEST)]
+        rows = list(csv.DictReader(stream))
+    found = [float(row[LARGEST]) for row in rows if row.get(LARGEST)]
+    above = sum(float(row["baseline"]) > float(row["target"]) for row in rows if row.get("baseline"))
+    if 2 * above > len(rows):
+        return (
+            f"The baseline is above the image in {above} of {len(rows)}, by the target (`baseline` and `target` in "
+            f"{path.name}): maps of these say what the image lacks; take another baseline."
+        )
     where = f" in {len(found)} images" if len(found) > 1 else ""
     return next_to_nothing(max(found, default=float("nan")), where)
 

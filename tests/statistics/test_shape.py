@@ -16,7 +16,7 @@ def drawn(bent: bool, seed: int = 0, images: int = 1) -> tuple[np.ndarray, np.nd
     person = np.repeat(np.arange(SIZE // images), images)
     under = np.sqrt(0.5) * (rng.normal(size=SIZE // images)[person] + rng.normal(size=SIZE))
     score = np.exp(1.5 * under)
-    event = rng.random(SIZE) < expit(1.5 * under if bent else 0.3 * (score - score.mean()) / score.std())
+    event = rng.random(SIZE) < expit(3 * under if bent else 0.3 * (score - score.mean()) / score.std())
     return event.astype(int), score, person
 
 
