@@ -29,7 +29,7 @@ def in_thirds(data: Gathered, sign: str) -> Section | None:
         ]
     methods = "; ".join(table["method"].unique())
     caption = f"Share of the images of each third of the score with the outcome, with 95 % interval: {methods}."
-    labels = [f"{row['score']}, {row['third']}" for row in rows]
+    labels = [f"{row['score']}, {row['third']} third" for row in rows]
     numbers, all_of_them = table[["share", "share_low", "share_high"]].to_numpy(), float(data.event.mean())
     drawn = figures.forest(labels, numbers, f"Share with {sign}", none=all_of_them)
     return Section("thirds", "In thirds of the score", sentences, caption, table, drawn)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.errors import AnomalyError
-from anomaly.images import Image, read
+from anomaly.images import Image, find, read
 from anomaly.images.image import MOST_CHANNELS, as_float, checked
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
@@ -114,7 +114,7 @@ def images_of(given: Any, dims: int, affine: np.ndarray | None = None) -> list[I
 def _one(given: Any, dims: int, affine: np.ndarray | None, number: int) -> list[Image]:
     if isinstance(given, str | Path):
         path = Path(given)
-        if path.is_dir():
+        if path.is_dir() and find(path) != [path]:  # a folder that is one DICOM series is one image
             raise AnomalyError(f"{path} is a folder; score it by anomaly.score(RUN, {str(path)!r}, OUT)")
         if not path.exists():
             raise AnomalyError(f"{path}: no such file; correct the path")

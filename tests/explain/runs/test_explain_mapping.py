@@ -117,6 +117,23 @@ def test_an_attribution_explains_a_classifier_or_a_detector(runs, cohort: Path, 
         assert not list((tmp_path / name / "maps").glob("*counterfactual*"))
 
 
+def test_attributions_of_a_detector_begin_from_the_mean_of_its_normals_and_say_where_black_is_above(
+    cohort: Path, others: Path, tmp_path: Path
+) -> None:
+    run, told = trained(cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE), {}
+    for name, settings in (("mean", {}), ("zero", {"baseline": "zero"})):
+        out = {"target": run.folder, "outputs": ("none",), "device": "cpu", "workers": 1}
+        mapped = map_images("occlusion", others, tmp_path / name, settings=settings, **out)
+        told[name] = pd.read_csv(mapped.path)["baseline"], mapped.remark
+    origins = {"mean": run.calibration.mean_image, "zero": np.full_like(run.calibration.mean_image, -1)}
+    for name, origin in origins.items():
+        expected = float(run.detector.value(torch.from_numpy(origin[None])))
+        np.testing.assert_allclose(told[name][0], expected, rtol=1e-4, atol=1e-6)
+    assert not told["mean"][1] and told["zero"][1].startswith(
+        "The baseline is above the image in 5 of 5, by the target"
+    )
+
+
 def test_integrated_gradients_start_from_counterfactuals(runs, others: Path, tmp_path: Path) -> None:
     given = {"target": runs["target"].folder, "baseline": runs["additive"].folder}
     table = explained("integrated-gradients", others, tmp_path, settings={"steps": 4}, **given)
