@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from anomaly.errors import AnomalyError
 from anomaly.images import Image, find, read
 from anomaly.images.image import MOST_CHANNELS, as_float, checked
+from anomaly.images.masking import masked
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.shown import Readable
@@ -56,7 +58,7 @@ class ImageScores(Readable):
 
 
 def prepared(
-    given: Any, preprocessing: Preprocessing, shape: tuple[int, ...], affine: np.ndarray | None
+    given: Any, preprocessing: Preprocessing, shape: tuple[int, ...], affine: np.ndarray | None, mask: Any = None
 ) -> list[Prepared]:
     """Images that somebody has at hand, as a run takes them; its images have the shape (C, *space).
 
@@ -65,13 +67,34 @@ def prepared(
         UnreadableImage: an image that cannot be read, or does not suit the preprocessing.
     """
     ready = []
-    for image in images_of(given, preprocessing.dims, affine):
+    for image in _masked(images_of(given, preprocessing.dims, affine), mask, preprocessing):
         ready.append(scaled(preprocessing.apply(image), image.path))
         if (got := ready[-1].pixels.shape[1:]) != shape:
             raise AnomalyError(
                 f"{image.path}: has shape {got} once prepared; expected {shape} (C, *space), as the run was trained on"
             )
     return ready
+
+
+def _masked(images: list[Image], mask: Any, preprocessing: Preprocessing) -> list[Image]:
+    """Images with their masks: a file or an array (*space) for one image, a list of such for several."""
+    if mask is None:
+        return images
+    if preprocessing.mask != "given":
+        raise AnomalyError("the run was trained without masks and takes none; leave mask out")
+    masks = list(mask) if isinstance(mask, list | tuple) else [mask]
+    if len(masks) != len(images):
+        raise AnomalyError(f"got {len(masks)} masks for {len(images)} images; give one for each")
+    return [_with(image, each) for image, each in zip(images, masks, strict=True)]
+
+
+def _with(image: Image, mask: Any) -> Image:
+    if isinstance(mask, str | Path):
+        return masked(image, mask)
+    inside = _numbers(mask)
+    if inside.shape != image.space:
+        raise AnomalyError(f"{image.path}: its mask has the shape {inside.shape}; expected {image.space}")
+    return dataclasses.replace(image, mask=inside != 0)
 
 
 def of_images(ready: Sequence[Prepared]) -> np.ndarray:

@@ -13,7 +13,7 @@ from anomaly.detectors import Detector, Score
 from anomaly.errors import RunError
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.arrays import ImageScores, of_images, prepared, refuse_unprepared
-from anomaly.runs.calibration import Calibration
+from anomaly.runs.calibration import Calibration, mean_of_slices
 from anomaly.runs.checks import agree, prepared_as
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short, smallest_p
 from anomaly.runs.facts import DETECTOR, expect, read_facts, verify, write_facts
@@ -76,7 +76,7 @@ class Run(Readable):
             raise RunError(f"{self.folder / COHORT} has no column {lacking[0]}; copy the run again, or train again")
         return found
 
-    def score(self, images: Any, *, affine: np.ndarray | None = None) -> ImageScores:
+    def score(self, images: Any, *, affine: np.ndarray | None = None, mask: Any = None) -> ImageScores:
         """Score one image or several that are at hand, prepared as the run was trained.
 
         Args:
@@ -85,6 +85,7 @@ class Run(Readable):
                 tensor on any device; a picture of PIL; or a list of such images.
             affine: (4, 4), index to millimetres, RAS+, of arrays that are volumes; left out, axes are taken to run to
                 the right, to the front and up, a millimetre a voxel.
+            mask: of a run that was trained with masks: a file or an array (*space) of one image, a list for several.
 
         Returns:
             Value, z and p of each image, and its map on its own grid.
@@ -93,9 +94,10 @@ class Run(Readable):
             AnomalyError: something else, or a shape that could mean several things.
             UnreadableImage: an image that cannot be read, or does not suit the preprocessing.
         """
-        ready = prepared(images, self.preprocessing, self.detector.shape_, affine)
+        ready = prepared(images, self.preprocessing, self.detector.shape_, affine, mask)
         found, of = self.judge(np.concatenate([each.pixels for each in ready])), of_images(ready)
-        values = np.bincount(of, found.value.numpy()) / np.bincount(of)
+        areas = np.concatenate([each.areas for each in ready]) if self.detector.masked_ else np.ones(len(of))
+        values = mean_of_slices(found.value.numpy(), of, areas)
         maps = [each.restore(found.map.numpy()[of == k]) for k, each in enumerate(ready)]
         return ImageScores(values, self.calibration.z(values), self.calibration.p_value(values), maps)
 

@@ -7,8 +7,9 @@ import numpy as np
 from scipy import ndimage
 
 from anomaly.errors import EvaluationError, UnreadableImage
-from anomaly.images import read
+from anomaly.images import Image
 from anomaly.images.intensities import otsu_threshold
+from anomaly.images.masking import read_mask
 from explain.association.maps import Maps, mean_image
 from explain.association.people import Sample
 
@@ -26,7 +27,7 @@ def within_body(maps: Maps, sample: Sample, notes: list[str]) -> Maps:
     ventricles are dim too, and lie inside. Else all.
 
     Raises:
-        EvaluationError: no voxel lies inside all masks.
+        EvaluationError: a mask cannot be read, or no voxel lies inside all.
     """
     before = int(maps.mask.sum())
     inside, told = _in_masks(maps, sample) or _not_dark(maps, sample) or (None, "")
@@ -42,19 +43,17 @@ def within_body(maps: Maps, sample: Sample, notes: list[str]) -> Maps:
 
 
 def _in_masks(maps: Maps, sample: Sample) -> tuple[np.ndarray, str] | None:
-    """Voxels inside the masks of all images; None where an image has none, or one on another grid."""
+    """Voxels inside the masks of all images; None where an image names none."""
     named = sample.names("mask")
     if named is None or not all(isinstance(each, str) for each in named):
         return None
     packed = []
-    for path in named:
+    for name, path in zip(sample.images["id"], named, strict=True):
+        grid = Image(np.empty((1, *maps.mask.shape), np.float32), maps.affine, Path(str(name)), "nifti")
         try:
-            mask = read(Path(path))
-        except UnreadableImage:
-            return None
-        if mask.space != maps.mask.shape or not np.allclose(mask.affine, maps.affine, rtol=0, atol=1e-3):
-            return None
-        packed.append(np.packbits(mask.pixels.any(axis=0)))
+            packed.append(np.packbits(read_mask(Path(path), grid)))
+        except UnreadableImage as error:
+            raise EvaluationError(f"{error}; or give --mask FILE or none") from None
     count = maps.mask.size
     masks = [np.unpackbits(each, count=count).astype(bool) for each in packed]
     lacking = np.zeros(count, dtype=np.int32)

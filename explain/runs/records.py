@@ -252,7 +252,7 @@ def _footer(about: Mapping[str, Any], walked: Told | None = None) -> str:
     told = []
     for name, value in about.items():
         chance = f" ({walked.word(value)})" if walked is not None and walked.logit and name in LOGITS else ""
-        told += [f"{name.replace('_', ' ')} {_number(value)}{chance}"] if name not in ABOUT else []
+        told += [f"{name.replace('_', ' ')} {_number(value)}{chance}"] if name not in (*ABOUT, "mask") else []
     return ", ".join(told)
 
 

@@ -54,6 +54,27 @@ def test_a_volume_is_scored_as_its_file(tmp_path: Path) -> None:
     assert whole.score(volume.pixels[0]).maps[0].shape == (8, 10, 9)
 
 
+def test_a_run_of_masked_images_takes_a_mask_beside(tmp_path: Path) -> None:
+    inside = np.zeros((12, 12), np.uint8)
+    inside[2:11, 3:10] = 255
+    for part, count in (("normals", 20), ("others", 2)):
+        for file in pictures(tmp_path / part, count, name=part[0]).iterdir():
+            (tmp_path / f"{part}_masks").mkdir(exist_ok=True)
+            PIL.Image.fromarray(inside).save(tmp_path / f"{part}_masks" / file.name)
+    run = trained(tmp_path / "normals", tmp_path / "run", mask=tmp_path / "normals_masks")
+    given = {"mask": tmp_path / "others_masks", "heatmaps": ("none",), "device": "cpu", "workers": 1}
+    table = pd.read_csv(anomaly.score(run, tmp_path / "others", tmp_path / "out", **given).path)
+    files = sorted((tmp_path / "others").iterdir())
+    for mask in ([inside, inside > 0], sorted((tmp_path / "others_masks").iterdir())):
+        found = run.score(files, mask=mask)
+        np.testing.assert_allclose(found.value, table["value"], rtol=1e-5)
+        assert not found.maps[0][inside == 0].any()
+    with pytest.raises(AnomalyError, match="got 1 masks for 2 images"):
+        run.score(files, mask=inside)
+    with pytest.raises(AnomalyError, match="has no mask"):
+        run.score(files)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -572,8 +572,13 @@ def test_voxels_inside_all_masks_count_and_the_mask_that_takes_most_away_is_name
     told = " ".join(run(tmp_path).notes)
     assert f"{18 * 19} of 400 voxels count: those inside the masks of all 40 images (k03 takes most" in told
     assert "away, 20 that all others have" in told
-    write_volume(tmp_path / "masks" / "k05.nii.gz", np.zeros((SIDE, SIDE), np.uint8), np.eye(4))
+    other = np.zeros((SIDE, SIDE), np.uint8)
+    other[:2] = 1
+    write_volume(tmp_path / "masks" / "k05.nii.gz", other, np.eye(4))
     with pytest.raises(EvaluationError, match=r"no voxel lies inside the masks of all 40 images \(k05 takes"):
+        run(tmp_path, "elsewhere")
+    write_volume(tmp_path / "masks" / "k05.nii.gz", 0 * other, np.eye(4))
+    with pytest.raises(EvaluationError, match=r"masks/k05.nii.gz: the mask of k05 is empty"):
         run(tmp_path, "empty")
 
 
