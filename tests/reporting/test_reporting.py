@@ -67,7 +67,7 @@ def test_the_page_stands_alone_with_an_evaluation(tmp_path):
     assert read.links and all(link.startswith("data:image/") for link in read.links)
     assert found.headline in read.words
     assert "60 images scored; 3 (5 %) flagged as abnormal" in read.words
-    assert len(read.images) == 2 + 2 + 16  # ROC and distribution, odds and calibration, both ends
+    assert len(read.images) == 2 + 3 + 16  # ROC and distribution, odds, thirds and calibration, both ends
     assert all(image["alt"] for image in read.images)
     assert "with progression" in read.words and "without progression" in read.words
     assert "not a medical device" in read.words and "standard deviations of normal variation" in read.words
@@ -217,7 +217,7 @@ def test_an_evaluation_elsewhere_finds_its_scores(tmp_path):
     table = folder_of(scored, 40)
     cohort = pd.DataFrame({"id": table["id"], "outcome": [0, 1] * 20})
     found = evaluation.evaluate(scored, cohort, outcome="outcome", out=tmp_path / "evaluated")
-    assert len(Reader(page_of(found.out)).images) == 20
+    assert len(Reader(page_of(found.out)).images) == 21
 
 
 def test_a_folder_without_scores_is_told(tmp_path):
