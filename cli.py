@@ -238,7 +238,12 @@ def associate(
     ] = 0.001,
     smooth: Annotated[float, typer.Option(help="Width (FWHM, mm) of a Gaussian laid over each map.", min=0)] = 0.0,
     mask: Annotated[
-        Path | None, typer.Option(help="Image that is not zero where voxels count.", callback=options.there)
+        Path | None,
+        typer.Option(
+            help="Image that is not zero where voxels count, or none for all; else those of the body.",
+            metavar="FILE|none",
+            callback=options.there_or_none,
+        ),
     ] = None,
     predict: Annotated[
         str | None, typer.Option(help="Outcomes that loads on the map are to predict, with commas.", metavar="COLUMNS")

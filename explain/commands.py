@@ -209,6 +209,7 @@ def map_(
     )  # fmt: skip
     typer.echo(
         f"explanations: {mapped.path} ({mapped.new} new, {mapped.before} from before, {mapped.failed} unreadable)"
+        + (f"\n{mapped.remark}" if mapped.remark else "")
     )
     exits.end_with(mapped.failed, mapped.errors)
 
@@ -249,8 +250,8 @@ def check(
 ) -> None:
     """Ask whether maps vanish with the labels permuted, or change with the target randomised.
 
-    A failed check is a finding, not an error: the exit code is 0 either way, and the answer is printed. When stopped,
-    the same command goes on.
+    A failed check is a finding, not an error: the exit code is 0 either way, and the answer is printed. Trainings
+    shorter than the run's own, and maps of next to nothing, get no verdict. When stopped, the same command goes on.
     """
     settings, whose = options.settings(set_), options.whose(given)
     _refuse_source(source, settings)

@@ -31,7 +31,7 @@ BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
 
 
 def read_cohort(
-    source: Path | str | pd.DataFrame,
+    source: Path | str | pd.DataFrame | Sequence[Path | str],
     *,
     subject: str | None = None,
     subject_pattern: str | None = None,
@@ -41,7 +41,7 @@ def read_cohort(
     mask: Given = None,
     missing: str = "error",
 ) -> pd.DataFrame:
-    """List the images of a folder (searched to its depths), a CSV or TSV file, or a table.
+    """List the images of a folder (searched to its depths), a CSV or TSV file, a table, or a list of files.
 
     Columns: id (unique, safe as a file name), path (absolute), subject, and those of the table. A table needs
     `path` (or `image`, `file`, `filename`), relative to its file. Ids and subjects stay text: leading zeros are kept.
@@ -65,6 +65,7 @@ def read_cohort(
         raise CohortError(f"missing is {missing!r}; expected one of {', '.join(MISSING)}")
     if subject and subject_pattern:
         raise CohortError("both subject and subject_pattern are given; give one of them")
+    source = listed(source)
     name = "the table" if isinstance(source, pd.DataFrame) else str(source)
     table, base, folder = _table(source, subject, match, exclude)
     if table.empty:
@@ -83,6 +84,23 @@ def read_cohort(
     table = table[[*first, *(c for c in table.columns if c not in first)]].reset_index(drop=True)
     table.attrs |= {"subjects_from": told_by, "masks_from": masks_from}
     return table
+
+
+def listed(source: Path | str | pd.DataFrame | Sequence[Path | str]) -> Path | str | pd.DataFrame:
+    """A list of files as a table of their paths; whatever else lists images as it is.
+
+    Raises CohortError for what lists none, such as an array.
+    """
+    if isinstance(source, str | os.PathLike | pd.DataFrame):
+        return source  # type: ignore[return-value]
+    if not isinstance(source, list | tuple) or not all(isinstance(each, str | os.PathLike) for each in source):
+        raise CohortError(
+            f"got {type(source).__name__} for images; expected a folder, a CSV, a table or a list of files. Arrays are "
+            "scored by anomaly.Run.open(RUN).score(ARRAYS)"
+        )
+    if not source:
+        raise CohortError("got an empty list for images; give at least one file")
+    return pd.DataFrame({"path": [os.path.abspath(each) for each in source]})
 
 
 def split(subjects: Sequence[str], *, choose: float = 0.1, calibrate: float = 0.1) -> np.ndarray:

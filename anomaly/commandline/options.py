@@ -98,6 +98,11 @@ def there(path: Path | None) -> Path | None:
     return path
 
 
+def there_or_none(path: Path | None) -> Path | None:
+    """The same, or the word none."""
+    return path if path is not None and str(path) == "none" else there(path)
+
+
 def all_there(paths: Iterable[Path | None] | None) -> list[Path] | None:
     """The same of several."""
     return None if paths is None else [path for path in map(there, paths) if path is not None]

@@ -8,6 +8,7 @@ import pandas as pd
 from anomaly import statistics
 from anomaly.cohorts.joining import check_numbers
 from anomaly.errors import EvaluationError
+from anomaly.evaluation import thirds
 from anomaly.evaluation.gathering import ALONE, Gathered
 from anomaly.evaluation.section import Section, ends, in_words, interval, listed
 from anomaly.pictures import figures
@@ -15,6 +16,8 @@ from anomaly.statistics import metrics
 from anomaly.statistics.estimates import between
 
 _NORMAL_IQR = 1.349  # standard deviations between the quartiles of a normal distribution
+BENT = 0.05
+"""Below this p-value of a bend the odds ratio per standard deviation is not told as if it described the odds."""
 _FAR = 3.0  # scores that follow a lognormal distribution of unit log-variance reach 2
 
 
@@ -52,12 +55,15 @@ def odds(data: Gathered, adjust: list[str], sign: str) -> Section | None:
     if not rows:
         return None
     table = pd.DataFrame(rows)
-    sentences = [_told(row, adjust, sign) for row in rows if row["score"] == data.names[0]]
+    sentences = [_told(data, row, adjust, sign) for row in rows if row["score"] == data.names[0]]
     labels = [f"{row['score']}, {'crude' if row['adjusted_for'] == 'nothing' else 'adjusted'}" for row in rows]
     numbers = table[["odds_ratio", "odds_ratio_low", "odds_ratio_high"]].to_numpy()
     drawn = figures.forest(labels, numbers, "Odds ratio per standard deviation", none=1.0, logarithmic=True)
     methods = "; ".join(table["method"].unique())
-    caption = f"Odds ratio per standard deviation of the score with 95 % interval. {methods}."
+    caption = (
+        f"Odds ratio per standard deviation of the score with 95 % interval. {methods}. Where bend_p_value is below "
+        f"{BENT} the log-odds do not follow a straight line, and no such ratio describes them."
+    )
     return Section("odds", "Odds of the outcome", sentences, caption, table, drawn)
 
 
@@ -77,7 +83,9 @@ def _odds(data: Gathered, name: str, adjust: list[str]) -> list[dict[str, Any]]:
             data.notes.append(f"No odds ratio of {name} adjusted for {held}: {error}.")
             continue
         about = {"score": name, "adjusted_for": held, "n": len(images), "events": int(images["outcome"].sum())}
-        rows.append(about | ends("odds_ratio", found) | {"p_value": found.p_value, "method": found.method})
+        shape = thirds.bend_of(images["outcome"], images[name], covariates, subject)
+        row = about | ends("odds_ratio", found) | {"p_value": found.p_value, "bend_p_value": shape}
+        rows.append(row | {"method": found.method})
     return rows
 
 
@@ -92,12 +100,31 @@ def _note_far(data: Gathered, name: str) -> None:
         )
 
 
-def _told(row: dict[str, Any], adjust: list[str], sign: str) -> str:
+def _told(data: Gathered, row: dict[str, Any], adjust: list[str], sign: str) -> str:
+    if row["bend_p_value"] < BENT:
+        return _bent(data, row, adjust, sign)
     who = "One standard deviation more in the score goes with"
     if row["adjusted_for"] != "nothing":
         who = f"Among people of the same {listed(adjust)}, one standard deviation more goes with"
     ends = between(row["odds_ratio_low"], row["odds_ratio_high"])
     return f"{who} {row['odds_ratio']:.2f} times ({ends}, {in_words(row['p_value'])}) the odds of {sign}."
+
+
+def _bent(data: Gathered, row: dict[str, Any], adjust: list[str], sign: str) -> str:
+    """What is told instead of one ratio where the odds do not rise evenly with the score."""
+    name = data.names[0]
+    chosen, covariates, who = data.images[name].notna().to_numpy(), None, "The odds"
+    if row["adjusted_for"] != "nothing":
+        chosen = chosen & _complete(data)
+        covariates, who = data.covariates[chosen], f"Among people of the same {listed(adjust)} the odds"  # type: ignore[index]
+    images, subject = data.rows(chosen)
+    told = thirds.odds_told(images["outcome"], images[name], covariates, subject)
+    told = told or "; see the thirds of the score" if covariates is None else told
+    return (
+        f"{who} of {sign} do not rise evenly with the score (test of a bend, {in_words(row['bend_p_value'])}), so that "
+        f"no single odds ratio describes them{told}. (A straight line says {row['odds_ratio']:.2g} times for one "
+        "standard deviation.)"
+    )
 
 
 def added(data: Gathered, found: statistics.AddedValue | None, adjust: list[str], scale: str) -> Section | None:

@@ -21,6 +21,7 @@ from anomaly.evaluation import adjustment, chances, discrimination, matching, sh
 from anomaly.evaluation.gathering import Gathered, Question, gather, scores_file
 from anomaly.evaluation.section import Section, records, told_as_facts
 from anomaly.evaluation.survival import survival
+from anomaly.evaluation.thirds import in_thirds
 from anomaly.evaluation.truthful import TruthAsked, Truthful, beside_truth
 from anomaly.evaluation.truths import Marking
 from anomaly.files import write_whole
@@ -191,6 +192,7 @@ def _of_outcome(
         shortcuts.where_from(data, question.sign, scale),
         stratified,
         adjustment.odds(data, names, question.sign),
+        in_thirds(data, question.sign),
         adjustment.added(data, added, names, scale),
         adjustment.adjusted_roc(data, names),
         matching.matched(data, question.match, question.sign, seed),

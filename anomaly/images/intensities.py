@@ -80,16 +80,21 @@ def _everything(values: np.ndarray, within: np.ndarray) -> np.ndarray:
     return np.ones(values.shape, dtype=bool)
 
 
-def _otsu(values: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """Find the largest structure brighter than Otsu's threshold (1979, equation 14), its holes filled."""
-    counts, edges = np.histogram(values[within], bins=256)
+def otsu_threshold(values: np.ndarray) -> float:
+    """The threshold that sets dark and bright values farthest apart (Otsu 1979, equation 14)."""
+    counts, edges = np.histogram(values, bins=256)
     middle = (edges[:-1] + edges[1:]) / 2
     below, above = np.cumsum(counts)[:-1], counts.sum() - np.cumsum(counts)[:-1]
     sums = np.cumsum(counts * middle)
     with np.errstate(invalid="ignore", divide="ignore"):
         gap = sums[:-1] / below - (sums[-1] - sums[:-1]) / above
         between = np.nan_to_num(below * above * gap**2)
-    bright = (values > edges[1 + between.argmax()]) & within
+    return float(edges[1 + between.argmax()])
+
+
+def _otsu(values: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """Find the largest structure brighter than Otsu's threshold, its holes filled."""
+    bright = (values > otsu_threshold(values[within])) & within
     labels, found = ndimage.label(bright)
     if not found:
         return _everything(values, within)

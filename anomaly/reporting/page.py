@@ -16,6 +16,7 @@ from anomaly.cohorts.results import read_facts, read_scores, read_table, scored_
 from anomaly.errors import EvaluationError
 from anomaly.files import write_whole
 from anomaly.pictures import figures
+from anomaly.pictures.scales import next_to_nothing
 from anomaly.reporting import contents, curves, gallery, groupmap, images, sections, viewer
 from anomaly.reporting.template import percent, written
 
@@ -107,7 +108,7 @@ def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path, own: 
     return written(
         "explanations.html",
         **own,
-        headline=evaluation.get("headline"),
+        headline=" ".join(filter(None, (_little(table), evaluation.get("headline")))),
         notes=evaluation.get("notes", []),
         source=named.get("source", "an explainer"),
         sections=sections.prepared(folder, evaluation.get("sections", [])),
@@ -116,6 +117,12 @@ def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path, own: 
         errors=_errors(home),
         runs=[_run(home / name) for name in dict.fromkeys(named.values()) if (home / name / "run.json").is_file()],
     )
+
+
+def _little(table: pd.DataFrame) -> str:
+    """That nothing changes in any of the explained images, or nothing."""
+    largest = float(table["largest_change"].max()) if "largest_change" in table else float("nan")
+    return next_to_nothing(largest, f" in {len(table)} images" if len(table) > 1 else "")
 
 
 def _of_scores(folder: Path, evaluation: dict[str, Any], own: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ import torch
 from anomaly.detectors import Detector, Score
 from anomaly.errors import RunError
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.runs.calibration import Calibration
+from anomaly.runs.arrays import ImageScores, of_images, prepared, refuse_unprepared
+from anomaly.runs.calibration import Calibration, mean_of_slices
 from anomaly.runs.checks import agree, prepared_as
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short, smallest_p
 from anomaly.runs.facts import DETECTOR, expect, read_facts, verify, write_facts
@@ -29,6 +30,12 @@ COLUMNS = ("id", "path", "subject", "split", "slices")
 @dataclass(frozen=True, repr=False)
 class Run(Readable):
     """A trained detector with what it needs to judge an image: preprocessing and calibration.
+
+        run = anomaly.Run.open("runs/knee")
+        found = run.score("knee.png")             # or an array as the file holds it, or a list of either
+        found.value, found.z, found.p_value, found.maps[0]
+
+    Whole folders and tables are scored by `anomaly.score`, which writes tables and heatmaps.
 
     Args:
         folder: where it lies.
@@ -69,12 +76,41 @@ class Run(Readable):
             raise RunError(f"{self.folder / COHORT} has no column {lacking[0]}; copy the run again, or train again")
         return found
 
-    def judge(self, pixels: np.ndarray) -> Score:
-        """Score prepared images (N, C, *size); the map comes back in units of normal variation, on the CPU.
+    def score(self, images: Any, *, affine: np.ndarray | None = None, mask: Any = None) -> ImageScores:
+        """Score one image or several that are at hand, prepared as the run was trained.
 
-        The map is (error - mean) / sd of the held-out normals at each pixel, so it may be negative where an
-        image is more normal than most; outside a mask it is 0.
+        Args:
+            images: a file; an array in the file's own units, (rows, columns), (rows, columns, 3) of whole numbers in
+                colours, or (i, j, k) where the run takes volumes; a batch (N, C, rows, columns) or (N, C, i, j, k); a
+                tensor on any device; a picture of PIL; or a list of such images.
+            affine: (4, 4), index to millimetres, RAS+, of arrays that are volumes; left out, axes are taken to run to
+                the right, to the front and up, a millimetre a voxel.
+            mask: of a run that was trained with masks: a file or an array (*space) of one image, a list for several.
+
+        Returns:
+            Value, z and p of each image, and its map on its own grid.
+
+        Raises:
+            AnomalyError: something else, or a shape that could mean several things.
+            UnreadableImage: an image that cannot be read, or does not suit the preprocessing.
         """
+        ready = prepared(images, self.preprocessing, self.detector.shape_, affine, mask)
+        found, of = self.judge(np.concatenate([each.pixels for each in ready])), of_images(ready)
+        areas = np.concatenate([each.areas for each in ready]) if self.detector.masked_ else np.ones(len(of))
+        values = mean_of_slices(found.value.numpy(), of, areas)
+        maps = [each.restore(found.map.numpy()[of == k]) for k, each in enumerate(ready)]
+        return ImageScores(values, self.calibration.z(values), self.calibration.p_value(values), maps)
+
+    def judge(self, pixels: np.ndarray | torch.Tensor) -> Score:
+        """Score prepared images (N, C, *size) in [-1, 1]; of images as files hold them see `score`.
+
+        The map comes back in units of normal variation, on the CPU: (error - mean) / sd of the held-out normals at each
+        pixel, so it may be negative where an image is more normal than most; outside a mask it is 0.
+
+        Raises:
+            AnomalyError: another shape than the run was trained on, or values beyond [-1, 1].
+        """
+        refuse_unprepared(pixels)
         scores = [self.detector.score(x) for x in chunks(pixels, self.detector.device)]
         maps = torch.cat([score.map for score in scores]).float().cpu().numpy()
         values = torch.cat([score.value for score in scores]).float().cpu()

@@ -70,8 +70,8 @@ class Scored(Readable):
 
 
 def score(
-    runs: Sequence[Path | str] | Path | str,
-    images: Path | str | pd.DataFrame,
+    runs: Sequence[Path | str | Run] | Path | str | Run,
+    images: Path | str | pd.DataFrame | Sequence[Path | str],
     out: Path | str,
     *,
     alpha: float = 0.05,
@@ -95,8 +95,8 @@ def score(
     missing; images that cannot be read are named in `errors.csv` and do not stop the others.
 
     Args:
-        runs: folders made by `learn`; several are judged together as a calibrated ensemble.
-        images: a folder or a table.
+        runs: folders made by `learn`, or opened runs; several are judged together as a calibrated ensemble.
+        images: a folder, a table, or a list of files.
         out: gets `scores.csv`, `grid.csv` (means of each map over an 8 x 8 grid, and what the file was like),
             `errors.csv`, heatmaps and `score.json`.
         alpha: an image is flagged when its p-value is at most this.
@@ -119,7 +119,8 @@ def score(
     """
     out = Path(out)
     _check(alpha, heatmaps, shard)
-    folders = [runs] if isinstance(runs, str | Path) else list(runs)
+    given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
+    folders = [run.folder if isinstance(run, Run) else run for run in given]
     ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders])
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,

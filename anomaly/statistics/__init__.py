@@ -20,6 +20,7 @@ from anomaly.statistics.precision import average_precision_interval
 from anomaly.statistics.probabilities import Calibration, calibration, error_if_right
 from anomaly.statistics.resampling import bootstrap
 from anomaly.statistics.sensitivity import sensitivity_interval
+from anomaly.statistics.shape import bend, odds_in_thirds
 from anomaly.statistics.shares import proportion
 from anomaly.statistics.survival import Curve, LogRank, kaplan_meier, log_rank, thirds
 from anomaly.statistics.time_roc import time_dependent_auroc
@@ -39,6 +40,7 @@ __all__ = [
     "auroc_covariance",
     "auroc_interval",
     "average_precision_interval",
+    "bend",
     "bootstrap",
     "calibration",
     "compare_aurocs",
@@ -50,6 +52,7 @@ __all__ = [
     "kaplan_meier",
     "log_rank",
     "matched_concordance",
+    "odds_in_thirds",
     "odds_ratio",
     "pooled_logistic",
     "proportion",

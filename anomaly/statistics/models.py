@@ -56,7 +56,7 @@ def odds_ratio(
         EvaluationError: one class, tied or non-finite scores, covariates that are incomplete, constant or
             collinear, separation, no convergence, fewer than ten subjects of a class where they repeat.
     """
-    event, columns, names = _columns(outcome, score, covariates)
+    event, columns, names = columns_of(outcome, score, covariates)
     found = coefficient(event, columns, groups_of(subject, event.size), names=names, confidence=confidence)
     return exponentiated(found)
 
@@ -84,7 +84,7 @@ def added_value(
     Raises:
         EvaluationError: as `odds_ratio`; no covariates; fewer than two subjects with or without the event.
     """
-    event, columns, names = _columns(outcome, score, covariates)
+    event, columns, names = columns_of(outcome, score, covariates)
     if len(names) < 2:
         raise EvaluationError("no covariates were given, so there is nothing for the score to add to")
     groups = groups_of(subject, event.size)
@@ -107,7 +107,7 @@ def cross_fitted(
     Raises:
         EvaluationError: one class, tied or non-finite scores, fewer than two subjects with or without the event.
     """
-    event, columns, _ = _columns(outcome, score, None)
+    event, columns, _ = columns_of(outcome, score, None)
     groups = groups_of(subject, event.size)
     return _cross_fitted(event, columns, _dealt(event, groups, folds, np.random.default_rng([seed])))
 
@@ -124,7 +124,9 @@ def exponentiated(found: Estimate) -> Estimate:
     return Estimate(value, low, high, found.method, found.variance, found.p_value)
 
 
-def _columns(outcome: ArrayLike, score: ArrayLike, covariates: Covariates) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def columns_of(
+    outcome: ArrayLike, score: ArrayLike, covariates: Covariates
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Outcomes, and the columns of the score, of the covariates and of an intercept, with their names."""
     event, value = checked(outcome, score)
     columns, names = score_and_covariates(value, *covariate_matrix(covariates, event.size))

@@ -16,6 +16,7 @@ from anomaly.cohorts import joining
 from anomaly.cohorts.results import some
 from anomaly.errors import EvaluationError
 from anomaly.statistics.permutation import Plan, plan
+from explain.association.body import NONE, within_body
 from explain.association.findings import (
     Association,
     about_prediction,
@@ -50,7 +51,7 @@ def associate(
     permutations: int = 1000,
     cluster_threshold: float = 0.001,
     smooth: float = 0.0,
-    mask: Path | None = None,
+    mask: Path | str | None = None,
     predict: Sequence[str] = (),
     beside: Sequence[str] = (),
     folds: int = 5,
@@ -76,7 +77,8 @@ def associate(
         permutations: shufflings beside the data as they are.
         cluster_threshold: below 1 an uncorrected two-sided p, else a t.
         smooth: full width at half maximum in mm of a Gaussian laid over each map (in voxels without geometry).
-        mask: an image on the grid of the maps, not zero where voxels count.
+        mask: an image on the grid of the maps, not zero where voxels count; "none" counts all. By default those of the
+            body do: inside the masks of all images, or by their mean (see `body.within_body`).
         predict: columns of 0/1 that the load on the map is to predict, in `folds` folds (see `load.loads`).
         beside: columns of numbers, of the scores or the cohort, whose AUROC stands beside that of the load: such as
             the difference of a case from its twin. The raw score and the mean of the map stand there anyway.
@@ -97,6 +99,7 @@ def associate(
         Path(maps), cohort, outcome=outcome, subject=subject, positive=positive, adjust=adjust, match=match,
         where=where or {}, missing=missing, predict=predict, beside=beside, notes=notes,
     )  # fmt: skip
+    mask = None if mask is None else NONE if str(mask) == NONE else Path(mask)
     sample, read = _read(sample, [outcome, *predict], mask, smooth, notes)
     model = _model(sample, match, alpha, permutations, notes)
     found = group_map(
@@ -113,7 +116,7 @@ def associate(
         "subject": subject, "adjust": list(adjust), "match": match, "where": dict(where or {}),
         "missing": list(missing),
         "correction": correction, "cluster_threshold": found.threshold, "permutations": permutations,
-        "smooth": smooth, "mask": None if mask is None else str(Path(mask).resolve()), "predict": list(predict),
+        "smooth": smooth, "mask": str(mask.resolve()) if isinstance(mask, Path) else mask, "predict": list(predict),
         "folds": folds, "alpha": alpha, "robust": robust, "seed": seed,
     }  # fmt: skip
     facts = settings | facts_of(found, read, table, alpha, sample.rows(model.images))
@@ -125,11 +128,15 @@ def associate(
 
 
 def _read(
-    sample: Sample, columns: Sequence[str], mask: Path | None, smooth: float, notes: list[str]
+    sample: Sample, columns: Sequence[str], mask: Path | str | None, smooth: float, notes: list[str]
 ) -> tuple[Sample, Maps]:
     """The maps, and the rows of those that could be read."""
-    read = read_maps(sample.images, mask, smooth, shown=True)
+    read = read_maps(sample.images, mask if isinstance(mask, Path) else None, smooth, shown=True)
     sample = sample.rows(read.read)
+    if mask is None:
+        read = within_body(read, sample, notes)
+    elif mask == NONE:
+        notes.append(f"All {int(read.mask.sum()):,} voxels count, those outside the body too (mask none).")
     joining.check_numbers(sample.outcome, columns[0])
     for column in columns[1:]:
         joining.check_numbers(sample.images[column].dropna().to_numpy(), column)
@@ -161,4 +168,4 @@ def _loads(
     if not predict:
         return None
     load = loads(read.values, sample, folds=folds, robust=robust, seed=seed)
-    return pd.concat([sample.images.drop(columns=["map", "image"], errors="ignore"), load], axis=1)
+    return pd.concat([sample.images.drop(columns=["map", "image", "mask"], errors="ignore"), load], axis=1)

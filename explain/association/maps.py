@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -53,6 +53,10 @@ class Maps:
         found = np.full(self.mask.shape, outside, dtype=values.dtype)
         found[self.mask] = values
         return found
+
+    def within(self, inside: np.ndarray) -> "Maps":
+        """The same of the voxels that lie in `inside` (*space) too; the memory of the values serves both."""
+        return replace(self, values=_moved(self.values, inside[self.mask]), mask=self.mask & inside)
 
 
 def list_maps(source: Path, *, names: Sequence[str] = ()) -> tuple[pd.DataFrame, Path]:
@@ -154,10 +158,15 @@ def _masked(values: np.ndarray, first: Image, mask: Path | None) -> tuple[np.nda
     count = int(chosen.sum())
     if not count:
         raise EvaluationError(f"no voxel{' of the mask' if mask else ''} differs between the {len(values)} maps")
-    store = values.reshape(-1)
+    return _moved(values, chosen), chosen.reshape(first.space)
+
+
+def _moved(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The chosen columns, moved together within the memory of all."""
+    store, count = values.reshape(-1), int(chosen.sum())
     for row in range(len(values)):  # a row is written before where it is read
         store[row * count : (row + 1) * count] = values[row][chosen]
-    return store[: len(values) * count].reshape(len(values), count), chosen.reshape(first.space)
+    return store[: len(values) * count].reshape(len(values), count)
 
 
 def _one_channel(image: Image) -> Image:

@@ -12,8 +12,9 @@ from anomaly.cohorts.results import read_table
 from anomaly.errors import EvaluationError
 from anomaly.statistics.design import column_of, design, perhaps_groups
 from explain.association.maps import list_maps
+from explain.association.several import about_several
 
-_OWN = ("id", "map", "image", "outcome", "subject", "match", "value", "load", "mean_of_map", "fold")
+_OWN = ("id", "map", "image", "mask", "outcome", "subject", "match", "value", "load", "mean_of_map", "fold")
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Sample:
     """The images that a group map is made of, a row each in every table.
 
     Args:
-        images: id, map, outcome (0/1) and, where there are such: image (what was scored), subject, match, value,
-            the columns to predict, and those to set beside the load.
+        images: id, map, outcome (0/1) and, where there are such: image (what was scored), mask (its file), subject,
+            match, value, the columns to predict, and those to set beside the load.
         covariates: (n, p) as a model takes them; None where nothing is adjusted for.
     """
 
@@ -72,6 +73,8 @@ def gather(
     images = pd.DataFrame({"id": listed["id"], "map": listed["map"]})
     if {"path", "heatmap"} <= set(listed):
         images["image"] = [str(folder / str(path)) for path in listed["path"]]
+    if "mask" in listed:
+        images["mask"] = [str(folder / path) if isinstance(path, str) and path else None for path in listed["mask"]]
     if joining.simulated(people):
         notes.append(joining.SIMULATED)
     images["outcome"] = joining.events(people, outcome, positive, notes)
@@ -99,6 +102,8 @@ def gather(
     groups = joining.subjects(listed, people, subject, [])
     if groups is not None:
         sample.images["subject"] = groups
+    used = {outcome, subject, match, *adjust, *predict, *beside, *where}
+    notes += about_several(people, sample.names("subject"), {name for name in used if name})
     joining.check_numbers(sample.outcome, outcome)
     return sample
 

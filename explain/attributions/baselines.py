@@ -46,6 +46,15 @@ class AgainstBaseline(Attribution):
         """Average the controls."""
         self.mean_ = mean_of(controls)
 
+    def begin_from_normal(self, mean: Tensor, *, asked: bool) -> None:
+        """Take the mean (C, *space) of a detector's normals for the mean control, and for the baseline unless `asked`.
+
+        To a detector black is more abnormal than most patients, so that a map from there tells little of these.
+        """
+        self.mean_ = mean[None]
+        if not asked and self.baseline == "zero":
+            self.baseline = "mean"
+
     def explain(self, x: Tensor, *, baseline: Tensor | None = None, seed: int = 0) -> Explanation:
         """As for every explainer; `baseline` gives the images to compare with, (N or 1, C, *space).
 

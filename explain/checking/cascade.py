@@ -25,6 +25,8 @@ SHOWN, DEPTHS = 6, 6
 """Images, and depths of the cascade, in the picture."""
 TOLERATED = 0.1
 """A difference of rank correlations below which no reader would see it in two maps."""
+MOSTLY = 0.5
+"""Where so many real maps show nothing at all the check can tell nothing."""
 UNIT = "each row by its own end; above 0 raises the target"
 
 
@@ -34,7 +36,7 @@ def check_target(source: Source, sample: Sample, *, seed: int = 0) -> Finding:
     Passes where, with all layers drawn anew, a map is not shown to be more like the intact target's map of its own
     image than like those of other people's images (the 95 % interval of the mean difference of rank correlations
     goes below 0.1), and the sizes of maps alone, which show whatever in the image raises gradients, are on the mean no
-    more alike than 95 % of pairs of maps of different images.
+    more alike than 95 % of pairs of maps of different images. No verdict where half the real maps are flat.
 
     Args:
         source: explains the target whenever it explains an image.
@@ -58,7 +60,8 @@ def check_target(source: Source, sample: Sample, *, seed: int = 0) -> Finding:
             if depth in drawn:
                 shown[f"{depth}: {layer}"] = maps[few]
             bar.advance()
-    passed, sentence = _judged(rows, sample, own_rather_than_others(maps, real, sample.subjects), floor)
+    told = own_rather_than_others(maps, real, sample.subjects)
+    passed, sentence = _judged(rows, sample, told, floor) if (flat := _flat(real)) < MOSTLY else _untold(flat)
     rows[-1]["passed"] = passed
     return Finding(
         CHECK, passed, sentence, rows, Shown(sample.pixels[few], shown, None, sample.sliced, UNIT), sample.errors
@@ -102,6 +105,18 @@ def _judged(rows: list[dict[str, Any]], sample: Sample, more: Estimate, floor: F
     return False, (
         f"FAILED: {drawn} stay like the real ones: {told}. What they show comes from the image, or from the way "
         "networks of this kind are built, more than from what the target learned."
+    )
+
+
+def _flat(maps: np.ndarray) -> float:
+    """Share of the maps that are the same everywhere: no other map could be unlike them."""
+    return float((np.ptp(maps.reshape(len(maps), -1), axis=1) == 0).mean())
+
+
+def _untold(flat: float) -> tuple[None, str]:
+    return None, (
+        f"CANNOT TELL: the real maps are the same everywhere in {100 * flat:.0f} % of the images, so there is nothing "
+        "that could change; give images that the target says something of, or another target."
     )
 
 

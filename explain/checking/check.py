@@ -23,6 +23,8 @@ from explain.checking.pictures import draw
 from explain.runs.run import LearnedRun
 from explain.runs.source import open_source
 
+VERDICTS = {True: "passed", False: "not passed", None: "cannot tell"}
+
 
 @dataclass(frozen=True, repr=False)
 class Checked(Readable):
@@ -31,20 +33,20 @@ class Checked(Readable):
     Args:
         path: the table, `check.csv`; beside it `check.json` and `check.png`.
         errors: the table of images that cannot be read, there if there are any.
-        passed: whether the check was passed.
+        passed: whether the check was passed; None where it cannot tell.
         sentence: that, in plain words.
         unreadable: images that cannot be read.
     """
 
     path: Path
     errors: Path
-    passed: bool
+    passed: bool | None
     sentence: str
     unreadable: int
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
-        return "passed" if self.passed else "not passed", {
-            "found": self.sentence.removeprefix("PASSED: ").removeprefix("FAILED: "),
+        return VERDICTS[self.passed], {
+            "found": self.sentence.partition(": ")[2],
             "table": self.path,
             "picture": self.path.with_suffix(".png"),
             "unreadable": unread(self.unreadable, "images", self.errors),
@@ -89,6 +91,9 @@ def check(
     stands in one of the two alone, so that permuting takes no meaning away. Nor is there of explainers trained
     against a target: what they draw is judged by an independent classifier (`map --judge`).
 
+    There is no verdict where nothing can be told: trainings were shorter than the run's own, or real maps are next to
+    nothing.
+
     Writes `check.csv` (a row a permutation or depth), `check.json`, `check.png`, and a run folder for each training. A
     failed check is a finding and no error. A stopped call goes on where it was when it is called again.
 
@@ -102,7 +107,8 @@ def check(
         settings, baseline, controls: of an attribution; see `explain.runs.source.open_source`.
         limit: a map has vanished below this share of the real one.
         permutations: so many trainings on permuted labels; 1 unless given.
-        steps: of these; as many as the explainer had unless given. Maps of a shorter training are other maps.
+        steps: of these; as many as the explainer had unless given. Maps of a shorter training are other maps, so
+            fewer steps get no verdict.
         seed: of permutations and new weights.
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`.
         method: FILE.py:CLASS again, for a run of a user's own method.
@@ -172,7 +178,7 @@ def _written(out: Path, source: str, finding: Finding, told: Mapping[str, Any]) 
     full, steps = told["settings"].get("steps"), told["steps"]
     sentence = finding.sentence + (
         ""
-        if steps in (None, full)
+        if finding.passed is None or steps in (None, full)
         else f" It was trained again for {steps} steps instead of {full}, so maps differ anyway."
     )
     write_whole(out / "check.csv", rows.to_csv(index=False))

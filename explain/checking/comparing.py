@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import AnomalyError, CohortError
+from anomaly.pictures.scales import FINEST
 from anomaly.statistics import Estimate
 from anomaly.training.batches import chunks, evenly
 from explain.base import Explainer
@@ -29,6 +30,7 @@ class Compared:
     Args:
         subjects: (n,).
         real: mean |map| of the real explainer, (n,).
+        largest: the largest |map| of the real explainer in each image, (n,).
         other: of the k others, (k, n).
         signed, absolute: rank correlation of their maps, and of the sizes of these, with the real ones, (k, n).
         floor: how alike real maps of different images are.
@@ -38,6 +40,7 @@ class Compared:
 
     subjects: np.ndarray
     real: np.ndarray
+    largest: np.ndarray
     other: np.ndarray
     signed: np.ndarray
     absolute: np.ndarray
@@ -94,7 +97,7 @@ def compared(
     whose, images, maps = (np.concatenate([each for part in parts for each in part.kept[k]]) for k in range(3))
     few = evenly(len(images), SHOWN)
     sliced = any(part.sliced for part in parts)
-    limit = float(source.run.facts["held_out"]["limit"]) if source.run else None
+    limit = max(float(source.run.facts["held_out"]["limit"]), FINEST) if source.run else None
     rows_of_maps = {name: maps[few, k] for k, name in enumerate(["real", *others])}
     shown = Shown(images[few], rows_of_maps, limit, sliced, "intensity: original less counterfactual")
     floor = floor_of(maps[:, 0], whose)
@@ -123,6 +126,7 @@ def _part(
     pairs = [similarity(maps, real) for maps in rest]
     figures = {
         "real": _size(real),
+        "largest": np.abs(real).reshape(len(real), -1).max(1),
         "other": np.array([_size(maps) for maps in rest]).reshape(len(rest), len(real)),
         "signed": np.array([signed for signed, _ in pairs]).reshape(len(rest), len(real)),
         "absolute": np.array([absolute for _, absolute in pairs]).reshape(len(rest), len(real)),

@@ -46,7 +46,7 @@ class Finding:
 
     Args:
         check: its name.
-        passed: whether maps behave as they should.
+        passed: whether maps behave as they should; None where that cannot be told.
         sentence: that, in plain words, with the figures it rests on.
         rows: of the table, by column of `COLUMNS`.
         shown: for the picture.
@@ -54,7 +54,7 @@ class Finding:
     """
 
     check: str
-    passed: bool
+    passed: bool | None
     sentence: str
     rows: list[dict[str, Any]]
     shown: Shown

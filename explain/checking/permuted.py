@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 
+from anomaly.pictures.scales import NOTHING, percent_of_range
 from anomaly.statistics import Estimate, permutation
 from explain.checking.again import Again, held_out_cases
 from explain.checking.comparing import Compared, compared
@@ -23,7 +24,9 @@ def check_labels(
     """Train again on permuted labels; the map on held-out cases must vanish.
 
     Passes where the 95 % interval of mean |map| by the permuted explainers, over mean |map| by the real one, lies below
-    `limit`; with too few persons for an interval, where the ratio itself does.
+    `limit`; with too few persons for an interval, where the ratio itself does. No verdict where the trainings on
+    permuted labels are shorter than the real one, whose maps are other maps then anyway, or where the real maps are
+    next to nothing themselves.
 
     Args:
         source: the real explainer.
@@ -41,29 +44,50 @@ def check_labels(
         told = f"labels are permuted in the part {TRAIN} (permutation {number} of seed {seed})"
         others[f"permuted {number}"] = again.train(f"permuted_{number}", mixed, told).explainer
     found = compared(source, others, held_out_cases(table), again.workers)
+    untold = _untold(source, again, float(found.largest.max()))
+
+    def verdict(size: Estimate) -> bool | None:
+        return None if untold else _vanished(size, limit)
+
     rows = [
         {
             "check": CHECK,
             "number": k + 1,
             "changed": changes[k],
             **found.row(k),
-            "passed": _vanished(found.size(k), limit),
+            "passed": verdict(found.size(k)),
         }
         for k in range(permutations)
     ]
     overall = found.size()
     if permutations > 1:
         mean = {"check": f"{CHECK}, mean of {permutations}", **counts(found.subjects), **columns("ratio", overall)}
-        rows.append(mean | {"passed": _vanished(overall, limit)})
-    passed = _vanished(overall, limit)
-    return Finding(CHECK, passed, _sentence(found, changes, limit, passed), rows, found.shown, found.errors)
+        rows.append(mean | {"passed": verdict(overall)})
+    passed = verdict(overall)
+    return Finding(CHECK, passed, _sentence(found, changes, limit, passed, untold), rows, found.shown, found.errors)
+
+
+def _untold(source: Source, again: Again, largest: float) -> str:
+    """Why the check can tell nothing, or "" where it can."""
+    full = None if source.run is None else source.run.facts["settings"].get("steps")
+    if again.steps is not None and full is not None and again.steps < full:
+        return (
+            f"the trainings on permuted labels were shorter than the run's own ({again.steps} steps for {full}); "
+            "leave --steps out"
+        )
+    if largest < NOTHING:
+        return (
+            f"the real maps are next to nothing themselves: their largest change is {percent_of_range(largest)} of "
+            "the range of grey values; train longer"
+        )
+    return ""
 
 
 def _vanished(size: Estimate, limit: float) -> bool:
     return size.value < limit and not size.high >= limit
 
 
-def _sentence(found: Compared, changes: list[str], limit: float, passed: bool) -> str:
+def _sentence(found: Compared, changes: list[str], limit: float, passed: bool | None, untold: str) -> str:
     size, (signed, absolute) = found.size(), found.alike(0)
     which = "" if len(changes) == 1 else f"mean of {len(changes)} permutations; the first: "
     between = f"{100 * size.low:.1f} to {100 * size.high:.1f} %" if size.low <= size.high else "too few for an interval"
@@ -73,6 +97,8 @@ def _sentence(found: Compared, changes: list[str], limit: float, passed: bool) -
         f"correlation with the real maps {signed.value:.2f} (sizes alone {absolute.value:.2f}; maps of different cases "
         f"{found.floor.signed:.2f} and {found.floor.absolute:.2f})"
     )
+    if passed is None:
+        return f"CANNOT TELL: {untold}. What was found: {told}."
     if passed:
         return f"PASSED: {told}."
     return (

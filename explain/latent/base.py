@@ -100,10 +100,11 @@ class Latent(Explainer):
         frames = [self.decode(part) for part in codes.split(passes(x.shape[1:]))]
         values = torch.cat([self.ask(part) for part in frames]).view_as(steps)
         walk = Walk(steps * unit, values, torch.cat(frames).unflatten(0, steps.shape))
-        before, again, after = (self.ask(each) for each in (x, drawn, counterfactual))
+        before, again, last, after = (self.ask(each) for each in (x, drawn, moved, counterfactual))
         diagnostics = {
             "before": before,
             "drawn": again,
+            "end": last,
             "after": after,
             "gap": (before - again).abs(),
             "reconstruction": (x - drawn).abs().flatten(1).mean(1),

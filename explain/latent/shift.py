@@ -31,10 +31,10 @@ class LatentShift(Latent):
     absolute difference of each frame and the next, is the absolute of this one over the number of steps wherever a
     pixel only brightens or only darkens on the way; both follow from `walk.frames`.
 
-    Diagnostics: "before", "drawn" and "after", the target of image, D(z) and counterfactual; "gap", |before - drawn|;
-    "reconstruction", mean |x - D(z)|; "monotone", rank correlation of lambda and target over the frames; "steps",
-    lambda; "changed", sum |D(z) - end| / sum |D(z)|; "reached", 1 where the probability fell as wanted or was at
-    `lowest`.
+    Diagnostics: "before", "drawn", "end" and "after", the target of image, D(z), its shifted drawing and
+    counterfactual; "gap", |before - drawn|; "reconstruction", mean |x - D(z)|; "monotone", rank correlation of lambda
+    and target over the frames; "steps", lambda; "changed", sum |D(z) - end| / sum |D(z)|; "reached", 1 where the
+    probability fell as wanted or was at `lowest`.
 
     Args:
         fall: of the probability, wanted.

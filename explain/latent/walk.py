@@ -52,13 +52,14 @@ class LatentWalk(Latent, TrainedExplainer):
     An image whose probability is already as low as wanted stays as it is; its frames go one standard deviation both
     ways. Where the wanted probability is not reached, the walk ends where the target is lowest.
 
-    Diagnostics: "before", "drawn" and "after", the target of image, image as drawn again and counterfactual; "gap",
-    |before - drawn|; "reconstruction", mean |x - G(E(x))|; "monotone", rank correlation of step and target over the
-    frames; "steps", a in standard deviations of codes along u, below 0 towards health; "reached", 1 where the walk
-    reached the wanted probability or the image had it, 0 where not, or where the image as drawn again is there already
-    though the image is not; "unlike", 1 where reconstruction or gap lies above the 95 % quantile of those of held-out
-    images: the generator cannot draw this patient, and the walk is another's. What is wanted is said of the end of the
-    walk as drawn, not of a counterfactual that keeps what was not drawn (`keep`): see "after".
+    Diagnostics: "before", "drawn", "end" and "after", the target of image, image as drawn again, end of the walk as
+    drawn and counterfactual; "gap", |before - drawn|; "reconstruction", mean |x - G(E(x))|; "monotone", rank
+    correlation of step and target over the frames; "steps", a in standard deviations of codes along u, below 0 towards
+    health; "reached", 1 where the walk reached the wanted probability or the image had it, 0 where not, or where the
+    image as drawn again is there already though the image is not; "unlike", 1 where reconstruction or gap lies above
+    the 95 % quantile of those of held-out images: the generator cannot draw this patient, and the walk is another's.
+    What is wanted is said of the end of the walk as drawn, not of a counterfactual that keeps what was not drawn
+    (`keep`): see "after".
 
     Args:
         direction: "logistic" (regression of whether the target is above its threshold), "ridge" (of the target),

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from anomaly.errors import AnomalyError
 from anomaly.images.pictures import write_png
-from anomaly.pictures.heatmaps import HIGH, LOW, coloured
+from anomaly.pictures.heatmaps import DENSEST, HIGH, LOW, coloured
 from anomaly.pictures.pages import LARGEST, SMALLEST, STRIP, Scale, View, legend, page, views, window
+from anomaly.pictures.scales import FINEST, next_to_nothing
+from explain.pictures.arrows import arrows, enlargement, sampled
 
 ZERO = (40, 40, 40)
 SIGNED = ((165, 220, 255), (70, 155, 240), (35, 95, 170), ZERO, (150, 80, 15), (235, 130, 25), (255, 205, 140))
@@ -23,14 +25,9 @@ SPREAD = (ZERO, (25, 100, 100), (70, 175, 165), (200, 245, 235))
 GREYS = ((0, 0, 0), (255, 255, 255))
 
 WIDEST = 2000  # pixels of a row of panels, as far as their smallest size allows
+FINEST_GROWTH = 0.02  # a scale of log Jacobians ends no lower: where areas change by 2 %
 SIDE = 144  # pixels of the longer side of a panel of a sheet, and of the shortest scale
 PERCENTILE = 99.5
-
-STILL = 0.25  # pixels of the image; what moves less has no arrow
-ACROSS, CELL = 16, 16.0  # arrows along the longer side, if each has so many pixels of the page
-ENLARGED = (1, 2, 3, 5, 10, 20, 30, 50)
-SHORTEST, HALO, FINE = 6.0, 1.0, 4  # pixels of the page; and how much finer arrows are drawn
-ARROW = (255, 225, 90)
 
 Limits = float | Mapping[str, float] | None
 Arrays = Sequence[np.ndarray] | np.ndarray
@@ -74,7 +71,8 @@ def figure(
         affine: (4, 4), index to millimetres, RAS+; gives the aspect, and turns volumes as `heatmaps.overlay` does.
         title, footer: lines above and below.
         limits: where the scale of the map ends, so that several images share it; or a mapping with any of "map",
-            "log_jacobian" and "spread". A scale not given ends at `limit_of` the image's own values.
+            "log_jacobian" and "spread". A scale not given ends at `limit_of` the image's own values, of changes no
+            lower than at 2 % of the range of grey values. Where no change is above 1 % the footer says so.
 
     Raises:
         AnomalyError: the image is neither 2D nor 3D, an array is on another grid or not finite, or a limit is not
@@ -87,16 +85,18 @@ def figure(
     if field is not None:
         columns.append(_movement(columns[0], field, seen))
     if log_jacobian is not None:
-        end = _limit(limits, "log_jacobian", log_jacobian)
+        end = _limit(limits, "log_jacobian", log_jacobian, FINEST_GROWTH)
         scale = Scale(-end, end, GROWTH, "below 0 things grow, above 0 they shrink")
         columns.append(_in_colours("log Jacobian", log_jacobian, scale))
     if spread is not None:
-        scale = Scale(0.0, _limit(limits, "spread", spread), SPREAD, "standard deviation over draws")
+        scale = Scale(0.0, _limit(limits, "spread", spread, FINEST), SPREAD, "standard deviation over draws")
         columns.append(_in_colours("spread", spread, scale))
     rows = [[view.marked(column.panel(view)) for column in columns] for view in seen]
     widths = [max(SIDE, *(panel.shape[1] for panel in panels)) for panels in zip(*rows, strict=True)]
     rows.append([column.legend(width) for column, width in zip(columns, widths, strict=True)])
     labels = [view.label for view in seen if view.label]
+    if counterfactual is not None:
+        footer = _told(footer, next_to_nothing(float(np.abs(map).max()), begin="Nothing changes here"))
     return page(rows, title=title, captions=[column.caption for column in columns], labels=labels, footer=footer)
 
 
@@ -151,36 +151,48 @@ def summary(
         _check(image, None if fields is None else fields[k], map=maps[k], counterfactual=counterfactual)
     seen = [views(np.abs(map), affine, smallest=SIDE, largest=SIDE)[0] for map in maps]
     greys = window(np.concatenate([np.ravel(image) for image in images]))
-    scale = _signed(_limit(limits, "map", maps), differs=counterfactuals is not None)
+    differs = counterfactuals is not None
+    scale = _signed(_limit(limits, "map", maps, FINEST * differs), differs=differs)
     rows = {"original": [view.grey(image, greys) for view, image in zip(seen, images, strict=True)]}
     if counterfactuals is not None:
         rows["counterfactual"] = [view.grey(each, greys) for view, each in zip(seen, counterfactuals, strict=True)]
     name = "signed map" if counterfactuals is None else "difference"
     rows[name] = [scale.colours(view.smooth(map)) for view, map in zip(seen, maps, strict=True)]
     if fields is not None:
-        times = _enlargement(seen, fields)
+        times = enlargement(seen, fields)
         scale = replace(scale, unit=f"{scale.unit}; arrows {times}x, towards counterfactual")
         drawn = zip(rows["original"], seen, fields, strict=True)
-        rows["movement"] = [_arrows(shown, *_sampled(view, field), times) for shown, view, field in drawn]
+        rows["movement"] = [arrows(shown, *sampled(view, field), times) for shown, view, field in drawn]
     panels = [[view.marked(panel) for view, panel in zip(seen, row, strict=True)] for row in rows.values()]
     if any(view.label for view in seen):
         panels.append([legend(max(view.size[0], SIDE // 2), view.label) for view in seen])
+    if differs:
+        footer = _told(footer, next_to_nothing(max(float(np.abs(map).max()) for map in maps)))
     return page(panels, title=title, labels=list(rows), footer=footer, key=scale.bar(2 * SIDE))
 
 
-def limit_of(values: Arrays) -> float:
-    """Where a scale for all these values ends: the 99.5 percentile of their size, else the largest, else 1."""
+def limit_of(values: Arrays, finest: float = 0.0) -> float:
+    """Where a scale for all these values ends: the 99.5 percentile of their size, else the largest, else 1.
+
+    It ends no lower than `finest`: `anomaly.pictures.scales.FINEST` for changes.
+    """
     sizes = np.abs(np.concatenate([np.ravel(each) for each in values]))
-    return float(np.percentile(sizes, PERCENTILE) or sizes.max() or 1.0)
+    found = float(np.percentile(sizes, PERCENTILE) or sizes.max())
+    return max(found, finest) or 1.0
 
 
-def _limit(limits: Limits, name: str, values: Arrays) -> float:
+def _told(footer: str, remark: str) -> str:
+    """The line below, and before it what is to be remarked."""
+    return " ".join(filter(None, (remark, footer)))
+
+
+def _limit(limits: Limits, name: str, values: Arrays, finest: float = 0.0) -> float:
     if isinstance(limits, Mapping) and not set(limits) <= {"map", "log_jacobian", "spread"}:
         raise AnomalyError(f"limits of {', '.join(limits)}; expected any of map, log_jacobian and spread")
     given = limits.get(name) if isinstance(limits, Mapping) else limits if name == "map" else None
     if given is not None and not 0 < given < np.inf:
         raise AnomalyError(f"the limit of the {name} is {given}; expected a number above zero, or none")
-    return limit_of(values) if given is None else float(given)
+    return limit_of(values, finest) if given is None else float(given)
 
 
 def _check(image: np.ndarray, field: np.ndarray | None, **others: np.ndarray | None) -> None:
@@ -197,11 +209,12 @@ def _check(image: np.ndarray, field: np.ndarray | None, **others: np.ndarray | N
 
 def _drawn(image: np.ndarray, map: np.ndarray, counterfactual: np.ndarray | None, limits: Limits) -> list[_Column]:
     """Original, counterfactual, map in two colours, and its size over the original."""
-    greys, scale = window(image), _signed(_limit(limits, "map", map), differs=counterfactual is not None)
+    greys, differs = window(image), counterfactual is not None
+    scale = _signed(_limit(limits, "map", map, FINEST * differs), differs=differs)
     bar = Scale(*greys, GREYS, "intensity").bar
     original = _Column("original", lambda view: view.grey(image, greys), bar)
     if counterfactual is None:
-        return [original, _in_colours("signed map", map, scale), _overlay(original, map, scale)]
+        return [original, _in_colours("signed map", map, scale), _signed_overlay(original, map, scale)]
     other = _Column("counterfactual", lambda view: view.grey(counterfactual, greys), bar)
     return [original, other, _in_colours("difference", map, scale), _overlay(original, map, scale)]
 
@@ -230,61 +243,27 @@ def _overlay(original: _Column, map: np.ndarray, scale: Scale) -> _Column:
     return _Column("overlay", panel, bar)
 
 
+def _signed_overlay(original: _Column, map: np.ndarray, scale: Scale) -> _Column:
+    """The map in its two colours over the original, for evidence that speaks for or against."""
+
+    def laid(shown: np.ndarray, values: np.ndarray) -> np.ndarray:
+        share = np.clip((np.abs(values) / scale.high * HIGH - LOW) / (HIGH - LOW), 0, 1)
+        alpha = DENSEST * np.sqrt(share)[..., None]
+        return np.rint((1 - alpha) * shown[..., None] + alpha * scale.colours(values)).astype(np.uint8)
+
+    def bar(width: int) -> np.ndarray:
+        shades, values = np.full((STRIP, width), 128, np.uint8), np.linspace(-scale.high, scale.high, width)
+        numbers = [f"-{scale.high:.3g}", "0", f"+{scale.high:.3g}"]
+        return legend(width, scale.unit, laid(shades, values[None].repeat(STRIP, axis=0)), numbers)
+
+    return _Column("overlay", lambda view: laid(original.panel(view), view.smooth(map)), bar)
+
+
 def _movement(original: _Column, field: np.ndarray, seen: Sequence[View]) -> _Column:
     """Arrows over the original, of one scale in all views."""
-    times, furthest = _enlargement(seen, [field] * len(seen)), np.linalg.norm(field, axis=0).max()
+    times, furthest = enlargement(seen, [field] * len(seen)), np.linalg.norm(field, axis=0).max()
     return _Column(
         "movement" if times == 1 else f"movement, arrows {times}x",
-        lambda view: _arrows(original.panel(view), *_sampled(view, field), times),
+        lambda view: arrows(original.panel(view), *sampled(view, field), times),
         lambda width: legend(width, f"towards counterfactual, up to {furthest:.3g} px"),
     )
-
-
-def _enlargement(seen: Sequence[View], fields: Arrays) -> int:
-    """How many times as long as they are arrows are drawn, so that three in four fit the cells they have."""
-    shares = [np.hypot(*_sampled(view, each)[1].T) / _cell(view) for view, each in zip(seen, fields, strict=True)]
-    most = np.percentile(np.concatenate(shares), 75) if sum(map(len, shares)) else 1.0
-    return max((times for times in ENLARGED if times * most <= 1), default=1)
-
-
-def _cell(view: View) -> float:
-    """Pixels of the page from one arrow to the next."""
-    return max(CELL, max(view.size) / ACROSS)
-
-
-def _sampled(view: View, field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where arrows end and how far things move to there, (n, 2) each: down and to the right, in pixels of the page."""
-    flow, size = view.flow(field), np.array(view.size[::-1])
-    counts = np.maximum(1, np.rint(size / _cell(view)))
-    centres = [(np.arange(count) + 0.5) / count * side for count, side in zip(counts, flow.shape[1:], strict=True)]
-    rows, columns = (np.unique(each.astype(int)) for each in centres)
-    moved = flow[:, rows[:, None], columns]
-    moves = np.hypot(*moved) >= STILL
-    scale = size / flow.shape[1:]
-    ends = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)[moves] + 0.5
-    return ends * scale, -moved[:, moves].T * scale
-
-
-def _arrows(shown: np.ndarray, ends: np.ndarray, vectors: np.ndarray, times: int) -> np.ndarray:
-    """Draw arrows with dark borders, finer than the page and then made smaller: their edges are smooth."""
-    small = Image.fromarray(shown).convert("RGB")
-    fine = small.resize((small.width * FINE, small.height * FINE), Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(fine)
-    outlines = [_outline(tip, vector * times) * FINE for tip, vector in zip(ends, vectors, strict=True)]
-    for outline in outlines:
-        corners = [(x, y) for y, x in outline]
-        draw.line([*corners, *corners[:2]], (0, 0, 0), round(2 * HALO * FINE), joint="curve")
-    for outline in outlines:
-        draw.polygon([(x, y) for y, x in outline], ARROW)
-    return np.asarray(fine.reduce(FINE))
-
-
-def _outline(tip: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """The corners (7, 2) of an arrow that ends at its tip; the shortest are drawn longer, to show where they point."""
-    along = vector / np.hypot(*vector)
-    length = max(float(np.hypot(*vector)), SHORTEST)
-    head, shaft = min(9.0, max(4.0, 0.4 * length)), 0.7
-    barb = 0.45 * head
-    back = np.array([0, head, head, length, length, head, head])[:, None]
-    aside = np.array([0, barb, shaft, shaft, -shaft, -shaft, -barb])[:, None]
-    return tip - back * along + aside * along[::-1] * (1, -1)

@@ -16,7 +16,8 @@ from anomaly.errors import AnomalyError
 from anomaly.files import whole
 from anomaly.images.pictures import write_png
 from anomaly.pictures.pages import BACKGROUND, GAP, MARK, SMALLEST, TEXT, Scale, View, font, page, paste, window
-from explain.pictures.pictures import FINE, SIDE, SIGNED
+from explain.pictures.arrows import FINE
+from explain.pictures.pictures import SIDE, SIGNED
 
 SHOWN, WIDEST = 9, 1600  # frames of a strip, those that are marked come on top; and pixels that all are to fit into
 NARROWEST = 128  # pixels of a column: the longest note fits
@@ -27,12 +28,16 @@ DIM, FAINT = (150, 150, 150), (64, 64, 64)
 MOMENT, HELD = 120, 900  # milliseconds of a moving picture, and of one that is marked or where it turns
 BAR, COLOURS = 12, 256  # pixels of the height of the bar below a moving picture, and colours of such a picture
 APART = 0.13  # of the height of the curve; numbers closer to the threshold are left out
-ORIGINAL, AGAIN, COUNTERFACTUAL = "original", "as drawn again", "counterfactual"
-MARKS = {AGAIN: TEXT, COUNTERFACTUAL: MARK}
+ORIGINAL, AGAIN, END, COUNTERFACTUAL = "original", "as drawn again", "end of the walk", "counterfactual"
+MARKS = {AGAIN: TEXT, END: MARK, COUNTERFACTUAL: MARK}
 WORDS = "of a range of 2: as drawn again less frame"
 FOOTER = (
     "Every frame is drawn by the generator. Differences are to the image as drawn again, not to the original: what is "
     "lost in drawing is no evidence."
+)
+KEPT = (
+    " The counterfactual, which is saved, is the original less the difference at the end of the walk: it keeps "
+    "what the generator cannot draw, so it is another image than that end, with a number of its own."
 )
 
 
@@ -82,7 +87,10 @@ class Walked:
         view: size, letters and name of the slice; cuts nothing any more.
         told: how values are told.
         value: the target of the image itself; None where nobody asked.
-        counterfactual: which frame that is; None where none is to be marked.
+        end: the frame that the walk ends at; None where none is to be marked.
+        counterfactual: what is saved, where that is another image than the frame at the end; None where it is that
+            frame, or where there is none.
+        counterfactual_value: its target; None where nobody asked.
 
     Raises:
         AnomalyError: there is no frame, arrays differ in length or grid, or something is not finite.
@@ -95,7 +103,9 @@ class Walked:
     view: View
     told: Told = Told()
     value: float | None = None
-    counterfactual: int | None = None
+    end: int | None = None
+    counterfactual: np.ndarray | None = None
+    counterfactual_value: float | None = None
 
     def __post_init__(self) -> None:
         count = len(self.frames)
@@ -115,13 +125,20 @@ class Walked:
     @property
     def notes(self) -> dict[int, str]:
         """What is said of the frames that are marked, by their numbers."""
-        marked = {} if self.counterfactual is None else {self.counterfactual: COUNTERFACTUAL}
+        name = COUNTERFACTUAL if self.counterfactual is None else END
+        marked = {} if self.end is None else {self.end: name}
         return marked | {self.again: AGAIN}
 
     @property
     def greys(self) -> tuple[float, float]:
         """The values shown black and white, for the image and all frames alike."""
-        return window(np.stack([self.image, *self.frames]))
+        return window(np.stack([image for image, _, _ in self.beside] + [*self.frames]))
+
+    @property
+    def beside(self) -> list[tuple[np.ndarray, float | None, str]]:
+        """What stands before the frames, each with its target and its name: the image, and what is saved."""
+        saved = [(self.counterfactual, self.counterfactual_value, COUNTERFACTUAL)]
+        return [(self.image, self.value, ORIGINAL), *(each for each in saved if each[0] is not None)]  # type: ignore[misc]
 
     @property
     def differences(self) -> np.ndarray:
@@ -169,19 +186,24 @@ def strip(walked: Walked, *, limit: float, title: str = "") -> Image.Image:
     if not 0 < limit < np.inf:
         raise AnomalyError(f"the limit of the differences is {limit}; expected a number above zero")
     shown = _shown(walked)
-    side = min(max(SIDE, WIDEST // (len(shown) + 1) - GAP), SMALLEST)
+    side = min(max(SIDE, WIDEST // (len(shown) + len(walked.beside)) - GAP), SMALLEST)
     walked = walked.enlarged(side / max(walked.view.size))
     view, scale = walked.view, Scale(-limit, limit, SIGNED, WORDS)
     width, greys, differences = max(view.size[0], NARROWEST), walked.greys, walked.differences
-    value = "" if walked.value is None else walked.told.word(walked.value)
-    columns = [(_words(value, ORIGINAL, width), view.marked(view.grey(walked.image, greys)), scale.bar(width))]
+    columns = []
+    for image, value, name in walked.beside:
+        panel = _edged(view.marked(view.grey(image, greys)), name)
+        change = walked.image - image if image.ndim == 2 else (walked.image - image).mean(-1)
+        below = scale.bar(width) if name == ORIGINAL else view.marked(scale.colours(view.smooth(change)))
+        columns.append((_words("" if value is None else walked.told.word(value), name, width), panel, below))
     for k in shown:
         note, change = walked.notes.get(k, ""), scale.colours(view.smooth(differences[k]))
         frame = _edged(view.marked(view.grey(walked.frames[k], greys)), note)
         columns.append((_words(walked.told.word(walked.values[k]), note, width), frame, view.marked(change)))
     rows = [[_centred(panel, width) for panel in row] for row in zip(*columns, strict=True)]
     title, curve = ", ".join(filter(None, (title, view.label))), _curve(walked, width, len(shown))
-    return page(rows, title=title, labels=["", "frame", "difference"], footer=FOOTER, key=curve)
+    footer = FOOTER + ("" if walked.counterfactual is None else KEPT)
+    return page(rows, title=title, labels=["", "frame", "difference"], footer=footer, key=curve)
 
 
 def animation(walked: Walked) -> tuple[list[Image.Image], list[int]]:
@@ -234,7 +256,8 @@ def _centred(panel: np.ndarray, width: int) -> np.ndarray:
 def _curve(walked: Walked, width: int, shown: int) -> np.ndarray:
     """The target along the steps, below columns so wide: the first frame stands above its dot, and so does the last."""
     steps, (heights, numbers) = walked.steps, walked.told.scale(walked.values)
-    left, right = width + GAP, (shown + 1) * (width + GAP) - GAP
+    left, right = (width + GAP) * np.array([len(walked.beside), len(walked.beside) + shown])
+    left, right = int(left), int(right) - GAP
     along = (steps - steps[0]) / ((steps[-1] - steps[0]) or 1.0)
     xs = left + width / 2 + along * (right - left - width)
     panel = _plot(walked, np.column_stack([xs, _down(heights)]), _down(numbers[0][0]), left, right)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.images.pictures import write_png
+from anomaly.pictures.scales import next_to_nothing
 from anomaly.training.learned import Learned
 from explain.classifier import Classifier
 from explain.pictures.pictures import summary
@@ -65,6 +66,8 @@ def model_card(learner: Learned, facts: Mapping[str, Any]) -> str:
             f"Mean size of the change, of a range of 2, in held-out cases {told['change_in_cases']:.4f}, in held-out "
             f"controls {told['change_in_controls']:.4f}: of a control little should be changed."
         )
+        little = next_to_nothing(told.get("largest_change_in_cases", float("nan")), " in a held-out case")
+        held_out = f"{little} {held_out}".strip()
     return CARD.format(
         name=learner.name,
         what=CLASSIFIES if classifier else EXPLAINS,

@@ -6,6 +6,7 @@ from math import pi, sqrt
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -66,12 +67,14 @@ class TargetRun(GivenRun):
             normals lie.
         scale: what a difference in value is told by, so that sigmoid((value - threshold) / scale) is a probability: 1
             for a logit; for a detector that of a logistic distribution spread as the values of normals.
+        mean: of a detector the mean of its normals (C, *space), for attributions to begin from.
     """
 
     value: Target
     kind: str
     threshold: float
     scale: float
+    mean: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
         run = Run.open(folder, device=device, method=method)
         value: Callable[[Tensor], Tensor] = run.detector.value
         bounds = run.calibration.bound(UNUSUAL), run.calibration.spread * sqrt(3) / pi
-        return TargetRun(folder, run.preprocessing, run.identity, trained_in(folder, "split"), value, kind, *bounds)
+        people, mean = trained_in(folder, "split"), run.calibration.mean_image
+        return TargetRun(folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean=mean)
     if kind != CLASSIFIER:
         raise RunError(f"{folder} holds an {kind}; a target is a detector or a classifier: give such a run")
     facts = read_facts(folder)

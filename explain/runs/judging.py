@@ -7,6 +7,7 @@ import torch
 
 from anomaly.errors import EvaluationError
 from anomaly.images.caching import CachedImages
+from anomaly.pictures.scales import FINEST
 from anomaly.statistics import auroc_interval
 from anomaly.statistics.metrics import auroc
 from anomaly.training.batches import chunks, evenly
@@ -27,12 +28,13 @@ def judged(learner: TrainedExplainer | Classifier, images: CachedImages) -> dict
     if isinstance(learner, Classifier):
         return _separation(learner, images, controls, cases)
     shown = set(evenly(len(cases), SAMPLED).tolist())
-    of_cases, told, maps = _explained(learner, cases, shown)
-    of_controls, _, _ = _explained(learner, controls, set())
+    of_cases, largest, told, maps = _explained(learner, cases, shown)
+    of_controls = _explained(learner, controls, set())[0]
     # What is unlike others is told by the very images that are looked at here: one in twenty of them, always.
     told.pop("unlike", None)
     found: dict[str, Any] = {
-        "limit": limit_of(maps),
+        "limit": limit_of(maps, FINEST),
+        "largest_change_in_cases": largest,
         "change_in_cases": float(of_cases.mean()),
         "change_in_controls": float(of_controls.mean()),
         **{f"{name}_in_cases": float(values.mean()) for name, values in told.items()},
@@ -44,19 +46,21 @@ def judged(learner: TrainedExplainer | Classifier, images: CachedImages) -> dict
 
 def _explained(
     explainer: TrainedExplainer, images: Images, shown: set[int]
-) -> tuple[np.ndarray, dict[str, np.ndarray], list[np.ndarray]]:
-    """Mean |map| of each image (n,), what the method says of it by name, and the maps of those shown."""
+) -> tuple[np.ndarray, float, dict[str, np.ndarray], list[np.ndarray]]:
+    """Mean |map| of each image (n,), the largest of all, what the method says by name, and the maps of those shown."""
     sizes: list[torch.Tensor] = []
+    largest = 0.0
     told: dict[str, list[torch.Tensor]] = {}
     maps: list[np.ndarray] = []
     for x in chunks(images, explainer.device):
         first = sum(map(len, sizes))
         each = explainer.explain(x)
         sizes.append(each.map.flatten(1).abs().mean(1).cpu())
+        largest = max(largest, float(each.map.abs().max()))
         for name, values in each.diagnostics.items():
             told.setdefault(name, []).append(values.float().cpu())
         maps += [each.map[k : k + 1].cpu().numpy() for k in range(len(x)) if first + k in shown]
-    return torch.cat(sizes).numpy(), {name: torch.cat(parts).numpy() for name, parts in told.items()}, maps
+    return torch.cat(sizes).numpy(), largest, {name: torch.cat(parts).numpy() for name, parts in told.items()}, maps
 
 
 def _separation(

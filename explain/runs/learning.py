@@ -19,6 +19,7 @@ from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
 from anomaly.images.caching import CachedImages, cache_images
 from anomaly.images.preprocessing import Preprocessing
+from anomaly.pictures.scales import next_to_nothing
 from anomaly.runs.facts import CLASSIFIER, EXPLAINER, read_facts, write_facts
 from anomaly.runs.methods import code_of, make
 from anomaly.runs.plans import claim, clear, refuse_changes
@@ -295,6 +296,8 @@ def _write_down(
     table = images.table.drop(columns="split")
     write_whole(out / COHORT, table.to_csv(index=False))
     told = judged(learner, images)
+    if little := next_to_nothing(told.get("largest_change_in_cases", float("nan")), " in a held-out case"):
+        logger.warning("%s Train longer: such maps mean nothing", little)
     if isinstance(learner, TrainedExplainer):
         cases = images.part(f"{CHOOSE} {CASE}")
         affine = Preprocessing(**plan["preprocessing"]).grid(cases.shape[2:]) if cases.ndim == 5 else None

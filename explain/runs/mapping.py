@@ -1,5 +1,6 @@
 """Explain any number of images with a trained explainer or an attribution: streaming, and only what is missing."""
 
+import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from anomaly.images.finding import Globs
 from anomaly.images.image import alone
 from anomaly.images.intake import AHEAD, Ready, intake
 from anomaly.images.prepared import Prepared, scaled
+from anomaly.pictures.scales import FINEST, next_to_nothing
 from anomaly.progress import progress
 from anomaly.shown import Readable
 from anomaly.streams import ordered
@@ -36,6 +38,7 @@ from explain.runs.records import ABOUT, FOLDER, OUTPUTS, Record, Walks, wanted, 
 from explain.runs.source import Source, open_source
 
 BATCH = 32
+LARGEST = "largest_change"
 PROBED = 8
 """Images whose maps set the end of the colours where no training has."""
 EXPLANATIONS = Form("explanations", "explain.json", ABOUT, files="files")
@@ -51,6 +54,7 @@ class Mapped(Readable):
         new, before, failed: images explained now, by an earlier call, and that cannot be read.
         method: name of the explainer.
         maps: folder of the maps and figures; None where none are written.
+        remark: that nothing changes in any image, or that the baseline of most is above the image, where that is so.
     """
 
     path: Path
@@ -60,11 +64,12 @@ class Mapped(Readable):
     failed: int
     method: str
     maps: Path | None
+    remark: str = ""
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
         errors = self.errors if self.failed else None
         title = f"{self.new} images new, {self.before} from before, {self.failed} unreadable; by {self.method}"
-        return title, {"table": self.path, "maps": self.maps or "none", "errors": errors}
+        return title, {"table": self.path, "maps": self.maps or "none", "errors": errors, "remark": self.remark}
 
 
 def map_images(
@@ -94,8 +99,9 @@ def map_images(
     """Draw of every image what speaks for disease, and how it would look without; this is `anomaly explain map`.
 
     Writes `explanations.csv`: id, subject, path, files; of counterfactuals `change` (mean |image - counterfactual|, of
-    a range of 2) and `unchanged` (share of pixels changed by at most 0.05 on that range); with a target
-    `target_before`, `target_after`, `target_flipped`; with a judge the same of it; and what the method says beside.
+    a range of 2), `largest_change` (of any value, on that range), `unchanged` (share of pixels changed by at most 0.05
+    on that range); with a target `target_before`, `target_after`, `target_flipped`; with a judge the same of it; and
+    what the method says beside.
     Memory does not grow with the number of images; a second call with the same arguments explains only what is missing.
 
     Args:
@@ -153,7 +159,23 @@ def map_images(
                 table.add(finished)
                 bar.advance(len(finished))
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
-    return Mapped(table.path, table.errors, table.added, before, table.failed, opened.explainer.name, drawn)
+    told = opened.explainer.name, drawn, _remark(table.path)
+    return Mapped(table.path, table.errors, table.added, before, table.failed, *told)
+
+
+def _remark(path: Path) -> str:
+    """That nothing changes in any image of a table of explanations, or most begin above themselves; or nothing."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    found = [float(row[LARGEST]) for row in rows if row.get(LARGEST)]
+    above = sum(float(row["baseline"]) > float(row["target"]) for row in rows if row.get("baseline"))
+    if 2 * above > len(rows):
+        return (
+            f"The baseline is above the image in {above} of {len(rows)}, by the target (`baseline` and `target` in "
+            f"{path.name}): maps of these say what the image lacks; take another baseline."
+        )
+    where = f" in {len(found)} images" if len(found) > 1 else ""
+    return next_to_nothing(max(found, default=float("nan")), where)
 
 
 def refuse_overlap(source: Source, cohort: pd.DataFrame) -> None:
@@ -183,7 +205,8 @@ def prepare(image: Image, source: Source) -> tuple[Prepared, ...]:
 
 
 def records(source: Source, prepared: Sequence[Prepared], images: Sequence[Image] | None = None) -> list[Record]:
-    """Explain prepared images; figures of a volume taken slice by slice are means over its slices.
+    """Explain prepared images; figures of a volume taken slice by slice are means over its slices (of the
+    largest change the largest).
 
     Walks are kept where the images are given as well, to draw them.
     """
@@ -203,11 +226,16 @@ def records(source: Source, prepared: Sequence[Prepared], images: Sequence[Image
             None if change is None else change[a:b],
             None if field is None else field[a:b],
             None if spread is None else spread[a:b],
-            _flips(source, {name: float(values[a:b].mean()) for name, values in figures.items()}),
+            _flips(source, {name: _of_slices(name, values[a:b]) for name, values in figures.items()}),
             None if walks is None else walks.of(i),
         )
         for i, (a, b) in enumerate(pairwise(ends))
     ]
+
+
+def _of_slices(name: str, values: np.ndarray) -> float:
+    """A figure of an image from those of its slices: the largest of what is largest, else the mean."""
+    return float(values.max() if name == LARGEST else values.mean())
 
 
 def _part(source: Source, x: torch.Tensor, walks: Walks | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -217,12 +245,13 @@ def _part(source: Source, x: torch.Tensor, walks: Walks | None) -> tuple[dict[st
     figures: dict[str, np.ndarray] = {}
     if drawn is not None:
         ours, theirs = _numpy(x), _numpy(drawn)
-        figures = {"change": proximity(ours, theirs), "unchanged": sparsity(ours, theirs)}
+        largest = np.abs(ours - theirs).reshape(len(ours), -1).max(1)
+        figures = {"change": proximity(ours, theirs), LARGEST: largest, "unchanged": sparsity(ours, theirs)}
     for name, run in _asking(source):
         figures |= _asked(name, run, x, drawn)
     figures |= {name: _numpy(each) for name, each in explanation.diagnostics.items() if name not in figures}
     if walks is not None and explanation.walk is not None:
-        walks.add(explanation.walk, explanation.map, figures.get("target_before"))
+        walks.add(explanation, figures.get("target_before"), figures.get("target_after"))
     arrays = {
         "map": _numpy(explanation.map),
         "change": None if drawn is None else _numpy(x - drawn),
@@ -265,7 +294,8 @@ def _probed(source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: 
             found = records(source, fine)
             trained = source.run.facts["held_out"] if source.run else read_facts(out / "explain.json")
             known = trained.get("limit")
-            return list(found[0].figures), float(known or limit_of([each.map for each in found]))
+            finest = 0.0 if found[0].change is None else FINEST
+            return list(found[0].figures), max(float(known or limit_of([each.map for each in found])), finest)
     raise CohortError(f"none of the {len(rows)} images can be read; the first: {ready[0].error}")
 
 

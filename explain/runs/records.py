@@ -15,7 +15,7 @@ from anomaly.images.pictures import write_grey
 from anomaly.images.prepared import Prepared
 from anomaly.pictures.pages import View, views
 from anomaly.runs.facts import CLASSIFIER
-from explain.base import Walk
+from explain.base import Explanation, Walk
 from explain.fields.fields import log_jacobian
 from explain.fields.files import field_in_mm, write_field
 from explain.pictures.pictures import save_figure
@@ -25,7 +25,9 @@ from explain.runs.given import TargetRun
 FOLDER = "maps"
 OUTPUTS = ("auto", "nifti", "png", "none")
 ALIKE = 0.1
-"""A frame of a walk is the counterfactual if they differ by less than this share of what the counterfactual changes."""
+"""A walk ends at a frame if its change differs by less than this share from the map."""
+SAME = 1e-3
+"""A frame is the counterfactual if no value of them differs by more, of a range of 2: less than a grey value."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,19 @@ class Walks:
         self._kept: dict[int, tuple[float, Walked]] = {}
         self._places = deque((i, s) for i, each in enumerate(prepared) for s in range(len(each.pixels)))
 
-    def add(self, walk: Walk, map: torch.Tensor, before: np.ndarray | None) -> None:
-        """Take the walks of the next images or slices, with their maps (N, 1, *space) and their target (N,)."""
+    def add(self, explanation: Explanation, before: np.ndarray | None, after: np.ndarray | None) -> None:
+        """Take the walks of the next images or slices, with the target (N,) of the images and their counterfactuals."""
+        walk, map = explanation.walk, explanation.map
+        assert walk is not None
         found: dict[int, tuple[float, int, int]] = {}
         for k in range(len(map)):
             i, s = self._places.popleft()
             found[i] = max(found.get(i, (-1.0, 0, 0)), (_size(walk, k), k, s))
         for i, (size, k, s) in found.items():
             if i not in self._kept or size > self._kept[i][0]:
-                walked = _walked(walk, k, _numpy(map[k]), self.images[i], self.prepared[i], s)
-                value = None if before is None else float(before[k])
-                self._kept[i] = size, replace(walked, told=self.told, value=value)
+                walked = _walked(explanation, k, self.images[i], self.prepared[i], s)
+                value, saved = (None if each is None else float(each[k]) for each in (before, after))
+                self._kept[i] = size, replace(walked, told=self.told, value=value, counterfactual_value=saved)
 
     def of(self, i: int) -> Walked | None:
         """What is drawn of image i; None where nothing walked."""
@@ -138,7 +142,8 @@ def write_record(
         names.append(f"{stem}.png")
         save_figure(
             folder / names[-1], image.pixels.mean(0), map=map, affine=image.affine, title=str(about["id"]),
-            counterfactual=None if changed is None else changed.mean(0), limits=limit, footer=_footer(about),
+            counterfactual=None if changed is None else changed.mean(0), limits=limit,
+            footer=_footer(about, None if record.walk is None else record.walk.told),
             spread=None if record.spread is None else prepared.restore(record.spread),
             **_moving(prepared, record.field),
         )  # fmt: skip
@@ -154,12 +159,16 @@ def _size(walk: Walk, k: int) -> float:
     return float((frames - frames[int(walk.steps[k].abs().argmin())]).abs().mean())
 
 
-def _walked(walk: Walk, k: int, map: np.ndarray, image: Image, prepared: Prepared, s: int) -> Walked:
-    """What is drawn of the walk of image k of a batch, which is slice s of an image and has the map (1, *space)."""
+def _walked(explanation: Explanation, k: int, image: Image, prepared: Prepared, s: int) -> Walked:
+    """What is drawn of the walk of image k of a batch, which is slice s of an image."""
+    walk, map, saved = explanation.walk, _numpy(explanation.map[k]), explanation.counterfactual
+    assert walk is not None
     steps, values, frames = (_numpy(each[k]) for each in (walk.steps, walk.values, walk.frames))
     changes = (frames[np.abs(steps).argmin()] - frames).mean(1)
     gaps, size = np.square(changes - map).reshape(len(frames), -1).mean(1), np.square(map).mean()
     nearest = int(gaps.argmin())
+    drawn = None if saved is None else _numpy(saved[k])
+    other = drawn is not None and float(np.abs(drawn - frames[nearest]).max()) > SAME
     view = _view(np.abs(changes).mean(0), image, prepared, s)
     colours = frames.shape[1] == 3 and image.kind in ("picture", "dicom")
 
@@ -173,7 +182,8 @@ def _walked(walk: Walk, k: int, map: np.ndarray, image: Image, prepared: Prepare
         steps=steps,
         values=values,
         view=replace(view, cut=lambda values: values),
-        counterfactual=nearest if gaps[nearest] < ALIKE**2 * size else None,
+        end=nearest if gaps[nearest] < ALIKE**2 * size else None,
+        counterfactual=seen(drawn) if drawn is not None and other else None,
     )
 
 
@@ -237,8 +247,12 @@ def _moving(prepared: Prepared, field: np.ndarray | None) -> dict[str, np.ndarra
     return {"field": turned, "log_jacobian": prepared.restore(logs)}
 
 
-def _footer(about: Mapping[str, Any]) -> str:
-    told = [f"{name.replace('_', ' ')} {_number(value)}" for name, value in about.items() if name not in ABOUT]
+def _footer(about: Mapping[str, Any], walked: Told | None = None) -> str:
+    """Names and figures; beside a logit of the target its probability, as the walk tells it."""
+    told = []
+    for name, value in about.items():
+        chance = f" ({walked.word(value)})" if walked is not None and walked.logit and name in LOGITS else ""
+        told += [f"{name.replace('_', ' ')} {_number(value)}{chance}"] if name not in (*ABOUT, "mask") else []
     return ", ".join(told)
 
 
@@ -247,3 +261,4 @@ def _number(value: Any) -> str:
 
 
 ABOUT = ("id", "subject", "path", "files")
+LOGITS = ("target_before", "target_after", "before", "drawn", "end", "after")

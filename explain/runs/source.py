@@ -188,6 +188,8 @@ def _attribution(
         raise AnomalyError(f"{name} explains a target; give --target, the run folder of a classifier or a detector")
     explainer: Explainer = make(cls, settings)
     explainer.target = target.value
+    if isinstance(explainer, AgainstBaseline) and target.mean is not None:
+        explainer.begin_from_normal(torch.from_numpy(target.mean), asked="baseline" in (settings or {}))
     if baseline is not None and not isinstance(explainer, AgainstBaseline):
         raise AnomalyError(f"{name} takes no baseline; leave --baseline out")
     if isinstance(explainer, LatentShift):

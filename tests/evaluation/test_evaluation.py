@@ -71,7 +71,7 @@ def test_files_are_written_and_agree_with_what_is_returned(tables, tmp_path):
         "evaluation.json",
         "roc.png",
         "distribution.png",
-        *("comparison.png", "odds.csv", "odds.png", "calibration.csv", "calibration.png"),
+        *("comparison.png", "odds.csv", "odds.png", "thirds.csv", "thirds.png", "calibration.csv", "calibration.png"),
     }
     written = pd.read_csv(out / "evaluation.csv")
     assert list(written["score"]) == ["value", "baseline_mean"]
@@ -381,7 +381,9 @@ def test_what_was_found_is_shown_in_five_lines_without_its_tables(tables, tmp_pa
     assert "the best trivial score" in told["beside it"]
     assert found.headline.startswith(told[""]) and found.headline.endswith(f"; {told['beside it']}.")
     assert told["images"] == "80 of 40 persons, 40 with the outcome"
-    assert told["sections"].startswith("comparison, odds, calibration; ") and told["sections"].endswith(" notes")
+    assert told["sections"].startswith("comparison, odds, thirds, calibration; ") and told["sections"].endswith(
+        " notes"
+    )
     assert told["folder"] == str(tmp_path / "<script>" / "progression")
     assert found.images["id"][0] not in repr(found)
 

@@ -60,7 +60,17 @@ def known(tables):
 
 
 def test_every_analysis_has_its_table_its_figure_and_a_sentence(whole):
-    names = ["comparison", "strata", "odds", "added_value", "adjusted_roc", "matched", "survival", "calibration"]
+    names = [
+        "comparison",
+        "strata",
+        "odds",
+        "thirds",
+        "added_value",
+        "adjusted_roc",
+        "matched",
+        "survival",
+        "calibration",
+    ]
     assert [section.name for section in whole.sections] == names
     facts = json.loads((whole.out / "evaluation.json").read_text(encoding="utf-8"))
     for section, told in zip(whole.sections, facts["sections"], strict=True):
@@ -334,7 +344,7 @@ def test_an_analysis_that_the_numbers_do_not_allow_costs_no_other(tmp_path):
     # A covariate that gives the outcome away has an infinite odds ratio.
     told = people.assign(told=people["progression"].fillna(0) + 0.01 * people["sex"])
     found = run((scores, told), tmp_path, adjust=("told",), match="site")
-    assert [section.name for section in found.sections] == ["odds", "adjusted_roc", "matched", "calibration"]
+    assert [section.name for section in found.sections] == ["odds", "thirds", "adjusted_roc", "matched", "calibration"]
     assert set(found.section("odds").table["adjusted_for"]) == {"nothing"}
     assert any("adds to the covariates could not be told" in note for note in found.notes)
     alone = run((scores, people), tmp_path / "one", match="id")

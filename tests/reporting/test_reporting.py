@@ -51,8 +51,8 @@ def test_the_page_stands_alone_with_an_evaluation(tmp_path):
     assert led_nowhere(read, found.out) == []
     assert found.headline in read.words
     assert "60 images scored; 3 (5 %) flagged as abnormal" in read.words
-    # ROC and distribution, odds and calibration, both ends, highest controls and lowest cases
-    assert len(read.of("img")) == 2 + 2 + 16 + 16
+    # ROC and distribution, odds, thirds and calibration, both ends, highest controls and lowest cases
+    assert len(read.of("img")) == 2 + 3 + 16 + 16
     assert "with progression" in read.words and "without progression" in read.words
     assert "not a medical device" in read.words and "standard deviations of normal variation" in read.words
 
@@ -210,7 +210,7 @@ def test_an_evaluation_elsewhere_finds_its_scores(tmp_path):
     table = folder_of(scored, 40)
     cohort = pd.DataFrame({"id": table["id"], "outcome": [0, 1] * 20})
     found = evaluation.evaluate(scored, cohort, outcome="outcome", out=tmp_path / "evaluated")
-    assert len(Reader(page_of(found.out)).of("img")) == 36
+    assert len(Reader(page_of(found.out)).of("img")) == 37
 
 
 def test_a_folder_without_scores_is_told(tmp_path):

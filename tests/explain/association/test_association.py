@@ -530,3 +530,63 @@ def test_what_was_found_is_shown_in_five_lines_without_its_tables(tmp_path):
     assert len(found.regions) and len(found.notes) > 1
     plain = looked_at(run(tmp_path))
     assert "predicts" not in plain
+
+
+# which voxels count
+
+
+def with_images(folder, *, masks=False, dark=4):
+    """The cohort with its images: noise of tissue, dark at the rim; or a mask each, that of k03 wider."""
+    maps = cohort(folder)
+    table = pd.read_csv(folder / "scores.csv")
+    rng = np.random.default_rng(1)
+    for k, name in enumerate(table["id"]):
+        tissue = np.zeros((SIDE, SIDE), np.float32)
+        tissue[dark:, :] = rng.uniform(0.5, 1, (SIDE - dark, SIDE))
+        tissue[12:15, 4:8] = 0.0  # dim, and surrounded by tissue
+        inside = tissue > -1
+        inside[:2] = False
+        inside[:, 0] = name != "k03"
+        write_volume(folder / "images" / f"{name}.nii.gz", tissue, np.eye(4))
+        write_volume(folder / "masks" / f"{name}.nii.gz", inside.astype(np.uint8), np.eye(4))
+        table.loc[k, "path"] = f"images/{name}.nii.gz"
+        if masks:
+            table.loc[k, "mask"] = f"masks/{name}.nii.gz"
+    table.to_csv(folder / "scores.csv", index=False)
+    return maps
+
+
+def test_the_air_before_the_shin_does_not_count(tmp_path):
+    with_images(tmp_path)
+    found = run(tmp_path)
+    assert f"{16 * 20} of 400 voxels count: those of the body" in " ".join(found.notes)
+    written = np.asarray(nib.load(tmp_path / "out" / "t.nii.gz").dataobj).squeeze()
+    assert not written[:4].any() and written[12:15, 4:8].all()
+    everything = run(tmp_path, "all", mask="none")
+    assert json.loads((tmp_path / "all" / "association.json").read_text())["voxels"] == 400
+    assert any("All 400 voxels count, those outside the body too (mask none)" in each for each in everything.notes)
+
+
+def test_voxels_inside_all_masks_count_and_the_mask_that_takes_most_away_is_named(tmp_path):
+    with_images(tmp_path, masks=True)
+    told = " ".join(run(tmp_path).notes)
+    assert f"{18 * 19} of 400 voxels count: those inside the masks of all 40 images (k03 takes most" in told
+    assert "away, 20 that all others have" in told
+    other = np.zeros((SIDE, SIDE), np.uint8)
+    other[:2] = 1
+    write_volume(tmp_path / "masks" / "k05.nii.gz", other, np.eye(4))
+    with pytest.raises(EvaluationError, match=r"no voxel lies inside the masks of all 40 images \(k05 takes"):
+        run(tmp_path, "elsewhere")
+    write_volume(tmp_path / "masks" / "k05.nii.gz", 0 * other, np.eye(4))
+    with pytest.raises(EvaluationError, match=r"masks/k05.nii.gz: the mask of k05 is empty"):
+        run(tmp_path, "empty")
+
+
+def test_a_column_of_visits_is_named_where_persons_have_several_images(tmp_path):
+    cohort(tmp_path, persons=20)
+    table = pd.read_csv(tmp_path / "cohort.csv").assign(visit=["V00", "V12"] * 20, pain=[0, 0, 1, 1] * 10)
+    table.to_csv(tmp_path / "cohort.csv", index=False)
+    told = " ".join(run(tmp_path).notes)
+    assert "All 40 images of 20 persons count, each alike, whatever their visit (V00, V12)" in told
+    assert "--where visit=VALUE" in told
+    assert "whatever their" not in " ".join(run(tmp_path, "one", where={"visit": "V00"}).notes)

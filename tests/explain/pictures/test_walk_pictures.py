@@ -107,7 +107,7 @@ def test_differences_are_to_step_0_signed_as_maps_on_one_scale() -> None:
 
 
 def test_marked_frames_have_a_border_and_a_dot_at_their_probability() -> None:
-    page = strip(walked(values=logit(CHANCES), counterfactual=1))
+    page = strip(walked(values=logit(CHANCES), end=1))
     top = FRAMES + 2 * WIDE + pictures.LINE + pictures.PAD
     for number, colour in ((2, MARK), (3, TEXT)):
         panel = column(page, number)
@@ -118,14 +118,31 @@ def test_marked_frames_have_a_border_and_a_dot_at_their_probability() -> None:
     assert not (column(page, 4)[FRAMES + 1] == TEXT).all()
 
 
-def test_a_counterfactual_that_is_no_frame_is_not_marked() -> None:
+def test_a_counterfactual_that_is_no_frame_stands_beside_the_original_with_its_own_number() -> None:
+    plain, levels = walked((0.0, 0.5, 1.0), end=0), np.full((64, 64), 0.25, np.float32)
+    kept = replace(plain, counterfactual=levels, counterfactual_value=float(logit(0.4)), value=float(logit(0.8)))
+    assert plain.notes[0] == pictures.COUNTERFACTUAL and kept.notes[0] == pictures.END
+    assert [(told, name) for _, told, name in kept.beside] == [
+        (pytest.approx(logit(0.8)), pictures.ORIGINAL), (pytest.approx(logit(0.4)), pictures.COUNTERFACTUAL),
+    ]  # fmt: skip
+    page = strip(kept)
+    assert across(page) == 5 and middle_of(page, 1, 5) == [64] * 3 and middle_of(page, 2, 5) == [0] * 3
+
+
+def middle_of(page: np.ndarray, number: int, count: int) -> list[int]:
+    """The colour in the middle of a frame among so many columns."""
+    found: list[int] = column(page, number, count)[FRAMES + SMALLEST // 2, SMALLEST // 2].tolist()
+    return found
+
+
+def test_an_end_that_is_no_frame_is_not_marked() -> None:
     assert not (strip(walked()) == MARK).all(-1).any()
-    assert walked(counterfactual=2).notes == {2: pictures.AGAIN}
+    assert walked(end=2).notes == {2: pictures.AGAIN}
 
 
 @pytest.mark.parametrize(("marked", "shown"), [(None, 9), (5, 9), (4, 10)])
 def test_of_many_frames_some_are_shown_those_marked_among_them(marked: int | None, shown: int) -> None:
-    assert across(strip(walked(np.linspace(0, 1, 21), counterfactual=marked))) == 1 + shown
+    assert across(strip(walked(np.linspace(0, 1, 21), end=marked))) == 1 + shown
 
 
 def test_a_few_bright_pixels_on_black_keep_their_greys() -> None:
@@ -153,7 +170,7 @@ def test_colours_are_shown_as_such_and_their_differences_as_a_mean() -> None:
 def test_files_are_whole_and_moving_pictures_go_there_and_back(
     tmp_path: Path, space: tuple[int, ...], height: int, width: int
 ) -> None:
-    walk = walked(space=space, counterfactual=1)
+    walk = walked(space=space, end=1)
     paths = pictures.save_walk(tmp_path / "a.b", walk, limit=0.5, title="a.b")
     assert [path.name for path in paths] == ["a.b_walk.png", "a.b_walk.gif"] and len(list(tmp_path.iterdir())) == 2
     with Image.open(paths[0]) as still:
@@ -166,7 +183,7 @@ def test_files_are_whole_and_moving_pictures_go_there_and_back(
 
 
 def test_bar_of_a_moving_picture_is_as_long_as_the_probability(tmp_path: Path) -> None:
-    walk = walked(values=logit(CHANCES), counterfactual=1)
+    walk = walked(values=logit(CHANCES), end=1)
     shown, _, _ = moving(pictures.save_walk(tmp_path / "a", walk, limit=0.5)[1])
     for k in (0, 1, 3, 4):
         bar, end = shown[k][SMALLEST + GAP + pictures.BAR // 2], GAP + 240 * CHANCES[k]
@@ -227,7 +244,7 @@ def test_what_is_drawn_is_the_walk_of_each_image() -> None:
         np.testing.assert_allclose(walk.frames, frames[k, :, 0])
         np.testing.assert_allclose(walk.values, frames[k].flatten(1).sum(1), rtol=1e-4)
         np.testing.assert_allclose(walk.image, x[k, 0])
-        assert (walk.steps.tolist(), walk.counterfactual, walk.again) == ([-1, -0.5, 0, 0.5, 1], 1, 2)
+        assert (walk.steps.tolist(), walk.end, walk.again) == ([-1, -0.5, 0, 0.5, 1], 1, 2)
         assert (walk.value, walk.told, walk.frames.base, walk.image.base) == (None, Told(), None, None)
 
 
@@ -247,7 +264,7 @@ def test_of_a_volume_one_slice_is_drawn_the_right_way_up(slices: str | None, axi
     seen = np.take(values, index, axis).T[::-1, ::-1]  # the front, or the head, is above, the right on the left
     np.testing.assert_allclose(walk.image, seen, atol=1e-6)
     np.testing.assert_allclose(walk.frames[walk.again], 0.9 * seen, atol=1e-6)
-    assert walk.view.ends == ("AP" if axis == 0 else "RL") and walk.frames.base is None and walk.counterfactual == 1
+    assert walk.view.ends == ("AP" if axis == 0 else "RL") and walk.frames.base is None and walk.end == 1
     assert walk.view.label.endswith(f" = {index * (1, 2, 3)[axis]} mm")
     unknown = replace(image, affine=np.eye(4))
     label = records(source, prepare(unknown, source), [unknown])[0].walk.view.label

@@ -1,5 +1,6 @@
 """Explaining images: what is written of each, on which grid, beside which figures, and how a stopped call goes on."""
 
+import re
 import shutil
 import signal
 import time
@@ -116,6 +117,23 @@ def test_an_attribution_explains_a_classifier_or_a_detector(runs, cohort: Path, 
         assert not list((tmp_path / name / "maps").glob("*counterfactual*"))
 
 
+def test_attributions_of_a_detector_begin_from_the_mean_of_its_normals_and_say_where_black_is_above(
+    cohort: Path, others: Path, tmp_path: Path
+) -> None:
+    run, told = trained(cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE), {}
+    for name, settings in (("mean", {}), ("zero", {"baseline": "zero"})):
+        out = {"target": run.folder, "outputs": ("none",), "device": "cpu", "workers": 1}
+        mapped = map_images("occlusion", others, tmp_path / name, settings=settings, **out)
+        told[name] = pd.read_csv(mapped.path)["baseline"], mapped.remark
+    origins = {"mean": run.calibration.mean_image, "zero": np.full_like(run.calibration.mean_image, -1)}
+    for name, origin in origins.items():
+        expected = float(run.detector.value(torch.from_numpy(origin[None])))
+        np.testing.assert_allclose(told[name][0], expected, rtol=1e-4, atol=1e-6)
+    assert not told["mean"][1] and told["zero"][1].startswith(
+        "The baseline is above the image in 5 of 5, by the target"
+    )
+
+
 def test_integrated_gradients_start_from_counterfactuals(runs, others: Path, tmp_path: Path) -> None:
     given = {"target": runs["target"].folder, "baseline": runs["additive"].folder}
     table = explained("integrated-gradients", others, tmp_path, settings={"steps": 4}, **given)
@@ -168,6 +186,11 @@ def test_a_walk_tells_the_target_of_its_frames(runs, cohort: Path, others: Path,
         frames = source.explain(x).walk.frames[0]
         np.testing.assert_allclose(walk.values, value(frames).detach(), rtol=1e-4)
         assert walk.value == pytest.approx(float(value(x)), rel=1e-4) and walk.told == told
+        record, saved = records(source, prepare(image, source), [image])[0], source.explain(x).counterfactual
+        np.testing.assert_allclose(record.walk.counterfactual, saved[0, 0], atol=1e-6)
+        told_of_it = float(value(saved))
+        assert record.walk.counterfactual_value == pytest.approx(told_of_it, rel=1e-4)
+        assert record.figures["target_after"] == pytest.approx(told_of_it, rel=1e-4)
 
 
 def test_images_that_cannot_be_read_are_named_and_cost_no_other(runs, others: Path, tmp_path: Path) -> None:
@@ -240,7 +263,9 @@ def test_what_was_explained_is_shown_in_five_lines(runs, others: Path, tmp_path:
     (images / "empty.png").write_bytes(b"")
     mapped = map_images(runs["additive"].folder, images, out, device="cpu", workers=1)
     shutil.rmtree(out)
-    assert looked_at(mapped) == {
+    shown = looked_at(mapped)
+    assert re.fullmatch(r"Nothing changes yet: the largest change in 5 images is [\d.]+ % of .*", shown.pop("remark"))
+    assert shown == {
         "": "5 images new, 0 from before, 1 unreadable; by additive",
         "table": str(out / "explanations.csv"), "maps": str(out / "maps"), "errors": str(out / "errors.csv"),
     }  # fmt: skip
