@@ -62,8 +62,13 @@ def outline(pixels: np.ndarray) -> np.ndarray:
     grey = slices[:, 0] if slices.shape[1] == 1 else slices.mean(axis=1)
     bright = _cells(grey)
     bright = (bright - bright.mean()) / max(float(bright.std()), FAINT)
-    edges = np.sqrt([_cells(np.abs(np.diff(grey, axis=1 + axis))) for axis in range(dims)])
+    edges = np.sqrt([_cells(_steps(grey, 1 + axis)) for axis in range(dims)])
     return np.concatenate([bright[None], edges / max(float(edges.mean()), BLACK)])
+
+
+def _steps(values: np.ndarray, axis: int) -> np.ndarray:
+    """Absolute differences of neighbours along an axis; 0 where it has only one."""
+    return np.abs(np.diff(values, axis=axis)) if values.shape[axis] > 1 else np.zeros_like(values)
 
 
 def _cells(values: np.ndarray) -> np.ndarray:

@@ -198,13 +198,14 @@ def normal_score(calibration: np.ndarray, values: np.ndarray, weights: np.ndarra
 
 
 def capped(calibration: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """The normal score of each value, but at most that of the outermost calibration values on either side.
+    """The normal score of each value, but no further from 0 than the quantile of n / (n + 1).
 
-    n normals tell no quantile beyond the outermost one, n / (n + 1) where each has one image; what lies further is
-    beyond all of them. NaN stays NaN. Arguments as for `conformal_p`.
+    n normals (the sum of the weights) tell no quantile beyond, as they tell no p-value below 1 / (n + 1): what has the
+    utmost is beyond all of them. NaN stays NaN. Arguments as for `conformal_p`.
     """
-    ends = np.array([calibration.min(), calibration.max()])
-    return normal_score(calibration, np.clip(values, *ends), weights)
+    people = len(calibration) if weights is None else weights.sum()
+    end = stats.norm.ppf(people / (people + 1))
+    return np.clip(normal_score(calibration, values, weights), -end, end)
 
 
 def joint_p(calibrations: np.ndarray, new: np.ndarray, weights: np.ndarray) -> float:

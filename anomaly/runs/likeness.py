@@ -21,7 +21,7 @@ from anomaly.runs.spreads import Spread
 
 FAMILIES = ("size", "voxels", "range", "histogram", "sharpness", "orientation", "outline")
 TOLERANCES = {
-    "size": 0.5, "voxels": 0.3, "range": 0.7, "histogram": 0.3, "sharpness": 0.15, "outline": 0.4,
+    "size": 0.7, "voxels": 0.3, "range": 0.7, "histogram": 0.3, "sharpness": 0.15, "outline": 0.4,
 }  # fmt: skip
 """What no family makes much of, whatever normals are like: of logarithms to 2, a range of 2, shares of an outline."""
 GAIN, NEAR = 0.1, 0.1  # how much better another turn has to fit; what is added to distances before logarithms
@@ -100,12 +100,10 @@ class Likeness:
         """How unlike each of these descriptions (N, D) is."""
         near = np.log1p(_distances(rows, self.spreads, self.unit))
         far = (near - self.centre) / self.spread
-        alone = self._p(far)
         found = []
-        for p, each in zip(self._p(far.max(axis=1)), alone, strict=True):
-            order = np.argsort(each, kind="stable")
-            names = tuple(FAMILIES[i] for i in order if each[i] <= TOLD_AT) if p <= TOLD_AT else ()
-            found.append(Unlike(float(p), names))
+        for order, each in zip(np.argsort(-far, axis=1), self._p(far), strict=True):
+            names = tuple(FAMILIES[family] for family in order if each[family] <= TOLD_AT)
+            found.append(Unlike(float(each.min()), names))
         return found
 
     def _p(self, far: np.ndarray) -> np.ndarray:
@@ -140,7 +138,7 @@ class Likeness:
                 for family in TOLERANCES
             }
             plain = {name: arrays[name] for name in _PLAIN}
-            found = cls(spreads, **{**plain, "unit": float(plain["unit"])})
+            found = cls(spreads, **{**plain, "unit": plain["unit"].item()})
             found._check(dims)
         except Exception as error:  # a damaged file makes the library raise what it has
             raise RunError(
