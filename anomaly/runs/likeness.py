@@ -21,10 +21,10 @@ from anomaly.runs.spreads import Spread
 
 FAMILIES = ("size", "voxels", "range", "histogram", "sharpness", "orientation", "outline")
 TOLERANCES = {
-    "size": 0.7, "voxels": 0.3, "range": 0.7, "histogram": 0.3, "sharpness": 0.15, "outline": 0.4,
+    "size": 0.7, "voxels": 0.3, "range": 2.0, "histogram": 1.0, "sharpness": 0.3, "outline": 0.65,
 }  # fmt: skip
 """What no family makes much of, whatever normals are like: of logarithms to 2, a range of 2, shares of an outline."""
-GAIN, NEAR = 0.1, 0.1  # how much better another turn has to fit; what is added to distances before logarithms
+GAIN, NEAR = 0.3, 0.1  # how much better another turn has to fit; what is added to distances before logarithms
 LEAST_SPREAD = 0.1
 TOLD_AT = 0.05
 """An image is called unlike where its p-value is at most this: of normals held out, one in twenty."""
