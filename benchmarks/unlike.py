@@ -51,12 +51,12 @@ def doubled(pixels: np.ndarray) -> np.ndarray:
 
 def stripped(pixels: np.ndarray) -> np.ndarray:
     """A head without what lies outside the brain, roughly: bright, eroded, the largest piece, grown again."""
-    smooth = ndimage.gaussian_filter(pixels.astype(float), 1)
-    bright = smooth > 0.35 * np.percentile(smooth, 98)
-    labels, _ = ndimage.label(ndimage.binary_erosion(bright, iterations=3))
+    smooth = ndimage.gaussian_filter(pixels.astype(float), 0.7)
+    bright = smooth > 0.5 * np.percentile(smooth, 98)
+    labels, _ = ndimage.label(ndimage.binary_erosion(bright, iterations=4))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    brain = ndimage.binary_dilation(labels == sizes.argmax(), iterations=3)
+    brain = ndimage.binary_dilation(labels == sizes.argmax(), iterations=4) & ndimage.binary_dilation(bright)
     return np.where(ndimage.binary_fill_holes(brain), pixels, 0)
 
 

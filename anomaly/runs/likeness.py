@@ -26,6 +26,7 @@ TOLERANCES = {
 """What no family makes much of, whatever normals are like: of logarithms to 2, a range of 2, shares of an outline."""
 GAIN, NEAR = 0.3, 0.1  # how much better another turn has to fit; what is added to distances before logarithms
 LEAST_SPREAD = 0.1
+BLACK_COUNTS = 16
 TOLD_AT = 0.05
 """An image is called unlike where its p-value is at most this: of normals held out, one in twenty."""
 FOLDS, FEWEST_FOLDED = 5, 20
@@ -204,11 +205,16 @@ def _distances(rows: np.ndarray, spreads: dict[str, Spread], unit: float) -> np.
 
 
 def _numbers(rows: np.ndarray, family: str, dims: int, unit: float) -> np.ndarray:
-    """What is compared of a family: as described; of the range log2 of its width, and where it lies, in units."""
+    """What is compared of a family: as described; of the range log2 of its width, and where it lies, in units.
+
+    How much is black counts as many times as `BLACK_COUNTS` says, being one number beside sixteen quantiles.
+    """
     numbers = rows[:, parts(dims)[family]].astype(np.float64)
-    if family != "range":
-        return numbers
-    return np.column_stack([_width(numbers), np.arcsinh(numbers[:, :1] / unit)])
+    if family == "range":
+        return np.column_stack([_width(numbers), np.arcsinh(numbers[:, :1] / unit)])
+    if family == "histogram":
+        numbers[:, -1] *= BLACK_COUNTS
+    return numbers
 
 
 def _width(stored: np.ndarray) -> np.ndarray:
