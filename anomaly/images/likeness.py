@@ -35,11 +35,11 @@ def described(image: Image, prepared: Prepared) -> np.ndarray:
     """An image as its file holds it and as a network takes it, as one row of numbers (D,) float32; see `parts`.
 
     Size: log2 of the pixels (geometric mean), and of each axis' share but the last. Voxels: log2 of the field of view
-    and of the spacing in mm, and of each axis' share of the spacing. Range: the 1st, 50th and 99th percentile stored.
-    Histogram: 16 quantiles of the prepared foreground, and how much of the image is black. Sharpness: log2 of how the
-    mean squared difference of pixels grows from second to first differences, and from 1 to 2, 4 and 8 pixels apart,
-    along each axis. Outline: see `outline`. NaN is what cannot be told. Axes are those of the prepared image; of a
-    volume taken slice by slice the axis of the slices does not count.
+    and of the spacing in mm, and of each axis' share of the spacing. Range: the 1st, 50th and 99th percentile of what
+    is stored, within the mask. Histogram: 16 quantiles of the prepared foreground, and how much of the image is black.
+    Sharpness: log2 of how the mean squared difference of pixels grows from second to first differences, and from 1 to
+    2, 4 and 8 pixels apart, along each axis. Outline: see `outline`. NaN is what cannot be told. Axes are those of the
+    prepared image; of a volume taken slice by slice the axis of the slices does not count.
     """
     axes = _axes(prepared)
     with np.errstate(over="ignore", invalid="ignore"):  # of values beyond all reason, which are then not told
@@ -101,7 +101,7 @@ def _geometry(image: Image, axes: list[int]) -> list[float]:
 
 
 def _range(image: Image) -> np.ndarray:
-    values = image.pixels.ravel()
+    values = image.pixels.ravel() if image.mask is None else image.pixels[:, image.mask].ravel()
     ordered = np.sort(values[:: max(1, values.size // SEEN)])
     return ordered[[int(share * (len(ordered) - 1)) for share in (0.01, 0.5, 0.99)]]
 
