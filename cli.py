@@ -157,6 +157,9 @@ def score(
     ] = "auto",
     shard: Annotated[str, typer.Option(help="i/N: take every N-th image from the i-th.", metavar="i/N")] = "1/1",
     allow_overlap: options.AllowOverlap = False,
+    refuse_unlike: Annotated[
+        bool, typer.Option("--refuse-unlike", help="Do not score images unlike what was learned; name them as errors.")
+    ] = False,
     method: options.Own = None,
     device: options.Device = "auto",
     batch: Annotated[int, typer.Option(help="Images scored at once.", min=1)] = 32,
@@ -171,10 +174,12 @@ def score(
     from anomaly.scoring.score import score as run
 
     scored = run(
-        runs, images, out, alpha=alpha, heatmaps=kinds, shard=part, allow_overlap=allow_overlap, method=method,
-        device=device, batch=batch, workers=workers, **whose,
+        runs, images, out, alpha=alpha, heatmaps=kinds, shard=part, allow_overlap=allow_overlap,
+        refuse_unlike=refuse_unlike, method=method, device=device, batch=batch, workers=workers, **whose,
     )  # fmt: skip
     typer.echo(f"scores: {scored.path} ({scored.new} new, {scored.before} from before, {scored.failed} unreadable)")
+    if scored.unlike:
+        typer.echo(scored.unlike)
     exits.end_with(scored.failed, scored.errors)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from anomaly.errors import CohortError, UnreadableImage
-from anomaly.files import write_whole
+from anomaly.files import whole, write_whole
 from anomaly.images import read
 from anomaly.images.image import alone
+from anomaly.images.likeness import described
 from anomaly.images.masking import masked
 from anomaly.images.prepared import scaled
 from anomaly.images.preprocessing import Preprocessing
@@ -23,6 +24,7 @@ from anomaly.progress import progress
 from anomaly.streams import ordered
 
 AHEAD = 64
+KINDS = "kinds.npy"
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class CachedImages:
     """Prepared images on disk: `pixels` (n, C, *space) is a memory map, `table` says whose they are.
 
     A row of the table covers as many images as its column `slices` says; so many images of each part of the split
-    were `lost`, since they cannot be read.
+    were `lost`, since they cannot be read. `kinds` (rows of the table, D) says what kind of image each is (see
+    `anomaly.images.likeness`); None in a cache that an older version began.
     """
 
     pixels: np.ndarray
     table: pd.DataFrame
     lost: Mapping[str, int]
+    kinds: np.ndarray | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "CachedImages":
@@ -44,7 +48,8 @@ class CachedImages:
         table = pd.read_csv(folder / "images.csv", dtype=texts, keep_default_na=False)  # a subject may be called NA
         facts = json.loads((folder / "images.json").read_text())
         pixels = np.memmap(folder / "images.raw", dtype=np.float32, mode="r", shape=tuple(facts["shape"]))
-        return cls(pixels, table, facts.get("lost", {}))
+        kinds = np.load(folder / KINDS, allow_pickle=False) if (folder / KINDS).is_file() else None
+        return cls(pixels, table, facts.get("lost", {}), kinds)
 
     @property
     def unreadable(self) -> int:
@@ -94,6 +99,7 @@ def cache_images(
     (folder.parent / "errors.csv").unlink(missing_ok=True)
     rows: list[Any] = cohort.sort_values("split", kind="stable").to_dict("records")
     kept: list[dict[str, Any]] = []
+    kinds: list[np.ndarray] = []
     failed: list[dict[str, Any]] = []
     lost: Counter[str] = Counter()
     shape: tuple[int, ...] = ()
@@ -101,12 +107,13 @@ def cache_images(
         open(folder / "images.raw", "wb") as raw,
         progress("reading normals", len(rows), unit="images") as bar,
     ):
-        for row, pixels in zip(rows, _prepared(rows, preprocessing, workers), strict=True):
+        for row, found in zip(rows, _prepared(rows, preprocessing, workers), strict=True):
             bar.advance()
-            if isinstance(pixels, UnreadableImage):
-                failed.append({"id": row["id"], "path": row["path"], "error": str(pixels)})
+            if isinstance(found, UnreadableImage):
+                failed.append({"id": row["id"], "path": row["path"], "error": str(found)})
                 lost[row["split"]] += 1
                 continue
+            pixels, kind = found
             shape = shape or pixels.shape[1:]
             if pixels.shape[1:] != shape:
                 raise CohortError(
@@ -115,23 +122,29 @@ def cache_images(
                 )
             raw.write(pixels.tobytes())
             kept.append({**row, "slices": len(pixels)})
+            kinds.append(kind)
     if failed:
         write_whole(folder.parent / "errors.csv", pd.DataFrame(failed).to_csv(index=False))
     if not kept:
         raise CohortError(f"none of the {len(rows)} images can be read; the first: {failed[0]['error']}")
     write_whole(folder / "images.csv", pd.DataFrame(kept).to_csv(index=False))
+    with whole(folder / KINDS) as part, part.open("wb") as stream:
+        np.save(stream, np.stack(kinds), allow_pickle=False)
     facts = {"shape": [sum(row["slices"] for row in kept), *shape], "lost": lost}
     write_whole(folder / "images.json", json.dumps(facts))
 
 
 def _prepared(
     rows: list[dict[str, Any]], preprocessing: Preprocessing, workers: int | None
-) -> Iterator[np.ndarray | UnreadableImage]:
-    def prepare(row: dict[str, Any]) -> np.ndarray | UnreadableImage:
+) -> Iterator[tuple[np.ndarray, np.ndarray] | UnreadableImage]:
+    """The pixels of each image and what kind of image it is, or why it cannot be used."""
+
+    def prepare(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | UnreadableImage:
         try:
             image = masked(read(Path(row["path"])), row.get("mask"))
             ready = alone(image.path, lambda: scaled(preprocessing.apply(image), image.path))
-            return np.ascontiguousarray(ready.pixels, dtype=np.float32)
+            kind = alone(image.path, lambda: described(image, ready), "described")
+            return np.ascontiguousarray(ready.pixels, dtype=np.float32), kind
         except UnreadableImage as error:
             return error
 

@@ -44,7 +44,11 @@ class Calibration:
         return conformal_p(self.values, values, self.weights)
 
     def z(self, values: np.ndarray) -> np.ndarray:
-        """Values on the scale of a standard normal among normals; see `normal_score`."""
+        """Values on the scale of a standard normal among normals, as far as these reach; see `capped`."""
+        return capped(self.values, values, self.weights)
+
+    def departure(self, values: np.ndarray) -> np.ndarray:
+        """The same without an end, so that the order of what lies beyond all normals is kept; see `normal_score`."""
         return normal_score(self.values, values, self.weights)
 
     def bound(self, alpha: float) -> float:
@@ -191,6 +195,17 @@ def normal_score(calibration: np.ndarray, values: np.ndarray, weights: np.ndarra
     z = np.interp(values, ordered, quantiles)
     z = z + np.maximum(values - ordered[-1], 0) / spread
     return z - np.maximum(ordered[0] - values, 0) / spread
+
+
+def capped(calibration: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """The normal score of each value, but no further from 0 than the quantile of n / (n + 1).
+
+    n normals (the sum of the weights) tell no quantile beyond, as they tell no p-value below 1 / (n + 1): what has the
+    utmost is beyond all of them. NaN stays NaN. Arguments as for `conformal_p`.
+    """
+    people = len(calibration) if weights is None else weights.sum()
+    end = stats.norm.ppf(people / (people + 1))
+    return np.clip(normal_score(calibration, values, weights), -end, end)
 
 
 def joint_p(calibrations: np.ndarray, new: np.ndarray, weights: np.ndarray) -> float:

@@ -22,6 +22,7 @@ from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import Calibration, MapSample, mean_of_slices
 from anomaly.runs.facts import read_facts
+from anomaly.runs.likeness import Likeness
 from anomaly.runs.methods import code_of, create
 from anomaly.runs.plans import claim, clear, decided, planned, refuse_changes
 from anomaly.runs.previews import model_card, preview
@@ -203,8 +204,24 @@ def _write_down(
     column = None if told is None else told.column
     write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"], column))
     device = str(machine.torch_device)
-    write_run(out, detector=detector, calibration=calibration, plan=plan, code=code, data=data, device=device)
+    write_run(
+        out, detector=detector, calibration=calibration, likeness=_likeness(images, preprocessing), plan=plan,
+        code=code, data=data, device=device,
+    )  # fmt: skip
     clear(out)
+
+
+def _likeness(images: CachedImages, preprocessing: Preprocessing) -> Likeness | None:
+    """What kind of images the normals are, those of all parts of the split; None where the cache does not tell."""
+    if images.kinds is None:
+        return None
+    normal = (images.table["split"] != PART).to_numpy()
+    found = Likeness.learn(
+        images.kinds[normal], images.table["subject"].to_numpy(dtype=str)[normal], preprocessing.dims
+    )
+    if not found.ranked:
+        logger.info("only %d normal subjects say what kind of images these are; unlike_p is Student's", found.people)
+    return found
 
 
 def calibrated(detector: Detector, images: CachedImages) -> Calibration:

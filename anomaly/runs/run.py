@@ -17,12 +17,14 @@ from anomaly.runs.calibration import Calibration, mean_of_slices
 from anomaly.runs.checks import agree, prepared_as
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short, smallest_p
 from anomaly.runs.facts import DETECTOR, expect, read_facts, verify, write_facts
+from anomaly.runs.likeness import Likeness
 from anomaly.runs.methods import find, method_of
 from anomaly.runs.plans import ASKED
 from anomaly.shown import Readable
 from anomaly.training.batches import chunks
 
 WEIGHTS, CALIBRATION, COHORT = "weights.safetensors", "calibration.safetensors", "cohort.csv"
+LIKENESS = "likeness.safetensors"
 CHECKED = (WEIGHTS, CALIBRATION, COHORT)
 COLUMNS = ("id", "path", "subject", "split", "slices")
 
@@ -40,6 +42,7 @@ class Run(Readable):
     Args:
         folder: where it lies.
         facts: what `run.json` says: method, settings, preprocessing, data, seed, versions.
+        likeness: what kind of images its normals were; None of a run that an older version trained.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class Run(Readable):
     detector: Detector
     preprocessing: Preprocessing
     calibration: Calibration
+    likeness: Likeness | None = None
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
         people = self.calibration.people
@@ -141,7 +145,9 @@ class Run(Readable):
         agree(folder / WEIGHTS, facts)
         calibration = Calibration.load(folder / CALIBRATION, tuple(facts["shape"]))
         detector = find(name).load(folder / WEIGHTS, torch_device(device))
-        return cls(folder, facts, detector, preprocessing, calibration)
+        told = LIKENESS in facts["files"]
+        likeness = Likeness.load(folder / LIKENESS, preprocessing.dims) if told else None
+        return cls(folder, facts, detector, preprocessing, calibration, likeness)
 
 
 def write_run(
@@ -149,6 +155,7 @@ def write_run(
     *,
     detector: Detector,
     calibration: Calibration,
+    likeness: Likeness | None,
     plan: Mapping[str, Any],
     code: Mapping[str, str] | None,
     data: Mapping[str, Any],
@@ -160,6 +167,7 @@ def write_run(
         folder: the run folder; `cohort.csv` lies there already.
         detector: fitted.
         calibration: by held-out normals.
+        likeness: what kind of images all normals are; None where their cache does not tell.
         plan: what was asked for: method, settings, preprocessing, seed, shares held out, data.
         code: path and SHA-256 of a user's own method, as they were when training began.
         data: counts of images and subjects.
@@ -167,10 +175,12 @@ def write_run(
     """
     detector.save(folder / WEIGHTS)
     calibration.save(folder / CALIBRATION)
+    if likeness is not None:
+        likeness.save(folder / LIKENESS)
     used = detector.settings()
     asked = {} if used == plan["settings"] else {"settings": used, ASKED: plan["settings"]}
     facts = {**plan, **asked, "code": code, "shape": list(detector.shape_), "data": data}
-    write_facts(folder, facts, device=device, checked=CHECKED)
+    write_facts(folder, facts, device=device, checked=CHECKED if likeness is None else (*CHECKED, LIKENESS))
 
 
 def torch_device(device: str) -> torch.device:

@@ -10,7 +10,7 @@ from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.runs.calibration import EXCEEDING, joint_p, mean_of_slices, normal_score
+from anomaly.runs.calibration import EXCEEDING, capped, joint_p, mean_of_slices, normal_score
 from anomaly.runs.run import Run
 from anomaly.scoring.grid import cell_means
 
@@ -20,8 +20,9 @@ class Verdict:
     """What is said of one image.
 
     Args:
-        value: the anomaly value of a single run; for several the mean of their z.
-        z: on the scale of a standard normal among normals.
+        value: the anomaly value of a single run; for several the mean of their departures.
+        z: on the scale of a standard normal among normals, as far as these reach.
+        departure: the same without an end; what an ensemble averages.
         p_value: share of held-out normals at least as abnormal.
         maps: one map for each run, (S, 1, *size), in standard deviations of normal variation.
         cells: means of the map over the cells of a grid, (8, 8); over slices and runs.
@@ -30,6 +31,7 @@ class Verdict:
 
     value: float
     z: float
+    departure: float
     p_value: float
     maps: tuple[np.ndarray, ...]
     cells: np.ndarray
@@ -67,7 +69,7 @@ class Ensemble:
         self.masked = masked == {"given"}
         self._weights = first.weights
         self._values = np.stack([run.calibration.values for run in runs])
-        own = [run.calibration.z(run.calibration.values) for run in runs]
+        own = [run.calibration.departure(run.calibration.values) for run in runs]
         self._means = np.mean(own, axis=0)
 
     def prepare(self, image: Image) -> tuple[Prepared, ...]:
@@ -119,14 +121,16 @@ class Ensemble:
     def _join(self, opinions: Sequence[Verdict]) -> Verdict:
         if len(opinions) == 1:
             return opinions[0]
-        value = float(np.mean([opinion.z for opinion in opinions]))
+        value = float(np.mean([opinion.departure for opinion in opinions]))
         raw = np.array([opinion.value for opinion in opinions])
         parts = {f"z_{i}": opinion.z for i, opinion in enumerate(opinions, 1)}
         parts |= {name: opinions[0].parts[name] for name in BASELINES}
-        z = float(normal_score(self._means, np.array([value]), self._weights)[0])
+        z, departure = (
+            float(score(self._means, np.array([value]), self._weights)[0]) for score in (capped, normal_score)
+        )
         p = joint_p(self._values, raw, self._weights)
         cells = np.mean([opinion.cells for opinion in opinions], axis=0)
-        return Verdict(value, z, p, tuple(opinion.maps[0] for opinion in opinions), cells, parts)
+        return Verdict(value, z, departure, p, tuple(opinion.maps[0] for opinion in opinions), cells, parts)
 
     def _parts(self) -> list[str]:
         run = self.runs[0]
@@ -151,13 +155,14 @@ def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
         return mean_of_slices(values, of, areas)
 
     values = per_image(score.value.numpy())
-    z, p = run.calibration.z(values), run.calibration.p_value(values)
+    told = run.calibration
+    z, departure, p = told.z(values), told.departure(values), told.p_value(values)
     columns = {f"value_{name}": per_image(part.numpy()) for name, part in score.parts.items()}
     columns["baseline_intensity"] = per_image(_mean(pixels, inside))
     columns["baseline_mean_image"] = per_image(_mean(np.abs(pixels - run.calibration.mean_image), inside))
     return [
         Verdict(
-            float(values[i]), float(z[i]), float(p[i]), (maps[of == i],), cells[of == i].mean(0),
+            float(values[i]), float(z[i]), float(departure[i]), float(p[i]), (maps[of == i],), cells[of == i].mean(0),
             {name: float(column[i]) for name, column in columns.items()},
         )
         for i in range(len(prepared))

@@ -4,6 +4,7 @@ import csv
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from anomaly.images.finding import Globs
 from anomaly.images.image import alone
 from anomaly.images.intake import AHEAD, Ready, intake
 from anomaly.progress import progress
+from anomaly.runs.likeness import in_words
 from anomaly.runs.run import Run
 from anomaly.scoring.ensemble import Ensemble, Verdict
 from anomaly.scoring.grid import grid_row
 from anomaly.scoring.maps import FOLDER, write_heatmaps
+from anomaly.scoring.unlike import UNLIKE, Stranger, begun_without
 from anomaly.shown import Readable
 from anomaly.streams import ordered
 from anomaly.training.machine import one_core_left
@@ -47,6 +50,7 @@ class Scored(Readable):
         before: images that were scored by an earlier call and are kept.
         failed: images that cannot be read.
         flagged: of those scored, now or before, the images whose p-value is at most `alpha`.
+        unlike: of the same, how many are unlike what was learned, and most often by what; "" where none is.
         alpha: as given.
         heatmaps: their folder; None where none are drawn.
     """
@@ -59,10 +63,12 @@ class Scored(Readable):
     flagged: int
     alpha: float
     heatmaps: Path | None
+    unlike: str = ""
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
+        flagged = f"{self.flagged} of {self.new + self.before}, with a p of at most {self.alpha:g}"
         return f"{self.new} images new, {self.before} from before, {self.failed} unreadable", {
-            "flagged": f"{self.flagged} of {self.new + self.before}, with a p of at most {self.alpha:g}",
+            "flagged": "; ".join(filter(None, [flagged, self.unlike])),
             "table": self.path,
             "heatmaps": self.heatmaps or "none",
             "errors": self.errors if self.failed else None,
@@ -84,6 +90,7 @@ def score(
     exclude: Globs = None,
     mask: Given = None,
     allow_overlap: bool = False,
+    refuse_unlike: bool = False,
     method: str | None = None,
     device: str = "auto",
     batch: int = BATCH,
@@ -107,6 +114,8 @@ def score(
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for runs that were trained
             with masks, which take nothing else.
         allow_overlap: score subjects the run was trained on as well; their scores are too low.
+        refuse_unlike: name images that are unlike what was learned (see `unlike` in scores.csv) in `errors.csv`
+            instead of scoring them; of normals that is one in twenty.
         method: FILE.py:CLASS again, for a user's own method.
         device: "auto", "cpu", "cuda", ...
         batch: images scored at once.
@@ -115,13 +124,15 @@ def score(
     Raises:
         AnomalyError: settings out of range.
         CohortError: no images, or subjects the run was trained on.
-        RunError: a run that cannot be used, or an `out` that holds scores of other runs.
+        RunError: a run that cannot be used, or an `out` that holds scores of other runs; or unlike images are to be
+            refused by runs that did not learn what normals are like.
     """
     out = Path(out)
     _check(alpha, heatmaps, shard)
     given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
     folders = [run.folder if isinstance(run, Run) else run for run in given]
     ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders])
+    stranger = Stranger(ensemble.runs, refuse_unlike)
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
         mask=mask, missing="keep",
@@ -148,11 +159,13 @@ def score(
         "allow_overlap": allow_overlap,
         "map_limits": ensemble.map_limits,
         **({"masks": cohort.attrs["masks_from"]} if ensemble.masked else {}),
+        "refuse_unlike": refuse_unlike or None,  # as in folders of versions that knew no such thing
     }
-    table = GrowingTable(SCORES, out, settings=settings, columns=ensemble.columns, shard=shard, beside=GRID)
+    columns = [*ensemble.columns, *([] if begun_without(out / f"{SCORES.stem}.csv") else UNLIKE)]
+    table = GrowingTable(SCORES, out, settings=settings, columns=columns, shard=shard, beside=GRID)
     rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")
     left = table.left(rows)
-    writing = partial(_finish, folder=out, alpha=alpha, heatmaps=heatmaps)
+    writing = partial(_finish, stranger=stranger, folder=out, alpha=alpha, heatmaps=heatmaps)
     workers = workers or os.cpu_count() or 1
     with (
         table,
@@ -165,16 +178,22 @@ def score(
             table.add(finished)
             bar.advance(len(finished))
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
-    before, flagged = len(rows) - len(left), _flagged(table, (table.name(row) for row in rows))
-    return Scored(table.path, table.errors, table.added, before, table.failed, flagged, alpha, drawn)
+    before = len(rows) - len(left)
+    flagged, unlike = _flagged(table, (table.name(row) for row in rows))
+    told = in_words(unlike, before + table.added)
+    return Scored(table.path, table.errors, table.added, before, table.failed, flagged, alpha, drawn, told)
 
 
-def _flagged(table: GrowingTable, ids: Iterable[str]) -> int:
-    """How many of these images the table flags, row by row: it may be a long one, with other images as well."""
-    asked = set(ids)
+def _flagged(table: GrowingTable, ids: Iterable[str]) -> tuple[int, Counter[str]]:
+    """How many of these images are flagged, and how many unlike by what; row by row, since the table may be long."""
+    asked, flagged, unlike = set(ids), 0, Counter[str]()
     with table.path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream, table.columns)  # a header is no row that is flagged
-        return sum(row["flagged"] == "1" for row in rows if row["id"] in asked)
+        for row in csv.DictReader(stream, table.columns):  # a header is no row that is flagged
+            if row["id"] in asked:
+                flagged += row["flagged"] == "1"
+                unlike[row.get("unlike") or ""] += 1
+    del unlike[""]
+    return flagged, unlike
 
 
 def _judged(
@@ -211,23 +230,32 @@ def _warn_of_classes(run: Run) -> None:
 
 
 def _finish(
-    ready: Sequence[Ready], verdicts: Sequence[Verdict], *, folder: Path, alpha: float, heatmaps: Sequence[str]
+    ready: Sequence[Ready],
+    verdicts: Sequence[Verdict],
+    *,
+    stranger: Stranger,
+    folder: Path,
+    alpha: float,
+    heatmaps: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Write the heatmaps of a batch, then give its rows: a row never names a heatmap that is not there."""
-    told = iter(verdicts)
+    told = zip(verdicts, stranger.columns([one for one in ready if one.image is not None]), strict=True)
     rows: list[dict[str, Any]] = []
     for one in ready:
         about = one.about
         if one.image is None:
             rows.append({**about, "error": one.error})
             continue
-        verdict = next(told)
+        verdict, unlike = next(told)
+        if "error" in unlike:
+            rows.append({**about, "error": unlike["error"]})
+            continue
         if not math.isfinite(verdict.value):
             rows.append({**about, "error": f"its value is {verdict.value}; look at the image and its intensities"})
             continue
         row = {
             **about, "value": verdict.value, "z": verdict.z, "p_value": verdict.p_value,
-            "flagged": int(verdict.p_value <= alpha), "heatmap": "", **verdict.parts,
+            "flagged": int(verdict.p_value <= alpha), "heatmap": "", **verdict.parts, **unlike,
             **grid_row(verdict.cells, one.image),
         }  # fmt: skip
         draw = partial(write_heatmaps, folder, row, one.image, one.prepared, verdict, heatmaps)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from anomaly.detectors.moments import PRIOR_IMAGES, Moments
-from anomaly.runs.calibration import Calibration, conformal_p, joint_p, normal_score
+from anomaly.runs.calibration import Calibration, capped, conformal_p, joint_p, normal_score
 
 FIVE = np.array([3.0, 1.0, 2.0, 2.0, 5.0])
 
@@ -82,6 +82,17 @@ def test_z_orders_as_p_does():
     assert (np.diff(conformal_p(values, new)) <= 0).all() and (np.diff(normal_score(values, new)) > 0).all()
 
 
+def test_z_ends_where_normals_end():
+    values = np.array([1.0, 2.0, 4.0, 4.0])
+    end = stats.norm.ppf(4 / 5)
+    np.testing.assert_allclose(
+        capped(values, np.array([-9.0, 2.0, 5.0, 1e9])), [-end, normal_score(values, values)[1], end, end]
+    )
+    assert np.isnan(capped(values, np.array([np.nan]))).all()
+    twice = np.array([0.5, 0.5, 1.0, 1.0])  # three persons
+    assert capped(values, np.array([1e9]), twice)[0] == pytest.approx(stats.norm.ppf(3 / 4))
+
+
 def test_z_of_normals_that_are_all_alike_is_finite():
     for values in (np.full(7, 0.1), np.array([0.1])):
         assert normal_score(values, np.array([-0.9, 0.1, 1.1])).tolist() == pytest.approx([-1, 0, 1])
@@ -91,7 +102,8 @@ def test_a_calibration_says_p_z_and_units_of_normal_variation():
     given = calibration()
     new = np.array([0.3, 4.0])
     assert np.array_equal(given.p_value(new), conformal_p(given.values, new))
-    assert np.array_equal(given.z(new), normal_score(given.values, new))
+    assert np.array_equal(given.departure(new), normal_score(given.values, new))
+    assert np.array_equal(given.z(new), capped(given.values, new))
     maps = given.map_mean + np.array([0.0, -1.5, 3.0], dtype=np.float32)[:, None, None, None] * given.map_sd
     np.testing.assert_allclose(given.map_z(maps).mean((1, 2, 3)), [0, -1.5, 3], atol=1e-5)
 

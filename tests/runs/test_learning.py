@@ -20,7 +20,8 @@ from anomaly.runs.run import Run
 from anomaly.training.machine import Machine
 
 FILES = {
-    "run.json", "weights.safetensors", "calibration.safetensors", "cohort.csv", "training.csv", "preview.png",
+    "run.json", "weights.safetensors", "calibration.safetensors", "likeness.safetensors", "cohort.csv",
+    "training.csv", "preview.png",
     "MODEL_CARD.md", "training.png", "samples",
 }  # fmt: skip
 LONG = ["--method", "autoencoder", "--size", SIDE, "--device", "cpu", "--workers", 1, "--save-every", 10]

@@ -22,13 +22,14 @@ from studies import FLAT, SIDE, SOLID, broken, call, pictures, table, trained, v
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images import intake, read
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.runs.calibration import conformal_p, normal_score
+from anomaly.runs.calibration import capped, conformal_p
 from anomaly.runs.run import Run
 from anomaly.scoring import score as scoring
 from anomaly.scoring.score import score
 
 COLUMNS = [
-    "id", "subject", "path", "value", "z", "p_value", "flagged", "heatmap", "baseline_intensity", "baseline_mean_image"
+    "id", "subject", "path", "value", "z", "p_value", "flagged", "heatmap", "baseline_intensity", "baseline_mean_image",
+    "unlike_p", "unlike",
 ]  # fmt: skip
 PLAIN = {"heatmaps": ["none"], "device": "cpu", "workers": 2}
 
@@ -370,15 +371,17 @@ def test_an_ensemble_is_the_mean_of_z_calibrated_together(runs, images, tmp_path
     singles = [table(score(run, images, tmp_path / run.name, **PLAIN).path) for run in runs]
     for name, single in zip(zs, singles, strict=True):
         np.testing.assert_allclose(rows[name], single["z"], rtol=1e-6)
-    np.testing.assert_allclose(rows["value"], rows[zs].mean(axis=1), rtol=1e-9)
-    values = [Run.open(run).calibration.values for run in runs]
+    calibrations = [Run.open(run).calibration for run in runs]
+    departures = [told.departure(own["value"].to_numpy()) for told, own in zip(calibrations, singles, strict=True)]
+    np.testing.assert_allclose(rows["value"], np.mean(departures, axis=0), rtol=1e-6)
+    values = [told.values for told in calibrations]
     # By hand: the image is ranked among the 20 normals under each run, quantile of the rank over 22, then averaged.
     for row, *own in zip(rows["p_value"], *(single["value"] for single in singles), strict=True):
         ranks = [stats.rankdata([*normal, new]) for normal, new in zip(values, own, strict=True)]
         means = np.mean([stats.norm.ppf(rank / 22) for rank in ranks], axis=0)
         assert row == pytest.approx((1 + np.sum(means[:-1] >= means[-1] - 1e-9)) / 21)
     joint = np.mean([stats.norm.ppf(stats.rankdata(each) / 21) for each in values], axis=0)
-    np.testing.assert_allclose(rows["z"], normal_score(joint, rows["value"].to_numpy()), rtol=1e-6)
+    np.testing.assert_allclose(rows["z"], capped(joint, rows["value"].to_numpy()), rtol=1e-6)
 
 
 def test_an_ensemble_averages_its_maps_whatever_their_preparation(runs, images, tmp_path):
