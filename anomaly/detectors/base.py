@@ -5,6 +5,7 @@ All images are (N, C, *space) in [-1, 1] with two or three spatial axes. Higher 
 """
 
 from abc import abstractmethod
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError
 from anomaly.nets.within import mean_within, within
+from anomaly.training.forecast import Forecast, resident
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images, Learned
 from anomaly.training.machine import Machine
@@ -161,6 +163,16 @@ class Detector(Learned):
 
     def plan(self, normals: Images, machine: Machine) -> None:
         """Fill in, before anything is built, the settings that follow from the normals and the machine."""
+
+    def foresee(self, normals: Images, machine: Machine) -> Forecast:
+        """What learning will take, told before it begins and after `plan`; next to nothing for a closed form."""
+        return Forecast(memory=resident(machine))
+
+    def copied(self, normals: Images, machine: Machine) -> Self:
+        """A detector of the same settings with networks of its own, to see what they take."""
+        twin = copy(self)
+        twin.make(normals.shape[1:], machine, seed=0)
+        return twin
 
     def settle(self, normals: Images) -> None:
         """Learn, before any game, what has a closed form (a mean image, principal components)."""

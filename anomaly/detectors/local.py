@@ -1,5 +1,6 @@
 """The family of detectors that train nothing by gradients: features of cells, a density over normals, a pool."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
@@ -10,12 +11,17 @@ from torch.nn import functional as F
 
 from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.densities import Density, Memory, Place
-from anomaly.detectors.seen import Seen
+from anomaly.detectors.seen import KEPT_BYTES, Seen
 from anomaly.nets.cells import Planes
 from anomaly.nets.within import cells_within
+from anomaly.training.batches import chunks
+from anomaly.training.forecast import Forecast, resident
 from anomaly.training.learned import Images
+from anomaly.training.machine import Machine
 
 TOP = 0.05
+LATER = 4  # images whose features are wanted once more, by those who calibrate and preview
+LEARNED = 8  # times as many bytes as a density has are wanted while it learns, in double precision
 POOLS = ("mean", "max", "top")
 DENSITIES = ("place", "memory")
 
@@ -59,6 +65,17 @@ class LocalDetector(Detector):
         if self.density == "memory":
             density = Memory(channels, tuple(cells), self.remembered, self.coordinates)
         return nn.ModuleDict({"features": features, "density": density})
+
+    def foresee(self, normals: Images, machine: Machine) -> Forecast:
+        """By the features of one image, of which two passes are made where they do not fit into memory."""
+        twin = self.copied(normals, machine)
+        x = next(chunks(normals[:1], machine.torch_device))
+        begun = time.perf_counter()
+        with torch.no_grad():
+            size = twin.net_["features"](x).nbytes * len(normals)
+        seconds = (time.perf_counter() - begun) * (len(normals) + LATER) * (1 if size <= KEPT_BYTES else 2)
+        weights = sum(each.nbytes for each in twin.net_.buffers())
+        return Forecast(seconds, resident(machine) + min(size, KEPT_BYTES) + LEARNED * weights)
 
     def settle(self, normals: Images) -> None:
         """Learn the density."""

@@ -7,23 +7,21 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
+from anomaly.detectors.bottleneck import BottleneckDetector
+from anomaly.detectors.reconstruction import Drawing, Scales
 from anomaly.nets.autoencoder import Autoencoder as Network
 from anomaly.nets.losses import gaussian_blur, in_pixels, kl_to_standard_normal, l2
 from anomaly.nets.within import mean_of_batch
 
 
 @dataclass(kw_only=True)
-class VAE(ReconstructionDetector):
+class VAE(BottleneckDetector):
     """Autoencoder with a Gaussian code; scored at the posterior mean, so a score never depends on chance.
 
     Heads beside l1, l2 and ssim: "elbo", the negative evidence lower bound per pixel, and "gradient",
     |d KL / d x| times the absolute residual, smoothed (Zimmerer et al. 2019, eq. 4).
 
     Args:
-        latent: length of the code.
-        width: channels after the first halving.
-        hidden: layer between the convolutions and the code.
         beta: weight of the divergence against the sum of squared residuals.
     """
 
@@ -31,18 +29,17 @@ class VAE(ReconstructionDetector):
     summary: ClassVar[str] = "variational autoencoder; heads l1, l2, ssim, elbo, gradient, combined"
     cite: ClassVar[str] = "Kingma and Welling 2014; Zimmerer et al. 2019 (gradient head)"
     heads: ClassVar[tuple[str, ...]] = ("l1", "l2", "ssim", "elbo", "gradient")
-    positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "latent", "width", "hidden")
-    not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "beta")
+    not_negative: ClassVar[tuple[str, ...]] = (*BottleneckDetector.not_negative, "beta")
     generates: ClassVar[bool] = True
-    latent: int = 16
-    width: int = 16
-    hidden: int = 1024
     beta: float = 1.0
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The network, two codes wide (mean and log variance), and the scales of its heads."""
-        network = Network(shape, latent=self.latent, width=self.width, hidden=self.hidden, codes=2)
-        return nn.ModuleDict({"autoencoder": network, "scales": Scales(len(self.heads), shape[1:])})
+        return nn.ModuleDict({"autoencoder": self.network(shape), "scales": Scales(len(self.heads), shape[1:])})
+
+    def network(self, shape: tuple[int, ...], *, alike: bool = False) -> Network:
+        """Two codes wide."""
+        return Network(shape, latent=self.latent, width=self.width, hidden=self.hidden, codes=2, alike=alike)
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.net_["autoencoder"].encode(x)

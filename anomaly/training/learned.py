@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anomaly.errors import AnomalyError, MissingPackage, RunError
+from anomaly.training.amounts import Amounts
 from anomaly.training.checkpoints import facts_of, save_tensors
 from anomaly.training.journal import Journal
 from anomaly.training.limits import Limited
@@ -23,7 +24,7 @@ Images = Tensor | np.ndarray
 
 
 @dataclass(kw_only=True)
-class Learned(Limited, ABC):
+class Learned(Amounts, Limited, ABC):
     """A dataclass whose fields are hyperparameters; after it has learned, `net_` holds all of what it learned.
 
     `shape_` is then the (C, *space) of one image, and `masked_` says whether images have masks: what lies outside is
