@@ -17,8 +17,9 @@ from anomaly.detectors.committee import Committee, alignment
 from anomaly.detectors.evidence import made, story
 from anomaly.detectors.leaning import Leaning, leaning
 from anomaly.detectors.local import LocalDetector
-from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, affordable, pace
-from anomaly.detectors.planted import planted
+from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, affordable, cost, pace
+from anomaly.detectors.planted import KINDS, planted
+from anomaly.detectors.seen import KEPT_BYTES
 from anomaly.errors import AnomalyError
 from anomaly.nets.cells import averaged
 from anomaly.nets.echo import Echo
@@ -31,7 +32,8 @@ from anomaly.training.learned import Images
 from anomaly.training.machine import Machine
 
 logger = logging.getLogger(__name__)
-LENT = 0.3  # of the time of a member's features, for a member that looks at the same
+HELD = 1.2 * KEPT_BYTES  # of a member that trains nothing: its features between two passes, and its density
+LATER = 20  # images that all members look at once more, in choosing a map and calibrating
 CELLS = 16  # along each axis, of which alignment is told
 ALIGNED = (0.60, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
 MOST_TEXTURE = 6.0
@@ -50,7 +52,8 @@ class Auto(Detector):
     Args:
         budget: minutes that learning may take; members that do not fit are left out, with a word. It limits nothing
             where members are named.
-        members: with commas, of "late", "late_place", "early", "early_place", "texture", "gradients", "autoencoder";
+        members: with commas, of "late", "late_place", "early", "early_place", "texture", "gradients", "nearby",
+            "autoencoder";
             none lets the budget decide, and is filled in with what took part.
         steps: of the autoencoder, which then takes part; 0 asks for it only where there are no ImageNet weights, and is
             filled in with what the budget allows, up to 1,000.
@@ -262,18 +265,20 @@ class Auto(Detector):
         logger.info("auto: %s, about %.1f minutes of %g%s", self.members, found.seconds / 60, self.budget, missing)
 
     def foresee(self, normals: Images, machine: Machine) -> Forecast:
-        """All members together; those that look at another's features need not see them again."""
-        seconds, memory, steps = 0.0, resident(machine), 0
-        before = memory
+        """By what members usually take on a machine of this pace; an autoencoder is timed."""
+        space, before, steps = normals.shape[2:], resident(machine), 0
+        usual, memory = pace(machine.torch_device), before
+        images, seconds = len(normals) + LATER, 0.0
         for name in self.named:
             member = MEMBERS[name].make()
-            member.masked_ = self.masked_
             if isinstance(member, Autoencoder):
-                member.steps = self.steps or STEPS
-            member.plan(normals, machine)
-            each = member.foresee(normals, machine)
-            seconds += each.seconds * (LENT if LENDERS.get(name) in self.named else 1)
-            memory, steps = memory + max(0.0, each.memory - before), steps + each.steps
+                member.steps, member.masked_ = self.steps or STEPS, self.masked_
+                member.plan(normals, machine)
+                each = member.foresee(normals, machine)
+                seconds, memory, steps = seconds + each.seconds, memory + each.memory - before, each.steps
+            else:
+                seconds += cost(name, space) * usual * images
+                memory += HELD
         return Forecast(seconds, memory, steps)
 
     def _choose_map(self, held_out: Images) -> None:
@@ -284,7 +289,8 @@ class Auto(Detector):
         precision: list[list[float]] = [[] for _ in options]
         values: list[Tensor] = []
         most = max(FEWEST_SHOWN, min(SHOWN, MOST_VALUES // prod(held_out.shape[1:])))
-        for number, i in enumerate(evenly(len(held_out), most)):
+        shown = evenly(len(held_out), most)
+        for number, i in enumerate(np.resize(shown, max(len(shown), len(KINDS)))):
             x = _one(held_out, int(i)).to(self.device)
             changed, place = planted(x, first=number)
             inside = self.within(x)
