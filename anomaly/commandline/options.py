@@ -266,7 +266,7 @@ def whose(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**chosen(given, "subject", "subject_pattern", "mask"), "where": conditions(given["where"]), **globs}
 
 
-def preprocessing(given: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(given: Mapping[str, Any], context: int | None = None) -> Preprocessing:
     """How images are prepared, by the options of `preparation`."""
     from anomaly.images.preprocessing import Preprocessing
 
@@ -279,6 +279,7 @@ def preprocessing(given: Mapping[str, Any]) -> Preprocessing:
     ):
         told = f"images of {least} pixels a side hold nothing to learn from; give {SMALLEST} or more, as 64"
         raise typer.BadParameter(told, param_hint="--size")
+    read["context"] = context
     return Preprocessing(**{**asked, **read, "size": None if asked["size"].strip() == "0" else read["size"]})
 
 

@@ -63,6 +63,7 @@ class Auto(Detector):
     summary: ClassVar[str] = "the default: a committee that tunes itself to your normals, within a budget"
     cite: ClassVar[str] = "this program; its members' sources: see texture, features, autoencoder"
     looks: ClassVar[bool] = True
+    sees_context: ClassVar[bool] = True
     positive: ClassVar[tuple[str, ...]] = ("budget",)
     not_negative: ClassVar[tuple[str, ...]] = ("steps",)
     budget: float = 10.0
@@ -98,7 +99,7 @@ class Auto(Detector):
         for member in self._team.values():
             if isinstance(member, Autoencoder):
                 member.steps = self.steps or STEPS
-            member.shape_, member.masked_ = shape, self.masked_
+            member.shape_, member.masked_, member.context_ = shape, self.masked_, self.context_
             member.net_ = member.build(shape)
         for name, member in self._team.items():
             if lender := self._lender(name):
@@ -126,7 +127,7 @@ class Auto(Detector):
                 member.settle(normals)
             if not isinstance(member, Autoencoder):
                 logger.info("%s: %.0f s", name, time.perf_counter() - begun)
-        self.alignment_, self.seen_ = _aligned(normals, masked=self.masked_), None
+        self.alignment_, self.seen_ = _aligned(normals, masked=self.masked_, context=self.context_), None
 
     def practise(
         self,
@@ -272,7 +273,7 @@ class Auto(Detector):
         for name in self.named:
             member = MEMBERS[name].make()
             if isinstance(member, Autoencoder):
-                member.steps, member.masked_ = self.steps or STEPS, self.masked_
+                member.steps, member.masked_, member.context_ = self.steps or STEPS, self.masked_, self.context_
                 member.plan(normals, machine)
                 each = member.foresee(normals, machine)
                 seconds, memory, steps = seconds + each.seconds, memory + each.memory - before, each.steps
@@ -292,9 +293,10 @@ class Auto(Detector):
         shown = evenly(len(held_out), most)
         for number, i in enumerate(np.resize(shown, max(len(shown), len(KINDS)))):
             x = _one(held_out, int(i)).to(self.device)
-            changed, place = planted(x, first=number)
+            changed, place = planted(self.own(x), first=int(number))
             inside = self.within(x)
             changed, place = kept(changed, inside), place if inside is None else place & inside
+            changed = torch.cat([changed, x[:, changed.shape[1] :]], dim=1)
             scores = self._asked(changed)
             maps = [score.map for score in scores.values()]
             for found, weights in zip(precision, options, strict=True):
@@ -325,11 +327,12 @@ class Auto(Detector):
         return story(self.evidence_, alignment=self.alignment_, seen=self.seen_)
 
 
-def _aligned(normals: Images, *, masked: bool = False) -> float:
+def _aligned(normals: Images, *, masked: bool = False, context: int = 0) -> float:
     """Alignment of normal images; see `committee.alignment`. With masks of the cells that count in all of them."""
     total: dict[str, Any] = {"sum": 0.0, "squares": 0.0}
     always: Any = True
     for x in chunks(normals):
+        x = x[:, : x.shape[1] - context]
         cells = averaged(x.mean(1, keepdim=True), CELLS)
         if masked:
             always = always & cells_within(within(x), cells.shape[2:]).flatten(1).all(0).numpy()

@@ -51,7 +51,15 @@ class Autoencoder(BottleneckDetector):
     def network(self, shape: tuple[int, ...], *, alike: bool = False) -> Network:
         """With a second map where it is to say how sure it is."""
         maps = 2 if self.objective == UNCERTAINTY else 1
-        return Network(shape, latent=self.latent, width=self.width, hidden=self.hidden, maps=maps, alike=alike)
+        return Network(
+            shape,
+            latent=self.latent,
+            width=self.width,
+            hidden=self.hidden,
+            maps=maps,
+            alike=alike,
+            context=self.context_,
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """The bottleneck."""
@@ -69,7 +77,7 @@ class Autoencoder(BottleneckDetector):
     def loss(self, x: Tensor) -> Tensor:
         """The objective, on the reconstruction before it is clamped."""
         mean, *log_variance = self._drawn(x)
-        inside = self.within(x)
+        inside, x = self.within(x), self.own(x)
         mean = pasted(mean, x, inside)
         if log_variance:
             return mean_of_batch(gaussian_nll(x - mean, log_variance[0]), inside)

@@ -21,6 +21,7 @@ class BottleneckDetector(ReconstructionDetector):
     """
 
     positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "latent", "width", "hidden")
+    sees_context: ClassVar[bool] = True
     latent: int = 16
     width: int = 16
     hidden: int = 1024

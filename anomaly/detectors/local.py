@@ -11,8 +11,10 @@ from torch.nn import functional as F
 
 from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.densities import Density, Memory, Place
+from anomaly.detectors.heights import AtHeight, PlaceAtHeight
 from anomaly.detectors.near import Near
 from anomaly.detectors.seen import KEPT_BYTES, Seen
+from anomaly.errors import AnomalyError
 from anomaly.nets.brightness import Brightness
 from anomaly.nets.cells import Planes
 from anomaly.nets.within import cells_within
@@ -45,6 +47,7 @@ class LocalDetector(Detector):
         whole: normals that "near" keeps, evenly spread over all.
     """
 
+    sees_context: ClassVar[bool] = True
     density: str = "place"
     pool: str = "mean"
     cells: int = 16
@@ -64,19 +67,23 @@ class LocalDetector(Detector):
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The features, of pictures or in the planes of volumes, and a density that knows nothing yet."""
-        features = self.features(shape[0]).eval()
+        features = self.features(shape[0] - self.context_).eval()
         if len(shape) == 4 and not isinstance(features, Brightness):
             features = Planes(features, max(1, self.cells // 2))
+        if self.context_:
+            features = AtHeight(features, self.context_)
         with torch.no_grad():
             _, channels, *cells = features(torch.zeros(1, *shape)).shape
         return nn.ModuleDict({"features": features, "density": self._unlearned(channels, tuple(cells))})
 
     def _unlearned(self, channels: int, cells: tuple[int, ...]) -> Density:
         if self.density == "memory":
-            return Memory(channels, cells, self.remembered, self.coordinates)
+            return Memory(channels, cells, self.remembered, self.coordinates, heights=bool(self.context_))
+        if self.density == "near" and self.context_:
+            raise AnomalyError(f"density=near of {self.name} makes nothing of context; take place or memory")
         if self.density == "near":
             return Near(channels, cells, self.whole, max(1, round(self.reach * max(cells))))
-        return Place(channels, cells)
+        return PlaceAtHeight(channels, cells) if self.context_ else Place(channels, cells)
 
     def foresee(self, normals: Images, machine: Machine) -> Forecast:
         """By the features of one image, of which two passes are made where they do not fit into memory."""
@@ -109,7 +116,10 @@ class LocalDetector(Detector):
 
     def _look_at(self, normals: Images) -> None:
         """Begin anew, with these images and nothing learned of them."""
-        self._seen, self._learned_of = Seen(self.net_["features"], self.device, masked=self.masked_), 0
+        self._seen, self._learned_of = (
+            Seen(self.net_["features"], self.device, masked=self.masked_, context=self.context_),
+            0,
+        )
         self._seen.add(normals)
 
     def _learn(self) -> None:

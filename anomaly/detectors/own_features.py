@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,9 @@ class OwnFeatures(LocalDetector, TrainedDetector):
     def encoder(self) -> Encoder:
         """The network of pictures, also where volumes are seen by it in planes."""
         features: nn.Module = self.net_["features"]
-        return cast(Encoder, features.get_submodule("features") if len(self.shape_) == 4 else features)
+        while not isinstance(features, Encoder):
+            features = features.get_submodule("features")
+        return features
 
     def stages(self) -> Sequence[Stage]:
         """One stage: encoder and expander, the learning rate falling to nothing."""
@@ -75,7 +77,7 @@ class OwnFeatures(LocalDetector, TrainedDetector):
 
     def loss(self, x: Tensor) -> Loss:
         """How unlike two variants of the same cells are, and how alike different channels (VICReg, eq. 6)."""
-        x = one_slice(x) if x.ndim == 5 else x
+        x = one_slice(x) if x.ndim == 5 else self.own(x)
         a, b = (self.net_["expander"](self.encoder.cells_of(varied(x))) for _ in range(2))
         return disagreement(*some(a.float(), b.float()))
 

@@ -103,7 +103,7 @@ class TrainedDetector(Detector):
 
         def reconstructions(stage: str) -> Glance:
             drawn = self.reconstruct(shown)
-            return Glance() if drawn is None else Glance(pictures={"image": shown, "reconstruction": drawn})
+            return Glance() if drawn is None else Glance(pictures={"image": self.own(shown), "reconstruction": drawn})
 
         return reconstructions
 

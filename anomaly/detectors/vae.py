@@ -39,7 +39,9 @@ class VAE(BottleneckDetector):
 
     def network(self, shape: tuple[int, ...], *, alike: bool = False) -> Network:
         """Two codes wide."""
-        return Network(shape, latent=self.latent, width=self.width, hidden=self.hidden, codes=2, alike=alike)
+        return Network(
+            shape, latent=self.latent, width=self.width, hidden=self.hidden, codes=2, alike=alike, context=self.context_
+        )
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.net_["autoencoder"].encode(x)
@@ -62,7 +64,7 @@ class VAE(BottleneckDetector):
         mean, log_variance = self._posterior(x)
         code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         drawn = self.net_["autoencoder"].decode(code)[0]
-        inside = self.within(x)
+        inside, x = self.within(x), self.own(x)
         counted = prod(x.shape[1:]) if inside is None else inside.sum() * x.shape[1] / len(x)
         divergence = kl_to_standard_normal(mean, log_variance).mean()
         return mean_of_batch(l2(x, drawn), inside) + self.beta * divergence / counted
@@ -75,8 +77,8 @@ class VAE(BottleneckDetector):
             divergence = kl_to_standard_normal(*self._posterior(x_))
             (slope,) = torch.autograd.grad(divergence.sum(), x_, create_graph=explained)
         shared = super().residuals(x, drawing)
-        elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), x)
-        gradient = slope.abs().mean(1, keepdim=True) * shared["l1"]
+        elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), self.own(x))
+        gradient = self.own(slope).abs().mean(1, keepdim=True) * shared["l1"]
         return {**shared, "elbo": elbo, "gradient": gaussian_blur(gradient, in_pixels(1, x.shape[2:]))}
 
     @staticmethod

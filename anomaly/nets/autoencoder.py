@@ -22,12 +22,13 @@ class Autoencoder(nn.Module):
         hidden: size of the layer between the convolutions and the code.
         codes: how many codes the encoder gives side by side (2 for a mean and a log variance).
         maps: how many images of C channels the decoder draws (2 for a mean and a log variance).
+        context: how many of the C channels, the last ones, are seen but not drawn.
         alike: halve all axes as often as the shortest, as in runs of earlier versions.
     """
 
     def __init__(
         self, shape: tuple[int, ...], *, latent: int, width: int, hidden: int, codes: int = 1, maps: int = 1,
-        alike: bool = False,
+        alike: bool = False, context: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         channels, *space = shape
@@ -50,7 +51,9 @@ class Autoencoder(nn.Module):
             nn.LeakyReLU(0.2),
             nn.Unflatten(1, (widths[-1], *bottom)),
             *[Up(f, a, b) for f, a, b in zip(factors[:0:-1], widths[::-1], widths[-2::-1], strict=False)],
-            TRANSPOSED[len(space)](widths[0], maps * channels, widened(factors[0]), stride=factors[0], padding=1),
+            TRANSPOSED[len(space)](
+                widths[0], maps * (channels - context), widened(factors[0]), stride=factors[0], padding=1
+            ),
         )
 
     def encode(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -71,7 +71,7 @@ def foresee(normals: Path | str | pd.DataFrame, out: Path | str | None = None, *
     Raises:
         AnomalyError: as `learn`, or it has no such argument.
     """
-    from anomaly.runs.learning import create_asked, learn, parted
+    from anomaly.runs.learning import create_asked, learn, parted, refuse_context
 
     try:
         bound = inspect.signature(learn).bind(normals, out or "", **asked)
@@ -83,7 +83,8 @@ def foresee(normals: Path | str | pd.DataFrame, out: Path | str | None = None, *
         refuse_taken(Path(out), given["resume"])
     cohort, told, preprocessing = parted(**{name: given[name] for name in inspect.signature(parted).parameters})
     detector = create_asked(given["method"], given["settings"], given["classes"], told)
-    detector.masked_ = preprocessing.mask == "given"
+    refuse_context(detector, preprocessing)
+    detector.masked_, detector.context_ = preprocessing.mask == "given", preprocessing.beside
     pixels = first_readable(cohort[cohort["split"] == "train"], preprocessing)
     counts = {part: int((cohort["split"] == part).sum()) for part in ("train", "choose", "calibrate")}
     machine = given["machine"] or Machine()

@@ -93,6 +93,7 @@ def learn(
     out, machine = Path(out), machine or Machine()
     preprocessing = preprocessing or Preprocessing()
     detector, code = create_asked(method, settings, classes), code_of(method)
+    refuse_context(detector, preprocessing)
     if unlabelled is not None and not detector.looks:
         raise AnomalyError(f"{detector.name} makes nothing of unlabelled images; leave --unlabelled out, or take auto")
     finished = resume and (out / "run.json").exists()
@@ -130,6 +131,8 @@ def learn(
     images, told = CachedImages.open(out / "checkpoint"), Classes.of(planned(out))
     detector = _taught(detector, told)
     detector.masked_ = MASK in images.table
+    context = Preprocessing(**planned(out)["preprocessing"]).beside
+    detector.context_ = context
     numbers = None if told is None else told.numbers(images.table[images.table["split"] == "train"])
     train, held_out = images.part("train"), images.part("choose")
     detector = decided(out, detector, train, machine)
@@ -140,8 +143,8 @@ def learn(
     machine.lead(lambda: _foretold(detector, train, machine))
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
     detector.fit(
-        train, held_out, unlabelled=to_look_at, classes=numbers, masked=MASK in images.table, machine=machine,
-        seed=seed, journal=journal,
+        train, held_out, unlabelled=to_look_at, classes=numbers, masked=MASK in images.table, context=context,
+        machine=machine, seed=seed, journal=journal,
     )  # fmt: skip
     machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
     return Run.open(out, method=method if code else None)
@@ -183,6 +186,13 @@ def create_asked(
     detector = create(method, settings)
     _check_classes(detector, settings or {}, classes)
     return _taught(detector, told)
+
+
+def refuse_context(detector: Detector, preprocessing: Preprocessing) -> None:
+    """Say plainly when images come with context, of which a method makes nothing."""
+    if preprocessing.context is not None and not detector.sees_context:
+        able = ", ".join(name for name, cls in DETECTORS.items() if cls.sees_context)
+        raise AnomalyError(f"{detector.name} makes nothing of context; leave --context out, or take one of: {able}")
 
 
 def _foretold(detector: Detector, normals: np.ndarray, machine: Machine) -> None:

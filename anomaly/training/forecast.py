@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anomaly.training.games import Player, Stage
 from anomaly.training.machine import Machine
 
-FEW_VALUES = 2**19  # of the images that a step is timed with, as far as two hold fewer
+FEW_VALUES = 2**18  # of the images that a step is timed with, as far as two hold fewer
 WORKSPACE = 1.4  # bytes that a step holds at once, beside those that its way back asks for
 ADAM = 4  # copies of a weight: itself, its slope, and the two averages of the optimiser
 CONTROL = "/sys/fs/cgroup"

@@ -38,6 +38,7 @@ class Learned(Amounts, Limited, ABC):
     net_: Any = field(init=False, repr=False, compare=False)  # a module; what it holds is the method's own affair
     shape_: tuple[int, ...] = field(init=False, repr=False, compare=False)
     masked_: bool = field(init=False, repr=False, compare=False, default=False)
+    context_: int = field(init=False, repr=False, compare=False, default=0)
 
     @abstractmethod
     def build(self, shape: tuple[int, ...]) -> nn.Module:
@@ -95,6 +96,7 @@ class Learned(Amounts, Limited, ABC):
         self.ready()
         facts: dict[str, Any] = {"method": self.name, "settings": self.settings(), "shape": self.shape_}
         facts |= {"masked": True} if self.masked_ else {}
+        facts |= {"context": self.context_} if self.context_ else {}
         save_tensors(path, self.net_.state_dict(), facts)
 
     @classmethod
@@ -111,6 +113,7 @@ class Learned(Amounts, Limited, ABC):
                 raise RunError(f"{path} holds the method {facts.get('method')!r}, expected {cls.name!r}")
             learned = cls(**facts["settings"])
             learned.shape_, learned.masked_ = tuple(facts["shape"]), facts.get("masked") is True
+            learned.context_ = int(facts.get("context", 0))
             tensors = load_file(path)
             with torch.random.fork_rng(devices=[]):
                 learned.net_ = learned.rebuild(learned.shape_, tensors)

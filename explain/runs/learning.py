@@ -166,6 +166,8 @@ def asked_of(
 ) -> tuple["TrainedExplainer | Classifier", Preprocessing, TargetRun | None, GeneratorRun | None]:
     """What is to learn, how images are prepared for it, and the runs that it is given; arguments as of `learn`."""
     learner = _create(method, settings, sides)
+    if preprocessing is not None and preprocessing.context is not None:
+        raise AnomalyError(f"{learner.name} makes nothing of context; leave it out of the preprocessing")
     given = _masks_of(target, generator)
     preprocessing = dataclasses.replace(preprocessing or Preprocessing(), mask=given or "none")
     if given == "given" and isinstance(learner, UNMASKED):

@@ -46,3 +46,16 @@ def test_too_little_memory_is_a_warning_and_far_too_little_a_refusal(monkeypatch
     monkeypatch.setattr(foreseeing, "free", lambda _: 2 * 2**30)
     with pytest.raises(AnomalyError, match=r"2\.0 GB are free; give a lower --set batch"):
         foreseeing.tell(detector, None, CPU)
+
+
+def test_slices_with_context_are_learned_and_scored_and_others_refuse_them(tmp_path: Path) -> None:
+    normals, others = volumes(tmp_path / "normals", 6), volumes(tmp_path / "others", 2, name="w")
+    prepared = Preprocessing(size=12, context=1)
+    run = anomaly.learn(normals, tmp_path / "run", method="gradients", preprocessing=prepared, machine=CPU)
+    assert run.detector.shape_ == (4, 12, 12) and run.facts["preprocessing"]["context"] == 1
+    scored = anomaly.score(tmp_path / "run", others, tmp_path / "scores", heatmaps=("nifti",), device="cpu")
+    assert scored.new == 2 and scored.failed == 0
+    with pytest.raises(AnomalyError, match="pca makes nothing of context; leave --context out, or take one of: auto"):
+        anomaly.foresee(normals, method="pca", preprocessing=prepared, machine=CPU)
+    with pytest.raises(RunError, match="was trained with --context"):
+        run.refuse_context()
