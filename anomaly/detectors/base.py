@@ -244,6 +244,7 @@ class Detector(Learned):
         machine, self.masked_, self.context_ = machine or Machine(), masked, context
         self._refuse_other_classes(classes, len(normals))
         self.plan(normals, machine)
+        self.fill_in(tuple(normals.shape[1:]), len(normals), machine.processes * machine.nodes)  # also for own plans
         self.make(normals.shape[1:], machine, seed)
         self.settle(normals)
         self.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
