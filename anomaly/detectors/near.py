@@ -1,6 +1,7 @@
 """A density for few normals: the nearest cell that some of them show around the same place."""
 
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +75,8 @@ class Near(Density):
         for one in self._scaled(self.kept[: int(self.filled)].float()):
             padded = F.pad(one[None], [reach] * 2 * len(space), mode="replicate")
             for shift in ball(reach, len(space)):
-                moved = padded[(..., *(slice(s, s + side) for s, side in zip(shift, space, strict=True)))]
+                window: tuple[Any, ...] = tuple(slice(s, s + side) for s, side in zip(shift, space, strict=True))
+                moved = padded[..., *window]
                 apart = (scaled - moved).square().mean(1, keepdim=True)
                 closer = apart < best
                 nearest = torch.where(closer, moved, nearest)

@@ -9,17 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.detectors import Detector
 from anomaly.errors import AnomalyError
 from anomaly.images.caching import first_readable
 from anomaly.runs.describing import several_settings
+from anomaly.runs.learning import create_asked, learn, parted, refuse_context
 from anomaly.runs.plans import refuse_taken
 from anomaly.shown import Readable, aligned
 from anomaly.training.forecast import Forecast, free
-from anomaly.training.learned import Images
 from anomaly.training.machine import Machine
-
-TIGHT, FAR = 0.9, 1.5  # times the free memory: a warning, and a refusal, since what is counted may be too much
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,8 +68,6 @@ def foresee(normals: Path | str | pd.DataFrame, out: Path | str | None = None, *
     Raises:
         AnomalyError: as `learn`, or it has no such argument.
     """
-    from anomaly.runs.learning import create_asked, learn, parted, refuse_context
-
     try:
         bound = inspect.signature(learn).bind(normals, out or "", **asked)
     except TypeError as error:
@@ -92,23 +87,3 @@ def foresee(normals: Path | str | pd.DataFrame, out: Path | str | None = None, *
     detector.plan(stand_in, machine)
     forecast = detector.foresee(stand_in, machine)
     return Foreseen(detector.name, detector.settings(), counts, pixels.shape[1:], forecast, free(machine))
-
-
-def tell(detector: Detector, normals: Images, machine: Machine) -> tuple[str, str]:
-    """What learning will take, in words, and a warning where memory is tight, "" where not.
-
-    Raises:
-        AnomalyError: more memory than there is.
-    """
-    forecast, left = detector.foresee(normals, machine), free(machine)
-    if left is None or forecast.memory < TIGHT * left:
-        return str(forecast), ""
-    batch = getattr(detector, "batch", 0)
-    fewer = f"a lower --set batch (now {batch}), " if batch > 1 else ""
-    way_out = (
-        f"{detector.name} would take about {forecast.memory / 2**30:.1f} GB of memory, {left / 2**30:.1f} GB are free; "
-        f"give {fewer}a smaller --size, or take another --method"
-    )
-    if forecast.memory > FAR * left:
-        raise AnomalyError(way_out)
-    return str(forecast), way_out

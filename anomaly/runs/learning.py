@@ -22,11 +22,11 @@ from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import Calibration, MapSample, mean_of_slices
 from anomaly.runs.facts import read_facts
-from anomaly.runs.foreseeing import tell
 from anomaly.runs.methods import code_of, create
 from anomaly.runs.plans import claim, clear, decided, planned, refuse_changes
 from anomaly.runs.previews import model_card, preview
 from anomaly.runs.run import COHORT, Run, write_run
+from anomaly.runs.telling import tell
 from anomaly.runs.unlabelled import PART, beside, facts, listed, only_normals, to_come_of
 from anomaly.runs.watching import Watch, draw_curves
 from anomaly.training.batches import chunks, mean_of
@@ -196,7 +196,7 @@ def refuse_context(detector: Detector, preprocessing: Preprocessing) -> None:
 
 
 def _foretold(detector: Detector, normals: np.ndarray, machine: Machine) -> None:
-    """Say what learning will take, before it begins; see `foreseeing.tell`."""
+    """Say what learning will take, before it begins; see `telling`."""
     took, tight = tell(detector, normals, machine)
     logger.info("it will take %s", took)
     if tight:

@@ -17,6 +17,7 @@ from anomaly.training.forecast import Forecast, few, free, of_stages
 from anomaly.training.machine import Machine
 from explain.classifier import Classifier
 from explain.latent.walk import LatentWalk
+from explain.runs.learning import asked_of, learn, parted
 from explain.sides.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides
 from explain.trained import TrainedExplainer
 
@@ -35,8 +36,6 @@ def foresee(sides: Sides, out: Path | str | None = None, **asked: Any) -> Forese
     Raises:
         AnomalyError: as `learn`; it has no such argument; or a walk, whose time follows from the images it walks from.
     """
-    from explain.runs.learning import asked_of, learn, parted
-
     try:
         bound = inspect.signature(learn).bind(sides, out or "", **asked)
     except TypeError as error:

@@ -8,7 +8,7 @@ from studies import AE, pictures, volumes
 import anomaly
 from anomaly.errors import AnomalyError, RunError
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.runs import foreseeing
+from anomaly.runs import telling
 from anomaly.training.forecast import Forecast
 from anomaly.training.machine import Machine
 
@@ -41,11 +41,11 @@ def test_too_little_memory_is_a_warning_and_far_too_little_a_refusal(monkeypatch
     detector = anomaly.DETECTORS["autoencoder"](**AE)
     monkeypatch.setattr(type(detector), "foresee", lambda *_: Forecast(60, 8 * 2**30, 100))
     for gigabytes, warned in ((20, False), (8, True), (None, False)):
-        monkeypatch.setattr(foreseeing, "free", lambda _, g=gigabytes: None if g is None else g * 2**30)
-        assert ("would take about 8.0 GB" in foreseeing.tell(detector, None, CPU)[1]) == warned
-    monkeypatch.setattr(foreseeing, "free", lambda _: 2 * 2**30)
+        monkeypatch.setattr(telling, "free", lambda _, g=gigabytes: None if g is None else g * 2**30)
+        assert ("would take about 8.0 GB" in telling.tell(detector, None, CPU)[1]) == warned
+    monkeypatch.setattr(telling, "free", lambda _: 2 * 2**30)
     with pytest.raises(AnomalyError, match=r"2\.0 GB are free; give a lower --set batch"):
-        foreseeing.tell(detector, None, CPU)
+        telling.tell(detector, None, CPU)
 
 
 def test_slices_with_context_are_learned_and_scored_and_others_refuse_them(tmp_path: Path) -> None:
