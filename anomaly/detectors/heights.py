@@ -1,6 +1,8 @@
 """Slices of volumes that know their height: features with it, and a Gaussian at each place and height."""
 
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +56,7 @@ class PlaceAtHeight(Density):
             found = sum(len(features) for features, _ in _around(passes, level))
             self.seen[level] = found
             if found:
-                place.learn(lambda level=level: _around(passes, level), found)  # type: ignore[operator, misc]
+                cast(Place, place).learn(partial(_around, passes, level), found)
 
     def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """Distances of the two nearest heights, weighed by how near they are."""
