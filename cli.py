@@ -118,23 +118,37 @@ def train(
     calibrate: Annotated[
         float, typer.Option(help="Share of subjects held out to calibrate by.", callback=options.share)
     ] = 0.2,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            help="Volumes slice by slice: show each slice its height and so many neighbours either side; 0 the height.",
+            min=0,
+        ),
+    ] = None,
+    dry_run: options.DryRun = False,
     **given: Any,
 ) -> None:
     """Learn what normal looks like from images of normal people."""
     with exits.alike():
         settings, whose = options.settings(set_, steps), options.whose(given)
-        preprocessing, machine = options.preprocessing(given), options.machine(given)
+        preprocessing, machine = options.preprocessing(given, context), options.machine(given)
         asking.refuse_method(asking.detectors, method, settings, classes=classes, looks=unlabelled is not None)
         asking.refuse_place(out, given["resume"])
         options.there(normals)
         options.there(unlabelled)
-    from anomaly.runs.learning import learn
-
-    run = learn(
-        normals, out, method=method, settings=settings, preprocessing=preprocessing, unlabelled=unlabelled,
+    asked: dict[str, Any] = dict(
+        method=method, settings=settings, preprocessing=preprocessing, unlabelled=unlabelled,
         classes=classes, choose=choose, calibrate=calibrate, machine=machine,
         **whose, **options.chosen(given, "seed", "resume", "save_every", "workers"),
     )  # fmt: skip
+    if dry_run:
+        from anomaly.runs.foreseeing import foresee
+
+        typer.echo(foresee(normals, out, **asked).told())
+        return
+    from anomaly.runs.learning import learn
+
+    run = learn(normals, out, **asked)
     if machine.leads:
         typer.echo(f"run: {run.folder}")
     exits.end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv", told=machine.leads)

@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 _PLACES = {
     "learn": "anomaly.runs.learning",
+    "foresee": "anomaly.runs.foreseeing",
     "score": "anomaly.scoring.score",
     "evaluate": "anomaly.evaluation",
     "report": "anomaly.reporting",

@@ -73,6 +73,7 @@ def sides(
     choose: Annotated[
         float, typer.Option(help="Share of subjects held out, to watch and to stop by.", callback=options.share)
     ] = 0.15,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Cases and controls to learn from, and by which settings."""
 
@@ -137,15 +138,22 @@ def _learn(
         _refuse_runs({"--target": target, "--generator": generator})
         asking.refuse_place(out, given["resume"])
         options.all_there(given[side] for side in ("cases", "controls", "cohort"))
-    from explain.runs.learning import learn
     from explain.sides.sides import Sides
 
-    run = learn(
-        Sides(pair=pair, **whose, **options.chosen(given, "cases", "controls", "cohort", "outcome", "positive")),
-        out, method=method, settings=settings, preprocessing=preprocessing, target=target, generator=generator,
+    sides = Sides(pair=pair, **whose, **options.chosen(given, "cases", "controls", "cohort", "outcome", "positive"))
+    asked: dict[str, Any] = dict(
+        method=method, settings=settings, preprocessing=preprocessing, target=target, generator=generator,
         nuisance=nuisance or (), machine=machine,
         **options.chosen(given, "choose", "seed", "resume", "save_every", "workers"),
     )  # fmt: skip
+    if given["dry_run"]:
+        from explain.runs.foreseeing import foresee
+
+        typer.echo(foresee(sides, out, **asked).told())
+        return
+    from explain.runs.learning import learn
+
+    run = learn(sides, out, **asked)
     if machine.leads:
         told = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in run.facts["held_out"].items())
         typer.echo(f"run: {run.folder}\nheld out: {told}")

@@ -23,6 +23,7 @@ TINY: dict[str, dict[str, Any]] = {
     "texture": {},
     "gradients": {},
     "scattering": {"cells": 8},
+    "nearby": {"cells": 16},
     "features": {"block": 2, "side": 32},
     "own-features": {"width": 8, "steps": 30, "batch": 8},
     "feature-autoencoder": {

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from anomaly.training import amounts
+
 _ARGUMENT = re.compile(r"    (\w+(?:, \w+)*): (.*)")
 _LIMITS = (("positive", "above 0"), ("not_negative", "0 or more"), ("below_one", "below 1"), ("at_most_one", "up to 1"))
 
@@ -54,4 +56,5 @@ def _allowed(cls: Any, name: str) -> str:
     choices: Mapping[str, Any] = getattr(cls, "choices", {})
     if name in choices:
         return "one of " + ", ".join(map(str, choices[name]))
-    return " and ".join(words for limit, words in _LIMITS if name in getattr(cls, limit, ()))
+    limits = " and ".join(words for limit, words in _LIMITS if name in getattr(cls, limit, ()))
+    return amounts.told(cls, name) or limits

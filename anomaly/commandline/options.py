@@ -144,6 +144,9 @@ Settings = Annotated[
     typer.Option("--set", help="A setting of the method or kind; repeatable.", metavar="NAME=VALUE"),
 ]
 Steps = Annotated[int | None, typer.Option(help="Short for --set steps=N.", min=1)]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what it would be and take, time and memory; train and write nothing.")
+]
 Class = Annotated[list[str] | None, typer.Option("--class", help="Draw this class alone; repeatable.", metavar="NAME")]
 Real = Annotated[
     Path | None,
@@ -276,7 +279,7 @@ def whose(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**chosen(given, "subject", "subject_pattern", "mask"), "where": conditions(given["where"]), **globs}
 
 
-def preprocessing(given: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(given: Mapping[str, Any], context: int | None = None) -> Preprocessing:
     """How images are prepared, by the options of `preparation`."""
     from anomaly.images.preprocessing import Preprocessing
 
@@ -289,6 +292,7 @@ def preprocessing(given: Mapping[str, Any]) -> Preprocessing:
     ):
         told = f"images of {least} pixels a side hold nothing to learn from; give {SMALLEST} or more, as 64"
         raise typer.BadParameter(told, param_hint="--size")
+    read["context"] = context
     return Preprocessing(**{**asked, **read, "size": None if asked["size"].strip() == "0" else read["size"]})
 
 

@@ -16,6 +16,7 @@ from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
 from anomaly.detectors.local import LocalDetector
+from anomaly.detectors.nearby import Nearby
 from anomaly.detectors.own_features import OwnFeatures
 from anomaly.detectors.reconstruction import ReconstructionDetector
 from anomaly.detectors.register import DETECTORS
@@ -40,6 +41,7 @@ __all__ = [
     "Intensity",
     "LocalDetector",
     "MeanImage",
+    "Nearby",
     "OwnFeatures",
     "ReconstructionDetector",
     "Scattering",

@@ -38,6 +38,7 @@ class AlphaGAN(AdversarialDetector):
     positive: ClassVar[tuple[str, ...]] = (*AdversarialDetector.positive, "hidden")
     not_negative: ClassVar[tuple[str, ...]] = (*AdversarialDetector.not_negative, "reconstruction", "momentum")
     below_one: ClassVar[tuple[str, ...]] = (*AdversarialDetector.below_one, "momentum")
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {}
     steps: int = 12_000
     batch: int = 4
     lr: float = 2e-4

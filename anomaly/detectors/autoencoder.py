@@ -6,7 +6,8 @@ from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
-from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
+from anomaly.detectors.bottleneck import BottleneckDetector
+from anomaly.detectors.reconstruction import Drawing, Scales
 from anomaly.nets.autoencoder import Autoencoder as Network
 from anomaly.nets.losses import dissimilarity, gaussian_nll, in_pixels, l1, l2
 from anomaly.nets.within import mean_of_batch, pasted
@@ -23,13 +24,10 @@ LOG_VARIANCES = (-12.0, 10.0)
 
 
 @dataclass(kw_only=True)
-class Autoencoder(ReconstructionDetector):
+class Autoencoder(BottleneckDetector):
     """Encoder to a code of a few numbers, mirrored decoder, any of four residual heads.
 
     Args:
-        latent: length of the code, the strongest hyperparameter: 4 for chest X-rays, 16 for brain MRI.
-        width: channels after the first halving.
-        hidden: layer between the convolutions and the code.
         objective: what training lowers: "l1", "l2", "ssim" (wide structural dissimilarity), "ssim+l1" (their sum:
             nearly as good a ranking as "ssim" alone, and far better l1 maps), or "uncertainty"
             (AE-U: the network also says how sure it is of each pixel; loss mean(exp(-s) r^2 + s)), which adds
@@ -39,11 +37,7 @@ class Autoencoder(ReconstructionDetector):
     name: ClassVar[str] = "autoencoder"
     summary: ClassVar[str] = "bottleneck autoencoder; heads l1, l2, wide ssim, uncertainty (AE-U), combined"
     cite: ClassVar[str] = "Mao et al. 2020 (AE-U); Bergmann et al. 2019 (SSIM residual); Wang et al. 2004 (SSIM)"
-    positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "latent", "width", "hidden")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"objective": (*OBJECTIVES, UNCERTAINTY)}
-    latent: int = 16
-    width: int = 16
-    hidden: int = 1024
     objective: str = "ssim+l1"
 
     def offered(self) -> tuple[str, ...]:
@@ -52,9 +46,20 @@ class Autoencoder(ReconstructionDetector):
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The network and the scales of its heads."""
+        return nn.ModuleDict({"autoencoder": self.network(shape), "scales": Scales(len(self.offered()), shape[1:])})
+
+    def network(self, shape: tuple[int, ...], *, alike: bool = False) -> Network:
+        """With a second map where it is to say how sure it is."""
         maps = 2 if self.objective == UNCERTAINTY else 1
-        network = Network(shape, latent=self.latent, width=self.width, hidden=self.hidden, maps=maps)
-        return nn.ModuleDict({"autoencoder": network, "scales": Scales(len(self.offered()), shape[1:])})
+        return Network(
+            shape,
+            latent=self.latent,
+            width=self.width,
+            hidden=self.hidden,
+            maps=maps,
+            alike=alike,
+            context=self.context_,
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """The bottleneck."""
@@ -72,7 +77,7 @@ class Autoencoder(ReconstructionDetector):
     def loss(self, x: Tensor) -> Tensor:
         """The objective, on the reconstruction before it is clamped."""
         mean, *log_variance = self._drawn(x)
-        inside = self.within(x)
+        inside, x = self.within(x), self.own(x)
         mean = pasted(mean, x, inside)
         if log_variance:
             return mean_of_batch(gaussian_nll(x - mean, log_variance[0]), inside)

@@ -5,6 +5,7 @@ All images are (N, C, *space) in [-1, 1] with two or three spatial axes. Higher 
 """
 
 from abc import abstractmethod
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError
 from anomaly.nets.within import mean_within, within
+from anomaly.training.forecast import Forecast, resident
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images, Learned
 from anomaly.training.machine import Machine
@@ -58,6 +60,7 @@ class Detector(Learned):
 
     kind: ClassVar[str] = "detector"
     generates: ClassVar[bool] = False  # whether `decode(mapped(noise))` draws new images
+    sees_context: ClassVar[bool] = False  # whether it tells an image's own channels from its context
     looks: ClassVar[bool] = False  # whether it makes something of unlabelled images; then it has `look`
     conditional: ClassVar[bool] = False  # whether it can learn to draw classes apart; then it has the field `classes`
 
@@ -82,7 +85,11 @@ class Detector(Learned):
 
     def within(self, x: Tensor) -> Tensor | None:
         """Where images (N, C, *space) lie within their masks, (N, 1, *space) bool; None where there are no masks."""
-        return within(x) if self.masked_ else None
+        return within(self.own(x)) if self.masked_ else None
+
+    def own(self, x: Tensor) -> Tensor:
+        """The channels of images (N, C, *space) that are the image, without its context behind."""
+        return x[:, : x.shape[1] - self.context_] if self.context_ else x
 
     @property
     def has_codes(self) -> bool:
@@ -162,6 +169,16 @@ class Detector(Learned):
     def plan(self, normals: Images, machine: Machine) -> None:
         """Fill in, before anything is built, the settings that follow from the normals and the machine."""
 
+    def foresee(self, normals: Images, machine: Machine) -> Forecast:
+        """What learning will take, told before it begins and after `plan`; next to nothing for a closed form."""
+        return Forecast(memory=resident(machine))
+
+    def copied(self, normals: Images, machine: Machine) -> Self:
+        """A detector of the same settings with networks of its own, to see what they take."""
+        twin = copy(self)
+        twin.make(normals.shape[1:], machine, seed=0)
+        return twin
+
     def settle(self, normals: Images) -> None:
         """Learn, before any game, what has a closed form (a mean image, principal components)."""
 
@@ -184,6 +201,7 @@ class Detector(Learned):
         unlabelled: ToCome | Images | None = None,
         classes: np.ndarray | None = None,
         masked: bool = False,
+        context: int = 0,
         machine: Machine | None = None,
         seed: int = 0,
         journal: Journal | None = None,
@@ -197,6 +215,7 @@ class Detector(Learned):
                 has several.
             classes: the class of each image of `normals`, int64 (n,), for a method that learns `classes` apart.
             masked: images have masks: pixels outside are exactly -1, none inside is, and only what is inside counts.
+            context: how many of the channels, the last, are context: neighbouring slices, and a plane of the height.
             machine: device, precision, processes.
             seed: of weights, batches and noise.
             journal: where to keep curves and checkpoints, and whether to resume.
@@ -220,9 +239,12 @@ class Detector(Learned):
                 f"unlabelled images have shape {tuple(to_come.images.shape)}, expected one or more of the shape of the "
                 f"normals, {tuple(normals.shape)}"
             )
-        machine, self.masked_ = machine or Machine(), masked
+        if context and not self.sees_context:
+            raise AnomalyError(f"{self.name} makes nothing of context; leave it out, or take auto or autoencoder")
+        machine, self.masked_, self.context_ = machine or Machine(), masked, context
         self._refuse_other_classes(classes, len(normals))
         self.plan(normals, machine)
+        self.fill_in(tuple(normals.shape[1:]), len(normals), machine.processes * machine.nodes)  # also for own plans
         self.make(normals.shape[1:], machine, seed)
         self.settle(normals)
         self.practise(normals, held_out, machine=machine, seed=seed, journal=journal, classes=classes)

@@ -14,6 +14,7 @@ Passes = Callable[[], Iterable[tuple[Tensor, Tensor | None]]]
 count, (n, 1, *cells) bool, None for all."""
 ROWS = 2048  # cells compared with a memory at once
 LEAST = 1e-6
+HEIGHT = 2.0  # what half of the height of a volume counts beside a feature, in a memory of slices
 
 
 class Density(nn.Module, ABC):
@@ -118,6 +119,7 @@ class Memory(Density):
         cells: of one image.
         most: cells remembered.
         coordinates: what a whole image's width counts beside the features; 0 asks nothing of the place.
+        heights: the last of the channels is no feature but the height of the slice, -1 to 1, which counts too.
 
     Which are remembered is drawn by a seed that PyTorch's generator gives when the memory is made.
     """
@@ -127,12 +129,20 @@ class Memory(Density):
     kept: Tensor
     filled: Tensor
 
-    def __init__(self, channels: int, cells: tuple[int, ...], most: int, coordinates: float) -> None:
+    def __init__(
+        self, channels: int, cells: tuple[int, ...], most: int, coordinates: float, *, heights: bool = False
+    ) -> None:
         super().__init__()
-        self.cells, self.coordinates, self.seed = cells, coordinates, int(torch.randint(2**31, ()))
+        channels -= int(heights)
+        self.cells, self.heights, self.coordinates, self.seed = (
+            cells,
+            heights,
+            coordinates,
+            int(torch.randint(2**31, ())),
+        )
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
-        self.register_buffer("kept", torch.zeros(most, channels + len(cells)))
+        self.register_buffer("kept", torch.zeros(most, channels + len(cells) + int(heights)))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
     def learn(self, passes: Passes, count: int) -> None:
@@ -186,13 +196,18 @@ class Memory(Density):
             smooth = smoothed(features * counted) / smoothed(counted.to(features.dtype)).clamp_min(LEAST)
         sides = [torch.linspace(0, 1, side, device=features.device) for side in features.shape[2:]]
         place = torch.stack(torch.meshgrid(*sides, indexing="ij")).expand(len(features), -1, *features.shape[2:])
-        return torch.cat([smooth, place], dim=1).flatten(2).transpose(1, 2).flatten(0, 1)
+        height = features[:, features.shape[1] - int(self.heights) :]
+        smooth = smooth[:, : features.shape[1] - int(self.heights)]
+        return torch.cat([smooth, place, height], dim=1).flatten(2).transpose(1, 2).flatten(0, 1)
 
     def _scaled(self, rows: Tensor) -> Tensor:
         channels = self.scale.shape[0]
         weight = self.coordinates * channels**0.5
         features = (rows[:, :channels] - self.centre) / self.scale  # far from zero, squares of distances lose digits
-        return torch.cat([features, weight * rows[:, channels:]], dim=1)
+        if not self.heights:
+            return torch.cat([features, weight * rows[:, channels:]], dim=1)
+        height = HEIGHT * channels**0.5 * rows[:, -1:]
+        return torch.cat([features, weight * rows[:, channels:-1], height], dim=1)
 
 
 def some_of(count: int, most: int, seed: int) -> np.ndarray:

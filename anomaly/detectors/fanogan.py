@@ -45,7 +45,10 @@ class FAnoGAN(AdversarialDetector):
         *AdversarialDetector.positive, "critic_turns", "encoder_steps", "encoder_lr",
     )  # fmt: skip
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"mapping": ("izi_f", "izi", "ziz")}
-    steps: int = 20_000
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "steps": (20_000, 20_000), "batch": (64, 4), "width": (64, 16),
+    }  # fmt: skip
+    width: int = 0
     lr: float = 1e-4
     critic_turns: int = 5
     encoder_steps: int = 50_000

@@ -48,8 +48,9 @@ class FeatureAutoencoder(TrainedDetector):
     cite: ClassVar[str] = "Meissen et al. 2022 (FAE); Wang et al. 2004 (SSIM); Tan and Le 2019, Liu 2020 (Lite)"
     positive: ClassVar[tuple[str, ...]] = (*TrainedDetector.positive, "grid", "side", "width", "sigma")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"pool": POOLS}
-    steps: int = 600
-    batch: int = 16
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"steps": (600, 600), "batch": (16, 16)}  # of slices
+    steps: int = 0
+    batch: int = 0
     blocks: str = "0,2,4"
     grid: int = 16
     side: int = 128

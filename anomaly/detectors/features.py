@@ -92,7 +92,7 @@ class Features(LocalDetector):
     def rebuild(self, shape: tuple[int, ...], tensors: Mapping[str, Tensor]) -> nn.Module:
         """As `build`; an ONNX network is taken from the run itself and looked through again."""
         if self.network == ONNX:
-            place = "features." * (len(shape) - 2)  # once more within the planes of volumes
+            place = "features." * (len(shape) - 2 + bool(self.context_))  # once more within planes, or with heights
             self.content_ = tensors[f"{place}network.content"].numpy().tobytes()
             onnx_files.check(self.content_, "the network of this run")
         return self.build(shape)
@@ -117,8 +117,9 @@ class Features(LocalDetector):
     def settle(self, normals: Images) -> None:
         """Fill in the weights, then learn the density."""
         if self.network != ONNX:
-            features = self.net_["features"]
-            frozen = features.get_submodule("features") if normals.ndim == 5 else features
+            frozen = self.net_["features"]
+            while not isinstance(frozen, pretrained.Frozen):  # it may lie within planes of volumes, or know heights
+                frozen = frozen.get_submodule("features")
             self._same(pretrained.fill(frozen.get_submodule("network"), self.network, self.weights))
         super().settle(normals)
 

@@ -1,5 +1,6 @@
 """The family of detectors that train nothing by gradients: features of cells, a density over normals, a pool."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
@@ -10,14 +11,23 @@ from torch.nn import functional as F
 
 from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.densities import Density, Memory, Place
-from anomaly.detectors.seen import Seen
+from anomaly.detectors.heights import AtHeight, PlaceAtHeight
+from anomaly.detectors.near import Near
+from anomaly.detectors.seen import KEPT_BYTES, Seen
+from anomaly.errors import AnomalyError
+from anomaly.nets.brightness import Brightness
 from anomaly.nets.cells import Planes
 from anomaly.nets.within import cells_within
+from anomaly.training.batches import chunks
+from anomaly.training.forecast import Forecast, resident
 from anomaly.training.learned import Images
+from anomaly.training.machine import Machine
 
 TOP = 0.05
+LATER = 4  # images whose features are wanted once more, by those who calibrate and preview
+LEARNED = 8  # times as many bytes as a density has are wanted while it learns, in double precision
 POOLS = ("mean", "max", "top")
-DENSITIES = ("place", "memory")
+DENSITIES = ("place", "memory", "near")
 
 
 @dataclass(kw_only=True)
@@ -25,23 +35,29 @@ class LocalDetector(Detector):
     """Base of the detectors that compare each cell of an image with the cells of normals.
 
     Args:
-        density: "place", a Gaussian at each cell, for anatomy that lies alike in all images; or "memory", the nearest
-            of the cells that are remembered, for anatomy that moves.
+        density: "place", a Gaussian at each cell, for anatomy that lies alike in all images; "memory", the nearest
+            of the cells that are remembered, for anatomy that moves; or "near", the nearest of the cells around the
+            same place in some of the normals, for anatomy that lies about alike and few normals.
         pool: what ranks images: the "mean" of the cells' distances, their "max", or "top", the mean of the highest
             twentieth. Small findings want "max", widespread ones "mean".
         cells: along each axis, before the features join or skip some.
         remembered: cells that "memory" keeps; its time and size follow from this, however many normals there are.
         coordinates: how much "memory" minds where a cell lies; 0 not at all.
+        reach: how far from its place "near" looks, as a share of the longest side.
+        whole: normals that "near" keeps, evenly spread over all.
     """
 
+    sees_context: ClassVar[bool] = True
     density: str = "place"
     pool: str = "mean"
     cells: int = 16
     remembered: int = 6000
     coordinates: float = 0.0
+    reach: float = 0.05
+    whole: int = 12
     _seen: Seen = field(init=False, repr=False, compare=False)
     _learned_of: int = field(init=False, repr=False, compare=False, default=0)
-    positive: ClassVar[tuple[str, ...]] = ("cells", "remembered")
+    positive: ClassVar[tuple[str, ...]] = ("cells", "remembered", "reach", "whole")
     not_negative: ClassVar[tuple[str, ...]] = ("coordinates",)
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"density": DENSITIES, "pool": POOLS}
 
@@ -51,14 +67,34 @@ class LocalDetector(Detector):
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The features, of pictures or in the planes of volumes, and a density that knows nothing yet."""
-        features = self.features(shape[0]).eval()
-        features = features if len(shape) == 3 else Planes(features, max(1, self.cells // 2))
+        features = self.features(shape[0] - self.context_).eval()
+        if len(shape) == 4 and not isinstance(features, Brightness):
+            features = Planes(features, max(1, self.cells // 2))
+        if self.context_:
+            features = AtHeight(features, self.context_)
         with torch.no_grad():
             _, channels, *cells = features(torch.zeros(1, *shape)).shape
-        density: Density = Place(channels, tuple(cells))
+        return nn.ModuleDict({"features": features, "density": self._unlearned(channels, tuple(cells))})
+
+    def _unlearned(self, channels: int, cells: tuple[int, ...]) -> Density:
         if self.density == "memory":
-            density = Memory(channels, tuple(cells), self.remembered, self.coordinates)
-        return nn.ModuleDict({"features": features, "density": density})
+            return Memory(channels, cells, self.remembered, self.coordinates, heights=bool(self.context_))
+        if self.density == "near" and self.context_:
+            raise AnomalyError(f"density=near of {self.name} makes nothing of context; take place or memory")
+        if self.density == "near":
+            return Near(channels, cells, self.whole, max(1, round(self.reach * max(cells))))
+        return PlaceAtHeight(channels, cells) if self.context_ else Place(channels, cells)
+
+    def foresee(self, normals: Images, machine: Machine) -> Forecast:
+        """By the features of one image, of which two passes are made where they do not fit into memory."""
+        twin = self.copied(normals, machine)
+        x = next(chunks(normals[:1], machine.torch_device))
+        begun = time.perf_counter()
+        with torch.no_grad():
+            size = twin.net_["features"](x).nbytes * len(normals)
+        seconds = (time.perf_counter() - begun) * (len(normals) + LATER) * (1 if size <= KEPT_BYTES else 2)
+        weights = sum(each.nbytes for each in twin.net_.buffers())
+        return Forecast(seconds, resident(machine) + min(size, KEPT_BYTES) + LEARNED * weights)
 
     def settle(self, normals: Images) -> None:
         """Learn the density."""
@@ -80,7 +116,10 @@ class LocalDetector(Detector):
 
     def _look_at(self, normals: Images) -> None:
         """Begin anew, with these images and nothing learned of them."""
-        self._seen, self._learned_of = Seen(self.net_["features"], self.device, masked=self.masked_), 0
+        self._seen, self._learned_of = (
+            Seen(self.net_["features"], self.device, masked=self.masked_, context=self.context_),
+            0,
+        )
         self._seen.add(normals)
 
     def _learn(self) -> None:

@@ -14,6 +14,7 @@ from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.nearby import Nearby
 from anomaly.detectors.texture import Texture
 from anomaly.nets.pretrained import packaged
 
@@ -42,6 +43,7 @@ MEMBERS: dict[str, Member] = {
     "early_place": Member(lambda: Features(block=5, density="place"), "mean", 0.003, "the same, where it should lie"),
     "texture": Member(Texture, "mean", 0.003, "fine patterns where they should lie"),
     "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
+    "nearby": Member(Nearby, "top", 0.0005, "brightness that no normal shows near the same place"),
     "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
 }
 LENDERS = {"late_place": "late", "early_place": "early"}
@@ -49,6 +51,7 @@ LENDERS = {"late_place": "late", "early_place": "early"}
 TOO_WIDE = "late_place"  # in volumes: three planes of 192 channels at each of 512 cells take gigabytes and a minute
 WITH_NETWORK = ("late", "late_place", "early", "early_place", "texture")
 WITHOUT = ("texture", "gradients", "autoencoder")
+FINE = "nearby"  # of volumes alone, whose other cells are too coarse for a finding of a few pixels
 
 
 class Budget(NamedTuple):
@@ -72,22 +75,29 @@ def affordable(minutes: float, count: int, space: Sequence[int], *, pace: float,
     """
     left, taken, used = 60 * minutes, list[str](), 0
     network = packaged() is not None
-    wanted = [name for name in (WITH_NETWORK if network else WITHOUT) if len(space) == 2 or name != TOO_WIDE]
+    wanted = list(WITH_NETWORK if network else WITHOUT)
+    if len(space) == 3:
+        wanted = [FINE, *(name for name in wanted if name != TOO_WIDE)]
     for name in (*wanted, "autoencoder") if steps and "autoencoder" not in wanted else wanted:
-        each = MEMBERS[name].seconds * pace * _size(name, space)
-        cost = each * count
+        each = cost(name, space) * pace
+        whole = each * count
         if name == "autoencoder":
             used = steps or _steps(left, each)
-            cost = each * used
+            whole = each * used
             if not used:
                 logger.info("auto: no autoencoder, which would take more than is left of %g minutes", minutes)
                 continue
-        elif cost > left and taken:
-            logger.info("auto: no %s, which would take %.1f of the %.1f seconds left", name, cost, max(left, 0.0))
+        elif whole > left and taken:
+            logger.info("auto: no %s, which would take %.1f of the %.1f seconds left", name, whole, max(left, 0.0))
             continue
-        left -= cost
+        left -= whole
         taken.append(name)
     return Budget(taken, used or steps, 60 * minutes - left, network)
+
+
+def cost(name: str, space: Sequence[int]) -> float:
+    """Seconds of a member for one image (of the autoencoder: for a step), at the reference pace."""
+    return MEMBERS[name].seconds * _size(name, space)
 
 
 def _size(name: str, space: Sequence[int]) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,11 @@ from anomaly.detectors.local import DENSITIES, POOLS, LocalDetector
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
 from anomaly.nets.own import GROUPS, Encoder, Expander, disagreement, some, varied
+from anomaly.training.forecast import Forecast
 from anomaly.training.games import Loss, Player
 from anomaly.training.learned import Images
 from anomaly.training.loop import Stage, cosine
+from anomaly.training.machine import Machine
 
 
 @dataclass(kw_only=True)
@@ -32,8 +34,9 @@ class OwnFeatures(LocalDetector, TrainedDetector):
     positive: ClassVar[tuple[str, ...]] = (*LocalDetector.positive, *TrainedDetector.positive, "width")
     not_negative: ClassVar[tuple[str, ...]] = (*LocalDetector.not_negative, *TrainedDetector.not_negative)
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"density": DENSITIES, "pool": POOLS}
-    steps: int = 300
-    batch: int = 32
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"steps": (300, 300), "batch": (32, 32)}  # of slices
+    steps: int = 0
+    batch: int = 0
     lr: float = 2e-3
     width: int = 24
 
@@ -56,7 +59,9 @@ class OwnFeatures(LocalDetector, TrainedDetector):
     def encoder(self) -> Encoder:
         """The network of pictures, also where volumes are seen by it in planes."""
         features: nn.Module = self.net_["features"]
-        return cast(Encoder, features.get_submodule("features") if len(self.shape_) == 4 else features)
+        while not isinstance(features, Encoder):
+            features = features.get_submodule("features")
+        return features
 
     def stages(self) -> Sequence[Stage]:
         """One stage: encoder and expander, the learning rate falling to nothing."""
@@ -72,9 +77,18 @@ class OwnFeatures(LocalDetector, TrainedDetector):
 
     def loss(self, x: Tensor) -> Loss:
         """How unlike two variants of the same cells are, and how alike different channels (VICReg, eq. 6)."""
-        x = one_slice(x) if x.ndim == 5 else x
+        x = one_slice(x) if x.ndim == 5 else self.own(x)
         a, b = (self.net_["expander"](self.encoder.cells_of(varied(x))) for _ in range(2))
         return disagreement(*some(a.float(), b.float()))
+
+    def foresee(self, normals: Images, machine: Machine) -> Forecast:
+        """The training, then what the density takes."""
+        training, density = (
+            TrainedDetector.foresee(self, normals, machine),
+            LocalDetector.foresee(self, normals, machine),
+        )
+        seconds, memory = training.seconds + density.seconds, max(training.memory, density.memory)
+        return Forecast(seconds, memory, training.steps)
 
     def settle(self, normals: Images) -> None:
         """Learn no density yet: there are no features before the network has learned, and `tune` comes after that."""

@@ -114,7 +114,7 @@ class ReconstructionDetector(TrainedDetector):
     def _drawn_within(self, x: Tensor) -> Drawing:
         """The image drawn again within its mask."""
         drawing = self.draw(x)
-        return drawing._replace(mean=pasted(drawing.mean, x, self.within(x)))
+        return drawing._replace(mean=pasted(drawing.mean, self.own(x), self.within(x)))
 
     def further_values(self, x: Tensor, drawing: Drawing) -> dict[str, Tensor]:
         """Values (N,) that are no residual of pixels, by the names in `own_values`."""
@@ -125,7 +125,7 @@ class ReconstructionDetector(TrainedDetector):
         drawing = drawing or self._drawn_within(x)
         sigma = in_pixels(self.sigma, x.shape[2:])
         shared = [name for name in self.offered() if name in HEADS]
-        return {name: HEADS[name](x, drawing, sigma).mean(1, keepdim=True) for name in shared}
+        return {name: HEADS[name](self.own(x), drawing, sigma).mean(1, keepdim=True) for name in shared}
 
     def error(self, x: Tensor) -> Tensor:
         """The residual of the head `map_from`, smoothed."""

@@ -9,6 +9,7 @@ from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.nearby import Nearby
 from anomaly.detectors.own_features import OwnFeatures
 from anomaly.detectors.scattering import Scattering
 from anomaly.detectors.stylegan import StyleGAN
@@ -23,6 +24,7 @@ CLASSES: tuple[type[Detector], ...] = (
     Texture,
     Gradients,
     Scattering,
+    Nearby,
     Features,
     OwnFeatures,
     FeatureAutoencoder,

@@ -24,10 +24,11 @@ class Seen:
         features: images (n, C, *space) -> (n, K, *cells).
         device: where they are computed.
         masked: images have masks, by which cells count.
+        context: how many of the channels, the last ones, are none of the image.
     """
 
-    def __init__(self, features: nn.Module, device: torch.device, *, masked: bool = False) -> None:
-        self.features, self.device, self.masked = features, device, masked
+    def __init__(self, features: nn.Module, device: torch.device, *, masked: bool = False, context: int = 0) -> None:
+        self.features, self.device, self.masked, self.context = features, device, masked, context
         self._parts: list[Images] = []
         self._kept: list[list[Cells] | None] = []  # of each part; None where it was too large
         self._left = KEPT_BYTES
@@ -58,7 +59,9 @@ class Seen:
         for x in chunks(part, self.device):
             with torch.no_grad():
                 features = self.features(x)
-            counted = cells_within(within(x), features.shape[2:]) if self.masked else None
+            counted = (
+                cells_within(within(x[:, : x.shape[1] - self.context]), features.shape[2:]) if self.masked else None
+            )
             size += features.nbytes
             found = [*found, (features, counted)] if size <= self._left else []
             yield features, counted

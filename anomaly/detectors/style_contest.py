@@ -1,7 +1,7 @@
 """The contest of StyleGAN2: generator, critic and their lazy penalties (Karras et al. 2020a), augmented as it needs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -89,14 +89,15 @@ class StyleContest(AdversarialDetector):
         *AdversarialDetector.not_negative, "path", "mixing", "augment", "classes",
     )  # fmt: skip
     at_most_one: ClassVar[tuple[str, ...]] = ("mixing", "augment")
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"batch": (32, 4), "width": (64, 16)}
     steps: int = 10_000
-    batch: int = 32
+    batch: int = 0
     lr: float = 2.5e-3
     penalty: float = 1.0
     path: float = 2.0
     mixing: float = 0.9
     latent: int = 128
-    width: int = 64
+    width: int = 0
     widest: int = 128
     half_life: float = 10_000.0
     augment: float = 0.6

@@ -1,8 +1,9 @@
 """What the detectors share whose networks are trained: batches, players, early stopping, and what a person sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from anomaly.detectors.base import Detector
 from anomaly.training.batches import Batches, Beside, chunks
+from anomaly.training.forecast import Forecast, few, of_stages
 from anomaly.training.games import Glance, Loss
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images, share_of
@@ -32,13 +34,28 @@ class TrainedDetector(Detector):
         look_every: steps between two looks.
     """
 
-    steps: int = 1000
-    batch: int = 64
+    steps: int = 0
+    batch: int = 0
     lr: float = 1e-3
     patience: int = 0
     look_every: int = 100
     positive: ClassVar[tuple[str, ...]] = ("steps", "batch", "lr", "look_every")
     not_negative: ClassVar[tuple[str, ...]] = ("patience",)
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"steps": (1000, 400), "batch": (64, 4)}
+
+    def plan(self, normals: Images, machine: Machine) -> None:
+        """Fill in the settings that nobody set."""
+        self.fill_in(tuple(normals.shape[1:]), len(normals), machine.processes * machine.nodes)
+
+    def foresee(self, normals: Images, machine: Machine) -> Forecast:
+        """By one step of each player on a few of the images, in a copy of the networks."""
+        twin = self.copied(normals, machine)
+        size = few(self.batch, prod(normals.shape[1:]))
+        x = next(chunks(normals[:size], machine.torch_device, size))
+        x = x[torch.arange(size, device=x.device) % len(x)]
+        told = getattr(self, "classes", 0)
+        batch = (x, torch.arange(size, device=x.device).float() % told) if told else x
+        return of_stages(twin.net_, twin.stages(), batch, size / self.batch, machine)
 
     def loss(self, x: Tensor) -> Loss:
         """What training lowers: batch (N, C, *space) -> scalar, or (scalar, its terms by name)."""
@@ -86,7 +103,7 @@ class TrainedDetector(Detector):
 
         def reconstructions(stage: str) -> Glance:
             drawn = self.reconstruct(shown)
-            return Glance() if drawn is None else Glance(pictures={"image": shown, "reconstruction": drawn})
+            return Glance() if drawn is None else Glance(pictures={"image": self.own(shown), "reconstruction": drawn})
 
         return reconstructions
 

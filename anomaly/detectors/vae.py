@@ -7,23 +7,21 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from anomaly.detectors.reconstruction import Drawing, ReconstructionDetector, Scales
+from anomaly.detectors.bottleneck import BottleneckDetector
+from anomaly.detectors.reconstruction import Drawing, Scales
 from anomaly.nets.autoencoder import Autoencoder as Network
 from anomaly.nets.losses import gaussian_blur, in_pixels, kl_to_standard_normal, l2
 from anomaly.nets.within import mean_of_batch
 
 
 @dataclass(kw_only=True)
-class VAE(ReconstructionDetector):
+class VAE(BottleneckDetector):
     """Autoencoder with a Gaussian code; scored at the posterior mean, so a score never depends on chance.
 
     Heads beside l1, l2 and ssim: "elbo", the negative evidence lower bound per pixel, and "gradient",
     |d KL / d x| times the absolute residual, smoothed (Zimmerer et al. 2019, eq. 4).
 
     Args:
-        latent: length of the code.
-        width: channels after the first halving.
-        hidden: layer between the convolutions and the code.
         beta: weight of the divergence against the sum of squared residuals.
     """
 
@@ -31,18 +29,19 @@ class VAE(ReconstructionDetector):
     summary: ClassVar[str] = "variational autoencoder; heads l1, l2, ssim, elbo, gradient, combined"
     cite: ClassVar[str] = "Kingma and Welling 2014; Zimmerer et al. 2019 (gradient head)"
     heads: ClassVar[tuple[str, ...]] = ("l1", "l2", "ssim", "elbo", "gradient")
-    positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "latent", "width", "hidden")
-    not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "beta")
+    not_negative: ClassVar[tuple[str, ...]] = (*BottleneckDetector.not_negative, "beta")
     generates: ClassVar[bool] = True
-    latent: int = 16
-    width: int = 16
-    hidden: int = 1024
     beta: float = 1.0
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The network, two codes wide (mean and log variance), and the scales of its heads."""
-        network = Network(shape, latent=self.latent, width=self.width, hidden=self.hidden, codes=2)
-        return nn.ModuleDict({"autoencoder": network, "scales": Scales(len(self.heads), shape[1:])})
+        return nn.ModuleDict({"autoencoder": self.network(shape), "scales": Scales(len(self.heads), shape[1:])})
+
+    def network(self, shape: tuple[int, ...], *, alike: bool = False) -> Network:
+        """Two codes wide."""
+        return Network(
+            shape, latent=self.latent, width=self.width, hidden=self.hidden, codes=2, alike=alike, context=self.context_
+        )
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.net_["autoencoder"].encode(x)
@@ -65,7 +64,7 @@ class VAE(ReconstructionDetector):
         mean, log_variance = self._posterior(x)
         code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         drawn = self.net_["autoencoder"].decode(code)[0]
-        inside = self.within(x)
+        inside, x = self.within(x), self.own(x)
         counted = prod(x.shape[1:]) if inside is None else inside.sum() * x.shape[1] / len(x)
         divergence = kl_to_standard_normal(mean, log_variance).mean()
         return mean_of_batch(l2(x, drawn), inside) + self.beta * divergence / counted
@@ -78,8 +77,8 @@ class VAE(ReconstructionDetector):
             divergence = kl_to_standard_normal(*self._posterior(x_))
             (slope,) = torch.autograd.grad(divergence.sum(), x_, create_graph=explained)
         shared = super().residuals(x, drawing)
-        elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), x)
-        gradient = slope.abs().mean(1, keepdim=True) * shared["l1"]
+        elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), self.own(x))
+        gradient = self.own(slope).abs().mean(1, keepdim=True) * shared["l1"]
         return {**shared, "elbo": elbo, "gradient": gaussian_blur(gradient, in_pixels(1, x.shape[2:]))}
 
     @staticmethod

@@ -141,7 +141,7 @@ def open_features(run: Run, features: Path | str, *, device: str = "cpu") -> Run
         RunError: there is none.
         AnomalyError: it has no codes, or prepares images in another way than `run`.
     """
-    other = Run.open(features, device=device)
+    other = Run.open(features, device=device).refuse_context()
     if type(other.detector).encode is Detector.encode:
         raise AnomalyError(f"{other.folder} has no codes of images: its method is {other.detector.name}; give another")
     ours, theirs = run.facts["preprocessing"], other.facts["preprocessing"]

@@ -124,7 +124,7 @@ def generate(
     """
     out = Path(out)
     _check(count=count, pairs=pairs, batch=batch, seed=seed)
-    opened = Run.open(run, device=device, method=method)
+    opened = Run.open(run, device=device, method=method).refuse_context()
     if not opened.detector.generates:
         able = ", ".join(name for name, cls in DETECTORS.items() if cls.generates)
         raise AnomalyError(f"{run} is a run of {opened.detector.name}, which draws no new images; train one of {able}")

@@ -134,19 +134,35 @@ def cache_images(
     write_whole(folder / "images.json", json.dumps(facts))
 
 
+def first_readable(cohort: pd.DataFrame, preprocessing: Preprocessing) -> np.ndarray:
+    """The first image (S, C, *size) of a table that can be read and prepared.
+
+    Raises:
+        CohortError: none can.
+    """
+    rows: list[Any] = cohort.to_dict("records")
+    error: UnreadableImage | None = None
+    for row in rows:
+        found = _ready(row, preprocessing)
+        if not isinstance(found, UnreadableImage):
+            return found[0]
+        error = error or found
+    raise CohortError(f"none of the {len(rows)} images can be read; the first: {error}")
+
+
 def _prepared(
     rows: list[dict[str, Any]], preprocessing: Preprocessing, workers: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray] | UnreadableImage]:
-    """The pixels of each image and what kind of image it is, or why it cannot be used."""
-
-    def prepare(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | UnreadableImage:
-        try:
-            image = masked(read(Path(row["path"])), row.get("mask"))
-            ready = alone(image.path, lambda: scaled(preprocessing.apply(image), image.path))
-            kind = alone(image.path, lambda: described(image, ready), "described")
-            return np.ascontiguousarray(ready.pixels, dtype=np.float32), kind
-        except UnreadableImage as error:
-            return error
-
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        yield from ordered(pool, prepare, rows, ahead=AHEAD)
+        yield from ordered(pool, lambda row: _ready(row, preprocessing), rows, ahead=AHEAD)
+
+
+def _ready(row: dict[str, Any], preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray] | UnreadableImage:
+    """The pixels of an image and what kind of image it is, or why it cannot be used."""
+    try:
+        image = masked(read(Path(row["path"])), row.get("mask"))
+        ready = alone(image.path, lambda: scaled(preprocessing.apply(image), image.path))
+        kind = alone(image.path, lambda: described(image, ready), "described")
+        return np.ascontiguousarray(ready.pixels, dtype=np.float32), kind
+    except UnreadableImage as error:
+        return error

@@ -42,6 +42,11 @@ class Prepared:
     mask: np.ndarray | None = None
 
     @property
+    def places(self) -> np.ndarray:
+        """Which of the slices along the axis these are, (S,)."""
+        return np.arange(self.slices) if self.kept is None else self.kept
+
+    @property
     def areas(self) -> np.ndarray:
         """Pixels of each slice that count, (S,)."""
         return np.count_nonzero(self.foreground.reshape(len(self.foreground), -1), axis=1)
@@ -84,6 +89,7 @@ def prepare(
     foreground: str,
     mask: str,
     channels: int,
+    context: int | None = None,
 ) -> Prepared:
     """Prepare one image by the settings of `Preprocessing`; UnreadableImage where it does not suit them."""
     if image.ndim < dims:
@@ -109,7 +115,29 @@ def prepare(
     pixels[:, ~within] = pixels[:, within].min() if intensity == "none" else -1
     pixels[:, ~chosen] = OUTSIDE
     prepared = _laid_out(image, pixels, chosen, matrix, sliced, unit)
-    return prepared if start is None else _within_mask(image, prepared, start)
+    prepared = prepared if start is None else _within_mask(image, prepared, start)
+    return prepared if context is None else _with_context(image, prepared, context)
+
+
+def _with_context(image: Image, prepared: Prepared, context: int) -> Prepared:
+    """Slices with so many neighbours on either side, and their height, as channels behind their own.
+
+    Raises:
+        UnreadableImage: the image is a picture, which has no height.
+    """
+    if prepared.sliced is None:
+        raise UnreadableImage(
+            f"{image.path}: is a picture, which has no slices beside it and no height; leave --context out, or give "
+            "volumes"
+        )
+    own, places = prepared.pixels, prepared.places
+    whole = np.full((prepared.slices + 2 * context, *own.shape[1:]), OUTSIDE, dtype=np.float32)
+    whole[places + context] = own
+    steps = [sign * step for step in range(1, context + 1) for sign in (-1, 1)]
+    heights = (2 * places / max(1, prepared.slices - 1) - 1).astype(np.float32)
+    plane = np.broadcast_to(heights[:, None, None, None], (len(own), 1, *own.shape[2:]))
+    beside = [whole[places + context + step] for step in steps]
+    return dataclasses.replace(prepared, pixels=np.concatenate([own, *beside, plane], axis=1))
 
 
 def _box(image: Image) -> tuple[Image, np.ndarray]:

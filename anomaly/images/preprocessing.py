@@ -50,6 +50,9 @@ class Preprocessing:
         `size`, percentiles are taken inside, and outside is black; slices that the mask leaves empty are dropped.
         "none" makes nothing of masks.
     channels: how many the network expects. Colours become luminance for 1, grey is repeated for 3.
+    context: with dims=2 on volumes, how many slices either side stand behind each slice as further channels, nearest
+        first, below before above, and last a plane of its height, -1 to 1 from end to end of the volume, or of the box
+        around its mask. 0 gives the height alone, None nothing.
 
     Raises AnomalyError for a setting that cannot be.
     """
@@ -66,6 +69,7 @@ class Preprocessing:
     foreground: str = "none"
     mask: str = "none"
     channels: int = 1
+    context: int | None = None
 
     def __post_init__(self) -> None:
         _require("dims", self.dims, _whole(self.dims) and self.dims in (2, 3), "2 or 3")
@@ -84,8 +88,15 @@ class Preprocessing:
         window = self.window is not None if self.intensity == "window" else True
         _require("window", self.window, window, "(low, high), as (-1000, 400) for the lungs in CT")
         _require("channels", self.channels, _whole(self.channels) and self.channels >= 1, "1 or more")
+        sliced = self.context is None or (self.dims == 2 and _whole(self.context) and self.context >= 0)
+        _require("context", self.context, sliced, "0 or more slices either side, with dims 2")
         resized = self.fit == "resize" and self.size is not None and self.spacing is not None
         _require("spacing", self.spacing, not resized, "None, since fit 'resize' sets it; or use 'pad' or 'crop'")
+
+    @property
+    def beside(self) -> int:
+        """How many channels behind those of the image are its context: neighbouring slices, and the height."""
+        return 0 if self.context is None else 2 * self.context * self.channels + 1
 
     @property
     def shape(self) -> tuple[int, ...] | None:

@@ -50,8 +50,8 @@ class FeatureAutoencoder(nn.Module):
         super().__init__()
         widths = [width * 2**level for level in range(HALVINGS)]
         self.layers = nn.Sequential(
-            *[Down(2, a, b) for a, b in pairwise([channels, *widths])],
-            *[Up(2, a, b) for a, b in pairwise(widths[::-1])],
+            *[Down((2, 2), a, b) for a, b in pairwise([channels, *widths])],
+            *[Up((2, 2), a, b) for a, b in pairwise(widths[::-1])],
             TRANSPOSED[2](widths[0], channels, 4, stride=2, padding=1),
         )
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CONVOLUTION: Mapping[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+TRANSPOSED: Mapping[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
@@ -34,18 +34,32 @@ def crop(x: Tensor, space: tuple[int, ...] | torch.Size) -> Tensor:
 
 
 class Down(nn.Sequential):
-    """Halve an image: convolution of width 4 and stride 2, batch norm, leaky rectifier."""
+    """Halve an image: convolution of width 4 and stride 2, batch norm, leaky rectifier.
 
-    def __init__(self, dims: int, channels: int, out: int) -> None:
+    `factors` says 2 for each axis that is halved, and 1 for one that keeps its pixels (width 3).
+    """
+
+    def __init__(self, factors: tuple[int, ...], channels: int, out: int) -> None:
+        dims = len(factors)
         super().__init__(
-            CONVOLUTION[dims](channels, out, 4, stride=2, padding=1), BATCH_NORM[dims](out), nn.LeakyReLU(0.2)
+            CONVOLUTION[dims](channels, out, widened(factors), stride=factors, padding=1),
+            BATCH_NORM[dims](out),
+            nn.LeakyReLU(0.2),
         )
 
 
 class Up(nn.Sequential):
-    """Double an image: transposed convolution of width 4 and stride 2, batch norm, leaky rectifier."""
+    """Double an image: transposed convolution of width 4 and stride 2, batch norm, leaky rectifier; axes as `Down`."""
 
-    def __init__(self, dims: int, channels: int, out: int) -> None:
+    def __init__(self, factors: tuple[int, ...], channels: int, out: int) -> None:
+        dims = len(factors)
         super().__init__(
-            TRANSPOSED[dims](channels, out, 4, stride=2, padding=1), BATCH_NORM[dims](out), nn.LeakyReLU(0.2)
+            TRANSPOSED[dims](channels, out, widened(factors), stride=factors, padding=1),
+            BATCH_NORM[dims](out),
+            nn.LeakyReLU(0.2),
         )
+
+
+def widened(factors: tuple[int, ...]) -> tuple[int, ...]:
+    """The width of a kernel along each axis: 4 where it goes by steps of 2, 3 where it goes pixel by pixel."""
+    return tuple(2 + factor for factor in factors)

@@ -5,7 +5,7 @@ would be gone, or so much would be left of the others that no linear layer could
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -44,6 +44,11 @@ class Pyramid:
         counts = [next(k for k in range(64) if math.ceil(side / 2**k) <= LARGEST_LEFT) for side in space]
         if not any(counts):
             counts = [1] * len(space)
+        return cls.halving(space, counts)
+
+    @classmethod
+    def halving(cls, space: tuple[int, ...], counts: Sequence[int]) -> "Pyramid":
+        """For images of size `space` whose axes are halved so often each, the longest first."""
         most = max(counts)
         factors = tuple(tuple(2 if level >= most - k else 1 for k in counts) for level in range(most))
         return cls(factors, tuple(math.ceil(side / 2**k) * 2**k for side, k in zip(space, counts, strict=True)))

@@ -52,6 +52,11 @@ def method_in_short(learned: Learned) -> str:
     return learned.name + (" as by default" if settings else "")
 
 
+def several_settings(settings: Mapping[str, Any]) -> str:
+    """ "latent=4, steps=500", all of them."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items() if value != "") or "none"
+
+
 def images_in_short(facts: Mapping[str, Any]) -> str:
     """ "20 images of 20 subjects: 14 to train, 2 to choose, 4 to calibrate", of what `run.json` says."""
     data = facts["data"]

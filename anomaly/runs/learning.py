@@ -27,6 +27,7 @@ from anomaly.runs.methods import code_of, create
 from anomaly.runs.plans import claim, clear, decided, planned, refuse_changes
 from anomaly.runs.previews import model_card, preview
 from anomaly.runs.run import COHORT, Run, write_run
+from anomaly.runs.telling import tell
 from anomaly.runs.unlabelled import PART, beside, facts, listed, only_normals, to_come_of
 from anomaly.runs.watching import Watch, draw_curves
 from anomaly.training.batches import chunks, mean_of
@@ -92,25 +93,18 @@ def learn(
     """
     out, machine = Path(out), machine or Machine()
     preprocessing = preprocessing or Preprocessing()
-    if not (choose > 0 and calibrate > 0):
-        raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
-    detector, code = create(method, settings), code_of(method)
-    _check_classes(detector, settings or {}, classes)
+    detector, code = create_asked(method, settings, classes), code_of(method)
+    refuse_context(detector, preprocessing)
     if unlabelled is not None and not detector.looks:
         raise AnomalyError(f"{detector.name} makes nothing of unlabelled images; leave --unlabelled out, or take auto")
     finished = resume and (out / "run.json").exists()
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
-        cohort = read_cohort(
-            normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
-            mask=mask,
+        cohort, told, prepared = parted(
+            normals, preprocessing=preprocessing, subject=subject, subject_pattern=subject_pattern, where=where,
+            match=match, exclude=exclude, mask=mask, classes=classes, choose=choose, calibrate=calibrate,
         )  # fmt: skip
-        prepared = dataclasses.replace(preprocessing, mask="given" if MASK in cohort else "none")
-        cohort, told = (cohort, None) if classes is None else classed(cohort, classes)
-        cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
-        if told:
-            told.check(cohort)
         to_come = listed(unlabelled, cohort, subject=subject, subject_pattern=subject_pattern, mask=mask)
         plan.update(
             method=detector.name, unlabelled=facts(to_come), settings=_taught(detector, told).settings(),
@@ -137,6 +131,9 @@ def learn(
         return Run.open(out, method=method if code else None)
     images, told = CachedImages.open(out / "checkpoint"), Classes.of(planned(out))
     detector = _taught(detector, told)
+    detector.masked_ = MASK in images.table
+    context = Preprocessing(**planned(out)["preprocessing"]).beside
+    detector.context_ = context
     numbers = None if told is None else told.numbers(images.table[images.table["split"] == "train"])
     train, held_out = images.part("train"), images.part("choose")
     detector = decided(out, detector, train, machine)
@@ -144,13 +141,67 @@ def learn(
     if machine.leads:
         rest = len(images.pixels) - len(train) - (0 if to_look_at is None else len(to_look_at.images))
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
+    machine.lead(lambda: _foretold(detector, train, machine))
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
     detector.fit(
-        train, held_out, unlabelled=to_look_at, classes=numbers, masked=MASK in images.table, machine=machine,
-        seed=seed, journal=journal,
+        train, held_out, unlabelled=to_look_at, classes=numbers, masked=MASK in images.table, context=context,
+        machine=machine, seed=seed, journal=journal,
     )  # fmt: skip
     machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
     return Run.open(out, method=method if code else None)
+
+
+def parted(
+    normals: Path | str | pd.DataFrame,
+    *,
+    preprocessing: Preprocessing | None,
+    subject: str | None,
+    subject_pattern: str | None,
+    where: Mapping[str, str] | None,
+    match: Globs,
+    exclude: Globs,
+    mask: Given,
+    classes: str | None,
+    choose: float,
+    calibrate: float,
+) -> tuple[pd.DataFrame, Classes | None, Preprocessing]:
+    """The table with its split, the classes if there are any, and how images are prepared; arguments as of `learn`."""
+    if not (choose > 0 and calibrate > 0):
+        raise AnomalyError(f"choose and calibrate must be above 0, got {choose} and {calibrate}")
+    cohort = read_cohort(
+        normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
+        mask=mask,
+    )  # fmt: skip
+    prepared = dataclasses.replace(preprocessing or Preprocessing(), mask="given" if MASK in cohort else "none")
+    cohort, told = (cohort, None) if classes is None else classed(cohort, classes)
+    cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)
+    if told:
+        told.check(cohort)
+    return cohort, told, prepared
+
+
+def create_asked(
+    method: str, settings: Mapping[str, Any] | None, classes: str | None, told: Classes | None = None
+) -> Detector:
+    """The detector that was asked for, set to learn the classes that were found, if they are known already."""
+    detector = create(method, settings)
+    _check_classes(detector, settings or {}, classes)
+    return _taught(detector, told)
+
+
+def refuse_context(detector: Detector, preprocessing: Preprocessing) -> None:
+    """Say plainly when images come with context, of which a method makes nothing."""
+    if preprocessing.context is not None and not detector.sees_context:
+        able = ", ".join(name for name, cls in DETECTORS.items() if cls.sees_context)
+        raise AnomalyError(f"{detector.name} makes nothing of context; leave --context out, or take one of: {able}")
+
+
+def _foretold(detector: Detector, normals: np.ndarray, machine: Machine) -> None:
+    """Say what learning will take, before it begins; see `telling`."""
+    took, tight = tell(detector, normals, machine)
+    logger.info("it will take %s", took)
+    if tight:
+        logger.warning("%s", tight)
 
 
 def _check_classes(detector: Detector, settings: Mapping[str, Any], classes: str | None) -> None:

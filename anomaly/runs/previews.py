@@ -49,7 +49,7 @@ def preview(
     with torch.no_grad():
         drawn = detector.reconstruct(x)
     turned = slices or shown.ndim == 5
-    originals = flat_pictures(shown, turned)
+    originals = flat_pictures(detector.own(x).float().cpu().numpy(), turned)
     limits = heatmaps.window(np.stack(originals))
     grey = [heatmaps.grey(each, limits) for each in originals]
     rows = {"image": grey}

@@ -80,6 +80,16 @@ class Run(Readable):
             raise RunError(f"{self.folder / COHORT} has no column {lacking[0]}; copy the run again, or train again")
         return found
 
+    def refuse_context(self) -> Self:
+        """This run, unless its images come with context, which whoever draws or explains makes nothing of.
+
+        Raises:
+            RunError: they do.
+        """
+        if self.preprocessing.context is not None:
+            raise RunError(f"{self.folder} was trained with --context, of which this makes nothing; give a run without")
+        return self
+
     def score(self, images: Any, *, affine: np.ndarray | None = None, mask: Any = None) -> ImageScores:
         """Score one image or several that are at hand, prepared as the run was trained.
 

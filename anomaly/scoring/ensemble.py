@@ -144,7 +144,7 @@ BASELINES = ("baseline_intensity", "baseline_mean_image")
 def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
     """A run's verdict on images; the value of a volume taken slice by slice is the mean over its slices."""
     pixels = np.concatenate([ready.pixels for ready in prepared])
-    score = run.judge(pixels)
+    score, own = run.judge(pixels), pixels[:, : run.preprocessing.channels]
     of = np.repeat(np.arange(len(prepared)), [len(ready.pixels) for ready in prepared])
     inside = np.concatenate([ready.foreground for ready in prepared]) if run.detector.masked_ else None
     areas = np.ones(len(of)) if inside is None else inside.reshape(len(of), -1).sum(1)
@@ -158,8 +158,8 @@ def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
     told = run.calibration
     z, departure, p = told.z(values), told.departure(values), told.p_value(values)
     columns = {f"value_{name}": per_image(part.numpy()) for name, part in score.parts.items()}
-    columns["baseline_intensity"] = per_image(_mean(pixels, inside))
-    columns["baseline_mean_image"] = per_image(_mean(np.abs(pixels - run.calibration.mean_image), inside))
+    columns["baseline_intensity"] = per_image(_mean(own, inside))
+    columns["baseline_mean_image"] = per_image(_mean(np.abs(own - run.calibration.mean_image[: own.shape[1]]), inside))
     return [
         Verdict(
             float(values[i]), float(z[i]), float(departure[i]), float(p[i]), (maps[of == i],), cells[of == i].mean(0),

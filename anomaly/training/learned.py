@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anomaly.errors import AnomalyError, MissingPackage, RunError
+from anomaly.training.amounts import Amounts
 from anomaly.training.checkpoints import facts_of, save_tensors
 from anomaly.training.journal import Journal
 from anomaly.training.limits import Limited
@@ -23,7 +24,7 @@ Images = Tensor | np.ndarray
 
 
 @dataclass(kw_only=True)
-class Learned(Limited, ABC):
+class Learned(Amounts, Limited, ABC):
     """A dataclass whose fields are hyperparameters; after it has learned, `net_` holds all of what it learned.
 
     `shape_` is then the (C, *space) of one image, and `masked_` says whether images have masks: what lies outside is
@@ -37,6 +38,7 @@ class Learned(Limited, ABC):
     net_: Any = field(init=False, repr=False, compare=False)  # a module; what it holds is the method's own affair
     shape_: tuple[int, ...] = field(init=False, repr=False, compare=False)
     masked_: bool = field(init=False, repr=False, compare=False, default=False)
+    context_: int = field(init=False, repr=False, compare=False, default=0)
 
     @abstractmethod
     def build(self, shape: tuple[int, ...]) -> nn.Module:
@@ -94,6 +96,7 @@ class Learned(Limited, ABC):
         self.ready()
         facts: dict[str, Any] = {"method": self.name, "settings": self.settings(), "shape": self.shape_}
         facts |= {"masked": True} if self.masked_ else {}
+        facts |= {"context": self.context_} if self.context_ else {}
         save_tensors(path, self.net_.state_dict(), facts)
 
     @classmethod
@@ -110,6 +113,7 @@ class Learned(Limited, ABC):
                 raise RunError(f"{path} holds the method {facts.get('method')!r}, expected {cls.name!r}")
             learned = cls(**facts["settings"])
             learned.shape_, learned.masked_ = tuple(facts["shape"]), facts.get("masked") is True
+            learned.context_ = int(facts.get("context", 0))
             tensors = load_file(path)
             with torch.random.fork_rng(devices=[]):
                 learned.net_ = learned.rebuild(learned.shape_, tensors)

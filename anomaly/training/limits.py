@@ -17,7 +17,8 @@ class Limited:
 
     def __post_init__(self) -> None:
         for setting in self.positive:
-            if not getattr(self, setting) > 0:
+            left = setting in getattr(self, "amounts", {}) and getattr(self, setting) == 0
+            if not (left or getattr(self, setting) > 0):
                 raise AnomalyError(f"{setting} must be positive, got {getattr(self, setting)}")
         for setting in self.not_negative:
             if not getattr(self, setting) >= 0:

@@ -98,7 +98,7 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
     folder = Path(folder)
     kind = kind_of(read_facts(folder))
     if kind == DETECTOR:
-        run = Run.open(folder, device=device, method=method)
+        run = Run.open(folder, device=device, method=method).refuse_context()
         value: Callable[[Tensor], Tensor] = run.detector.value
         bounds = run.calibration.bound(UNUSUAL), run.calibration.spread * sqrt(3) / pi
         people, mean = trained_in(folder, "split"), run.calibration.mean_image
@@ -126,7 +126,7 @@ def open_generator(folder: Path | str, *, device: str = "cpu", method: str | Non
     """
     folder = Path(folder)
     expect(folder, read_facts(folder), DETECTOR)
-    run = Run.open(folder, device=device, method=method)
+    run = Run.open(folder, device=device, method=method).refuse_context()
     if not run.detector.has_codes:
         raise AnomalyError(
             f"{folder} is a run of {run.detector.name}, which does not both find the code of an image and draw images "

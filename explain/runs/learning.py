@@ -87,27 +87,18 @@ def learn(
         TrainingError: the loss is no longer a number.
     """
     out, machine = Path(out), machine or Machine()
-    preprocessing = preprocessing or Preprocessing()
-    learner, nuisance = _create(method, settings, sides), columns(nuisance)
-    given = _masks_of(target, generator)
-    preprocessing = dataclasses.replace(preprocessing, mask=given or "none")
-    if given == "given" and isinstance(learner, UNMASKED):
-        raise AnomalyError(
-            f"{learner.name} makes nothing of masks, with which what it was given was trained; take another method, or "
-            "train that without masks"
-        )
-    opened = _targeted(learner, target, preprocessing, machine)
-    drawing = _drawing(learner, generator, nuisance, preprocessing, machine)
+    nuisance = columns(nuisance)
+    learner, preprocessing, opened, drawing = asked_of(
+        sides, machine, method=method, settings=settings, preprocessing=preprocessing, target=target,
+        generator=generator, nuisance=nuisance,
+    )  # fmt: skip
     kind = CLASSIFIER if method == CLASSIFIER else EXPLAINER
     own = method if code_of(method) else None
     finished = resume and (out / "run.json").exists()
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
-        cohort = sides.read(choose)
-        if given is not None or sides.mask is None:  # a column that nobody named may mark the disease of cases
-            cohort = _suited(cohort, sides, given or "none", str(target or generator or "this"))
-        prepared = dataclasses.replace(preprocessing, mask="given" if MASK in cohort else "none")
+        cohort, prepared = parted(sides, choose, preprocessing, target, generator)
         _refuse_unknown(nuisance, cohort)
         plan.update(
             kind=kind,
@@ -161,6 +152,46 @@ def _suited(cohort: pd.DataFrame, sides: Sides, prepared: str, run: str) -> pd.D
     found = suited(cohort, sides.mask, prepared, run)
     found.attrs = {**told, "masks_from": found.attrs["masks_from"]}
     return found
+
+
+def asked_of(
+    sides: Sides,
+    machine: Machine,
+    *,
+    method: str,
+    settings: Mapping[str, Any] | None,
+    preprocessing: Preprocessing | None,
+    target: Path | str | None,
+    generator: Path | str | None,
+    nuisance: str | Sequence[str],
+) -> tuple["TrainedExplainer | Classifier", Preprocessing, TargetRun | None, GeneratorRun | None]:
+    """What is to learn, how images are prepared for it, and the runs that it is given; arguments as of `learn`."""
+    learner = _create(method, settings, sides)
+    if preprocessing is not None and preprocessing.context is not None:
+        raise AnomalyError(f"{learner.name} makes nothing of context; leave it out of the preprocessing")
+    given = _masks_of(target, generator)
+    preprocessing = dataclasses.replace(preprocessing or Preprocessing(), mask=given or "none")
+    if given == "given" and isinstance(learner, UNMASKED):
+        raise AnomalyError(
+            f"{learner.name} makes nothing of masks, with which what it was given was trained; take another method, or "
+            "train that without masks"
+        )
+    opened = _targeted(learner, target, preprocessing, machine)
+    return learner, preprocessing, opened, _drawing(learner, generator, columns(nuisance), preprocessing, machine)
+
+
+def parted(
+    sides: Sides,
+    choose: float,
+    preprocessing: Preprocessing,
+    target: Path | str | None,
+    generator: Path | str | None,
+) -> tuple[pd.DataFrame, Preprocessing]:
+    """The table with its split, and how its images are prepared."""
+    cohort, given = sides.read(choose), _masks_of(target, generator)
+    if given is not None or sides.mask is None:  # a column that nobody named may mark the disease of cases
+        cohort = _suited(cohort, sides, given or "none", str(target or generator or "this"))
+    return cohort, dataclasses.replace(preprocessing, mask="given" if MASK in cohort else "none")
 
 
 def _create(method: str, settings: Mapping[str, Any] | None, sides: Sides) -> "TrainedExplainer | Classifier":

@@ -227,6 +227,8 @@ def test_the_critic_of_fanogan_takes_its_turns():
     assert [(player.name, player.turns) for player in wgan.players] == [("critic", 3), ("generator", 1)]
     assert [player.name for player in encoder.players] == ["encoder"]
     published = FAnoGAN()
+    published.fill_in((1, 64, 64), 1000)
+    assert (published.steps, published.width) == (20_000, 64)
     assert (published.critic_turns, published.batch, published.lr, published.penalty) == (5, 64, 1e-4, 10.0)
     assert (published.encoder_steps, published.encoder_lr, published.kappa) == (50_000, 5e-5, 1.0)
     assert (AlphaGAN().steps, AlphaGAN().batch, AlphaGAN().lr, AlphaGAN().latent) == (12_000, 4, 2e-4, 1000)

@@ -119,6 +119,26 @@ def test_the_network_draws_images_of_any_size(space):
     assert [drawn.shape for drawn in network(x)] == [x.shape, x.shape]
 
 
+def test_a_volume_of_thick_slices_is_halved_along_each_axis_by_itself():
+    network = Network((1, 160, 160, 24), latent=16, width=16, hidden=1024)
+    assert network.pyramid.bottom == (5, 5, 6)
+    assert sum(p.numel() for p in network.parameters()) < 25e6
+    network = Network((1, 40, 40, 12), latent=2, width=2, hidden=4).eval()
+    assert network(torch.zeros(1, 1, 40, 40, 12))[0].shape == (1, 1, 40, 40, 12)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "vae"])
+def test_a_run_of_an_earlier_version_whose_axes_were_halved_alike_is_read_as_it_was(name, tmp_path):
+    detector, shape = tiny(name), (1, 64, 16)
+    detector.make(shape, CPU, seed=0)
+    detector.net_["autoencoder"] = detector.network(shape, alike=True)
+    detector.net_.eval()
+    detector.save(tmp_path / "weights.safetensors")
+    x = normals(2, shape)
+    again = type(detector).load(tmp_path / "weights.safetensors")
+    assert torch.equal(again.reconstruct(x), detector.reconstruct(x))
+
+
 @pytest.fixture(scope="module")
 def trained() -> tuple[Autoencoder, Tensor, Tensor]:
     """All four heads over one network, held-out normals, and images to score."""

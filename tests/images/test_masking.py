@@ -128,3 +128,30 @@ def test_a_lossy_mask_of_a_picture(tmp_path: Path) -> None:
 def test_a_run_with_masks_takes_no_image_without(image: Image) -> None:
     with pytest.raises(UnreadableImage, match="has no mask"):
         Preprocessing(dims=3, mask="given").apply(image)
+
+
+def test_a_slice_comes_with_its_neighbours_and_its_height(tmp_path: Path, image: Image) -> None:
+    plain, told = (Preprocessing(size=16, context=context).apply(image).pixels for context in (None, 1))
+    assert told.shape == (12, 4, 16, 16)
+    np.testing.assert_array_equal(told[:, :1], plain)
+    np.testing.assert_array_equal(told[1:, 1:2], plain[:-1])
+    np.testing.assert_array_equal(told[:-1, 2:3], plain[1:])
+    assert (told[0, 1] == OUTSIDE).all() and (told[-1, 2] == OUTSIDE).all()
+    np.testing.assert_allclose(told[:, 3], np.linspace(-1, 1, 12)[:, None, None] * np.ones((16, 16)), atol=1e-6)
+
+
+def test_heights_go_from_end_to_end_of_the_mask(tmp_path: Path, image: Image) -> None:
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask[4:20, 4:16, 2:5], mask[4:20, 4:16, 7:9] = 1, 1  # two slices between are empty
+    given = masked(image, str(volume(tmp_path, mask, "mask.nii.gz")))
+    ready = Preprocessing(size=16, mask="given", context=1).apply(given)
+    assert ready.places.tolist() == [0, 1, 2, 5, 6]
+    np.testing.assert_allclose(ready.pixels[:, -1, 0, 0], [-1, -2 / 3, -1 / 3, 2 / 3, 1], atol=1e-6)
+    assert (ready.pixels[2, 2] == OUTSIDE).all() and (ready.pixels[3, 1] == OUTSIDE).all()
+    np.testing.assert_array_equal(ready.pixels[1, 1], ready.pixels[0, 0])
+
+
+def test_a_picture_has_no_height(tmp_path: Path) -> None:
+    PIL.Image.fromarray(np.eye(20, dtype=np.uint8) * 200).save(tmp_path / "flat.png")
+    with pytest.raises(UnreadableImage, match="leave --context out"):
+        Preprocessing(size=16, context=0).apply(read(tmp_path / "flat.png"))
