@@ -45,7 +45,7 @@ def described(image: Image, prepared: Prepared) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # of values beyond all reason, which are then not told
         row = [
             *_geometry(image, axes), *_range(image), *_histogram(prepared), *_sharpness(image, axes),
-            *outline(prepared.pixels).ravel(),
+            *outline(prepared.pixels[:, : len(prepared.unit)]).ravel(),  # without what stands behind them as context
         ]  # fmt: skip
         found = np.array(row, dtype=np.float32)
     return np.where(np.isfinite(found), found, np.float32(np.nan))
