@@ -45,7 +45,7 @@ class Tally:
     def __post_init__(self) -> None:
         self.marked, self.rest = (np.zeros(2 * self.edges.size + 1, np.int64) for _ in range(2))
         self.found = np.zeros(2 * self.edges.size + 1)
-        self.each = {"marked": [], "rest": [], "found": []}
+        self.each = {name: list[np.ndarray]() for name in ("marked", "rest", "found")}
 
     @property
     def exact(self) -> bool:

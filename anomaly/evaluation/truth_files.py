@@ -54,13 +54,13 @@ def beside(folder: Path, images: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     files = [each for each in find(folder, all_of_it=True) if each.resolve() not in taken]
     files = [each for each in files if not ORGAN.search(stem(each))]
     table = identified(pd.DataFrame({"path": [str(each) for each in files]}), "the truths", folder.absolute())
-    truths = pd.DataFrame({"id": table["id"], "path": files})
+    truths = [(str(name), file) for name, file in zip(table["id"], files, strict=True)]
     found: list[Path | None] = [None] * len(images)
     torn: dict[str, list[Path]] = {}
     for of_truth, of_image in _ways(folder):
-        known = defaultdict(list)
-        for row in truths.itertuples():
-            known[of_truth(str(row.id), row.path)].append(row.path)  # type: ignore[arg-type]
+        known: dict[Key, list[Path]] = defaultdict(list)
+        for called, file in truths:
+            known[of_truth(called, file)].append(file)
         for place, row in enumerate(images.itertuples()):
             name = str(row.id)
             if found[place] is not None or name in torn:
