@@ -59,7 +59,8 @@ def begun_without(table: Path) -> bool:
     """Whether a table of scores was begun by a version that did not know these columns: it goes on without."""
     try:
         with table.open(newline="", encoding="utf-8") as stream:
-            header = next(csv.reader(stream), [])
+            line = stream.readline()
     except OSError:
         return False
-    return header[:1] == ["id"] and UNLIKE[0] not in header
+    header = next(csv.reader([line]), [])
+    return line.endswith("\n") and header[:1] == ["id"] and UNLIKE[0] not in header  # one cut short is none

@@ -569,7 +569,7 @@ def test_what_was_done_is_shown_in_five_lines(run, images, tmp_path):
     shutil.rmtree(out)
     assert looked_at(first) == {
         "": "11 images new, 0 from before, 0 unreadable",
-        "flagged": f"{flagged} of 11, with a p of at most 0.4",
+        "flagged": f"{flagged} of 11, with a p of at most 0.4; {first.unlike}",
         "table": str(out / "scores.csv"),
         "heatmaps": str(out / "heatmaps"),
     }
