@@ -288,7 +288,7 @@ class Auto(Detector):
         counting = (committee.weights > 0).float().cpu()  # a map of who does not rank would explain another score
         options = [*torch.eye(len(counting)), counting]
         precision: list[list[float]] = [[] for _ in options]
-        values: list[Tensor] = []
+        values, before = list[Tensor](), dict[int, Tensor]()
         most = max(FEWEST_SHOWN, min(SHOWN, MOST_VALUES // prod(held_out.shape[1:])))
         shown = evenly(len(held_out), most)
         for number, i in enumerate(np.resize(shown, max(len(shown), len(KINDS)))):
@@ -304,7 +304,9 @@ class Auto(Detector):
                 drawn = committee.drawn(maps)
                 drawn = drawn if inside is None else drawn * inside
                 found += [_precision(one, where) for one, where in zip(drawn.cpu(), place.cpu(), strict=True)]
-            values += [torch.stack([self._values(self._asked(x)), self._values(scores)])]
+            if i not in before:  # few held-out normals are shown several times
+                before[i] = self._values(self._asked(x))
+            values += [torch.stack([before[i], self._values(scores)])]
         means = [float(np.mean(found)) for found in precision]
         ranking = [*(counting > 0).tolist(), True]
         best = max((mean, -k) for k, mean in enumerate(means) if ranking[k])
