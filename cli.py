@@ -125,7 +125,7 @@ def train(
         settings, whose = options.settings(set_, steps), options.whose(given)
         preprocessing, machine = options.preprocessing(given), options.machine(given)
         asking.refuse_method(asking.detectors, method, settings, classes=classes, looks=unlabelled is not None)
-        asking.refuse_place(out, given["resume"])
+        asking.refuse_place(out, given["resume"], settings)
         options.there(normals)
         options.there(unlabelled)
     from anomaly.runs.learning import learn

@@ -135,7 +135,7 @@ def _learn(
         preprocessing, machine = options.preprocessing(given), options.machine(given)
         asking.refuse_method(methods, method, settings, trained=True)
         _refuse_runs({"--target": target, "--generator": generator})
-        asking.refuse_place(out, given["resume"])
+        asking.refuse_place(out, given["resume"], settings)
         options.all_there(given[side] for side in ("cases", "controls", "cohort"))
     from explain.runs.learning import learn
     from explain.sides.sides import Sides

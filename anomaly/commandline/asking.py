@@ -4,11 +4,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from anomaly.commandline.sources import Function, Sources, Unknown
 from anomaly.errors import AnomalyError, RunError
 from anomaly.runs.facts import expect, read_facts
+from anomaly.runs.longer import wanted
 from anomaly.runs.plans import refuse_taken
 from anomaly.runs.settings import checked, known
 from anomaly.simulation.asking import asked
@@ -100,7 +102,12 @@ def refuse_run(folder: Path, kind: str | None = None) -> dict[str, Any]:
     return facts
 
 
-def refuse_place(out: Path, resume: bool) -> None:
-    """Say at once when a folder cannot take a training; a finished one that is to be resumed is given back."""
+def refuse_place(out: Path, resume: bool, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Say at once when a folder cannot take a training; a finished one that is to be resumed is given back.
+
+    Where more steps are asked than it has, it is trained on; where fewer, that is said.
+    """
     if not (resume and (out / "run.json").is_file()):
         refuse_taken(out, resume)
+    else:
+        wanted(out, read_facts(out), settings)

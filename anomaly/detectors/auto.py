@@ -24,6 +24,7 @@ from anomaly.nets.cells import averaged
 from anomaly.nets.echo import Echo
 from anomaly.statistics import metrics
 from anomaly.training.batches import chunks, evenly
+from anomaly.training.games import Stage
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images
 from anomaly.training.machine import Machine
@@ -99,6 +100,10 @@ class Auto(Detector):
                 member.net_["features"] = Echo(lender.net_["features"])
         nets = {name: member.net_ for name, member in self._team.items()}
         return nn.ModuleDict({**nets, "committee": Committee(len(nets), len(nets), shape[1:])})
+
+    def stages(self) -> Sequence[Stage]:
+        """Those of the member that trains by steps, if it takes part."""
+        return [stage for member in self._team.values() for stage in member.stages()]
 
     def settle(self, normals: Images) -> None:
         """Fit the members that have a closed form, and look how alike anatomy lies."""

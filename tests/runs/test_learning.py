@@ -21,7 +21,7 @@ from anomaly.training.machine import Machine
 
 FILES = {
     "run.json", "weights.safetensors", "calibration.safetensors", "cohort.csv", "training.csv", "preview.png",
-    "MODEL_CARD.md", "training.png", "samples",
+    "MODEL_CARD.md", "training.png", "samples", "further",
 }  # fmt: skip
 LONG = ["--method", "autoencoder", "--size", SIDE, "--device", "cpu", "--workers", 1, "--save-every", 10]
 LONG += [word for name, value in {**AE, "steps": 600}.items() for word in ("--set", f"{name}={value}")]
