@@ -94,7 +94,9 @@ def methods(
 @commands.command()
 @options.shared(options.preparation, options.persons, options.training)
 def train(
-    normals: Annotated[Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV")],
+    normals: Annotated[
+        Path, typer.Option(help="Folder or CSV of normal images, or a glob in quotes.", metavar=options.SOURCE)
+    ],
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
     method: Annotated[
         str,
@@ -106,7 +108,7 @@ def train(
     steps: options.Steps = None,
     unlabelled: Annotated[
         Path | None,
-        typer.Option(help="Images to come, for a method that looks at them; no label is read.", metavar="DIR|CSV"),
+        typer.Option(help="Images to come, for a method that looks at them; no label is read.", metavar=options.SOURCE),
     ] = None,
     classes: Annotated[
         str | None,
@@ -126,8 +128,8 @@ def train(
         preprocessing, machine = options.preprocessing(given), options.machine(given)
         asking.refuse_method(asking.detectors, method, settings, classes=classes, looks=unlabelled is not None)
         asking.refuse_place(out, given["resume"], settings)
-        options.there(normals)
-        options.there(unlabelled)
+        options.images_there(normals)
+        options.images_there(unlabelled)
     from anomaly.runs.learning import learn
 
     run = learn(
@@ -264,7 +266,9 @@ def simulate(
     normals: Annotated[
         Path | None,
         typer.Option(
-            help="lesions: folder or CSV of real images to put them in.", metavar="DIR|CSV", callback=options.there
+            help="lesions: folder or CSV of real images to put them in.",
+            metavar=options.SOURCE,
+            callback=options.images_there,
         ),
     ] = None,
     where: options.Where = None,

@@ -36,8 +36,8 @@ MeanOf = Annotated[
     typer.Option(
         "--controls",
         help="Controls for gradient-shap, and for attributions with --set baseline=mean.",
-        metavar="DIR|CSV",
-        callback=options.there,
+        metavar=options.SOURCE,
+        callback=options.images_there,
     ),
 ]
 
@@ -63,8 +63,12 @@ def classifiers() -> dict[str, Any]:
 
 
 def sides(
-    cases: Annotated[Path | None, typer.Option(help="Folder or CSV of cases.", metavar="DIR|CSV")] = None,
-    controls: Annotated[Path | None, typer.Option(help="Folder or CSV of controls.", metavar="DIR|CSV")] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="Folder or CSV of cases, or a glob in quotes.", metavar=options.SOURCE)
+    ] = None,
+    controls: Annotated[
+        Path | None, typer.Option(help="Folder or CSV of controls, or a glob in quotes.", metavar=options.SOURCE)
+    ] = None,
     cohort: Annotated[Path | None, typer.Option(help="Instead: one table of both.", metavar="CSV")] = None,
     outcome: options.Outcome = None,
     positive: options.Positive = None,
@@ -136,7 +140,8 @@ def _learn(
         asking.refuse_method(methods, method, settings, trained=True)
         _refuse_runs({"--target": target, "--generator": generator})
         asking.refuse_place(out, given["resume"], settings)
-        options.all_there(given[side] for side in ("cases", "controls", "cohort"))
+        for side in ("cases", "controls", "cohort"):
+            options.images_there(given[side])
     from explain.runs.learning import learn
     from explain.sides.sides import Sides
 
@@ -223,8 +228,8 @@ def check(
         Path | None,
         typer.Option(
             help="Attributions: folder or CSV of images. Runs: folder that now holds their images, if they were moved.",
-            metavar="DIR|CSV",
-            callback=options.there,
+            metavar=options.SOURCE,
+            callback=options.images_there,
         ),
     ] = None,
     count: Annotated[int, typer.Option(help="So many images are explained again and again.", min=1)] = 32,

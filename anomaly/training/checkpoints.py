@@ -19,7 +19,7 @@ from anomaly.files import sha256_of, whole, write_whole
 KEPT = 2
 FACTS = "anomaly"
 END = "end"
-"""Beside the numbered checkpoints, the one after the last step, before averages or the best weights took their place."""
+"""Beside the numbered checkpoints, the one after the last step, before averages or best weights took their place."""
 
 
 @dataclass

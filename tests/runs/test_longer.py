@@ -33,7 +33,9 @@ def files(folder: Path) -> dict[str, bytes]:
     facts = json.loads(found["run.json"])
     found["run.json"] = json.dumps({k: v for k, v in facts.items() if k not in ("created", "checksum")}).encode()
     found["training.csv"] = pd.read_csv(folder / "training.csv").drop(columns="seconds").to_csv().encode()
-    return {name: text for name, text in found.items() if not name.startswith(("samples", "MODEL_CARD", "training.png"))}
+    return {
+        name: text for name, text in found.items() if not name.startswith(("samples", "MODEL_CARD", "training.png"))
+    }
 
 
 @pytest.mark.parametrize(
