@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import asking, exits, options
+from anomaly.commandline import asking, everywhere, exits, log, options
 from anomaly.runs.facts import DETECTOR
 from explain.commands import commands as explain
 from explain.commands import explainers
@@ -51,6 +51,11 @@ def app() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("nibabel", "pydicom", "matplotlib", "numexpr"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    with log.kept():
+        _run()
+
+
+def _run() -> None:
     try:
         commands()
     except OSError as error:
@@ -349,6 +354,10 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
     from anomaly.runs.describing import describe
 
     typer.echo(describe(run))
+
+
+everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
+everywhere.furnish(explain, quick=())
 
 
 if __name__ == "__main__":
