@@ -80,6 +80,23 @@ def demo(out: options.Out = Path("anomaly-demo")) -> None:
 
 
 @commands.command()
+def doctor(
+    place: Annotated[
+        Path | None,
+        typer.Argument(help="Say what is found there too: images, a table of them, or a run.", metavar="DIR|CSV|RUN"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for a program to read.")] = False,
+) -> None:
+    """Say what this installation is and can do, try it, and look at your images; to be pasted into a report."""
+    from anomaly.checkup import checkup
+
+    found = checkup(place)
+    typer.echo(found.as_json() if as_json else str(found))
+    if not found.fine:
+        raise typer.Exit(1)
+
+
+@commands.command()
 def methods(
     name: Annotated[
         str | None,

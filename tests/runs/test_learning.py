@@ -282,7 +282,12 @@ def test_a_method_in_closed_form_goes_on_wherever_it_was_stopped(where, resume, 
     place = {"where": where, "method": "mean-image"}
     stopped(normals, tmp_path / "run", monkeypatch, **place)
     run = trained(normals, tmp_path / "run", resume=resume)
-    assert {path.name for path in run.folder.iterdir()} >= FILES - {"training.csv", "training.png", "samples", "further"}
+    assert {path.name for path in run.folder.iterdir()} >= FILES - {
+        "training.csv",
+        "training.png",
+        "samples",
+        "further",
+    }
     assert not (run.folder / "checkpoint").exists()
 
 
