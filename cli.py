@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import asking, everywhere, exits, log, options
+from anomaly.commandline import asking, everywhere, exits, log, options, tables
 from anomaly.runs.facts import DETECTOR
 from explain.commands import commands as explain
 from explain.commands import explainers
@@ -152,6 +152,7 @@ def train(
         asking.refuse_place(out, given["resume"], settings)
         options.images_there(normals)
         options.images_there(unlabelled)
+        tables.refuse_images(normals, whose, classes)
     from anomaly.runs.learning import learn
 
     run = learn(
@@ -192,6 +193,7 @@ def score(
     whose = options.whose(given)
     for each in runs:
         asking.refuse_run(each, DETECTOR)
+    tables.refuse_images(images, whose)
     from anomaly.scoring.score import score as run
 
     scored = run(
@@ -214,6 +216,8 @@ def evaluate(
 ) -> None:
     """Say with honest intervals whether the scores tell cases from controls."""
     compared = options.compared(given)
+    tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
+    asking.refuse_folder(scores, "scores.csv")
     from anomaly.evaluation import evaluate as run
     from anomaly.reporting import report as draw
 
@@ -267,6 +271,7 @@ def associate(
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
     compared = options.compared(given)
+    tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
     from explain.association import associate as run
 
     found = run(
@@ -343,6 +348,8 @@ def generate(
     for each in (run, features):
         if each is not None:
             asking.refuse_run(each, DETECTOR)
+    asking.refuse_still(run)
+    tables.refuse_images(real, whose)
     from anomaly.generation.generate import generate as draw
 
     drawn = draw(

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import asking, exits, options
+from anomaly.commandline import asking, exits, options, tables
 from anomaly.commandline.sources import Unknown
-from anomaly.errors import RunError
+from anomaly.errors import AnomalyError, RunError
 from anomaly.runs.facts import DETECTOR, EXPLAINER, kind_of
 
 commands = typer.Typer(
@@ -142,6 +142,8 @@ def _learn(
         asking.refuse_place(out, given["resume"], settings)
         for side in ("cases", "controls", "cohort"):
             options.images_there(given[side])
+        tables.refuse_sides({**given, **whose}, pair)
+        _refuse_beside(methods, method, pair=pair, target=target, generator=generator)
     from explain.runs.learning import learn
     from explain.sides.sides import Sides
 
@@ -165,7 +167,25 @@ def _refuse_runs(runs: dict[str, Path | None]) -> None:
             asking.refuse_run(folder, kinds.get(name))
 
 
-def _refuse_source(source: str, settings: dict[str, Any]) -> None:
+def _refuse_beside(methods: Callable[[], Mapping[str, Any]], method: str, **given: str | Path | None) -> None:
+    """Say at once when a method that is trained lacks what it learns from beside images, or is given too much."""
+    cls = methods().get(method)
+    if cls is None:  # FILE.py:CLASS
+        return
+    if getattr(cls, "paired", False) and given["pair"] is None:
+        raise AnomalyError(
+            f"{method} learns from pairs; give --cohort with --pair, the column that names each image's counterpart"
+        )
+    takes = getattr(cls, "takes_target", False)
+    if not takes and given["target"] is not None:
+        raise AnomalyError(f"{method} learns from cases and controls alone and takes no target; leave it out")
+    if takes and given["target"] is None:
+        raise AnomalyError(f"{method} explains a target; give --target, the run folder of a classifier or a detector")
+    if given["generator"] is not None and not getattr(cls, "takes_generator", False):
+        raise AnomalyError(f"{method} takes no generator; leave --generator out, or take latent-walk")
+
+
+def _refuse_source(source: str, settings: dict[str, Any], target: Path | None) -> None:
     """Say at once when what explains is neither a run of an explainer nor the name of one that is not trained."""
     if Path(source).is_dir():
         facts = asking.refuse_run(Path(source))
@@ -176,6 +196,10 @@ def _refuse_source(source: str, settings: dict[str, Any]) -> None:
             )
     else:
         asking.refuse_method(explainers, source, settings, trained=False)
+        if target is None and ":" not in source:
+            raise AnomalyError(
+                f"{source} explains a target; give --target, the run folder of a classifier or a detector"
+            )
 
 
 @commands.command("map")
@@ -203,8 +227,9 @@ def map_(
     """Draw of every image its map, and how it would look without disease."""
     settings, whose = options.settings(set_), options.whose(given)
     kinds = options.words("outputs", outputs, "auto", "nifti", "png", "none")
-    _refuse_source(source, settings)
+    _refuse_source(source, settings, target)
     _refuse_runs({"--target": target, "--generator": generator, "--judge": judge, "--baseline": baseline})
+    tables.refuse_images(images, whose)
     from explain.runs.mapping import map_images
 
     mapped = map_images(
@@ -258,7 +283,7 @@ def check(
     the same command goes on.
     """
     settings, whose = options.settings(set_), options.whose(given)
-    _refuse_source(source, settings)
+    _refuse_source(source, settings, target)
     _refuse_runs({"--target": target, "--baseline": baseline})
     from explain.checking import check as check_
 
@@ -309,6 +334,7 @@ def evaluate(
 ) -> None:
     """Say how good explanations are: whether they flip, what they change, where they point."""
     counted = _labels(labels)
+    asking.refuse_folder(maps, "explanations.csv")
     from anomaly.reporting import report
     from explain.evaluating import evaluate as run
 
