@@ -65,7 +65,10 @@ def as_finished(plan: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, 
 def tell_finished(out: Path, facts: Mapping[str, Any]) -> None:
     """Say that a run is returned as it is, and how to go on with it."""
     steps = facts["settings"].get("steps")
-    if (out / KEPT).is_dir():
+    if (begun := _begun(out)) is not None:
+        told = "%s is finished already (%d steps); training on to %d was begun, and --steps %d --resume goes on with it"
+        logger.info(told, out, steps, begun, begun)
+    elif (out / KEPT).is_dir():
         logger.info("%s is finished already (%d steps); --steps N with more of them and --resume goes on", out, steps)
     else:
         logger.info("%s is finished already", out)
@@ -134,7 +137,12 @@ def keep_end(out: Path, learner: Learned, machine: Machine) -> None:
 def begin(out: Path, plan: Mapping[str, Any], decided: Mapping[str, Any]) -> Path:
     """The folder of the longer training, begun where the finished one ended, unless that was begun before."""
     draft = out / DRAFT
-    if any((draft / "checkpoint").glob("[0-9]*")):
+    if (begun := _begun(out)) is not None:
+        if begun != plan["settings"]["steps"]:
+            raise RunError(
+                f"{out} is being trained on to {begun} steps, which is not finished; give --steps {begun} to go on, or "
+                f"remove {draft}"
+            )
         return draft
     shutil.rmtree(draft, ignore_errors=True)
     part = out / f".{DRAFT}.part"
@@ -185,6 +193,14 @@ def finish(out: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
     if asked.is_set():
         raise KeyboardInterrupt
+
+
+def _begun(out: Path) -> int | None:
+    """To how many steps a longer training was begun that is not finished; None where there is none."""
+    folder = out / DRAFT / "checkpoint"
+    if not any(folder.glob("[0-9]*")):
+        return None
+    return int(json.loads((folder / "plan.json").read_text())["settings"]["steps"])
 
 
 def _seconds(curve: Path) -> float:

@@ -112,6 +112,8 @@ def test_the_old_run_stays_until_the_new_one_is_whole_and_a_move_cut_short_is_en
         with pytest.raises(ZeroDivisionError):
             go_on()
     assert Run.open(tmp_path / "run").identity == identity
+    with pytest.raises(RunError, match="is being trained on to 8 steps, which is not finished; give --steps 8 to go"):
+        trained(normals, tmp_path / "run", "vae", settings={**small, "steps": 9}, resume=True)
 
     move = Path.replace
 
