@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import asking, exits, options
+from anomaly.commandline import asking, everywhere, exits, log, options, tables
 from anomaly.runs.facts import DETECTOR
 from explain.commands import commands as explain
 from explain.commands import explainers
@@ -51,6 +51,11 @@ def app() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("nibabel", "pydicom", "matplotlib", "numexpr"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    with log.kept():
+        _run()
+
+
+def _run() -> None:
     try:
         commands()
     except OSError as error:
@@ -75,6 +80,23 @@ def demo(out: options.Out = Path("anomaly-demo")) -> None:
 
 
 @commands.command()
+def doctor(
+    place: Annotated[
+        Path | None,
+        typer.Argument(help="Say what is found there too: images, a table of them, or a run.", metavar="DIR|CSV|RUN"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for a program to read.")] = False,
+) -> None:
+    """Say what this installation is and can do, try it, and look at your images; to be pasted into a report."""
+    from anomaly.checkup import checkup
+
+    found = checkup(place)
+    typer.echo(found.as_json() if as_json else str(found))
+    if not found.fine:
+        raise typer.Exit(1)
+
+
+@commands.command()
 def methods(
     name: Annotated[
         str | None,
@@ -94,7 +116,9 @@ def methods(
 @commands.command()
 @options.shared(options.preparation, options.persons, options.training)
 def train(
-    normals: Annotated[Path, typer.Option(help="Folder or CSV of normal images.", metavar="DIR|CSV")],
+    normals: Annotated[
+        Path, typer.Option(help="Folder or CSV of normal images, or a glob in quotes.", metavar=options.SOURCE)
+    ],
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
     method: Annotated[
         str,
@@ -106,7 +130,7 @@ def train(
     steps: options.Steps = None,
     unlabelled: Annotated[
         Path | None,
-        typer.Option(help="Images to come, for a method that looks at them; no label is read.", metavar="DIR|CSV"),
+        typer.Option(help="Images to come, for a method that looks at them; no label is read.", metavar=options.SOURCE),
     ] = None,
     classes: Annotated[
         str | None,
@@ -133,9 +157,10 @@ def train(
         settings, whose = options.settings(set_, steps), options.whose(given)
         preprocessing, machine = options.preprocessing(given, context), options.machine(given)
         asking.refuse_method(asking.detectors, method, settings, classes=classes, looks=unlabelled is not None)
-        asking.refuse_place(out, given["resume"])
-        options.there(normals)
-        options.there(unlabelled)
+        asking.refuse_place(out, given["resume"], settings)
+        options.images_there(normals)
+        options.images_there(unlabelled)
+        tables.refuse_images(normals, whose, classes)
     asked: dict[str, Any] = dict(
         method=method, settings=settings, preprocessing=preprocessing, unlabelled=unlabelled,
         classes=classes, choose=choose, calibrate=calibrate, machine=machine,
@@ -185,6 +210,7 @@ def score(
     whose = options.whose(given)
     for each in runs:
         asking.refuse_run(each, DETECTOR)
+    tables.refuse_images(images, whose)
     from anomaly.scoring.score import score as run
 
     scored = run(
@@ -219,6 +245,9 @@ def evaluate(
     compared = options.compared(given)
     counted = options.labels(labels)
     options.refuse_unasked(cohort, truth, outcome or given["time"])
+    if cohort is not None and (outcome or given["time"]):
+        tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
+    asking.refuse_folder(scores, "scores.csv")
     from anomaly.evaluation import evaluate as run
     from anomaly.reporting import report as draw
 
@@ -278,6 +307,7 @@ def associate(
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
     compared = options.compared(given)
+    tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
     from anomaly.reporting import report as draw
     from explain.association import associate as run
 
@@ -302,7 +332,9 @@ def simulate(
     normals: Annotated[
         Path | None,
         typer.Option(
-            help="lesions: folder or CSV of real images to put them in.", metavar="DIR|CSV", callback=options.there
+            help="lesions: folder or CSV of real images to put them in.",
+            metavar=options.SOURCE,
+            callback=options.images_there,
         ),
     ] = None,
     where: options.Where = None,
@@ -355,6 +387,8 @@ def generate(
     for each in (run, features):
         if each is not None:
             asking.refuse_run(each, DETECTOR)
+    asking.refuse_still(run)
+    tables.refuse_images(real, whose)
     from anomaly.generation.generate import generate as draw
 
     drawn = draw(
@@ -385,6 +419,10 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
     from anomaly.runs.describing import describe
 
     typer.echo(describe(run))
+
+
+everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
+everywhere.furnish(explain, quick=())
 
 
 if __name__ == "__main__":

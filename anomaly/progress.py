@@ -30,15 +30,15 @@ class Progress:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
-        elif time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
-            self._log()
+        if time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
+            self._log(logging.INFO if self._bar is None else logging.DEBUG)  # beside a bar for who keeps a log
 
-    def _log(self) -> None:
+    def _log(self, level: int) -> None:
         self._last = time.monotonic()
         rate = (self.done - self._first) / max(self._last - self._start, 1e-9)
         left = (self.total - self.done) / rate if rate else float("nan")
-        logger.info(
-            "%s: %d of %d, %.1f %s/s, %.0f s left%s",
+        logger.log(
+            level, "%s: %d of %d, %.1f %s/s, %.0f s left%s",
             self.name, self.done, self.total, rate, self.unit, left, self._note and f", {self._note}",
         )  # fmt: skip
 

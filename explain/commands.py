@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import asking, exits, options
+from anomaly.commandline import asking, exits, options, tables
 from anomaly.commandline.sources import Unknown
-from anomaly.errors import RunError
+from anomaly.errors import AnomalyError, RunError
 from anomaly.runs.facts import DETECTOR, EXPLAINER, kind_of
 
 commands = typer.Typer(
@@ -36,8 +36,8 @@ MeanOf = Annotated[
     typer.Option(
         "--controls",
         help="Controls for gradient-shap, and for attributions with --set baseline=mean.",
-        metavar="DIR|CSV",
-        callback=options.there,
+        metavar=options.SOURCE,
+        callback=options.images_there,
     ),
 ]
 
@@ -63,8 +63,12 @@ def classifiers() -> dict[str, Any]:
 
 
 def sides(
-    cases: Annotated[Path | None, typer.Option(help="Folder or CSV of cases.", metavar="DIR|CSV")] = None,
-    controls: Annotated[Path | None, typer.Option(help="Folder or CSV of controls.", metavar="DIR|CSV")] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="Folder or CSV of cases, or a glob in quotes.", metavar=options.SOURCE)
+    ] = None,
+    controls: Annotated[
+        Path | None, typer.Option(help="Folder or CSV of controls, or a glob in quotes.", metavar=options.SOURCE)
+    ] = None,
     cohort: Annotated[Path | None, typer.Option(help="Instead: one table of both.", metavar="CSV")] = None,
     outcome: options.Outcome = None,
     positive: options.Positive = None,
@@ -136,8 +140,11 @@ def _learn(
         preprocessing, machine = options.preprocessing(given), options.machine(given)
         asking.refuse_method(methods, method, settings, trained=True)
         _refuse_runs({"--target": target, "--generator": generator})
-        asking.refuse_place(out, given["resume"])
-        options.all_there(given[side] for side in ("cases", "controls", "cohort"))
+        asking.refuse_place(out, given["resume"], settings)
+        for side in ("cases", "controls", "cohort"):
+            options.images_there(given[side])
+        tables.refuse_sides({**given, **whose}, pair)
+        _refuse_beside(methods, method, pair=pair, target=target, generator=generator)
     from explain.sides.sides import Sides
 
     sides = Sides(pair=pair, **whose, **options.chosen(given, "cases", "controls", "cohort", "outcome", "positive"))
@@ -168,7 +175,25 @@ def _refuse_runs(runs: dict[str, Path | None]) -> None:
             asking.refuse_run(folder, kinds.get(name))
 
 
-def _refuse_source(source: str, settings: dict[str, Any]) -> None:
+def _refuse_beside(methods: Callable[[], Mapping[str, Any]], method: str, **given: str | Path | None) -> None:
+    """Say at once when a method that is trained lacks what it learns from beside images, or is given too much."""
+    cls = methods().get(method)
+    if cls is None:  # FILE.py:CLASS
+        return
+    if getattr(cls, "paired", False) and given["pair"] is None:
+        raise AnomalyError(
+            f"{method} learns from pairs; give --cohort with --pair, the column that names each image's counterpart"
+        )
+    takes = getattr(cls, "takes_target", False)
+    if not takes and given["target"] is not None:
+        raise AnomalyError(f"{method} learns from cases and controls alone and takes no target; leave it out")
+    if takes and given["target"] is None:
+        raise AnomalyError(f"{method} explains a target; give --target, the run folder of a classifier or a detector")
+    if given["generator"] is not None and not getattr(cls, "takes_generator", False):
+        raise AnomalyError(f"{method} takes no generator; leave --generator out, or take latent-walk")
+
+
+def _refuse_source(source: str, settings: dict[str, Any], target: Path | None) -> None:
     """Say at once when what explains is neither a run of an explainer nor the name of one that is not trained."""
     if Path(source).is_dir():
         facts = asking.refuse_run(Path(source))
@@ -179,6 +204,10 @@ def _refuse_source(source: str, settings: dict[str, Any]) -> None:
             )
     else:
         asking.refuse_method(explainers, source, settings, trained=False)
+        if target is None and ":" not in source:
+            raise AnomalyError(
+                f"{source} explains a target; give --target, the run folder of a classifier or a detector"
+            )
 
 
 @commands.command("map")
@@ -206,8 +235,9 @@ def map_(
     """Draw of every image its map, and how it would look without disease."""
     settings, whose = options.settings(set_), options.whose(given)
     kinds = options.words("outputs", outputs, "auto", "nifti", "png", "none")
-    _refuse_source(source, settings)
+    _refuse_source(source, settings, target)
     _refuse_runs({"--target": target, "--generator": generator, "--judge": judge, "--baseline": baseline})
+    tables.refuse_images(images, whose)
     from explain.runs.mapping import map_images
 
     mapped = map_images(
@@ -232,8 +262,8 @@ def check(
         Path | None,
         typer.Option(
             help="Attributions: folder or CSV of images. Runs: folder that now holds their images, if they were moved.",
-            metavar="DIR|CSV",
-            callback=options.there,
+            metavar=options.SOURCE,
+            callback=options.images_there,
         ),
     ] = None,
     count: Annotated[int, typer.Option(help="So many images are explained again and again.", min=1)] = 32,
@@ -262,7 +292,7 @@ def check(
     shorter than the run's own, and maps of next to nothing, get no verdict. When stopped, the same command goes on.
     """
     settings, whose = options.settings(set_), options.whose(given)
-    _refuse_source(source, settings)
+    _refuse_source(source, settings, target)
     _refuse_runs({"--target": target, "--baseline": baseline})
     from explain.checking import check as check_
 
@@ -311,6 +341,7 @@ def evaluate(
 ) -> None:
     """Say how good explanations are: whether they flip, what they change, where they point."""
     counted = options.labels(labels)
+    asking.refuse_folder(maps, "explanations.csv")
     from anomaly.reporting import report
     from explain.evaluating import evaluate as run
 

@@ -30,7 +30,7 @@ FLOORS = (
         *("explain.association", "explain.counterfactuals", "explain.latent", "explain.pictures", "explain.sides"),
     ),
     ("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "explain.runs", "explain.evaluating"),
-    ("anomaly.demonstration", "explain.checking"),
+    ("anomaly.checkup", "anomaly.demonstration", "explain.checking"),
     ("explain.commands",),
     ("cli",),
 )

@@ -16,10 +16,9 @@ from anomaly.cohorts.masks import Given, with_masks
 from anomaly.cohorts.results import PATH_COLUMNS, some
 from anomaly.cohorts.sheets import HOW, NoTable, read_sheet, refuse_twice
 from anomaly.errors import CohortError
-from anomaly.images import contents, find
+from anomaly.images import contents, find, globs
 from anomaly.images.finding import Globs, as_typed, asked
 from anomaly.images.names import located, spelled
-from anomaly.images.reading import READERS, suffix
 
 FILE_NAMES = "the file names, each taken for another subject"
 NO_SUBJECTS = (
@@ -41,7 +40,7 @@ def read_cohort(
     mask: Given = None,
     missing: str = "error",
 ) -> pd.DataFrame:
-    """List the images of a folder (searched to its depths), a CSV or TSV file, a table, or a list of files.
+    """List the images of a folder (searched to its depths), a glob, a table or its file, or a list of files; or one.
 
     Columns: id (unique, safe as a file name), path (absolute), subject, and those of the table. A table needs
     `path` (or `image`, `file`, `filename`), relative to its file. Ids and subjects stay text: leading zeros are kept.
@@ -177,14 +176,15 @@ def _table(
     if isinstance(source, pd.DataFrame):
         return _with_path(source.copy(), "the table"), Path(), False
     path = Path(os.path.abspath(source))
+    if globs.is_glob(path):
+        return *_listed(*globs.found(path, match, exclude)), True
+    if path.is_file() and globs.is_image(path):
+        return *_listed(path.parent, globs.one(path, match, exclude)), True
     if path.is_dir() or not path.suffix:
         found = find(path, match, exclude)
-        base = path.parent if found == [path] else path
-        return pd.DataFrame({"path": [spelled(file.relative_to(base).as_posix()) for file in found]}), base, True
+        return *_listed(path.parent if found == [path] else path, found), True
     if not path.exists():
         raise CohortError(f"{path}: no such file; correct the path")
-    if suffix(path) in READERS:
-        raise CohortError(f"{path}: is one image; give the folder it lies in, or a CSV with a column path")
     try:
         table = read_sheet(path, [*PATH_COLUMNS, "id", "subject", *([subject] if subject else [])])
     except NoTable as error:
@@ -193,6 +193,11 @@ def _table(
         reason = (str(error).splitlines() or [""])[0]
         raise CohortError(f"{path}: is no CSV that can be read ({reason}); {HOW}") from error
     return _with_path(table, str(path)), path.parent, False
+
+
+def _listed(base: Path, found: Sequence[Path]) -> tuple[pd.DataFrame, Path]:
+    """Images as rows, with the folder that their paths start from."""
+    return pd.DataFrame({"path": [spelled(file.relative_to(base).as_posix()) for file in found]}), base
 
 
 def _asked_for(table: pd.DataFrame, base: Path, match: Globs, exclude: Globs, name: str) -> pd.DataFrame:

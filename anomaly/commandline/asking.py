@@ -4,11 +4,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from anomaly.commandline.sources import Function, Sources, Unknown
-from anomaly.errors import AnomalyError, RunError
+from anomaly.errors import AnomalyError, EvaluationError, RunError
 from anomaly.runs.facts import expect, read_facts
+from anomaly.runs.longer import wanted
 from anomaly.runs.plans import refuse_taken
 from anomaly.runs.settings import checked, known
 from anomaly.simulation.asking import asked
@@ -100,7 +102,27 @@ def refuse_run(folder: Path, kind: str | None = None) -> dict[str, Any]:
     return facts
 
 
-def refuse_place(out: Path, resume: bool) -> None:
-    """Say at once when a folder cannot take a training; a finished one that is to be resumed is given back."""
+def refuse_still(run: Path) -> None:
+    """Say at once when a run is of a method that draws no new images."""
+    method = read_facts(run)["method"]
+    able = [name for name, cls in detectors().items() if getattr(cls, "generates", False)]
+    if method in detectors() and method not in able:
+        raise AnomalyError(f"{run} is a run of {method}, which draws no new images; train one of {', '.join(able)}")
+
+
+def refuse_folder(folder: Path, table: str) -> None:
+    """Say at once when a folder of results lacks its table; a file is taken for the table."""
+    if folder.is_dir() and not (folder / table).is_file() and not any(folder.glob(f"{Path(table).stem}*.csv")):
+        made_by = {"scores.csv": "score", "explanations.csv": "explain map"}[table]
+        raise EvaluationError(f"{folder} holds no {table}; give a folder that `anomaly {made_by}` wrote")
+
+
+def refuse_place(out: Path, resume: bool, settings: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Say at once when a folder cannot take a training; a finished one that is to be resumed is given back.
+
+    Where more steps are asked than it has, it is trained on; where fewer, that is said.
+    """
     if not (resume and (out / "run.json").is_file()):
         refuse_taken(out, resume)
+    else:
+        wanted(out, read_facts(out), settings)

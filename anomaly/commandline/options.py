@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anomaly.errors import CohortError
+from anomaly.images.globs import fits_anything, is_glob
 from anomaly.runs.settings import parse_settings
 
 if TYPE_CHECKING:
@@ -103,6 +104,15 @@ def there_or_none(path: Path | None) -> Path | None:
     return path if path is not None and str(path) == "none" else there(path)
 
 
+def images_there(path: Path | None) -> Path | None:
+    """A folder, a table or an image that is there, or a glob that fits something; CohortError where not."""
+    if path is None or not is_glob(path):
+        return there(path)
+    if not fits_anything(path):
+        raise CohortError(f"{path}: no file fits this pattern; mend it, and write it in quotes")
+    return path
+
+
 def all_there(paths: Iterable[Path | None] | None) -> list[Path] | None:
     """The same of several."""
     return None if paths is None else [path for path in map(there, paths) if path is not None]
@@ -134,7 +144,13 @@ Flags = Annotated[
     int | None, typer.Option(help="Of masks that hold sums of flags, those that count (knees: 3 is what hurts).")
 ]
 Labels = Annotated[str | None, typer.Option(help="Of masks that hold labels, those that count, as 1,2.")]
-Images = Annotated[Path, typer.Option(help="Folder or CSV of images.", metavar="DIR|CSV", callback=there)]
+SOURCE = "DIR|CSV|GLOB"
+Images = Annotated[
+    Path,
+    typer.Option(
+        help="Folder or CSV of images, one image, or a glob in quotes.", metavar=SOURCE, callback=images_there
+    ),
+]
 AllowOverlap = Annotated[
     bool, typer.Option("--allow-overlap", help="Take subjects of the training too; what is said of them is too good.")
 ]
@@ -150,7 +166,9 @@ DryRun = Annotated[
 Class = Annotated[list[str] | None, typer.Option("--class", help="Draw this class alone; repeatable.", metavar="NAME")]
 Real = Annotated[
     Path | None,
-    typer.Option(help="Real images to compare with; else the normals it chose by.", metavar="DIR|CSV", callback=there),
+    typer.Option(
+        help="Real images to compare with; else the normals it chose by.", metavar=SOURCE, callback=images_there
+    ),
 ]
 Features = Annotated[Path | None, typer.Option(help="Another run whose codes of images are compared.", metavar="RUN2")]
 Bootstrap = Annotated[int, typer.Option("--seed", help="Of the bootstrap.")]

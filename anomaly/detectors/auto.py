@@ -27,6 +27,7 @@ from anomaly.nets.within import cells_within, kept, within
 from anomaly.statistics import metrics
 from anomaly.training.batches import chunks, evenly
 from anomaly.training.forecast import Forecast, resident
+from anomaly.training.games import Stage
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Images
 from anomaly.training.machine import Machine
@@ -116,6 +117,10 @@ class Auto(Detector):
                 member.net_ = member.rebuild(shape, own)
                 net.add_module(name, member.net_)
         return net
+
+    def stages(self) -> Sequence[Stage]:
+        """Those of the member that trains by steps, if it takes part."""
+        return [stage for member in self._team.values() for stage in member.stages()]
 
     def settle(self, normals: Images) -> None:
         """Fit the members that have a closed form, and look how alike anatomy lies."""

@@ -3,8 +3,8 @@
 Knows no torch. Its names are opened when first used (`__init__.pyi` tells their types): settings are checked before the
 libraries that read images are loaded.
 
-Floor 2: may import what lies below. Imports the ground floor alone; imported by cohorts, commandline, evaluation,
-explain.association, explain.checking, explain.evaluating, explain.fields, explain.pictures, explain.runs,
+Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, cohorts, commandline,
+evaluation, explain.association, explain.checking, explain.evaluating, explain.fields, explain.pictures, explain.runs,
 explain.sides, generation, pictures, runs, scoring and simulation.
 """
 

@@ -107,8 +107,11 @@ def verify(folder: Path, facts: Mapping[str, Any]) -> None:
     unchecked = [name for name in kept if name not in facts["files"]]
     if unchecked:
         raise RunError(f"{folder / 'run.json'} has no checksum of {unchecked[0]}; copy the run again, or train again")
+    moving = (folder / "longer" / "run.json").is_file()
     for file, expected in facts["files"].items():
         path = folder / file
+        if moving and (not path.is_file() or sha256_of(path) != expected):
+            raise RunError(f"{folder} is half replaced by a longer training; end that by its command with --resume")
         if not path.is_file():
             raise RunError(f"{folder} lacks {file}; copy the whole run folder, or train again")
         if sha256_of(path) != expected:

@@ -20,6 +20,7 @@ from anomaly.files import write_whole
 from anomaly.images.caching import CachedImages, cache_images
 from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
+from anomaly.runs import longer
 from anomaly.runs.calibration import Calibration, MapSample, mean_of_slices
 from anomaly.runs.facts import read_facts
 from anomaly.runs.likeness import Likeness
@@ -80,7 +81,8 @@ def learn(
         seed: of weights, batches and noise. The split depends on the subjects alone, so runs over the same
             normals share their calibration subjects and can be scored as an ensemble.
         machine: device, precision, processes.
-        resume: go on exactly where a killed training stood; a finished run is returned as it is.
+        resume: go on exactly where a killed training stood. A finished run is returned as it is, unless `settings` has
+            more `steps` than it: then it is trained on, see `anomaly.runs.longer`.
         save_every: steps between two checkpoints.
         workers: threads that read images; None takes one a core.
 
@@ -88,7 +90,8 @@ def learn(
         AnomalyError: an unknown method or setting, classes for a method that learns none, or unlabelled images for one
             that looks at none.
         CohortError: no images, too few subjects to hold some out, or classes that cannot be learned.
-        RunError: `out` holds something else, or a training with other settings.
+        RunError: `out` holds something else, a training with other settings, or a finished run that has more steps, or
+            whose method allows no more.
         TrainingError: the loss is no longer a number.
     """
     out, machine = Path(out), machine or Machine()
@@ -97,7 +100,13 @@ def learn(
     refuse_context(detector, preprocessing)
     if unlabelled is not None and not detector.looks:
         raise AnomalyError(f"{detector.name} makes nothing of unlabelled images; leave --unlabelled out, or take auto")
-    finished = resume and (out / "run.json").exists()
+    if resume:
+        machine.lead(lambda: longer.finish(out))
+    finished = read_facts(out) if resume and (out / "run.json").exists() else None
+    steps = finished and longer.wanted(out, finished, settings or {})
+    if finished and steps:
+        longer.refuse_other_course(out, detector, finished, steps, machine)
+    work = out / longer.DRAFT if steps else out
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
@@ -114,40 +123,47 @@ def learn(
             precision=machine.precision, processes=machine.processes * machine.nodes,
         )  # fmt: skip
         if finished:
-            refuse_changes(out, read_facts(out), plan)
+            refuse_changes(out, finished, longer.as_finished(plan, finished))
             clear(out)  # which a training that was killed at its very end did not come to
-            return
-        claim(out, plan, resume)
+            if not steps:
+                longer.tell_finished(out, finished)
+                return
+            longer.begin(out, plan, {**finished["settings"], "steps": steps})
+        claim(work, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
         if said := told_in_short(cohort):
             logger.info(said)
-        cache_images(beside(cohort, to_come), prepared, out / "checkpoint", workers=workers)
+        cache_images(beside(cohort, to_come), prepared, work / "checkpoint", workers=workers)
         if told:  # again, since images that cannot be read are gone now
-            told.check(CachedImages.open(out / "checkpoint").table)
+            told.check(CachedImages.open(work / "checkpoint").table)
+        if steps:
+            longer.check_images(out, work)
 
     machine.lead(prepare)
-    if finished:
+    if finished and not steps:
         return Run.open(out, method=method if code else None)
-    images, told = CachedImages.open(out / "checkpoint"), Classes.of(planned(out))
+    images, told = CachedImages.open(work / "checkpoint"), Classes.of(planned(work))
     detector = _taught(detector, told)
     detector.masked_ = MASK in images.table
-    context = Preprocessing(**planned(out)["preprocessing"]).beside
+    context = Preprocessing(**planned(work)["preprocessing"]).beside
     detector.context_ = context
     numbers = None if told is None else told.numbers(images.table[images.table["split"] == "train"])
     train, held_out = images.part("train"), images.part("choose")
-    detector = decided(out, detector, train, machine)
+    detector = decided(work, detector, train, machine)
     to_look_at = None if unlabelled is None else to_come_of(images)
     if machine.leads:
         rest = len(images.pixels) - len(train) - (0 if to_look_at is None else len(to_look_at.images))
         logger.info("training %s on %d images of normals; %d are held out", detector, len(train), rest)
     machine.lead(lambda: _foretold(detector, train, machine))
-    journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=images.sliced))
+    journal = Journal(folder=work, resume=resume, save_every=save_every, draw=Watch(work, turned=images.sliced))
     detector.fit(
         train, held_out, unlabelled=to_look_at, classes=numbers, masked=MASK in images.table, context=context,
         machine=machine, seed=seed, journal=journal,
     )  # fmt: skip
-    machine.lead(lambda: _write_down(out, detector, images, plan, code, machine))
+    machine.lead(lambda: _write_down(work, detector, images, plan, code, machine))
+    if steps:
+        machine.lead(lambda: longer.finish(out))
     return Run.open(out, method=method if code else None)
 
 
@@ -255,6 +271,7 @@ def _write_down(
     column = None if told is None else told.column
     write_whole(out / "MODEL_CARD.md", model_card(detector, preprocessing, data, plan["seed"], column))
     device = str(machine.torch_device)
+    longer.keep_end(out, detector, machine)
     write_run(
         out, detector=detector, calibration=calibration, likeness=_likeness(images, preprocessing), plan=plan,
         code=code, data=data, device=device,

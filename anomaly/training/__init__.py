@@ -2,7 +2,7 @@
 
 It knows no method, no network and no image. `learned.Learned` is the base of all that is trained and kept as one file.
 
-Floor 2: may import what lies below. Imports the ground floor alone; imported by commandline, detectors,
+Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, commandline, detectors,
 explain.attributions, explain.checking, explain.classifier, explain.counterfactuals, explain.latent, explain.runs,
 explain.trained, generation, runs and scoring.
 """

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from anomaly.files import sha256_of, whole, write_whole
 
 KEPT = 2
 FACTS = "anomaly"
+END = "end"
+"""Beside the numbered checkpoints, the one after the last step, before averages or best weights took their place."""
 
 
 @dataclass
@@ -59,17 +62,23 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     The folder is filled under another name and renamed when it is complete.
     """
     numbers = [int(path.name) for path in _complete(folder)]
-    target = folder / f"{max(numbers, default=0) + 1:06d}"
-    part = folder / f".{target.name}.part"
+    target = save_as(folder / f"{max(numbers, default=0) + 1:06d}", checkpoint)
+    for old in _complete(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def save_as(target: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint as a folder, whole or not at all, in the place of one that is there."""
+    part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     save_tensors(part / "weights.safetensors", checkpoint.weights)
-    torch.save(checkpoint.state, part / "state.pt")
+    torch.save(_alone(checkpoint.state), part / "state.pt")
     sums = {name: sha256_of(part / name) for name in ("weights.safetensors", "state.pt")}
     write_whole(part / "checkpoint.json", json.dumps({**checkpoint.facts, "sha256": sums}, indent=1))
+    shutil.rmtree(target, ignore_errors=True)
     part.replace(target)
-    for old in _complete(folder)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
     return target
 
 
@@ -93,6 +102,15 @@ def newest(folder: Path, device: torch.device | str = "cpu") -> Checkpoint | Non
     if damaged:
         raise RunError(f"no checkpoint in {folder} can be used ({'; '.join(damaged)}); train again without --resume")
     return None
+
+
+def _alone(state: Any) -> Any:
+    """The same with no text or container in two places unless it is equal text: equal states become equal bytes."""
+    if isinstance(state, dict):
+        return {_alone(name): _alone(value) for name, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_alone(value) for value in state)
+    return sys.intern(state) if type(state) is str else state
 
 
 def _complete(folder: Path) -> list[Path]:

@@ -94,3 +94,48 @@ class Stage:
     look_every: int = 200
     patience: int = 10
     glance: Callable[[], Glance] | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """The stages of a training, and which of them is played; to tell a person how far all of it has come.
+
+    Args:
+        stages: all of them, in order.
+        number: of the one that is played, from 0.
+    """
+
+    stages: Sequence[Stage]
+    number: int
+
+    @property
+    def last(self) -> bool:
+        """Whether no stage follows."""
+        return self.number == len(self.stages) - 1
+
+    @property
+    def before(self) -> int:
+        """Steps of the stages before."""
+        return sum(stage.steps for stage in self.stages[: self.number])
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def name(self) -> str:
+        """Of the stage, with its number where there are several."""
+        name, several = self.stages[self.number].name, len(self.stages) > 1
+        return f"{name} ({self.number + 1} of {len(self.stages)})" if several else name
+
+    def told(self, step: int) -> str:
+        """What is about to be played from this step of it, in a line; "" where it is one stage from its start."""
+        stage, several = self.stages[self.number], len(self.stages) > 1
+        which = f"stage {self.number + 1} of {len(self.stages)}, {stage.name}" if several else stage.name
+        if step:
+            return f"{which}: goes on from step {step} of {stage.steps}"
+        if not several:
+            return ""
+        all_of_them = " + ".join(str(each.steps) for each in self.stages)
+        return f"{which}: {stage.steps} steps" + ("" if self.number else f" ({all_of_them} = {self.steps} in all)")

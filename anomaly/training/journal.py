@@ -66,7 +66,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def _was_before(row: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     if row["stage"] != facts["stage"]:
         return row["stage"] in facts["done"]
-    return int(row["step"]) <= facts["step"]
+    return int(row["step"]) <= (facts["step"] if facts.get("curve") is None else facts["curve"])
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from torch import nn
 
 from anomaly.errors import TrainingError
 from anomaly.progress import progress
-from anomaly.training.checkpoints import newest, save
-from anomaly.training.games import Glance, Player, Source, Stage
+from anomaly.training.checkpoints import END, Checkpoint, newest, save, save_as
+from anomaly.training.games import Course, Glance, Player, Source, Stage
 from anomaly.training.journal import Curve, Journal, stop_when_asked
 from anomaly.training.machine import Machine
 from anomaly.training.playing import Play, fork_random_state, load_game
@@ -89,16 +89,18 @@ def train_stages(
     _refuse_doubles(stages, machine)
     found = newest(journal.folder / "checkpoint") if journal.folder and journal.resume else None
     done = list(found.facts["done"]) if found else []
+    if machine.leads and journal.resume:
+        _tell(found, done, stages)
     curve = Curve(journal.folder if machine.leads else None, found.facts if found else None)
     flags = [(parameter, parameter.requires_grad) for parameter in game.parameters()]
     try:
         with fork_random_state(machine), stop_when_asked() as asked:
-            for stage in stages:
+            for number, stage in enumerate(stages):
                 if stage.name not in done:
                     play = Play(game, stage, batches, machine, seed)
                     if found and found.facts["stage"] == stage.name:
                         play.restore(found)
-                    _play_out(play, journal, curve, done, asked)
+                    _play_out(play, journal, curve, done, asked, Course(stages, number))
                     done.append(stage.name)
                 elif found and stage.name == found.facts["stage"]:
                     load_game(game, found)
@@ -106,6 +108,14 @@ def train_stages(
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
         game.eval()
+
+
+def _tell(found: Checkpoint | None, done: Sequence[str], stages: Sequence[Stage]) -> None:
+    """Say where a resumed training goes on, where its first stage in progress does not say it."""
+    if found is None:
+        logger.info("there is no checkpoint yet: training begins with its first step")
+    elif all(stage.name in done for stage in stages):
+        logger.info("all steps were done: it goes on with what comes after training")
 
 
 def _refuse_doubles(stages: Sequence[Stage], machine: Machine) -> None:
@@ -117,8 +127,12 @@ def _refuse_doubles(stages: Sequence[Stage], machine: Machine) -> None:
                 raise machine.alike(TrainingError(f"{names.count(name)} {what} are called {name!r}; name them apart"))
 
 
-def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked: threading.Event) -> None:
+def _play_out(
+    play: Play, journal: Journal, curve: Curve, done: list[str], asked: threading.Event, course: Course
+) -> None:
     stage, machine = play.stage, play.machine
+    if machine.leads and (told := course.told(play.step)):
+        logger.info(told)
 
     def show() -> None:
         seen, fresh, rows = play.glance()
@@ -138,7 +152,7 @@ def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked
             checkpoint = play.checkpoint([*done, stage.name] if finished else done)
             machine.lead(partial(save, journal.folder / "checkpoint", checkpoint))
 
-    with progress(stage.name, stage.steps, done=play.step, shown=machine.leads) as bar:
+    with progress(course.name, course.steps, done=course.before + play.step, shown=machine.leads) as bar:
         while play.step < stage.steps and not play.exhausted:
             play.advance()
             logs = play.step % journal.log_every == 0
@@ -153,6 +167,10 @@ def _play_out(play: Play, journal: Journal, curve: Curve, done: list[str], asked
                 raise machine.alike(KeyboardInterrupt())
             if play.step % journal.save_every == 0 and play.step < stage.steps and not play.exhausted:
                 keep()
+    if journal.folder is not None and course.last:
+        end = play.checkpoint(done, curve=play.step - play.step % journal.log_every)
+        del end.facts["seconds"]  # so that equal trainings leave equal bytes
+        machine.lead(partial(save_as, journal.folder / "checkpoint" / END, end))
     curve.write(play.rows())
     play.finish()
     keep(finished=True)

@@ -207,8 +207,13 @@ class Play:
             self._take_averages()
         self.machine.align(self.game.buffers())
 
-    def checkpoint(self, done: list[str]) -> Checkpoint:
-        """Everything that `restore` needs; taking it changes nothing in any process."""
+    def checkpoint(self, done: list[str], curve: int | None = None) -> Checkpoint:
+        """Everything that `restore` needs; taking it changes nothing in any process.
+
+        Args:
+            done: stages that are.
+            curve: the step of the last row of the curves that it goes on from, where that is an earlier one.
+        """
         weights = {f"game.{k}": v for k, v in self.game.state_dict().items()}
         weights |= {f"best.{k}": v for k, v in self.best.items()}
         for name, averages in self.averages.items():
@@ -226,7 +231,7 @@ class Play:
             "sums": self._sums,
         }
         facts = {
-            "stage": self.stage.name, "step": self.step, "drawn": self.drawn, "done": done,
+            "stage": self.stage.name, "step": self.step, "drawn": self.drawn, "done": done, "curve": curve,
             "lowest": self.lowest if self.best else None, "looks_in_vain": self.looks_in_vain,
             "seconds": time.monotonic() - self._began,
         }  # fmt: skip
@@ -253,7 +258,7 @@ class Play:
         self.lowest = math.inf if found.facts["lowest"] is None else found.facts["lowest"]
         self.looks_in_vain = found.facts["looks_in_vain"]
         self._sums = {name: [total.to(device), count] for name, (total, count) in found.state["sums"].items()}
-        self._began = time.monotonic() - found.facts["seconds"]
+        self._began = time.monotonic() - found.facts.get("seconds", 0.0)
         self.machine.set_random_state(found.state["random"])
 
 

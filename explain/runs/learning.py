@@ -20,6 +20,7 @@ from anomaly.files import write_whole
 from anomaly.images.caching import CachedImages, cache_images
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.pictures.scales import next_to_nothing
+from anomaly.runs import longer
 from anomaly.runs.facts import CLASSIFIER, EXPLAINER, read_facts, write_facts
 from anomaly.runs.methods import code_of, make
 from anomaly.runs.plans import claim, clear, refuse_changes
@@ -76,14 +77,16 @@ def learn(
         choose: share of subjects held out, to watch and stop by.
         seed: of weights, batches and noise. Who is held out depends on the subjects' names alone.
         machine: device, precision, processes.
-        resume: go on exactly where a killed training stood; a finished run is returned as it is.
+        resume: go on exactly where a killed training stood. A finished run is returned as it is, unless `settings` has
+            more `steps` than it: then it is trained on, see `anomaly.runs.longer`.
         save_every: steps between two checkpoints.
         workers: threads that read images; None takes one a core.
 
     Raises:
         AnomalyError: an unknown method or setting, a target that does not fit, pairs where none are taken.
         CohortError: images or subjects are too few, or a side has none.
-        RunError: `out` holds something else, or a training with other settings.
+        RunError: `out` holds something else, a training with other settings, or a finished run that has more steps, or
+            whose method allows no more.
         TrainingError: the loss is no longer a number.
     """
     out, machine = Path(out), machine or Machine()
@@ -94,7 +97,13 @@ def learn(
     )  # fmt: skip
     kind = CLASSIFIER if method == CLASSIFIER else EXPLAINER
     own = method if code_of(method) else None
-    finished = resume and (out / "run.json").exists()
+    if resume:
+        machine.lead(lambda: longer.finish(out))
+    finished = read_facts(out) if resume and (out / "run.json").exists() else None
+    steps = finished and longer.wanted(out, finished, settings or {})
+    if finished and steps:
+        longer.refuse_other_course(out, learner, finished, steps, machine)
+    work = out / longer.DRAFT if steps else out
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
@@ -118,25 +127,33 @@ def learn(
             processes=machine.processes * machine.nodes,
         )
         if finished:
-            refuse_changes(out, read_facts(out), plan)
+            refuse_changes(out, finished, longer.as_finished(plan, finished))
             clear(out)  # which a training that was killed at its very end did not come to
-            return
-        claim(out, plan, resume)
+            if not steps:
+                longer.tell_finished(out, finished)
+                return
+            longer.begin(out, plan, {})
+        claim(work, plan, resume)
         if drawing is not None:
             _warn_of_known(cohort, drawing)
         if FILE_NAMES in plan["subjects_from"]:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
         if MASK in cohort:
             logger.info(told_in_short(cohort))
-        cache_images(cohort, prepared, out / "checkpoint", workers=workers)
+        cache_images(cohort, prepared, work / "checkpoint", workers=workers)
         if sides.pair is not None:
-            whole_pairs(out / "checkpoint")
+            whole_pairs(work / "checkpoint")
+        if steps:
+            longer.check_images(out, work)
 
     machine.lead(prepare)
-    if not finished:
-        images = CachedImages.open(out / "checkpoint")
-        _fit(learner, images, out, machine, seed, resume, save_every, nuisance)
-        machine.lead(lambda: _write_down(out, learner, images, plan, {"target": opened, "generator": drawing}, machine))
+    if not finished or steps:
+        images = CachedImages.open(work / "checkpoint")
+        _fit(learner, images, work, machine, seed, resume, save_every, nuisance)
+        given = {"target": opened, "generator": drawing}
+        machine.lead(lambda: _write_down(work, learner, images, plan, given, machine, home=out))
+    if steps:
+        machine.lead(lambda: longer.finish(out))
     return LearnedRun.open(out, kind, method=own, target=target, generator=generator)
 
 
@@ -320,6 +337,8 @@ def _write_down(
     plan: Mapping[str, Any],
     given: Mapping[str, GivenRun | None],
     machine: Machine,
+    *,
+    home: Path,
 ) -> None:
     """Say of the held-out images how it does, and leave the run folder as a reader expects it; `run.json` last."""
     if (out / "training.csv").exists():
@@ -334,12 +353,13 @@ def _write_down(
         affine = Preprocessing(**plan["preprocessing"]).grid(cases.shape[2:]) if cases.ndim == 5 else None
         preview(learner, cases, out / "preview.png", limit=told["limit"], affine=affine, slices=images.sliced)
     places = {
-        what: run and {"identity": run.identity, "folder": os.path.relpath(run.folder, out)}
+        what: run and {"identity": run.identity, "folder": os.path.relpath(run.folder, home)}
         for what, run in given.items()
     }
     data = _counts(table, plan, images.unreadable)
     facts = {**plan, **places, "shape": list(learner.shape_), "data": data, "held_out": told}
     write_whole(out / "MODEL_CARD.md", model_card(learner, facts))
+    longer.keep_end(out, learner, machine)
     learner.save(out / WEIGHTS)
     write_facts(out, facts, device=str(machine.torch_device), checked=(WEIGHTS, COHORT))
     clear(out)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 
 from anomaly.cohorts.cohort import check_disjoint, fingerprint, read_cohort, split
 from anomaly.errors import CohortError, UnreadableImage
@@ -122,6 +124,40 @@ def test_patterns_choose_paths_of_folders_and_of_tables(tmp_path: Path) -> None:
         (tmp_path / "a_T1w.png").unlink()
         (tmp_path / "a_T1w.png").symlink_to(".git/annex/objects/x.png")
         read_cohort(table(tmp_path, everything))
+
+
+@pytest.mark.parametrize(
+    ("glob", "names"),
+    [
+        ("scans/*.png", {"a", "b"}),
+        ("scans/**/*_T1w.nii.gz", {"sub-01_T1w", "sub-02_T1w"}),
+        ("scans/sub-0[1]", {"sub-01_T1w", "sub-01_anat_other"}),
+        ("scans/a.png", {"a"}),
+        ("scans/series/1*.dcm", {"series"}),
+        ("scans/odd[1].png", {"odd_1_"}),
+    ],
+)
+def test_a_glob_and_one_image_are_taken_like_a_folder(tmp_path: Path, glob: str, names: set[str]) -> None:
+    files(tmp_path / "scans", "a.png", "b.png", "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/other.nii.gz")
+    files(tmp_path / "scans", "sub-02/anat/sub-02_T1w.nii.gz", "odd[1].png" if "odd" in glob else "sub-02/note.txt")
+    if "series" in glob:
+        data = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+        (tmp_path / "scans" / "series").mkdir()
+        for k in range(3):
+            data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.2.{k}"
+            data.ImagePositionPatient = [0, 0, k]
+            data.save_as(tmp_path / "scans" / "series" / f"{k}.dcm")
+    found = read_cohort(tmp_path / glob)
+    assert set(found["id"]) == names and all(Path(path).exists() for path in found["path"])
+
+
+def test_a_glob_that_fits_no_image_is_refused(tmp_path: Path) -> None:
+    files(tmp_path, "note.txt", "a.png")
+    for glob in ("*.jpg", "*.txt", "gone/*.png"):
+        with pytest.raises(CohortError, match="fits"):
+            read_cohort(tmp_path / glob)
+    with pytest.raises(CohortError, match="does not fit --exclude a"):
+        read_cohort(tmp_path / "a.png", exclude="a*")
 
 
 def test_a_pattern_finds_the_subject(tmp_path: Path) -> None:

@@ -126,6 +126,62 @@ def test_wrong_arguments_end_with_2_and_a_hint_before_any_work(words, run, home)
     assert not (home / "new").exists()
 
 
+QUICK = {
+    "train --normals t.csv --out new --subject gone": "t.csv: has no column 'gone'; its columns are path, subject, age",
+    "train --normals empty.csv --out new": "empty.csv: has no rows",
+    "train --normals t.csv --out new --where age=9": "no row is left with age 9; its values there are 4",
+    "train --normals t.csv --out new --where gone=9": "has no column 'gone'",
+    "train --normals t.csv --out new --method stylegan --classes gone": "has no column 'gone'",
+    "train --normals images --out new --subject gone": "has no column 'gone', for it is a folder",
+    "train --normals images --out new --subject-pattern (": "'(' is no regular expression",
+    "train --normals images --out new --subject-pattern n": "'n' has no group",
+    "train --normals gone/*.png --out new": "no file fits this pattern",
+    "train --config gone.json": "gone.json: no such file",
+    "score run --images t.csv --out new --subject gone": "has no column 'gone'",
+    "score run --images gone --out new": "gone: no such file or folder",
+    "evaluate images --cohort t.csv --outcome age": "images holds no scores.csv",
+    "evaluate images --cohort t.csv --outcome gone": "has no column 'gone'",
+    "evaluate images --cohort t.csv --outcome age --adjust gone": "has no column 'gone'",
+    "evaluate images --cohort t.csv": "name the outcome",
+    "associate images --cohort t.csv --outcome gone --out new": "has no column 'gone'",
+    "generate run --out new": "mean-image, which draws no new images",
+    "explain train --out new": "say who is a case and who a control",
+    "explain train --cohort t.csv --outcome gone --out new": "has no column 'gone'",
+    "explain train --cases images --controls normals --out new --method paired": "learns from pairs",
+    "explain train --cases images --controls normals --out new --target run": "takes no target",
+    "explain train --cases images --controls normals --out new --method targeted": "explains a target",
+    "explain classifier --cases images --controls normals --out new --set steps=x": "steps as a whole number",
+    "explain map saliency --images images --out new": "explains a target",
+    "explain map saliency --images t.csv --subject gone --target run --out new": "has no column 'gone'",
+    "explain check saliency --out new": "explains a target",
+    "explain evaluate images": "holds no explanations.csv",
+    "doctor --jsn": "No such option",
+    "info images": "holds no run.json",
+}
+
+
+def test_nothing_wrong_costs_the_import_of_torch_or_pandas(home):
+    (home / "empty.csv").write_text("path,subject,age\n")
+    (home / "t.csv").write_text("path,subject,age\n" + "".join(f"normals/n{k:03d}.png,s{k},4\n" for k in range(9)))
+    code = (
+        "import contextlib, io, json, sys, cli\n"
+        f"for words, told in {QUICK!r}.items():\n"
+        "    sys.argv, said = ['anomaly', *words.split()], io.StringIO()\n"
+        "    with contextlib.redirect_stderr(said):\n"
+        "        try:\n"
+        "            cli.app()\n"
+        "        except SystemExit as ended:\n"
+        "            assert ended.code in (1, 2), words\n"
+        "    assert told in ' '.join(said.getvalue().split()), (words, said.getvalue())\n"
+        "    heavy = {'torch', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "    assert not heavy, (words, heavy)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=home, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert not (home / "new").exists()
+
+
 FAILED = {
     "train --normals gone --out new": "gone: no such file or folder; correct the path",
     "train --normals gone.csv --out new": "gone.csv: no such file or folder; correct the path",

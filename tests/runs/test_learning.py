@@ -22,7 +22,7 @@ from anomaly.training.machine import Machine
 FILES = {
     "run.json", "weights.safetensors", "calibration.safetensors", "likeness.safetensors", "cohort.csv",
     "training.csv", "preview.png",
-    "MODEL_CARD.md", "training.png", "samples",
+    "MODEL_CARD.md", "training.png", "samples", "further",
 }  # fmt: skip
 LONG = ["--method", "autoencoder", "--size", SIDE, "--device", "cpu", "--workers", 1, "--save-every", 10]
 LONG += [word for name, value in {**AE, "steps": 600}.items() for word in ("--set", f"{name}={value}")]
@@ -223,8 +223,8 @@ def test_resuming_a_finished_run_gives_it_back_untouched(normals, tmp_path, monk
 
 def test_resuming_a_finished_run_with_other_settings_is_refused(normals, tmp_path):
     trained(normals, tmp_path / "run", "autoencoder", settings=AE)
-    with pytest.raises(RunError, match=r"other settings \(steps was 5, now 6; seed was 0, now 3\)"):
-        trained(normals, tmp_path / "run", "autoencoder", settings={**AE, "steps": 6}, seed=3, resume=True)
+    with pytest.raises(RunError, match=r"other settings \(width was 2, now 3; seed was 0, now 3\)"):
+        trained(normals, tmp_path / "run", "autoencoder", settings={**AE, "width": 3}, seed=3, resume=True)
 
 
 # Stopped and resumed
@@ -283,7 +283,12 @@ def test_a_method_in_closed_form_goes_on_wherever_it_was_stopped(where, resume, 
     place = {"where": where, "method": "mean-image"}
     stopped(normals, tmp_path / "run", monkeypatch, **place)
     run = trained(normals, tmp_path / "run", resume=resume)
-    assert {path.name for path in run.folder.iterdir()} >= FILES - {"training.csv", "training.png", "samples"}
+    assert {path.name for path in run.folder.iterdir()} >= FILES - {
+        "training.csv",
+        "training.png",
+        "samples",
+        "further",
+    }
     assert not (run.folder / "checkpoint").exists()
 
 

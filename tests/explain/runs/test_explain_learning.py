@@ -48,7 +48,7 @@ def classifier(sides: Sides, tmp_path_factory: pytest.TempPathFactory) -> Learne
 
 
 def test_a_run_folder_is_complete(run: LearnedRun, classifier: LearnedRun) -> None:
-    assert {path.name for path in run.folder.iterdir()} == FILES | {"preview.png", "samples"}
+    assert {path.name for path in run.folder.iterdir()} == FILES | {"preview.png", "samples", "further"}
     assert {path.name for path in classifier.folder.iterdir()} == FILES
     told = run.facts["held_out"]
     assert told["limit"] > 0 and told["change_in_cases"] >= 0

@@ -1,0 +1,68 @@
+"""Options that every command has, without saying so: where its options come from, and where its words go."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anomaly.commandline import config, log, options
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="Options from a JSON or TOML file, or the run.json of a run; those typed here win.",
+        metavar="FILE",
+        is_eager=True,
+        callback=config.taken,
+    ),
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        help="Add all that is told here to this file too, with times.", metavar="FILE", is_eager=True, callback=log.to
+    ),
+]
+
+
+def configured(config: Config = None) -> None:
+    """Where options come from."""
+
+
+def logged(log: Log = None) -> None:
+    """Where words go."""
+
+
+def furnish(commands: typer.Typer, *, quick: Collection[str], plain: Collection[str] = ()) -> None:
+    """Give these options to the commands.
+
+    Args:
+        commands: of the program.
+        quick: those that say something at once and need neither.
+        plain: those whose options are too few for a file.
+    """
+    for each in commands.registered_commands:
+        assert each.callback is not None
+        name = each.name or each.callback.__name__
+        if name not in quick:
+            groups = (logged,) if name in plain else (configured, logged)
+            each.callback = options.shared(*groups)(_served(each.callback))
+
+
+def _served(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, which learns nothing of these options."""
+
+    @functools.wraps(command)
+    def called(**given: Any) -> Any:
+        read, path = given.pop("config", None) or {}, given.pop("log", None)
+        log.refuse_within(path, given.get("out"))
+        if "set_" in read:  # a setting that is typed changes that one alone
+            given["set_"] = [*read["set_"], *(given["set_"] or [])]
+        return command(**given)
+
+    called.__signature__ = inspect.signature(command, eval_str=True)  # type: ignore[attr-defined]
+    return called
