@@ -66,7 +66,7 @@ class Steps:
 
     def __init__(self, method: str, shape: list[int], settings: dict[str, Any], stage: int = 0) -> None:
         detector = create(method, settings)
-        detector.fill_in(shape, 1000)
+        detector.fill_in(tuple(shape), 1000)
         assert isinstance(detector, TrainedDetector)
         self.detector, self.which = detector, stage
         detector.shape_ = tuple(shape)

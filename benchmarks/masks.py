@@ -75,6 +75,7 @@ def brain(head: nib.Nifti1Image) -> np.ndarray:
 def make_masks(heads: Path, out: Path) -> pd.DataFrame:
     """A table of the heads with their masks, made where they are not there yet, and a picture of all."""
     rows, shown = [], []
+    opened: Any = nib.load
     (out / "masks").mkdir(parents=True, exist_ok=True)
     for path in sorted(heads.glob("*.nii.gz")):
         mask = out / "masks" / path.name
@@ -82,7 +83,7 @@ def make_masks(heads: Path, out: Path) -> pd.DataFrame:
         if not mask.exists():
             nib.save(nib.Nifti1Image(brain(head).astype(np.uint8), head.affine), mask)
         rows.append({"id": path.name.split(".")[0], "path": str(path), "mask": str(mask)})
-        shown.append(_edge(np.asarray(head.dataobj, dtype=float), np.asarray(nib.load(mask).dataobj) > 0))
+        shown.append(_edge(np.asarray(head.dataobj, dtype=float), np.asarray(opened(mask).dataobj) > 0))
     Picture.fromarray(np.concatenate(shown)).save(out / "masks.png")
     return pd.DataFrame(rows)
 
@@ -117,7 +118,7 @@ def measured(table: pd.DataFrame, name: str, kind: str, out: Path, prepared: Pre
         run = Run.open(folder)
         seconds = time.perf_counter() - begun
         for row in asked.itertuples():
-            image = masked(read(Path(row.path)), row.mask)
+            image = masked(read(Path(str(row.path))), str(row.mask))
             for number, (radius, contrast) in enumerate(itertools.product(SIZES, CONTRASTS)):
                 recipe = Recipe(
                     radius=(radius, radius), unit="mm", contrast=(contrast, contrast), contrast_unit="sd",

@@ -91,7 +91,7 @@ def listed(source: Path | str | pd.DataFrame | Sequence[Path | str]) -> Path | s
     Raises CohortError for what lists none, such as an array.
     """
     if isinstance(source, str | os.PathLike | pd.DataFrame):
-        return source  # type: ignore[return-value]
+        return source
     if not isinstance(source, list | tuple) or not all(isinstance(each, str | os.PathLike) for each in source):
         raise CohortError(
             f"got {type(source).__name__} for images; expected a folder, a CSV, a table or a list of files. Arrays are "

@@ -44,9 +44,10 @@ def taken(context: typer.Context, path: Path | None) -> dict[str, Any]:
 
 def _called(context: typer.Context) -> str:
     """The command as it is typed, without the name of the program: `explain train`."""
-    names, here = [], context
+    names: list[str] = []
+    here: Any = context
     while here.parent is not None:
-        names, here = [str(here.info_name), *names], here.parent  # type: ignore[assignment]
+        names, here = [str(here.info_name), *names], here.parent
     return " ".join(names)
 
 

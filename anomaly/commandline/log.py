@@ -82,7 +82,7 @@ def to(path: Path | None) -> Path | None:
     _begun.append(log)
     logging.getLogger().addHandler(log)
     logging.getLogger(PROGRESS).setLevel(logging.DEBUG)  # lines beside a bar
-    sys.stdout, sys.stderr = Both(sys.stdout, log), Both(sys.stderr, log)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = Both(sys.stdout, log), Both(sys.stderr, log)
     return path
 
 

@@ -83,7 +83,7 @@ def _odds(data: Gathered, name: str, adjust: list[str]) -> list[dict[str, Any]]:
             data.notes.append(f"No odds ratio of {name} adjusted for {held}: {error}.")
             continue
         about = {"score": name, "adjusted_for": held, "n": len(images), "events": int(images["outcome"].sum())}
-        shape = thirds.bend_of(images["outcome"], images[name], covariates, subject)
+        shape = thirds.bend_of(images["outcome"].to_numpy(), images[name].to_numpy(), covariates, subject)
         row = about | ends("odds_ratio", found) | {"p_value": found.p_value, "bend_p_value": shape}
         rows.append(row | {"method": found.method})
     return rows
@@ -118,7 +118,7 @@ def _bent(data: Gathered, row: dict[str, Any], adjust: list[str], sign: str) -> 
         chosen = chosen & _complete(data)
         covariates, who = data.covariates[chosen], f"Among people of the same {listed(adjust)} the odds"  # type: ignore[index]
     images, subject = data.rows(chosen)
-    told = thirds.odds_told(images["outcome"], images[name], covariates, subject)
+    told = thirds.odds_told(images["outcome"].to_numpy(), images[name].to_numpy(), covariates, subject)
     told = told or "; see the thirds of the score" if covariates is None else told
     return (
         f"{who} of {sign} do not rise evenly with the score (test of a bend, {in_words(row['bend_p_value'])}), so that "

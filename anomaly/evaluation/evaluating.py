@@ -140,12 +140,12 @@ def evaluate(
             collinear, negative times; no map with numbers in it, no truth that can be used. An analysis that the
             numbers do not allow is left out and named in the notes.
     """
-    file, seeds = scores_file(Path(scores)), {"seed": seed, "scale": scale}
-    of_outcome = {
+    file = scores_file(Path(scores))
+    of_outcome: dict[str, Any] = {
         "positive": positive, "adjust": joining.columns(adjust), "match": match, "strata": joining.columns(strata),
         "event": event, "at": at, "compare": compare,
     }  # fmt: skip
-    people = {"subject": subject, "where": dict(where or {}), "missing": missing}
+    people: dict[str, Any] = {"subject": subject, "where": dict(where or {}), "missing": missing}
     if truth is not None:
         asked = TruthAsked(truth=str(truth), marking=Marking(flags, labels), **people)
         if outcome is None and time is None:
@@ -159,7 +159,7 @@ def evaluate(
     question = Question(outcome=outcome, time=time, **people, **of_outcome)
     data = gather(file, cohort, question, compare)
     shown = None if truth is None else beside_truth(file, cohort, asked, seed)
-    return _of_outcome(data, cohort, question, shown, Path(out), **seeds)
+    return _of_outcome(data, cohort, question, shown, Path(out), seed=seed, scale=scale)
 
 
 def _of_outcome(

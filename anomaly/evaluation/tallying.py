@@ -134,7 +134,7 @@ class _First:
         self.cases: list[Case] = []
         self.rows: list[dict[str, Any]] = []
         self.lesions: list[dict[str, Any]] = []
-        self.marked: dict[str, list[np.ndarray]] = {MAP: []} | {name: [] for name in FLOORS}
+        self.marked: dict[str, list[np.ndarray]] = {name: [] for name in (MAP, *FLOORS)}
         self.lost: list[str] = []
         self.greyless: list[str] = []
         self.values: dict[str, list[int]] = {}

@@ -105,21 +105,23 @@ def _joined(file: Path, cohort: Path | pd.DataFrame | None, asked: TruthAsked, n
             notes.append(joining.SIMULATED)
     scored["subject"] = _subjects(scored, people, asked.subject)
     if people is not None and asked.truth in people:
-        named = people[asked.truth]
-        scored["truth"] = [(base / each).absolute() if isinstance(each, str) and each else None for each in named]
+        truths: list[Any] = [
+            (base / each).absolute() if isinstance(each, str) and each else None for each in people[asked.truth]
+        ]
+        scored["truth"] = truths
     else:
         scored["truth"] = _in_folder(scored, people, asked.truth, notes)
     return scored
 
 
-def _in_folder(scored: pd.DataFrame, people: pd.DataFrame | None, truth: str, notes: list[str]) -> "pd.Series[Any]":
+def _in_folder(scored: pd.DataFrame, people: pd.DataFrame | None, truth: str, notes: list[str]) -> list[Any]:
     folder = Path(truth)
     if not folder.is_dir():
         column = "a column needs the table it is in, as --cohort" if people is None else f"it has {some(people, 20)}"
         raise EvaluationError(f"truth is {truth!r}: there is no such folder, nor such a column of the cohort; {column}")
     found, told = truth_files.beside(folder.resolve(), scored)
     notes += told
-    return found
+    return list(found)
 
 
 def _subjects(scored: pd.DataFrame, people: pd.DataFrame | None, subject: str | None) -> "pd.Series[Any]":

@@ -123,7 +123,7 @@ def _sharpness(image: Image, axes: list[int]) -> list[float]:
         (other,) = set(range(image.ndim)) - set(axes)
         middle = image.space[other] // 2
         cut[other] = slice(max(0, middle - 1), middle + 2)
-    block = image.pixels[(0, *cut)]
+    block = image.pixels[0][tuple(cut)]
     found: list[float] = []
     for axis in axes:
         if block.shape[axis] <= 2 * LAGS[-1]:

@@ -81,11 +81,12 @@ class Likeness:
             taught = _taught(rows[rest], weights[rest], dims)
             distances[~rest] = _distances(rows[~rest], *taught)
         near = np.log1p(distances)
-        centre = np.average(near, axis=0, weights=weights)
-        spread = np.sqrt(np.average(np.square(near - centre), axis=0, weights=weights) + LEAST_SPREAD**2)
+        centre: np.ndarray = np.average(near, axis=0, weights=weights)
+        spread: np.ndarray = np.sqrt(np.average(np.square(near - centre), axis=0, weights=weights) + LEAST_SPREAD**2)
         values = ((near - centre) / spread).max(axis=1)
-        varied = (distances > 0).any(axis=0).astype(np.float64)
-        return cls(*_taught(rows, weights, dims), centre, spread, values, whose.astype(np.int64), varied)
+        varied: np.ndarray = (distances > 0).any(axis=0)
+        taught = _taught(rows, weights, dims)
+        return cls(*taught, centre, spread, values, whose.astype(np.int64), varied.astype(np.float64))
 
     @property
     def people(self) -> int:
@@ -230,4 +231,5 @@ def _otherwise(outlines: np.ndarray) -> Iterator[np.ndarray]:
         moved = outlines[:, [0, *(1 + axis for axis in order)]].transpose(0, 1, *(2 + axis for axis in order))
         for signs in product((1, -1), repeat=dims):
             if order != tuple(range(dims)) or -1 in signs:
-                yield moved[(..., *(slice(None, None, sign) for sign in signs))]
+                turned = tuple(axis for axis, sign in enumerate(signs, 2) if sign < 0)
+                yield np.flip(moved, axis=turned)

@@ -27,7 +27,8 @@ def about_several(people: pd.DataFrame, subjects: np.ndarray | None, used: Colle
     images, persons = len(subjects), np.unique(subjects).size
     if persons == images:
         return []
-    told = [name for name in people if name not in used and VISIT.search(str(name)) and _apart(people[name], subjects)]
+    named = [str(name) for name in people if name not in used]
+    told = [name for name in named if VISIT.search(name) and _apart(people[name], subjects)]
     if not told:
         return [f"All {images} images of {persons} persons count, each alike; persons, not images, change places."]
     kinds = some(sorted(map(str, people[told[0]].dropna().unique())), 4)

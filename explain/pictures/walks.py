@@ -137,8 +137,10 @@ class Walked:
     @property
     def beside(self) -> list[tuple[np.ndarray, float | None, str]]:
         """What stands before the frames, each with its target and its name: the image, and what is saved."""
-        saved = [(self.counterfactual, self.counterfactual_value, COUNTERFACTUAL)]
-        return [(self.image, self.value, ORIGINAL), *(each for each in saved if each[0] is not None)]  # type: ignore[misc]
+        told = [(self.image, self.value, ORIGINAL)]
+        if self.counterfactual is not None:
+            told.append((self.counterfactual, self.counterfactual_value, COUNTERFACTUAL))
+        return told
 
     @property
     def differences(self) -> np.ndarray:
