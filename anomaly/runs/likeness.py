@@ -84,7 +84,7 @@ class Likeness:
         centre: np.ndarray = np.average(near, axis=0, weights=weights)
         spread: np.ndarray = np.sqrt(np.average(np.square(near - centre), axis=0, weights=weights) + LEAST_SPREAD**2)
         values = ((near - centre) / spread).max(axis=1)
-        varied: np.ndarray = (distances > 0).any(axis=0)
+        varied = np.asarray((distances > 0).any(axis=0))
         taught = _taught(rows, weights, dims)
         return cls(*taught, centre, spread, values, whose.astype(np.int64), varied.astype(np.float64))
 
