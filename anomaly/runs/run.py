@@ -130,7 +130,7 @@ class Run(Readable):
         values = torch.cat([score.value for score in scores]).float().cpu()
         parts = {name: torch.cat([score.parts[name] for score in scores]).float().cpu() for name in scores[0].parts}
         z = torch.from_numpy(self.calibration.map_z(maps))
-        inside = self.detector.within(torch.from_numpy(np.asarray(pixels)))
+        inside = self.detector.within(torch.as_tensor(pixels, device="cpu"))
         return Score(z if inside is None else z * inside, values, parts)
 
     @classmethod
