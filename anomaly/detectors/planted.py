@@ -7,7 +7,8 @@ from torch import Tensor
 
 from anomaly.nets.losses import gaussian_blur
 
-RADII = (0.06, 0.14)  # of the smallest side
+RADII = {2: (0.06, 0.14), 3: (0.025, 0.1)}
+"""Of the smallest side, in pictures and in volumes, where findings are millimetres in a whole body part."""
 FEWEST = 0.02  # of the range: darker places are background, where nobody looks
 
 
@@ -33,7 +34,7 @@ def _ball(image: Tensor, rng: torch.Generator) -> Tensor:
     inside = (grey > grey.min() + FEWEST * (grey.max() - grey.min())).flatten().nonzero()[:, 0]
     chosen = int(inside[torch.randint(len(inside), (1,), generator=rng)]) if len(inside) else grey.numel() // 2
     centre = torch.unravel_index(torch.tensor(chosen), grey.shape)
-    low, high = (share * min(grey.shape) for share in RADII)
+    low, high = (share * min(grey.shape) for share in RADII[grey.ndim])
     radius = low + (high - low) * float(torch.rand(1, generator=rng))
     axes = [torch.arange(side) - place for side, place in zip(grey.shape, centre, strict=True)]
     apart = torch.stack(torch.meshgrid(*axes, indexing="ij")).float().square().sum(0).sqrt()
