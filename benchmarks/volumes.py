@@ -3,8 +3,8 @@
     python -m benchmarks.volumes HEADS --out OUT [--only auto nearby ...] [--brain]
 
 HEADS are whole T1 heads of healthy people (NIfTI). The last one is held out, the others are learned from as volumes
-with nothing else set; `--brain` gives the rough brain masks of `benchmarks.masks` to both. A ball of 6 mm radius is put into
-the held-out head at five places (seeds 0 to 4), as bright as the 99.5th percentile of what counts ("white") or as its
+with nothing else set; `--brain` gives the rough brain masks of `benchmarks.masks` to both. A ball of 6 mm radius is put
+into the held-out head at five places (seeds 0 to 4), as bright as the 99.5th percentile of what counts ("white") or as its
 brightest voxel. A row is a map on the grid of the head: in how many of five the highest voxel of all lies in the ball,
 in how many the ball's mean is above the 95th percentile of the rest of what counts; floors beside.
 """
@@ -56,7 +56,7 @@ def measured(
     run: Run, image: Image, counted: np.ndarray, deep: float, value: float
 ) -> dict[str, list[tuple[bool, bool]]]:
     """Of each map and ball: whether the highest voxel lies in it, whether its mean is above 95 % of the rest."""
-    found: Found = {}
+    found: dict[str, list[tuple[bool, bool]]] = {}
     for ball in balls(image, counted, deep):
         for name, map_ in maps_of(run, np.where(ball, np.float32(value), image.pixels[0]), image).items():
             highest = bool(ball[np.unravel_index(map_.argmax(), map_.shape)])
