@@ -247,7 +247,8 @@ def evaluate(
     options.refuse_unasked(cohort, truth, outcome or given["time"])
     if cohort is not None and (outcome or given["time"]):
         tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
-    asking.refuse_folder(scores, "scores.csv")
+    if truth is None:
+        asking.refuse_folder(scores, "scores.csv")
     from anomaly.evaluation import evaluate as run
     from anomaly.reporting import report as draw
 

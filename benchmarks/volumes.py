@@ -5,8 +5,8 @@
 HEADS are whole T1 heads of healthy people (NIfTI). The last one is held out, the others are learned from as volumes
 with nothing else set; `--brain` gives the rough brain masks of `benchmarks.masks` to both. A ball of 6 mm radius is put
 into the held-out head at five places (seeds 0 to 4), as bright as the 99.5th percentile of what counts ("white") or as
-its brightest voxel. A row is a map on the grid of the head: in how many of five the highest voxel of all lies in the ball,
-in how many the ball's mean is above the 95th percentile of the rest of what counts; floors beside.
+its brightest voxel. A row is a map on the grid of the head: in how many of five the highest voxel of all lies in the
+ball, in how many the ball's mean is above the 95th percentile of the rest of what counts; floors beside.
 """
 
 import argparse

@@ -63,7 +63,7 @@ def _packages() -> Iterator[Finding]:
     for name, module in NEEDED.items():
         try:
             told = version(name)
-            importlib.import_module(module)
+            _load(module)
         except PackageNotFoundError:
             yield Finding(name, f"missing: pip install {name}", wrong=True)
         except Exception as error:  # a broken wheel raises almost anything
@@ -74,12 +74,17 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, told)
 
 
+def _load(module: str) -> None:
+    """Import a package, to see whether that can be done."""
+    importlib.import_module(module)
+
+
 def _torchvision() -> Iterator[Finding]:
     """It is not needed; one that was built for another PyTorch breaks libraries that look whether it is there."""
     if importlib.util.find_spec("torchvision") is None:
         return
     try:
-        importlib.import_module("torchvision")
+        _load("torchvision")
     except Exception as error:  # it says in many ways that its operators are not there
         told = f"{version('torchvision')} does not fit this torch ({str(error).strip().splitlines()[0]})"
         yield Finding("torchvision", f"{told}, and is not needed: pip uninstall torchvision", wrong=True)

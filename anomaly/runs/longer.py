@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.errors import RunError
 from anomaly.files import sha256_of, write_whole
+from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.plans import ASKED
 
 if TYPE_CHECKING:
@@ -78,7 +79,17 @@ def begun_with(learner: Learned, facts: Mapping[str, Any], steps: int) -> Learne
     """The method as a finished run has it, with another number of steps: what fitting filled in is kept."""
     fields = {field.name for field in dataclasses.fields(learner) if field.init and field.repr}
     had = {name: value for name, value in facts["settings"].items() if name in fields}
-    return dataclasses.replace(learner, **{**had, "steps": steps})
+    begun = dataclasses.replace(learner, **{**had, "steps": steps})
+    prepared = Preprocessing(**facts["preprocessing"])
+    begun.masked_, begun.context_ = prepared.mask == "given", prepared.beside
+    return begun
+
+
+def _another(learner: Learned, **changes: Any) -> Learned:
+    """The method once more, that has learned nothing, for images of the same kind."""
+    other = dataclasses.replace(learner, **changes)
+    other.masked_, other.context_ = learner.masked_, learner.context_
+    return other
 
 
 def refuse_other_course(out: Path, learner: Learned, facts: Mapping[str, Any], steps: int, machine: Machine) -> None:
@@ -106,7 +117,7 @@ def why_not(learner: Learned, shape: tuple[int, ...], steps: int, machine: Machi
     from anomaly.training.beginnings import unlike
 
     courses = []
-    for each in (learner, dataclasses.replace(learner, steps=steps)):  # type: ignore[call-arg]  # who trains has steps
+    for each in (learner, _another(learner, steps=steps)):
         each.make(shape, machine, 0)
         courses.append(list(each.stages()))
     return unlike(*courses)
@@ -122,7 +133,7 @@ def keep_end(out: Path, learner: Learned, machine: Machine) -> None:
     if not (steps and end.is_dir()):
         return
     try:
-        if why_not(dataclasses.replace(learner), learner.shape_, 2 * steps, machine):
+        if why_not(_another(learner), learner.shape_, 2 * steps, machine):
             return
     except Exception as error:  # a method of a user's own that cannot tell its stages twice; its training is done
         logger.debug("%s keeps no end to go on from: %r", learner.name, error)

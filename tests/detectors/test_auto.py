@@ -20,7 +20,7 @@ SHAPE = (1, 24, 24)
 def test_values_are_joined_in_standard_deviations_of_normals() -> None:
     committee = Committee(2, 1, (4, 4))
     values = torch.tensor([[1.0, 100.0], [2.0, 300.0], [3.0, 200.0]]).repeat(200, 1)
-    committee.learn([(values, [torch.ones(600, 1, 4, 4)])])
+    committee.learn([(values, [torch.ones(600, 1, 4, 4)], None)])
     sd = float(values[:, 0].std())
     assert float(committee.spread[0]) == pytest.approx(sd, rel=0.01)
     new = torch.tensor([[2.0 + sd, 200.0], [2.0, 200.0 + 100 * 2 * sd]])
