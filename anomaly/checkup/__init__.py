@@ -3,6 +3,6 @@
 Floor 6: may import what lies below. Imports cohorts, images, nets, runs, scoring and training; imported by cli.
 """
 
-from anomaly.checkup.checkup import Checkup, checkup
+from anomaly.checkup.examining import Checkup, checkup
 
 __all__ = ["Checkup", "checkup"]

@@ -7,7 +7,7 @@ import pytest
 from studies import broken, calling, pictures, trained, volumes
 
 from anomaly.checkup import installation
-from anomaly.checkup.checkup import checkup
+from anomaly.checkup.examining import checkup
 from anomaly.checkup.findings import nameless
 
 
@@ -21,7 +21,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the place is asked for."""
     monkeypatch.setattr(installation, "questions", lambda: [])
-    monkeypatch.setattr("anomaly.checkup.checkup._trial", lambda: iter(()))
+    monkeypatch.setattr("anomaly.checkup.examining._trial", lambda: iter(()))
 
 
 def lines(found) -> dict[str, str]:
@@ -56,10 +56,10 @@ def test_images_are_told_with_what_cannot_be_read_and_why(quick, tmp_path):
     found = checkup(home)
     told = lines(found.place)
     assert found.fine and told["images"].startswith(f"{5 + len(bad)}: .png (5)")
-    assert told["read"] == f"all: 5 can be read, {len(bad)} cannot"
+    assert told["read"] == f"all: 6 can be read, {len(bad) - 1} cannot"  # a picture of one value is read
     assert sum(each.name == "unreadable" for each in found.place) == 3
-    assert told["size"] == "12 x 12 (3), 8 x 8 x 8 (2)" and told["spacing"] == "1 x 1 x 1 mm (2)"
-    assert told["stored as"] == "L (PNG) (3), uint8 (2)" and told["axes"] == "RAS (2)"
+    assert told["size"] == "12 x 12 (4), 8 x 8 x 8 (2)" and told["spacing"] == "1 x 1 x 1 mm (2)"
+    assert told["stored as"] == "L (PNG) (4), uint8 (2)" and told["axes"] == "RAS (2)"
 
 
 def test_a_run_is_told_and_one_that_was_changed_is_broken(quick, tmp_path):
