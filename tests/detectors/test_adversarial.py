@@ -170,7 +170,7 @@ def test_kappa_weighs_the_features_in_the_loss_and_in_the_score():
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("mapping", "iziz"), ("width", 0), ("kappa", -1.0), ("critic_turns", 0)]
+    ("setting", "value"), [("mapping", "iziz"), ("width", -1), ("kappa", -1.0), ("critic_turns", 0)]
 )
 def test_settings_out_of_range_are_refused(setting, value):
     with pytest.raises(AnomalyError, match=setting):
