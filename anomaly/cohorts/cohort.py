@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.identities import filled, identified
-from anomaly.cohorts.masks import Given, with_masks
+from anomaly.cohorts.masks import COLUMN as MASK
+from anomaly.cohorts.masks import Given, said_by_column, with_masks
 from anomaly.cohorts.results import PATH_COLUMNS, some
 from anomaly.cohorts.sheets import HOW, NoTable, read_sheet, refuse_twice
 from anomaly.errors import CohortError
@@ -71,6 +72,8 @@ def read_cohort(
         raise CohortError(f"{name}: has no rows; add one row an image")
     table = identified(table, name, None if isinstance(source, pd.DataFrame) else base)
     table["subject"], told_by = _subjects(table, subject, subject_pattern, name)
+    if not folder and mask is None and not said_by_column(table):
+        table = table.drop(columns=MASK, errors="ignore")
     table = keep(table if folder else _asked_for(table, base, match, exclude, name), where or {}, name)
     twice = table["id"][table["id"].duplicated()].unique()
     if len(twice):

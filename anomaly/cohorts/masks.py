@@ -18,6 +18,8 @@ from anomaly.images.names import located, spelled
 from anomaly.images.reading import READERS, suffix
 
 COLUMN, NONE = "mask", "none"
+SIMULATED = frozenset({"simulated", "twin"})
+"""Columns of simulated images, whose `mask` is a truth."""
 Given = str | Path | None
 logger = logging.getLogger(__name__)
 WORDS = r"desc-\w+|label-\w+|brain|bet|head|body|lung|knee|mask|brainmask|segm?|segmentation|labels?|labelmap|roi"
@@ -35,7 +37,7 @@ def with_masks(table: pd.DataFrame, given: Given, base: Path, name: str) -> pd.D
     Args:
         table: id, path (absolute), subject and whatever else; what are masks by `given` is no image.
         given: a folder of masks, a pattern of their paths (from here, or from `base`), a column of the table, "none" to
-            take none; None takes the column `mask` where each row has one.
+            take none; None takes the column `mask`, if it is there (see `said_by_column`).
         base: the folder that paths of the table begin from.
         name: of the table, for messages.
 
@@ -46,7 +48,7 @@ def with_masks(table: pd.DataFrame, given: Given, base: Path, name: str) -> pd.D
     """
     attributes, told, masks = dict(table.attrs), "", None
     if given is None:
-        told, masks = _by_column(table, base) if COLUMN in table else ("", None)
+        told, masks = (f"the column {COLUMN}", _paths(table[COLUMN], base)) if COLUMN in table else ("", None)
     elif str(given) in table:
         told, masks = f"the column {given}", _paths(table[str(given)], base)
         if not any(masks):
@@ -95,17 +97,21 @@ def told_in_short(cohort: pd.DataFrame) -> str:
     return f"masks: {there} of {len(cohort)} images, by {cohort.attrs['masks_from']}; what lies outside does not count"
 
 
-def _by_column(table: pd.DataFrame, base: Path) -> tuple[str, list[str] | None]:
-    """The column `mask`, which nobody asked for: only where all rows have one, since it may mark disease as well."""
-    masks = _paths(table[COLUMN], base)
-    if masks and all(masks):
-        return f"the column {COLUMN}", masks
-    if any(masks):
+def said_by_column(table: pd.DataFrame) -> bool:
+    """Whether the column `mask`, which nobody asked for, says what of each image counts: it may mark disease as well.
+
+    It does where every row of the table has one, and no column of simulated images is there, whose masks are truths.
+    """
+    if COLUMN not in table:
+        return False
+    there = sum(not pd.isna(cell) and bool(str(cell).strip()) for cell in table[COLUMN])
+    if there and (there < len(table) or SIMULATED & {*table}):
         logger.info(
-            "the column mask names a file in %d of %d rows, so it is not taken for what of an image counts; if it is "
-            "meant, give --mask mask", sum(map(bool, masks)), len(masks),
+            "the column mask names a file in %d of %d rows%s, so it is not taken for what of an image counts; if it is "
+            "meant, give --mask mask", there, len(table), " of simulated images" if SIMULATED & {*table} else "",
         )  # fmt: skip
-    return "", None
+        return False
+    return there > 0
 
 
 def _paths(column: pd.Series, base: Path) -> list[str]:

@@ -31,18 +31,29 @@ class Moments:
         self.count = total
 
     def mean(self) -> np.ndarray:
-        """The mean map, float32; 0 where no pixel counted."""
-        return self._mean.astype(np.float32)
+        """The mean map, float32; that of all pixels together where no image counted."""
+        return np.where(self._seen, self._mean, self._pooled_mean).astype(np.float32)
 
     def sd(self) -> np.ndarray:
         """Standard deviation of each pixel, its variance mixed with the mean variance of all pixels.
 
         (S + m v) / (n - 1 + m): S is the pixel's sum of squares, v the pooled variance, m = 10 images. With few
         normals no pixel gets a spread of nearly zero by chance, with many the prior does not matter. A single image
-        tells nothing of spread between images, so there v is its variance over pixels.
+        tells nothing of spread between images, so there v is its variance over pixels. Where no image counted, the
+        variance between pixels is added, since nothing tells which mean is theirs.
         """
         freedom = np.broadcast_to(np.maximum(self.count - 1, 0), self._mean.shape)
-        seen = np.broadcast_to(self.count > 0, self._mean.shape)
-        pooled = self._squares.sum() / freedom.sum() if freedom.any() else self._mean[seen].var()
+        between = np.square(self._mean - self._pooled_mean)[self._seen].mean()
+        pooled = self._squares.sum() / freedom.sum() if freedom.any() else between
         variance = (self._squares + PRIOR_IMAGES * pooled) / (freedom + PRIOR_IMAGES)
+        variance = np.where(self._seen, variance, pooled + between)
         return np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)
+
+    @property
+    def _seen(self) -> np.ndarray:
+        """Which pixels counted in any image."""
+        return np.broadcast_to(self.count > 0, self._mean.shape)
+
+    @property
+    def _pooled_mean(self) -> float:
+        return float(self._mean[self._seen].mean()) if self._seen.any() else 0.0

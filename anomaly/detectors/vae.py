@@ -77,10 +77,12 @@ class VAE(BottleneckDetector):
             divergence = kl_to_standard_normal(*self._posterior(x_))
             (slope,) = torch.autograd.grad(divergence.sum(), x_, create_graph=explained)
         shared = super().residuals(x, drawing)
-        elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), self.own(x))
+        elbo = shared["l2"] + self.beta * self._per_pixel(divergence if explained else divergence.detach(), x)
         gradient = self.own(slope).abs().mean(1, keepdim=True) * shared["l1"]
         return {**shared, "elbo": elbo, "gradient": gaussian_blur(gradient, in_pixels(1, x.shape[2:]))}
 
-    @staticmethod
-    def _per_pixel(value: Tensor, x: Tensor) -> Tensor:
-        return (value / prod(x.shape[1:])).view(-1, *[1] * (x.ndim - 1))
+    def _per_pixel(self, value: Tensor, x: Tensor) -> Tensor:
+        """A number of each image (N,) as its share of each of the image's own values that count, (N, 1, ...)."""
+        own, inside = self.own(x), self.within(x)
+        counted = prod(own.shape[1:]) if inside is None else inside.flatten(1).sum(1) * own.shape[1]
+        return (value / counted).view(-1, *[1] * (x.ndim - 1))

@@ -14,6 +14,7 @@ from anomaly.levels import DARKEST, OUTSIDE
 
 ROUNDING = 1e-3  # how far beyond [-1, 1] a value may lie that was scaled elsewhere
 FEWEST = 16  # prepared pixels inside a mask
+FAINTEST = 0.05  # of a voxel inside a mask, how much prepared pixels inside must say of it
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,26 @@ class Prepared:
         if maps.shape != self.foreground.shape:
             raise AnomalyError(f"maps have the shape {maps.shape}; expected {self.foreground.shape}")
         values = np.where(self.foreground, maps, 0).astype(np.float32)[:, 0]
-        if self.kept is not None:
-            whole = np.zeros((self.slices, *values.shape[1:]), dtype=np.float32)
-            whole[self.kept] = values
-            values = whole
-        grid = values[0] if self.sliced is None else np.moveaxis(values, 0, self.sliced)
+        grid = self._grid(values)
         inverse = np.linalg.inv(self.matrix)
         restored = resample(grid, inverse, self.source)
         for axis, known in enumerate(covered(inverse, grid.shape, self.source)):
             restored[(slice(None),) * axis + (~known,)] = 0
-        if self.mask is not None:
-            restored[~self.mask] = 0
-        return restored
+        return restored if self.mask is None else self._within_mask(restored, inverse)
+
+    def _within_mask(self, restored: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+        """A restored map, 0 outside the mask and, inside, without what the background around it took from its rim."""
+        assert self.mask is not None
+        share = resample(self._grid(self.foreground[:, 0].astype(np.float32)), inverse, self.source)
+        return np.where(self.mask & (share > FAINTEST), restored / np.maximum(share, FAINTEST), 0).astype(np.float32)
+
+    def _grid(self, slices: np.ndarray) -> np.ndarray:
+        """Slices (S, *size) as the whole prepared grid, 0 where a slice was dropped."""
+        if self.kept is not None:
+            whole = np.zeros((self.slices, *slices.shape[1:]), dtype=np.float32)
+            whole[self.kept] = slices
+            slices = whole
+        return slices[0] if self.sliced is None else np.moveaxis(slices, 0, self.sliced)
 
 
 def prepare(
@@ -206,7 +215,8 @@ def _within_mask(image: Image, prepared: Prepared, start: np.ndarray) -> Prepare
         )
     kept = np.flatnonzero(areas)
     pixels, inside = prepared.pixels[kept], prepared.foreground[kept]
-    pixels = np.where(inside, np.maximum(pixels, DARKEST), OUTSIDE).astype(np.float32)
+    darkest = np.where(pixels < OUTSIDE - ROUNDING, pixels, np.maximum(pixels, DARKEST))  # beyond it `scaled` refuses
+    pixels = np.where(inside, darkest, OUTSIDE).astype(np.float32)
     return dataclasses.replace(
         prepared, pixels=pixels, foreground=inside, matrix=shift @ prepared.matrix,
         kept=None if prepared.sliced is None else kept, mask=image.mask,

@@ -10,10 +10,11 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from scipy import stats
 
+from anomaly.detectors.moments import Moments
 from anomaly.errors import RunError
 from anomaly.files import whole
 
-MOST_SAMPLED = 2**22
+MOST_SAMPLED, MOST_GROUPS = 2**22, 20
 EXCEEDING = (0.05, 0.01)
 """Shares of the normals' pixels that `map_limits` are exceeded by."""
 
@@ -28,8 +29,8 @@ class Calibration:
         map_mean: mean of the anomaly map, (1, *space).
         map_sd: standard deviation of each pixel over normals, moderated towards the pooled one, (1, *space).
         mean_image: mean normal image (C, *space), for the baseline that is printed beside every score.
-        map_limits: the map in its unit that 5 % and 1 % of the normals' pixels exceed at most, (2,); None in runs made
-            before there were such.
+        map_limits: the map in its unit that 5 % and 1 % of a normal's pixels exceed at most, (2,), by leaving each
+            subject out in turn; None with a single subject, and in runs made before there were such.
     """
 
     values: np.ndarray
@@ -128,24 +129,49 @@ class MapSample:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self._pixels, self._begin = math.prod(shape[2:]), 0
-        self._step = math.ceil(shape[0] * self._pixels / MOST_SAMPLED)
-        self._found: list[tuple[np.ndarray, np.ndarray]] = []
+        pixels = math.prod(shape[2:])
+        step = max(1, round(pixels / max(1, MOST_SAMPLED // shape[0])))
+        self._places = np.random.default_rng(0).permutation(pixels)[::step]
+        self._values: list[np.ndarray] = []
+        self._counted: list[np.ndarray] = []
 
     def add(self, maps: np.ndarray, inside: np.ndarray | None = None) -> None:
         """Take in maps (N, 1, *space), and which of their pixels count, bool."""
-        for k, map_ in enumerate(maps):
-            places = np.arange(self._begin, self._pixels, self._step)
-            self._begin = (self._begin + 1) % self._step
-            if inside is not None:
-                places = places[inside[k].ravel()[places]]
-            self._found.append((places, map_.ravel()[places]))
+        flat = maps.reshape(len(maps), -1)[:, self._places]
+        self._values.append(flat)
+        self._counted.append(
+            np.ones(flat.shape, dtype=bool) if inside is None else inside.reshape(len(maps), -1)[:, self._places]
+        )
 
-    def limits(self, calibration: Calibration) -> np.ndarray:
-        """What at most 5 % and 1 % of them exceed, in the unit of the calibration, (2,) float32."""
-        mean, sd = calibration.map_mean.ravel(), calibration.map_sd.ravel()
-        z = np.concatenate([(values - mean[places]) / sd[places] for places, values in self._found])
-        return np.quantile(z, [1 - share for share in EXCEEDING], method="higher").astype(np.float32)
+    def limits(self, whose: np.ndarray) -> np.ndarray | None:
+        """What at most 5 % and 1 % of a normal's pixels exceed, in standard deviations of other normals, (2,) float32.
+
+        Each subject's maps are held against mean and spread of the others' (as `Moments` gives them), as those of a new
+        person are against all of them; of many subjects a twentieth is left out at once. With one subject there are no
+        others, and None is given. Every subject counts the same.
+
+        Args:
+            whose: the subject of each map, (n,).
+        """
+        people, whose = np.unique(whose, return_inverse=True)
+        if len(people) < 2:
+            return None
+        values, counted = np.concatenate(self._values), np.concatenate(self._counted)
+        found, weights = [], []
+        images = np.bincount(whose)
+        for group in range(min(len(people), MOST_GROUPS)):
+            own = whose % MOST_GROUPS == group
+            others = Moments()
+            others.add(values[~own][:, None], counted[~own][:, None])
+            departed = (values[own] - others.mean()[0]) / others.sd()[0]
+            pixels = np.maximum(counted[own].sum(1), 1) * images[whose[own]]
+            found.append(departed[counted[own]])
+            weights.append(np.broadcast_to((1 / pixels)[:, None], departed.shape)[counted[own]])
+        z, weight = np.concatenate(found), np.concatenate(weights)
+        order = np.argsort(z)
+        share = np.cumsum(weight[order]) / weight.sum()
+        places = np.minimum(np.searchsorted(share, [1 - each for each in EXCEEDING]), z.size - 1)
+        return z[order[places]].astype(np.float32)
 
 
 def mean_of_slices(values: np.ndarray, whose: np.ndarray, areas: np.ndarray) -> np.ndarray:

@@ -309,7 +309,7 @@ def calibrated(detector: Detector, images: CachedImages) -> Calibration:
     mean_image = mean_of(images.part("train"), masked=detector.masked_)[0].numpy()
     subjects = table["subject"].to_numpy(dtype=str)
     calibration = Calibration(of_cases, subjects, moments.mean(), moments.sd(), mean_image)
-    calibration = dataclasses.replace(calibration, map_limits=some.limits(calibration))
+    calibration = dataclasses.replace(calibration, map_limits=some.limits(subjects[slices]))
     if calibration.people < FEWEST_FOR_5_PERCENT:
         logger.warning(
             "only %d normal subjects are held out to calibrate by, so no p-value can be below %.3f; "

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from anomaly.detectors.moments import PRIOR_IMAGES, Moments
-from anomaly.runs.calibration import Calibration, capped, conformal_p, joint_p, normal_score
+from anomaly.runs.calibration import Calibration, MapSample, capped, conformal_p, joint_p, normal_score
 
 FIVE = np.array([3.0, 1.0, 2.0, 2.0, 5.0])
 
@@ -189,3 +189,35 @@ def test_an_image_beyond_all_normals_under_every_detector_has_the_smallest_p():
     values = np.random.default_rng(2).normal(size=(2, 30))
     assert joint_p(values, np.array([9.0, 9.0]), np.ones(30)) == pytest.approx(1 / 31)
     assert joint_p(values, np.array([-9.0, -9.0]), np.ones(30)) == 1.0
+
+
+@pytest.mark.parametrize("people", [3, 5, 40])
+def test_as_few_pixels_of_new_normals_exceed_the_limits_as_told(people: int) -> None:
+    """Also where few normals tell mean and spread: their own maps would be nearer to them than those of others."""
+    rng = np.random.default_rng(people)
+    level, spread = rng.normal(size=(40, 40)), rng.uniform(0.5, 2, (40, 40))
+
+    def maps(count: int) -> np.ndarray:
+        return (level + spread * rng.normal(size=(count, 40, 40)))[:, None].astype(np.float32)
+
+    beyond = []
+    for _ in range(10):
+        normals, moments, some = maps(people), Moments(), MapSample((people, 1, 40, 40))
+        moments.add(normals)
+        some.add(normals)
+        limits = some.limits(np.arange(people))
+        new = (maps(20) - moments.mean()) / moments.sd()
+        beyond.append([(new > limit).mean() for limit in limits])
+    five, one = np.mean(beyond, axis=0)
+    assert 0.035 < five < 0.06 and 0.005 < one < 0.014
+    assert MapSample((3, 1, 4, 4)).limits(np.zeros(0)) is None
+
+
+def test_pixels_that_no_normal_showed_are_told_by_all_others() -> None:
+    maps = np.random.default_rng(0).normal(5, 1, (30, 1, 4, 4))
+    inside = np.ones((30, 1, 4, 4), dtype=bool)
+    inside[:, :, 0, 0] = False
+    moments = Moments()
+    moments.add(maps, inside)
+    assert moments.mean()[0, 0, 0] == pytest.approx(maps[inside].mean(), abs=0.01)
+    assert moments.sd()[0, 0, 0] == pytest.approx(1, abs=0.15)
