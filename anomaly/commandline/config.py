@@ -55,7 +55,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CohortError(f"{path}: no such file; correct the path of --config")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         found = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except (ValueError, RecursionError) as error:
         told = f"{path} cannot be read as {'TOML' if path.suffix.lower() == '.toml' else 'JSON'} ({error})"

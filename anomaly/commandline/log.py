@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,6 +25,7 @@ class Log(logging.Handler):
         super().__init__(logging.DEBUG)
         self.path, self.streams = path, (sys.stdout, sys.stderr)
         self._file: TextIO | None = None
+        self._gone = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Add what was logged."""
@@ -32,7 +33,16 @@ class Log(logging.Handler):
             self.add(line)
 
     def add(self, line: str) -> None:
-        """Add a line."""
+        """Add a line; a log that cannot be written costs a word, not the command."""
+        if self._gone:
+            return
+        try:
+            self._add(line)
+        except OSError as error:
+            self._gone, self._file = True, None
+            self.streams[1].write(f"the log {self.path} cannot be written ({error.strerror}); going on without it\n")
+
+    def _add(self, line: str) -> None:
         if self._file is None:
             from anomaly import __version__
 
@@ -45,7 +55,8 @@ class Log(logging.Handler):
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk, which has been told
+                self._file.close()
             self._file = None
         super().close()
 

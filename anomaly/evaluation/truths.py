@@ -46,6 +46,10 @@ class Marking:
             EvaluationError: values that are no whole numbers, or so many that this is no mask.
         """
         held = np.unique(values[values != 0])
+        if held.size and held[0] < 0 and not self.asked:
+            raise EvaluationError(
+                f"{what} holds {held[0]:g}; expected 0 where there is no disease and above 0 where it is"
+            )
         if (held != np.rint(held)).any():
             odd = held[held != np.rint(held)]
             raise EvaluationError(f"{what} holds {odd[0]:g}, and masks hold whole numbers; cut it at one half, say")

@@ -10,6 +10,7 @@ from anomaly.errors import UnreadableImage
 from anomaly.images.image import Image
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+ROUNDING = 1e-6  # of a value, what dividing by shares of a mask may change
 DEVIATIONS = 4.0  # "zscore": this many standard deviations from the mean become -1 and 1
 
 
@@ -71,7 +72,8 @@ def _zscore(image: Image, values: np.ndarray, asked: Any) -> tuple[float, float]
 
 
 def _distinct(image: Image, low: float, high: float) -> tuple[float, float]:
-    if not low < high:
+    noise = ROUNDING * max(abs(low), abs(high)) if image.mask is not None else 0.0  # of resampling within a mask
+    if not high - low > noise:
         raise UnreadableImage(f"{image.path}: all pixels have the value {low:g}; leave it out, or use a window")
     return low, high
 

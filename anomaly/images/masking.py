@@ -14,6 +14,9 @@ from anomaly.images.reading import read, suffix
 FEWEST = 32
 """Pixels or voxels that a mask leaves, at least: of fewer nothing can be said."""
 LOSSY, HALF = (".jpg", ".jpeg"), 127.5
+MOST_LIKELY = 1.05
+"""A probability that was resampled may pass 1 by a little."""
+PICTURED = ("picture", "dicom")  # whose channels are colours
 STRAYS = 0.1
 """How far a grid may stray, in voxels over the whole image, from one that has the same voxels in another order."""
 
@@ -35,32 +38,53 @@ def read_mask(path: Path, image: Image) -> np.ndarray:
     A mask that holds the same voxels in another order (a NIfTI mask beside a DICOM series) is turned as the image is.
 
     Raises:
-        UnreadableImage: it cannot be read, lies on another grid, or leaves nothing or next to nothing.
+        UnreadableImage: it cannot be read, is the image itself, holds several volumes or what is no mask, lies on
+            another grid, or leaves nothing or next to nothing.
     """
     found = read(path)
-    values = found.pixels.max(axis=0)
-    if values.min() < 0:
+    if found.path == image.path:
+        raise UnreadableImage(f"{path}: is named as its own mask; name a file that is not 0 where the image counts")
+    several = len(found.pixels) > 1
+    if several and found.kind not in PICTURED:
+        raise UnreadableImage(f"{path}: holds {len(found.pixels)} volumes; expected a mask of one")
+    inside = what_counts(_turned(found, found.pixels.max(axis=0), image), image, str(path), lossy=suffix(path) in LOSSY)
+    if several and inside.all():
+        raise UnreadableImage(f"{path}: is a colour picture that is nowhere black; expected a mask, 0 outside")
+    return inside
+
+
+def what_counts(values: np.ndarray, image: Image, what: str, *, lossy: bool = False) -> np.ndarray:
+    """What of an image a mask of numbers (*space) on its grid leaves, bool; see `read_mask`.
+
+    Args:
+        values: of the mask.
+        image: whose it is.
+        what: is it called, in messages.
+        lossy: compression has smeared its edge, between black and white of 8 bits.
+
+    Raises:
+        UnreadableImage: the values are those of no mask, or leave next to nothing.
+    """
+    if not np.isfinite(values).all() or values.min() < 0:
         raise UnreadableImage(
-            f"{path}: has values from {values.min():g} to {values.max():g}; expected a mask, 0 outside and above 0 "
+            f"{what}: has values from {values.min():g} to {values.max():g}; expected a mask, 0 outside and above 0 "
             "inside"
         )
-    inside = _turned(found, values, image) > _limit(path, values)
+    whole = bool((values == np.rint(values)).all())
+    if not whole and not lossy and values.max() > MOST_LIKELY:
+        raise UnreadableImage(
+            f"{what}: holds fractions up to {values.max():g}, so it is neither a mask nor a probability; cut it at one "
+            "half, say"
+        )
+    inside: np.ndarray = values > (HALF if lossy else 0 if whole else 0.5)
     count = int(inside.sum())
     if count < FEWEST:
         left = "is empty" if not count else f"leaves {count} of the {inside.size} pixels"
         raise UnreadableImage(
-            f"{path}: the mask of {image.path.name} {left}; expected {FEWEST} or more: make it again, or leave the "
+            f"{what}: the mask of {image.path.name} {left}; expected {FEWEST} or more: make it again, or leave the "
             "image out"
         )
     return np.ascontiguousarray(inside)
-
-
-def _limit(path: Path, values: np.ndarray) -> float:
-    """Above which value a pixel lies inside."""
-    if suffix(path) in LOSSY:  # compression smears the edge
-        return HALF
-    probability = values.max() <= 1 and not np.isin(values, (0, 1)).all()
-    return 0.5 if probability else 0.0
 
 
 def _turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
@@ -98,8 +122,8 @@ def _astray(found: Image, image: Image, why: str) -> UnreadableImage:
 
 
 def _located(image: Image) -> bool:
-    """Whether its file told where it lies."""
-    return not np.array_equal(image.affine, np.eye(4))
+    """Whether its file told where it lies; an identity is told as well by a format that always tells."""
+    return image.measured and image.kind not in ("picture", "array")
 
 
 def _by(image: Image) -> str:

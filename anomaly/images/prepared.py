@@ -118,6 +118,8 @@ def prepare(
     padded = _padded(part, matrix, grid)
     chosen = intensities.FOREGROUNDS[foreground](values.mean(axis=0), within & inside & ~padded) & ~padded & inside
     counted = chosen & within if (chosen & within).any() else within
+    if start is not None and not (chosen & within).any():
+        raise _too_little(image, 0, grid)
     pixels, unit = intensities.scaled(
         image, values, counted, intensity=intensity, percentiles=percentiles, window=window
     )
@@ -209,10 +211,7 @@ def _within_mask(image: Image, prepared: Prepared, start: np.ndarray) -> Prepare
     shift[:-1, -1] = start
     areas = prepared.areas
     if areas.sum() < FEWEST:
-        raise UnreadableImage(
-            f"{image.path}: its mask leaves {areas.sum()} pixels on a grid of {_by(prepared.pixels.shape[2:])}; "
-            f"expected {FEWEST} or more: look at the mask, or give a larger --size"
-        )
+        raise _too_little(image, int(areas.sum()), prepared.pixels.shape[2:])
     kept = np.flatnonzero(areas)
     pixels, inside = prepared.pixels[kept], prepared.foreground[kept]
     darkest = np.where(pixels < OUTSIDE - ROUNDING, pixels, np.maximum(pixels, DARKEST))  # beyond it `scaled` refuses
@@ -221,6 +220,13 @@ def _within_mask(image: Image, prepared: Prepared, start: np.ndarray) -> Prepare
         prepared, pixels=pixels, foreground=inside, matrix=shift @ prepared.matrix,
         kept=None if prepared.sliced is None else kept, mask=image.mask,
     )  # fmt: skip
+
+
+def _too_little(image: Image, count: int, grid: tuple[int, ...]) -> UnreadableImage:
+    return UnreadableImage(
+        f"{image.path}: its mask leaves {count} pixels on a grid of {_by(grid)}; expected {FEWEST} or more: look at the "
+        "mask, or give a larger --size or another --fit"
+    )
 
 
 def _by(space: tuple[int, ...]) -> str:

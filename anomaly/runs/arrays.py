@@ -13,7 +13,7 @@ import numpy as np
 from anomaly.errors import AnomalyError
 from anomaly.images import Image, find, read
 from anomaly.images.image import MOST_CHANNELS, as_float, checked
-from anomaly.images.masking import masked
+from anomaly.images.masking import masked, what_counts
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.shown import Readable
@@ -94,7 +94,7 @@ def _with(image: Image, mask: Any) -> Image:
     inside = _numbers(mask)
     if inside.shape != image.space:
         raise AnomalyError(f"{image.path}: its mask has the shape {inside.shape}; expected {image.space}")
-    return dataclasses.replace(image, mask=inside != 0)
+    return dataclasses.replace(image, mask=what_counts(inside, image, f"the mask of {image.path}"))
 
 
 def of_images(ready: Sequence[Prepared]) -> np.ndarray:

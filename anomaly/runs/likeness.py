@@ -30,6 +30,7 @@ BLACK_COUNTS = 16
 TOLD_AT = 0.05
 """An image is called unlike where its p-value is at most this: of normals held out, one in twenty."""
 FOLDS, FEWEST_FOLDED = 5, 20
+FEWEST_TOLD = 5  # subjects; fewer tell no spread of distances by which an image could be called unlike
 FEWEST_RANKED = 59
 """Normal subjects below which the p-value is Student's: with 59, two strange ones among them leave it at 0.05."""
 
@@ -101,7 +102,7 @@ class Likeness:
     def told(self, rows: np.ndarray) -> list[Unlike]:
         """How unlike each of these descriptions (N, D) is."""
         near = np.log1p(_distances(rows, self.spreads, self.unit))
-        far = (near - self.centre) / self.spread
+        far = np.round((near - self.centre) / self.spread, 9)  # rounding makes no image more unlike than its equal
         found = []
         for order, each in zip(np.argsort(-far, axis=1), self._p(far), strict=True):
             names = tuple(FAMILIES[family] for family in order if each[family] <= TOLD_AT)
@@ -112,8 +113,8 @@ class Likeness:
         """Of the largest standardised distances: conformal, or that of a prediction interval times the families."""
         if self.ranked:
             weights = 1 / np.bincount(self.subjects)[self.subjects]
-            return conformal_p(self.values, far, weights)
-        if self.people < 2:
+            return conformal_p(np.round(self.values, 9), far, weights)
+        if self.people < FEWEST_TOLD:
             return np.ones(far.shape)
         step = np.sqrt(1 + 1 / self.people)
         return np.minimum(1, max(1, self.varied.sum()) * stats.t.sf(far / step, self.people - 1))

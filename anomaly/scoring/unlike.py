@@ -11,7 +11,7 @@ import numpy as np
 from anomaly.errors import RunError
 from anomaly.images.intake import Ready
 from anomaly.images.likeness import described
-from anomaly.runs.likeness import Unlike
+from anomaly.runs.likeness import FEWEST_TOLD, Unlike
 from anomaly.runs.run import Run
 
 UNLIKE = ("unlike_p", "unlike")
@@ -35,6 +35,8 @@ class Stranger:
                 f"{runs[0].folder} was trained by a version that did not learn what normals are like, so nothing can "
                 "be refused as unlike; train again, or leave --refuse-unlike out"
             )
+        if self._likeness is not None and self._likeness.people < FEWEST_TOLD:
+            logger.info("%d normal subjects are too few to say what is unlike them", self._likeness.people)
         if self._likeness is None:
             logger.info("%s was trained by a version that did not learn what normals are like; unlike_p stays empty",
                         runs[0].folder)  # fmt: skip

@@ -159,7 +159,8 @@ def learn(
 
 def _masks_of(*given: Path | str | None) -> str | None:
     """Whether the runs that take part were trained with masks, "given" or "none"; None where there is no run."""
-    told = [read_facts(Path(folder))["preprocessing"].get("mask", "none") for folder in given if folder is not None]
+    runs = [Path(folder) for folder in given if folder is not None and (Path(folder) / "run.json").is_file()]
+    told = [read_facts(run)["preprocessing"].get("mask", "none") for run in runs]  # what is none says so when opened
     return told[0] if told else None
 
 
