@@ -67,7 +67,9 @@ def outline(pixels: np.ndarray) -> np.ndarray:
         np.abs(np.diff(grey, axis=axis), out=seen[axis][without_last])
     cells = _cells(seen)
     bright, edges = cells[:1] - cells[0].mean(), np.sqrt(cells[1:])
-    return np.concatenate([bright / max(float(bright.std()), FAINT), edges / max(float(edges.mean()), BLACK)])
+    cells[:1] = bright / max(float(np.sqrt(np.square(bright).mean())), FAINT)
+    cells[1:] = edges / max(float(edges.mean()), BLACK)
+    return cells
 
 
 def _cells(values: np.ndarray) -> np.ndarray:
@@ -129,7 +131,7 @@ def _sharpness(image: Image, axes: list[int]) -> list[float]:
         if block.shape[axis] <= 2 * LAGS[-1]:
             found += [np.nan] * len(LAGS)
             continue
-        ahead = np.moveaxis(block, axis, 0)
+        ahead = np.ascontiguousarray(np.moveaxis(block, axis, 0))
         apart = [_apart(ahead[1:] - ahead[:-1], 1), *(_apart(ahead, lag) for lag in LAGS)]
         found += [float(np.log2(far / near)) if near > 0 else np.nan for near, far in pairwise(apart)]
     return found
