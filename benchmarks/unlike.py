@@ -211,26 +211,32 @@ def _slices(data: Path, out: Path) -> pd.DataFrame:
 
 
 def cost(data: Path, out: Path) -> dict[str, float]:
-    """Milliseconds an image to score without heatmaps and to say how unlike it is, and their ratio; medians of five."""
+    """Milliseconds of processor time to score an image and to say how unlike it is, their ratio; medians of five."""
     table = _table(data, "chest_xray")
     normals, rest = table[table["split"] == "train"], table[table["split"] == "val"].iloc[:320]
     run = Run.open(learn(normals, out / "cost", method="autoencoder", settings={"steps": 20}, resume=True).folder)
     images = [read(Path(path)) for path in rest["path"]]
     prepared = [run.preprocessing.apply(image) for image in images]
-    assert run.likeness is not None
-    scoring, telling = [], []
-    for _ in range(5):
-        shutil.rmtree(out / "cost_scores", ignore_errors=True)
-        begun = time.process_time()
-        score(run.folder, rest, out / "cost_scores", heatmaps=("none",), allow_overlap=True)
-        scoring.append(1000 * (time.process_time() - begun) / len(rest))
-        begun = time.process_time()
+    likeness = run.likeness
+    assert likeness is not None
+
+    def telling() -> None:
         for start in range(0, len(images), 32):
-            some = slice(start, start + 32)
-            run.likeness.told(np.stack([described(*each) for each in zip(images[some], prepared[some], strict=True)]))
-        telling.append(1000 * (time.process_time() - begun) / len(rest))
-    whole, part = float(np.median(scoring)), float(np.median(telling))
-    return {"ms to score": round(whole, 3), "ms to tell": round(part, 3), "share": round(part / whole, 4)}
+            pairs = zip(images[start : start + 32], prepared[start : start + 32], strict=True)
+            likeness.told(np.stack([described(*each) for each in pairs]))
+
+    def scoring(heatmaps: str) -> None:
+        shutil.rmtree(out / "cost_scores", ignore_errors=True)
+        score(run.folder, rest, out / "cost_scores", heatmaps=(heatmaps,), allow_overlap=True)
+
+    def spent(work: Callable[[], None]) -> float:
+        begun = time.process_time()
+        work()
+        return 1000 * (time.process_time() - begun) / len(rest)
+
+    turns = [[spent(work) for work in (telling, lambda: scoring("none"), lambda: scoring("png"))] for _ in range(5)]
+    tell, bare, drawn = np.median(turns, axis=0).tolist()
+    return {"ms to tell": tell, "ms without heatmaps": bare, "share": tell / bare, "ms": drawn, "of all": tell / drawn}
 
 
 PICTURES = {"children": "chest_xray", "adults": "adult_chest_xray", "ct": "head_ct/cropped"}

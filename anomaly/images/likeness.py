@@ -43,11 +43,11 @@ def described(image: Image, prepared: Prepared) -> np.ndarray:
     """
     axes = _axes(prepared)
     with np.errstate(over="ignore", invalid="ignore"):  # of values beyond all reason, which are then not told
-        row = [
-            *_geometry(image, axes), *_range(image), *_histogram(prepared), *_sharpness(image, axes),
-            *outline(prepared.pixels[:, : len(prepared.unit)]).ravel(),  # without what stands behind them as context
-        ]  # fmt: skip
-        found = np.array(row, dtype=np.float32)
+        row = (
+            _geometry(image, axes), _range(image), _histogram(prepared), _sharpness(image, axes),
+            outline(prepared.pixels[:, : len(prepared.unit)]).ravel(),  # without what stands behind them as context
+        )  # fmt: skip
+        found = np.concatenate(row, dtype=np.float32, casting="unsafe")
     return np.where(np.isfinite(found), found, np.float32(np.nan))
 
 
@@ -60,22 +60,24 @@ def outline(pixels: np.ndarray) -> np.ndarray:
     """
     dims, slices = pixels.ndim - 2, pixels[:: 1 + (len(pixels) - 1) // SLICES]
     grey = slices[:, 0] if slices.shape[1] == 1 else slices.mean(axis=1)
-    bright = _cells(grey)
-    bright = (bright - bright.mean()) / max(float(bright.std()), FAINT)
-    edges = np.sqrt([_cells(_steps(grey, 1 + axis)) for axis in range(dims)])
-    return np.concatenate([bright[None], edges / max(float(edges.mean()), BLACK)])
-
-
-def _steps(values: np.ndarray, axis: int) -> np.ndarray:
-    """Absolute differences of neighbours along an axis; 0 where it has only one."""
-    return np.abs(np.diff(values, axis=axis)) if values.shape[axis] > 1 else np.zeros_like(values)
+    seen = np.zeros((1 + dims, *grey.shape), dtype=grey.dtype)
+    seen[0] = grey
+    for axis in range(1, 1 + dims):
+        without_last = tuple(slice(None, -1 if each == axis else None) for each in range(grey.ndim))
+        np.abs(np.diff(grey, axis=axis), out=seen[axis][without_last])
+    cells = _cells(seen)
+    bright, edges = cells[:1] - cells[0].mean(), np.sqrt(cells[1:])
+    cells[:1] = bright / max(float(np.sqrt(np.square(bright).mean())), FAINT)
+    cells[1:] = edges / max(float(edges.mean()), BLACK)
+    return cells
 
 
 def _cells(values: np.ndarray) -> np.ndarray:
-    """Means of values (S, *space) over slices and over the cells of a grid."""
-    for length in values.shape[:0:-1]:  # the last first, which lies together in memory
-        values = np.moveaxis(values @ _shares(length).T, -1, 1)
-    return values.mean(axis=0)
+    """Means of values (N, S, *space) over slices and over the cells of a grid."""
+    for length in values.shape[:1:-1]:  # the last first, which lies together in memory
+        values = np.moveaxis(values @ _shares(length).T, -1, 2)
+    means: np.ndarray = values.mean(axis=1)
+    return means
 
 
 @cache
@@ -129,7 +131,7 @@ def _sharpness(image: Image, axes: list[int]) -> list[float]:
         if block.shape[axis] <= 2 * LAGS[-1]:
             found += [np.nan] * len(LAGS)
             continue
-        ahead = np.moveaxis(block, axis, 0)
+        ahead = np.ascontiguousarray(np.moveaxis(block, axis, 0))
         apart = [_apart(ahead[1:] - ahead[:-1], 1), *(_apart(ahead, lag) for lag in LAGS)]
         found += [float(np.log2(far / near)) if near > 0 else np.nan for near, far in pairwise(apart)]
     return found
