@@ -224,8 +224,8 @@ def _within_mask(image: Image, prepared: Prepared, start: np.ndarray) -> Prepare
 
 def _too_little(image: Image, count: int, grid: tuple[int, ...]) -> UnreadableImage:
     return UnreadableImage(
-        f"{image.path}: its mask leaves {count} pixels on a grid of {_by(grid)}; expected {FEWEST} or more: look at the "
-        "mask, or give a larger --size or another --fit"
+        f"{image.path}: its mask leaves {count} pixels on a grid of {_by(grid)}; expected {FEWEST} or more: look at "
+        "the mask, or give a larger --size or another --fit"
     )
 
 
