@@ -3,22 +3,26 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomaly.detectors.gaussians import LEAST, Gathered, by_place
+
 Passes = Callable[[], Iterable[tuple[Tensor, Tensor | None]]]
 """Begins a new pass over all normals, a few at a time, always in one order: features (n, K, *cells), and which cells
 count, (n, 1, *cells) bool, None for all."""
 ROWS = 2048  # cells compared with a memory at once
-LEAST = 1e-6
 HEIGHT = 2.0  # what half of the height of a volume counts beside a feature, in a memory of slices
 
 
 class Density(nn.Module, ABC):
     """Says of features (N, K, *cells) how far each cell is from normal."""
+
+    looks: ClassVar[int] = 2  # passes that learning takes
 
     @abstractmethod
     def learn(self, passes: Passes, count: int) -> None:
@@ -34,7 +38,8 @@ class Place(Density):
 
     For anatomy that lies alike in all images (after Defard et al. 2021, PaDiM). Channels are divided by their standard
     deviation over normals and cells; each cell's covariance is shrunk towards the sphere as Ledoit and Wolf 2004
-    (Journal of Multivariate Analysis 88, eq. 14 and lemmas 3.2 to 3.5) find best.
+    (Journal of Multivariate Analysis 88, eq. 14 and lemmas 3.2 to 3.5) find best. Where images have masks, cells that
+    few normals show lean on the covariance within all cells (`Gathered`).
 
     Args:
         channels: K.
@@ -52,60 +57,26 @@ class Place(Density):
 
     def learn(self, passes: Passes, count: int) -> None:
         """Two passes: means and scales, then covariances and how uncertain these are."""
-        mean = torch.zeros(self.mean.shape, dtype=torch.float64)
-        squares, counts = torch.zeros_like(mean[0]), torch.zeros_like(mean[:, :1])
+        gathered = Gathered(self.mean.shape[1], (len(self.mean),))
         for features, counted in passes():
-            flat, weights = _by_place(features).cpu().double(), _weights(features, counted)  # accelerators may lack it
-            mean += (flat * weights).sum(0)
-            squares += (flat.square() * weights).sum((0, 1))
-            counts += weights.sum(0)
-        total = counts.sum()
-        overall = mean.sum(0) / total
-        mean = torch.where(counts > 0, mean / counts.clamp_min(1), overall)
-        variance = squares / total - overall.square()
-        within = (squares - (counts * mean.square()).sum(0)) / total
-        within = variance if counts.max() == 1 else within  # one normal tells of no variation but between its cells
-        scale = torch.where(within > LEAST * variance.clamp_min(LEAST), within, torch.inf).clamp_min(LEAST**2).sqrt()
-        covariance = torch.zeros(len(mean), mean.shape[1], mean.shape[1], dtype=torch.float64)
-        fourth = torch.zeros(len(mean), dtype=torch.float64)
-        seen = counts[:, 0].clamp_min(1)
+            gathered.add(features, counted)
+        gathered.centre()
         for features, counted in passes():
-            apart = (_by_place(features).cpu().double() - mean) * _weights(features, counted) / scale
-            apart = apart.transpose(0, 1)  # (places, n, K)
-            covariance += apart.transpose(1, 2) @ apart / seen[:, None, None]
-            fourth += apart.square().sum(2).square().sum(1) / seen
-        covariance[counts[:, 0] <= 1] += torch.eye(mean.shape[1], dtype=torch.float64)
-        shrunk = shrunken(covariance, fourth, seen)
-        values, vectors = torch.linalg.eigh(shrunk)
-        root = vectors * values.clamp_min(LEAST).rsqrt().unsqueeze(1)
+            gathered.spread(features, counted)
+        self.take(gathered)
+
+    def take(self, gathered: Gathered) -> None:
+        """Become the Gaussians of what was gathered in two passes."""
+        mean, whitener = gathered.whitened()
         self.mean.copy_(mean)
-        self.whitener.copy_(root / scale[:, None])
+        self.whitener.copy_(whitener)
 
     def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """The root of the squared distance over the number of channels: about 1 for what is normal."""
-        apart = (_by_place(features) - self.mean).transpose(0, 1)
+        apart = (by_place(features) - self.mean).transpose(0, 1)
         squared = (apart @ self.whitener).square().mean(2)
         found = (squared + LEAST).sqrt().T.reshape(len(features), 1, *features.shape[2:])
         return found if counted is None else found * counted
-
-
-def shrunken(covariance: Tensor, fourth: Tensor, count: int | Tensor) -> Tensor:
-    """Covariances (P, K, K) drawn to the sphere of the same trace, by how uncertain they are; of two or one, to it.
-
-    Args:
-        covariance: S, of `count` centred samples, divided by their number.
-        fourth: mean of |x|^4 over the samples, (P,).
-        count: of samples, of all or of each (P,).
-    """
-    count = torch.as_tensor(count)
-    channels = covariance.shape[-1]
-    level = covariance.diagonal(dim1=1, dim2=2).mean(1)
-    sphere = level[:, None, None] * torch.eye(channels, dtype=covariance.dtype, device=covariance.device)
-    apart = (covariance - sphere).square().sum((1, 2)) / channels
-    uncertain = (fourth - covariance.square().sum((1, 2))) / (channels * count)
-    share = (torch.minimum(uncertain, apart) / apart.clamp_min(1e-30)).clamp(0, 1)
-    share = torch.where((apart > 1e-30) & (count > 2), share, 1.0)[:, None, None]
-    return share * sphere + (1 - share) * covariance
 
 
 class Memory(Density):
@@ -219,15 +190,3 @@ def _nearest(rows: Tensor, kept: Tensor, squares: Tensor) -> Tensor:
     """Squared distance of each row (n, K) to the nearest that is kept, (n,)."""
     products = torch.addmm(squares.expand(len(rows), -1), rows, kept.T, alpha=-2)
     return (products.amin(1) + rows.square().sum(1)).clamp_min(0)
-
-
-def _by_place(features: Tensor) -> Tensor:
-    """(N, K, *cells) -> (N, cells, K)."""
-    return features.flatten(2).transpose(1, 2)
-
-
-def _weights(features: Tensor, counted: Tensor | None) -> Tensor:
-    """1.0 for cells that count, else 0.0: (N, cells, 1), or one number for all."""
-    if counted is None:
-        return torch.ones(len(features), 1, 1, dtype=torch.float64).expand(-1, features[0, 0].numel(), 1)
-    return _by_place(counted).cpu().double()

@@ -1,14 +1,13 @@
 """Slices of volumes that know their height: features with it, and a Gaussian at each place and height."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from anomaly.detectors.densities import Density, Passes, Place
-from anomaly.detectors.seen import Cells
+from anomaly.detectors.gaussians import Gathered
 
 LEVELS = 8
 
@@ -51,12 +50,21 @@ class PlaceAtHeight(Density):
         self.register_buffer("seen", torch.zeros(LEVELS, dtype=torch.int64))
 
     def learn(self, passes: Passes, count: int) -> None:
-        """Two passes for each height."""
-        for level, place in enumerate(self.levels):
-            found = sum(len(features) for features, _ in _around(passes, level))
-            self.seen[level] = found
-            if found:
-                cast(Place, place).learn(partial(_around, passes, level), found)
+        """Two passes, as a Gaussian at each place takes, for all heights at once."""
+        places = [cast(Place, place) for place in self.levels]
+        gathered = [Gathered(place.mean.shape[1], (len(place.mean),)) for place in places]
+        slices = [0] * LEVELS
+        for level, features, counted in _around(passes):
+            gathered[level].add(features, counted)
+            slices[level] += len(features)
+        known = [level for level in range(LEVELS) if slices[level]]
+        for level in known:
+            gathered[level].centre()
+        for level, features, counted in _around(passes):
+            gathered[level].spread(features, counted)
+        for level in known:
+            places[level].take(gathered[level])
+        self.seen.copy_(torch.tensor(slices))
 
     def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """Distances of the two nearest heights, weighed by how near they are."""
@@ -80,9 +88,11 @@ def _levels(features: Tensor) -> Tensor:
     return (height + 1) / 2 * (LEVELS - 1)
 
 
-def _around(passes: Passes, level: int) -> Iterator[Cells]:
-    """The features of the slices between the heights on both sides of one."""
+def _around(passes: Passes) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    """One pass: for each height the features of the slices between the heights on both sides of it."""
     for features, counted in passes():
-        rows = ((_levels(features) - level).abs() < 1).nonzero()[:, 0]
-        if len(rows):
-            yield features[rows, :-1], None if counted is None else counted[rows]
+        at = _levels(features)
+        for level in range(LEVELS):
+            rows = ((at - level).abs() < 1).nonzero()[:, 0]
+            if len(rows):
+                yield level, features[rows, :-1], None if counted is None else counted[rows]

@@ -25,6 +25,7 @@ from anomaly.training.machine import Machine
 
 TOP = 0.05
 LATER = 4  # images whose features are wanted once more, by those who calibrate and preview
+TWICE = 2  # times that a density learns: from the normals, and again with the held-out ones beside
 LEARNED = 8  # times as many bytes as a density has are wanted while it learns, in double precision
 POOLS = ("mean", "max", "top")
 DENSITIES = ("place", "memory", "near")
@@ -86,13 +87,14 @@ class LocalDetector(Detector):
         return PlaceAtHeight(channels, cells) if self.context_ else Place(channels, cells)
 
     def foresee(self, normals: Images, machine: Machine) -> Forecast:
-        """By the features of one image, of which two passes are made where they do not fit into memory."""
+        """By the features of one image, seen again in each pass where those of all do not fit into memory."""
         twin = self.copied(normals, machine)
         x = next(chunks(normals[:1], machine.torch_device))
         begun = time.perf_counter()
         with torch.no_grad():
             size = twin.net_["features"](x).nbytes * len(normals)
-        seconds = (time.perf_counter() - begun) * (len(normals) + LATER) * (1 if size <= KEPT_BYTES else 2)
+        passes = 1 if size <= KEPT_BYTES else TWICE * twin.net_["density"].looks
+        seconds = (time.perf_counter() - begun) * (len(normals) + LATER) * passes
         weights = sum(each.nbytes for each in twin.net_.buffers())
         return Forecast(seconds, resident(machine) + min(size, KEPT_BYTES) + LEARNED * weights)
 

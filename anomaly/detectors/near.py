@@ -1,7 +1,7 @@
 """A density for few normals: the nearest cell that some of them show around the same place."""
 
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,10 @@ class Near(Density):
     whose labels are looked up in a neighbourhood). Channels are divided by their standard deviation over normals and
     cells.
 
+    Where images have masks, only cells that count are found, in normals too. Where no normal that is kept shows
+    anything within reach, what is normal there is unknown: each goes on as at the nearest place that it shows, however
+    far, so that distances are finite, of what is normal nearest by.
+
     Args:
         channels: K.
         cells: of one image.
@@ -26,8 +30,9 @@ class Near(Density):
         reach: radius of the ball, in cells.
     """
 
+    looks: ClassVar[int] = 1
     scale: Tensor
-    kept: Tensor
+    kept: Tensor  # infinite where a cell does not count, and so never the nearest
     filled: Tensor
 
     def __init__(self, channels: int, cells: tuple[int, ...], most: int, reach: int) -> None:
@@ -41,13 +46,16 @@ class Near(Density):
         """One pass: scales, and the normals that are kept."""
         chosen = set(evenly(count, len(self.kept)).tolist())
         total, squares, weight, seen, filled = 0.0, 0.0, 0.0, 0, 0  # type: Tensor | float, Tensor | float, float, int, int
+        masked = False
         for features, counted in passes():
+            masked = masked or counted is not None
             weights = torch.ones_like(features[:, :1]) if counted is None else counted.to(features)
             axes = [0, *range(2, features.ndim)]
             total = total + (features * weights).sum(axes).double().cpu()
             squares = squares + (features.square() * weights).sum(axes).double().cpu()
             weight += float(weights.sum())
-            for each in features:
+            shown = features if counted is None else torch.where(counted, features, torch.inf)
+            for each in shown:
                 if seen in chosen:
                     self.kept[filled] = each.half()
                     filled += 1
@@ -55,6 +63,21 @@ class Near(Density):
         variance = torch.as_tensor(squares / weight - (total / weight) ** 2)
         self.scale.copy_(torch.where(variance > LEAST**2, variance, torch.inf).sqrt())
         self.filled.fill_(filled)
+        if masked:
+            self._fill_beyond_reach()
+
+    def _fill_beyond_reach(self) -> None:
+        """Where no normal shows anything within reach, each goes on as at the nearest place it shows."""
+        from scipy.ndimage import distance_transform_edt
+
+        kept = self.kept[: int(self.filled)]
+        hidden = (kept == torch.inf).all(1).cpu().numpy()
+        beyond = torch.from_numpy(distance_transform_edt(hidden.all(0)) > self.reach).to(kept.device)
+        for one, absent in zip(kept, hidden, strict=True):
+            if absent.all():
+                continue
+            places = distance_transform_edt(absent, return_distances=False, return_indices=True)
+            one[:, beyond] = one[:, *torch.from_numpy(places).long().to(kept.device)][:, beyond]
 
     def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """The root of the mean squared difference from the nearest, over channels."""

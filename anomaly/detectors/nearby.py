@@ -21,5 +21,5 @@ class Nearby(LocalDetector):
     cells: int = 64
 
     def features(self, channels: int) -> nn.Module:
-        """Three blurs."""
-        return Brightness(self.cells)
+        """Three blurs, within masks where images have them."""
+        return Brightness(self.cells, masked=self.masked_)

@@ -6,7 +6,8 @@ from tiny import CPU, tiny
 from torch import Tensor
 
 from anomaly.detectors import Autoencoder, Detector
-from anomaly.detectors.densities import HEIGHT, Memory
+from anomaly.detectors.densities import HEIGHT, Memory, Place
+from anomaly.detectors.heights import PlaceAtHeight
 from anomaly.errors import AnomalyError
 
 
@@ -27,6 +28,25 @@ def test_a_slice_at_a_wrong_height_departs() -> None:
     right, wrong = x[:, -1].mean((1, 2)), detector.score(torch.cat([x[:, :1], -x[:, 1:]], dim=1)).value
     far = right.abs() > 0.4
     assert (wrong[far] > 1.5 * detector.score(x).value[far].max()).all()
+
+
+def test_all_heights_learn_in_two_passes_each_from_the_slices_around_it() -> None:
+    rng = torch.Generator().manual_seed(0)
+    features = torch.randn(60, 3, 2, 2, generator=rng)
+    features[:, -1] = torch.linspace(-1, 0.5, 60).view(-1, 1, 1)  # nothing at the top
+    begun = []
+
+    def passes():
+        begun.append(1)
+        return [(part, None) for part in features.split(7)]
+
+    density = PlaceAtHeight(3, (2, 2))
+    density.learn(passes, 60)
+    assert len(begun) == density.looks == 2 and density.seen[0] > 0 == density.seen[7]
+    around = features[((features[:, -1, 0, 0] + 1) * 3.5 - 2).abs() < 1]
+    alone = Place(2, (2, 2))
+    alone.learn(lambda: [(around[:, :-1], None)], len(around))
+    torch.testing.assert_close(density.levels[2].whitener, alone.whitener)
 
 
 def test_a_memory_minds_the_height() -> None:

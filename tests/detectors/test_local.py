@@ -7,7 +7,9 @@ from sklearn.covariance import ledoit_wolf
 
 from anomaly.detectors import densities
 from anomaly.detectors.densities import Memory, Place
+from anomaly.detectors.gaussians import shrunken
 from anomaly.detectors.local import pooled
+from anomaly.detectors.near import Near
 
 
 def learned(density: densities.Density, features: torch.Tensor, size: int = 7) -> densities.Density:
@@ -22,7 +24,7 @@ def test_covariances_are_shrunk_as_ledoit_and_wolf_do(count: int) -> None:
     x = x - x.mean(0)
     expected, _ = ledoit_wolf(x, assume_centered=True)
     covariance, fourth = torch.from_numpy(x.T @ x / count)[None], torch.tensor([(x**2).sum(1).__pow__(2).mean()])
-    assert densities.shrunken(covariance, fourth, count)[0].numpy() == pytest.approx(expected, rel=1e-9)
+    assert shrunken(covariance, fourth, count)[0].numpy() == pytest.approx(expected, rel=1e-9)
 
 
 def test_place_is_the_mahalanobis_distance_of_a_known_gaussian() -> None:
@@ -99,7 +101,7 @@ def test_cells_that_do_not_count_have_no_say() -> None:
     rng = torch.Generator().manual_seed(0)
     x, counted = torch.randn(40, 3, 4, 4, generator=rng), torch.rand(40, 1, 4, 4, generator=rng) > 0.3
     other = torch.where(counted, x, 1e3)
-    for make in (lambda: Place(3, (4, 4)), lambda: Memory(3, (4, 4), 200, 0.0)):
+    for make in (lambda: Place(3, (4, 4)), lambda: Memory(3, (4, 4), 200, 0.0), lambda: Near(3, (4, 4), 12, 1)):
         found = []
         for features in (x, other):
             torch.manual_seed(1)
@@ -118,6 +120,18 @@ def test_place_learns_each_cell_from_the_images_in_which_it_counts() -> None:
     density = Place(2, (1, 2))
     density.learn(lambda: [(x, counted)], 60)
     assert torch.allclose(density.mean, torch.stack([x[:, :, 0, 0].mean(0), x[:30, :, 0, 1].mean(0)]), atol=1e-6)
+
+
+def test_place_is_as_wide_where_few_normals_show_a_cell() -> None:
+    rng = torch.Generator().manual_seed(0)
+    shown = torch.tensor([20, 10, 4, 3, 2, 1, 0])
+    counted = (torch.arange(20)[:, None] < shown).view(20, 1, 7, 1).expand(-1, -1, -1, 50)
+    x, new = (torch.randn(count, 8, 7, 50, generator=rng) for count in (20, 40))
+    density = Place(8, (7, 50))
+    density.learn(lambda: zip(x.split(7), counted.split(7), strict=True), 20)
+    found = density(new)[:, 0]
+    torch.testing.assert_close(found.mean((0, 2)), torch.ones(7), rtol=0, atol=0.12)
+    assert found.max() < 2.5
 
 
 def test_pools_over_the_cells_that_count() -> None:

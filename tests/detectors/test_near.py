@@ -54,3 +54,31 @@ def test_a_small_bright_spot_in_a_volume_is_the_maximum_of_the_map() -> None:
     place = tiny("nearby").fit(images, machine=CPU).score(x).map[0, 0].argmax()
     i, j, k = torch.unravel_index(place, (12, 12, 12))
     assert i in (6, 7) and j in (5, 6) and k in (4, 5)
+
+
+def disc(side: int = 32) -> torch.Tensor:
+    """Where a disc lies, (side, side) bool, its rim six pixels from the edge."""
+    along = torch.arange(side) - (side - 1) / 2
+    return along[:, None] ** 2 + along**2 < (side / 2 - 6) ** 2
+
+
+def test_a_dark_spot_beside_the_rim_of_a_mask_is_no_nearer_than_in_the_middle() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.where(disc(), 0.1 * torch.randn(6, 1, 32, 32, generator=rng), -1.0)
+    x = images[:2].clone()
+    x[0, 0, 15:17, 15:17] = x[1, 0, 15:17, 6:8] = -0.95  # the second at the rim
+    detector = tiny("nearby", cells=32).fit(images, masked=True, machine=CPU)
+    middle, rim = detector.score(x).map.flatten(1).amax(1).tolist()
+    assert 5 < middle < 1.05 * rim < 2 * middle  # at the rim fewer neighbours blur it
+
+
+def test_where_no_normal_shows_anything_within_reach_the_nearest_place_shown_tells() -> None:
+    images, counted = torch.zeros(2, 1, 1, 9), torch.zeros(2, 1, 1, 9, dtype=torch.bool)
+    images[0, ..., :2], images[1, ..., :3] = torch.tensor([1.0, 2.0]), torch.tensor([4.0, 5.0, 6.0])
+    counted[0, ..., :2], counted[1, ..., :3] = True, True
+    density = Near(1, (1, 9), 4, 2)
+    density.learn(lambda: [(images, counted)], 2)
+    everywhere = torch.ones(1, 1, 1, 9, dtype=torch.bool)
+    found = density(torch.full((1, 1, 1, 9), 3.0), everywhere)[0, 0, 0] * density.scale
+    assert found.tolist() == pytest.approx([1] * 9, abs=0.01)  # 2.0 or 4.0, however far; never the 0 outside
+    assert float(density(torch.zeros(1, 1, 1, 9), everywhere)[0, 0, 0, 8] * density.scale) == pytest.approx(2, abs=0.01)
