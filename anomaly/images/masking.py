@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from anomaly.errors import UnreadableImage
-from anomaly.images.image import Image
+from anomaly.images.image import Image, located
 from anomaly.images.reading import read, suffix
 
 FEWEST = 32
@@ -67,7 +67,7 @@ def _turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
     """The values of a mask in the order of the image's voxels."""
     if found.ndim != image.ndim:
         raise _astray(found, image, f"it has {found.ndim} axes, the image {image.ndim}")
-    if not (_located(found) and _located(image)):
+    if not (located(found.affine) and located(image.affine)):
         if found.space != image.space:
             raise _astray(found, image, "it has another size")
         return values
@@ -95,11 +95,6 @@ def _astray(found: Image, image: Image, why: str) -> UnreadableImage:
         f"{found.path}: the mask of {image.path.name} lies on another grid ({why}: {_by(found)} against "
         f"{_by(image)}); resample it onto the image's grid"
     )
-
-
-def _located(image: Image) -> bool:
-    """Whether its file told where it lies."""
-    return not np.array_equal(image.affine, np.eye(4))
 
 
 def _by(image: Image) -> str:
