@@ -16,6 +16,7 @@ from pathlib import Path
 
 from anomaly import __version__
 from anomaly.checkup.findings import Asked, Finding
+from anomaly.training.computer import allowed_cores, memory
 
 NEEDED = {
     "torch": "torch", "lightning-fabric": "lightning_fabric", "numpy": "numpy", "scipy": "scipy", "pandas": "pandas",
@@ -130,47 +131,16 @@ def _devices() -> Iterator[Finding]:
 
 def _cores() -> Iterator[Finding]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allowed = _allowed_cores()
+    allowed = allowed_cores()
     limited = "" if allowed is None else f", of which this container may use {allowed:g}"
     yield Finding("cores", f"{usable}{limited}")
 
 
-def _allowed_cores() -> float | None:
-    """By the control group, version 2 or 1; None where it sets no limit."""
-    if told := _group("cpu.max"):
-        most, period = told.split()
-        return None if most == "max" else int(most) / int(period)
-    most, period = _group("cpu/cpu.cfs_quota_us"), _group("cpu/cpu.cfs_period_us")
-    return int(most) / int(period) if most and period and int(most) > 0 else None
-
-
 def _memory() -> Iterator[Finding]:
-    sizes = _meminfo()
-    total, free = sizes.get("MemTotal"), sizes.get("MemAvailable")
-    if total is None and hasattr(os, "sysconf"):
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _group("memory.max") or _group("memory/memory.limit_in_bytes")
-    if limit and limit != "max" and (total is None or int(limit) < total):
-        used = int(_group("memory.current") or _group("memory/memory.usage_in_bytes") or 0)
-        total, free = int(limit), min(free or int(limit), int(limit) - used)
+    total, free = memory()
     told = [f"{size / GIB:.1f} GiB {what}" for size, what in ((total, "in all"), (free, "free")) if size is not None]
     scarce = free is not None and free < LITTLE_MEMORY * GIB
     yield Finding("memory", (", ".join(told) or "unknown") + ("; little for training" if scarce else ""))
-
-
-def _meminfo() -> dict[str, int]:
-    file = Path("/proc/meminfo")
-    rows = [line.split() for line in file.read_text().splitlines()] if file.is_file() else []
-    return {row[0].rstrip(":"): 1024 * int(row[1]) for row in rows}
-
-
-def _group(name: str) -> str:
-    """What the control group of this process says, "" where it does not."""
-    file = Path("/sys/fs/cgroup") / name
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _disk() -> Iterator[Finding]:

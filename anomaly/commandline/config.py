@@ -36,7 +36,8 @@ def taken(context: typer.Context, path: Path | None) -> dict[str, Any]:
         made_by = " or ".join(f"`anomaly {each}`" for each in kind.commands(found))
         raise typer.BadParameter(f"{path} holds the settings of {made_by}, not of `anomaly {command}`")
     else:
-        found = {name: value for name, value in kind.options(found, path.parent).items() if name in params}
+        options = {name.replace("_", "-"): value for name, value in kind.options(found, path.parent).items()}
+        found = {name: value for name, value in options.items() if name in params}
     told = {name: value for name, value in found.items() if value is not None and value not in ([], {}, "")}
     context.default_map = {str(params[name].name): _as_typed(params[name], value) for name, value in told.items()}
     return dict(context.default_map)

@@ -86,8 +86,14 @@ def _preparation(facts: Facts) -> dict[str, Any]:
 
 
 def _of_scores(facts: Facts, folder: Path) -> dict[str, Any]:
+    """Runs and settings, the refusal of what is unlike among them; not whose images, nor where their masks are."""
+    from anomaly.cohorts.masks import COLUMN as MASK
+
     runs = [_from(folder, each) for each in facts.get("runs", ())]
-    return {"runs": runs, **{name: facts[name] for name in ("alpha", "heatmaps", "allow_overlap") if name in facts}}
+    if facts.get("masks") and facts["masks"] != f"the column {MASK}":  # which is found again without being asked for
+        logger.warning("%s was scored with masks, by %s; give --mask again", folder, facts["masks"])
+    kept = ("alpha", "heatmaps", "allow_overlap", "refuse_unlike")
+    return {"runs": runs, **{name: facts[name] for name in kept if facts.get(name) is not None}}
 
 
 def _of_explanations(facts: Facts, folder: Path) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import pandas as pd
 
 from anomaly.evaluation.beside import ratio_of, share_of
 from anomaly.evaluation.floors import ALIKE, MAP
+from anomaly.evaluation.localisation import MAX_FPR
 from anomaly.evaluation.section import Section, ends
 from anomaly.evaluation.tallying import Looked
 from anomaly.pictures.panels import froc
 from anomaly.statistics import regions
 
-MAX_FPR = 0.3
 ANY, WELL = "found", "found_well"
 _RULES = (
     "A lesion is what hangs together of the truth, corners included (26 neighbours, in pictures 8). It is found where "

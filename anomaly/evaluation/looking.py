@@ -1,7 +1,7 @@
 """Opens one scored image after another with its map, its truth and its mask, so that no more than one is held."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -9,9 +9,10 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from anomaly.errors import EvaluationError, UnreadableImage
-from anomaly.evaluation.truths import Marking, read_mask, same
+from anomaly.evaluation.truths import Marking, read_truth, same
 from anomaly.images import Image, read
 from anomaly.images.image import located
+from anomaly.images.masking import read_mask
 from anomaly.statistics import regions
 
 MAP_FILES = (".nii.gz", ".nii", ".npy")
@@ -83,19 +84,17 @@ def look(case: Case, marking: Marking) -> Seen:
     """Read all files of one image.
 
     Raises:
-        EvaluationError: truth or mask lies on another grid than the map, holds what is no mask, or the mask is empty.
-        UnreadableImage: a file other than the image itself cannot be read.
+        EvaluationError: the truth lies on another grid than the map, or holds what is no mask.
+        UnreadableImage: a file other than the image itself cannot be read; the mask as when the image was scored.
     """
     found = read(case.map)
     if len(found.pixels) != 1:
         raise EvaluationError(f"{case.map}: has {len(found.pixels)} channels; a map has one number a pixel")
     what = f"the truth of {case.id}"
-    marked, values = marking.of(read_mask(case.truth, found, what), f"{case.truth}: {what}")
-    inside = None if case.mask is None else read_mask(case.mask, found, f"the mask of {case.id}") != 0
+    marked, values = marking.of(read_truth(case.truth, found, what), f"{case.truth}: {what}")
+    inside = None if case.mask is None else read_mask(case.mask, replace(found, path=case.path))
     outside = 0
     if inside is not None:
-        if not inside.any():
-            raise EvaluationError(f"{case.mask}: the mask of {case.id} is empty")
         before = int(np.count_nonzero(marked))
         marked &= inside
         outside = before - int(np.count_nonzero(marked))

@@ -65,8 +65,8 @@ class Marking:
         return marked, [int(each) for each in held]
 
 
-def read_mask(path: Path, like: Image, what: str) -> np.ndarray:
-    """The values (*space) of a mask on the grid of an image; of colour pictures the brightest channel.
+def read_truth(path: Path, like: Image, what: str) -> np.ndarray:
+    """The values (*space) of a mask of the disease on the grid of an image; of colour pictures the brightest channel.
 
     Raises:
         EvaluationError: it lies on another grid.

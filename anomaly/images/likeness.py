@@ -3,12 +3,12 @@
 Nothing here knows other images. What is usual among normals is learned from these numbers in `anomaly.runs.likeness`.
 """
 
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 from nibabel.affines import voxel_sizes
 
+from anomaly.images.cells import shares
 from anomaly.images.image import Image
 from anomaly.images.prepared import Prepared
 
@@ -75,17 +75,9 @@ def outline(pixels: np.ndarray) -> np.ndarray:
 def _cells(values: np.ndarray) -> np.ndarray:
     """Means of values (N, S, *space) over slices and over the cells of a grid."""
     for length in values.shape[:1:-1]:  # the last first, which lies together in memory
-        values = np.moveaxis(values @ _shares(length).T, -1, 2)
+        values = np.moveaxis(values @ shares(length, CELLS).T, -1, 2)
     means: np.ndarray = values.mean(axis=1)
     return means
-
-
-@cache
-def _shares(length: int) -> np.ndarray:
-    """The share of each cell along an axis that each of its pixels makes up, (CELLS, length)."""
-    edges, pixels = np.linspace(0, length, CELLS + 1)[:, None], np.arange(length)
-    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    return (np.maximum(overlap, 0) * (CELLS / length)).astype(np.float32)
 
 
 def _axes(prepared: Prepared) -> list[int]:

@@ -91,7 +91,7 @@ def _turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
     """The values of a mask in the order of the image's voxels."""
     if found.ndim != image.ndim:
         raise _astray(found, image, f"it has {found.ndim} axes, the image {image.ndim}")
-    if not (_located(found) and _located(image)):
+    if not (_placed(found) and _placed(image)):
         if found.space != image.space:
             raise _astray(found, image, "it has another size")
         return values
@@ -121,8 +121,8 @@ def _astray(found: Image, image: Image, why: str) -> UnreadableImage:
     )
 
 
-def _located(image: Image) -> bool:
-    """Whether its file told where it lies; an identity is told as well by a format that always tells."""
+def _placed(image: Image) -> bool:
+    """Whether its format tells where voxels lie; an identity is told as well as any other affine."""
     return image.measured and image.kind not in ("picture", "array")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.images import intensities, placing
@@ -162,12 +163,8 @@ def _box(image: Image) -> tuple[Image, np.ndarray]:
             f"{image.path}: has no mask, and what it is prepared for was trained with masks; give its mask by --mask "
             "or in the table's column mask"
         )
-    sides = [
-        image.mask.any(axis=tuple(other for other in range(image.ndim) if other != axis)) for axis in range(image.ndim)
-    ]
-    ends = [np.flatnonzero(side)[[0, -1]] for side in sides]
-    start = np.array([first for first, _ in ends])
-    box = tuple(slice(first, last + 1) for first, last in ends)
+    (box,) = ndimage.find_objects(image.mask.view(np.uint8))
+    start = np.array([side.start for side in box])
     affine = image.affine.copy()
     affine[:3, 3] += affine[:3, : image.ndim] @ start
     padding = None if image.padding is None else image.padding[box]

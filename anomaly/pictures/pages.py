@@ -15,6 +15,8 @@ from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from PIL import Image, ImageDraw, ImageFont
 
+from anomaly.images.image import located
+
 SMALLEST, LARGEST = 256, 512  # pixels of the longer side of a 2D panel
 VOLUME = 288  # pixels of the longest side of a volume
 SAMPLE = 200_000  # values that the grey window is taken from
@@ -88,7 +90,7 @@ def views(
         extent = np.array(evidence.shape) * spacing / spacing.min()
         factor = min(max(1, math.ceil(smallest / extent.max())), largest / extent.max())
         return [View("", _size(extent * factor), "", lambda values: values, lambda field: field)]
-    located = affine is not None and not np.array_equal(affine, np.eye(4))
+    known = affine is not None and located(affine)
     matrix = np.eye(4) if affine is None else affine
     turn = io_orientation(matrix)
     matrix = matrix @ inv_ornt_aff(turn, evidence.shape)
@@ -97,11 +99,11 @@ def views(
     place, longest = matrix @ [*peak, 1], min(VOLUME, largest)
     found = []
     for name, letter, axis, ends in PLANES:
-        where = f"{letter} = {round(place[axis])} mm" if located else f"slice {peak[axis] + 1} of {turned.shape[axis]}"
-        label = f"{name if located else f'axis {axis + 1}'}, {where}"
+        where = f"{letter} = {round(place[axis])} mm" if known else f"slice {peak[axis] + 1} of {turned.shape[axis]}"
+        label = f"{name if known else f'axis {axis + 1}'}, {where}"
         size = _size(np.delete(extent, axis)[::-1] * longest / extent.max())
         cut, flow = _slicing(turn, axis, peak[axis])
-        found.append(View(label, size, ends if located else "", cut, flow))
+        found.append(View(label, size, ends if known else "", cut, flow))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The page that lists what lies in a folder: outcomes, group maps and explanations, each in a folder of its own."""
+"""The page that lists what lies in a folder: outcomes, truths, group maps and explanations, each in its own."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from anomaly.reporting import groupmap
 from anomaly.reporting.template import written
 
 PAGE = "index.html"
+_NOT_ALONE = ("evaluation", "explanations")
+"""What evaluations of outcomes and of explanations say, which may have a truth as well."""
 
 
 def evaluations(folder: Path) -> list[Path]:
-    """The folders in this one that `evaluate` wrote for an outcome each, in the order of their names."""
-    return _inside(folder, "evaluation.json", "evaluation")
+    """The folders in this one that `evaluate` wrote, for an outcome each or for a truth alone, by their names."""
+    return sorted([*_outcomes(folder), *_truths(folder)])
 
 
 def maps(folder: Path) -> list[Path]:
@@ -28,6 +30,16 @@ def maps(folder: Path) -> list[Path]:
 def explanations(folder: Path) -> list[Path]:
     """The folders in this one that hold explanations."""
     return [each for each in _inside(folder, "explain.json", "outputs") if (each / "explanations.csv").is_file()]
+
+
+def _outcomes(folder: Path) -> list[Path]:
+    return _inside(folder, "evaluation.json", "evaluation")
+
+
+def _truths(folder: Path) -> list[Path]:
+    """Those of maps beside a truth where no outcome was asked for."""
+    found = _inside(folder, "evaluation.json", "truth")
+    return [each for each in found if not any(_says(each / "evaluation.json", key) for key in _NOT_ALONE)]
 
 
 def _inside(folder: Path, name: str, key: str) -> list[Path]:
@@ -49,7 +61,8 @@ def anything(folder: Path) -> bool:
 def told(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What is said of each part of this folder, with a relative link: the folder may be moved as a whole."""
     return {
-        "outcomes": [_outcome(each) for each in evaluations(folder)],
+        "outcomes": [_outcome(each) for each in _outcomes(folder)],
+        "truths": [_part(folder, each, "report.html", _headline(each)) for each in _truths(folder)],
         "maps": [
             _part(folder, each, groupmap.PAGE, read_facts(each / groupmap.FACTS)["headline"]) for each in maps(folder)
         ],
@@ -76,8 +89,12 @@ def _part(folder: Path, part: Path, page: str, headline: str) -> dict[str, Any]:
 
 def _explained(folder: Path) -> str:
     named = read_facts(folder / "explain.json").get("runs", {})
-    headline = read_facts(folder / "evaluation.json").get("headline")
+    headline = _headline(folder)
     return f"explained by {named.get('source', 'an explainer')}" + (f". {headline}" if headline else "")
+
+
+def _headline(folder: Path) -> str:
+    return str(read_facts(folder / "evaluation.json").get("headline") or "")
 
 
 def index(folder: Path, title: str | None = None) -> Path:

@@ -1,7 +1,7 @@
 """One run or several as one judge: the mean of their calibrated scores, calibrated again together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Verdict:
 
     Args:
         value: the anomaly value of a single run; for several the mean of their departures.
-        z: on the scale of a standard normal among normals, as far as these reach.
+        z: on the scale of a standard normal among normals, as far as these reach; the departure where it is to go on.
         departure: the same without an end; what an ensemble averages.
         p_value: share of held-out normals at least as abnormal.
         maps: one map for each run, (S, 1, *size), in standard deviations of normal variation.
@@ -41,15 +41,19 @@ class Verdict:
 class Ensemble:
     """Runs that judge the same images.
 
+    Args:
+        runs: at least one.
+        endless: whether z goes on beyond all normals, as in tables that older versions began.
+
     Raises:
         RunError: several runs that were calibrated on different subjects, so that their joint score has no
             common normals to be calibrated by; or the same run twice.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], endless: bool = False) -> None:
         if not runs:
             raise RunError("no run was given to score with")
-        self.runs = list(runs)
+        self.runs, self.endless = list(runs), endless
         self.identities = [run.identity for run in runs]
         first = runs[0].calibration
         for run in runs[1:]:
@@ -116,6 +120,8 @@ class Ensemble:
     def judge(self, prepared: Sequence[tuple[Prepared, ...]]) -> list[Verdict]:
         """One verdict for each image, as given by `prepare`."""
         by_run = [_judge_one(run, [ready[i] for ready in prepared]) for i, run in enumerate(self.runs)]
+        if self.endless:
+            by_run = [[replace(opinion, z=opinion.departure) for opinion in opinions] for opinions in by_run]
         return [self._join(opinions) for opinions in zip(*by_run, strict=True)]
 
     def _join(self, opinions: Sequence[Verdict]) -> Verdict:
@@ -130,6 +136,7 @@ class Ensemble:
         )
         p = joint_p(self._values, raw, self._weights)
         cells = np.mean([opinion.cells for opinion in opinions], axis=0)
+        z = departure if self.endless else z
         return Verdict(value, z, departure, p, tuple(opinion.maps[0] for opinion in opinions), cells, parts)
 
     def _parts(self) -> list[str]:

@@ -1,12 +1,12 @@
 """What is kept of every map beside its score: means in the cells of a grid, and what the image was like as a file."""
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from anomaly.cohorts.grid import CELLS, INTENSITIES, SIDE, SIZES
 from anomaly.images import Image
+from anomaly.images.cells import shares
 
 
 def cell_means(maps: np.ndarray) -> np.ndarray:
@@ -18,16 +18,8 @@ def cell_means(maps: np.ndarray) -> np.ndarray:
     """
     flat = maps[:, 0].mean(axis=1) if maps.ndim == 5 else maps[:, 0]
     rows, columns = flat.shape[1:]
-    means: np.ndarray = _shares(rows) @ flat @ _shares(columns).T
+    means: np.ndarray = shares(rows, SIDE) @ flat @ shares(columns, SIDE).T
     return means
-
-
-@cache
-def _shares(length: int) -> np.ndarray:
-    """The share of each cell along an axis that each of its pixels makes up, (SIDE, length)."""
-    edges, pixels = np.linspace(0, length, SIDE + 1)[:, None], np.arange(length)
-    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    return (np.maximum(overlap, 0) * (SIDE / length)).astype(np.float32)
 
 
 def grid_row(cells: np.ndarray, image: Image) -> dict[str, Any]:

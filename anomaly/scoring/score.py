@@ -131,7 +131,8 @@ def score(
     _check(alpha, heatmaps, shard)
     given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
     folders = [run.folder if isinstance(run, Run) else run for run in given]
-    ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders])
+    older = begun_without(out / f"{SCORES.stem}.csv")
+    ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders], endless=older)
     stranger = Stranger(ensemble.runs, refuse_unlike)
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
@@ -161,7 +162,7 @@ def score(
         **({"masks": cohort.attrs["masks_from"]} if ensemble.masked else {}),
         "refuse_unlike": refuse_unlike or None,  # as in folders of versions that knew no such thing
     }
-    columns = [*ensemble.columns, *([] if begun_without(out / f"{SCORES.stem}.csv") else UNLIKE)]
+    columns = [*ensemble.columns, *([] if older else UNLIKE)]
     table = GrowingTable(SCORES, out, settings=settings, columns=columns, shard=shard, beside=GRID)
     rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")
     left = table.left(rows)

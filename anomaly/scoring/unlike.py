@@ -58,7 +58,10 @@ class Stranger:
 
 
 def begun_without(table: Path) -> bool:
-    """Whether a table of scores was begun by a version that did not know these columns: it goes on without."""
+    """Whether a table of scores was begun by a version that did not know these columns: it goes on without.
+
+    The `z` of these versions had no end, and goes on so, since a column means one thing in all its rows.
+    """
     try:
         with table.open(newline="", encoding="utf-8") as stream:
             line = stream.readline()

@@ -13,9 +13,10 @@ ENOUGH = 0.1
 def labelled(marked: np.ndarray) -> tuple[np.ndarray, int]:
     """Regions of what is marked (*space): their numbers from 1, int32 (*space), 0 elsewhere; and how many there are."""
     labels = np.zeros(marked.shape, dtype=np.int32)
-    box = _box(marked)
-    if box is None:
+    boxes = ndimage.find_objects(marked.view(np.uint8))
+    if not boxes:
         return labels, 0
+    box = boxes[0]  # numbering costs what lies in it
     count = ndimage.label(marked[box], structure=np.ones((3,) * marked.ndim, bool), output=labels[box])
     return labels, int(count)
 
@@ -54,14 +55,3 @@ def beside(above: np.ndarray, labels: np.ndarray) -> int:
     found, count = labelled(above)
     touched = np.unique(found[(labels > 0) & above])
     return count - touched.size
-
-
-def _box(marked: np.ndarray) -> tuple[slice, ...] | None:
-    """The smallest box around what is marked: numbering costs what lies in it."""
-    sides = []
-    for axis in range(marked.ndim):
-        held = np.flatnonzero(marked.any(axis=tuple(other for other in range(marked.ndim) if other != axis)))
-        if not held.size:
-            return None
-        sides.append(slice(int(held[0]), int(held[-1]) + 1))
-    return tuple(sides)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from anomaly.training.computer import memory
 from anomaly.training.games import Player, Stage
 from anomaly.training.machine import Machine
 
 FEW_VALUES = 2**18  # of the images that a step is timed with, as far as two hold fewer
 WORKSPACE = 1.4  # bytes that a step holds at once, beside those that its way back asks for
 ADAM = 4  # copies of a weight: itself, its slope, and the two averages of the optimiser
-CONTROL = "/sys/fs/cgroup"
 
 
 class Forecast(NamedTuple):
@@ -126,23 +126,5 @@ def free(machine: Machine) -> float | None:
     """Bytes that are free, what this process holds already among them; None where nothing says so."""
     if machine.torch_device.type == "cuda":
         return float(torch.cuda.mem_get_info(machine.torch_device)[0]) + resident(machine)
-    told = [each for each in (_of_machine(), _of_group()) if each is not None]
-    return min(told) + resident(machine) if told and machine.torch_device.type == "cpu" else None
-
-
-def _of_machine() -> float | None:
-    """What Linux says is available."""
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return float(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError, IndexError):
-        return None
-
-
-def _of_group() -> float | None:
-    """What is left to a container, where one is."""
-    try:
-        most = Path(CONTROL, "memory.max").read_text().strip()
-        return float(most) - float(Path(CONTROL, "memory.current").read_text())
-    except (OSError, ValueError):
-        return None
+    _, left = memory()
+    return left + resident(machine) if left is not None and machine.torch_device.type == "cpu" else None

@@ -55,19 +55,20 @@ def _in_masks(maps: Maps, sample: Sample) -> tuple[np.ndarray, str] | None:
         except UnreadableImage as error:
             raise EvaluationError(f"{error}; or give --mask FILE or none") from None
     count = maps.mask.size
-    masks = [np.unpackbits(each, count=count).astype(bool) for each in packed]
     lacking = np.zeros(count, dtype=np.int32)
-    for mask in masks:
-        lacking += ~mask
-    alone = [int(((lacking == 1) & ~mask).sum()) for mask in masks]
+    for each in packed:
+        lacking += np.unpackbits(each, count=count) == 0
+    once = lacking == 1
+    alone = [int(np.count_nonzero(once & (np.unpackbits(each, count=count) == 0))) for each in packed]
     most = int(np.argmax(alone))
     about = f"{sample.images['id'].iloc[most]} takes most of them away, {alone[most]:,} that all others have"
     inside = lacking == 0
     if not inside.any():
         raise EvaluationError(
-            f"no voxel lies inside the masks of all {len(masks)} images ({about}); leave that image out, or give --mask"
+            f"no voxel lies inside the masks of all {len(packed)} images ({about}); leave that image out, or give "
+            "--mask"
         )
-    return inside.reshape(maps.mask.shape), f"those inside the masks of all {len(masks)} images ({about})."
+    return inside.reshape(maps.mask.shape), f"those inside the masks of all {len(packed)} images ({about})."
 
 
 def _not_dark(maps: Maps, sample: Sample) -> tuple[np.ndarray, str] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anomaly.errors import EvaluationError
-from anomaly.evaluation.truths import Marking, read_mask, same
+from anomaly.evaluation.truths import Marking, read_truth, same
 from anomaly.images import Image, read
 
 
@@ -55,7 +55,7 @@ class Truth:
 
     def _mask(self, row: Mapping[str, Any], image: Image) -> np.ndarray | None:
         path, what = self._path(row, self.mask), f"the mask of {row['id']}"
-        return None if path is None else self.marking.of(read_mask(path, image, what), f"{path}: {what}")[0]
+        return None if path is None else self.marking.of(read_truth(path, image, what), f"{path}: {what}")[0]
 
     def _read(self, row: Mapping[str, Any], column: str | None, what: str, image: Image) -> np.ndarray | None:
         path = self._path(row, column)

@@ -11,6 +11,7 @@ import torch
 from nibabel.orientations import io_orientation
 
 from anomaly.images import Image, write_volume
+from anomaly.images.image import located
 from anomaly.images.pictures import write_grey
 from anomaly.images.prepared import Prepared
 from anomaly.pictures.pages import View, views
@@ -192,7 +193,7 @@ def _view(changes: np.ndarray, image: Image, prepared: Prepared, s: int) -> View
 
     Of slice s of a volume, the way up that the slice has in the body.
     """
-    known = image.ndim == 2 or not np.array_equal(image.affine, np.eye(4))
+    known = image.ndim == 2 or located(image.affine)
     matrix, space = np.eye(4), range(image.ndim)
     matrix[: image.ndim, [*space, 3]] = prepared.matrix[:-1]
     affine = image.affine @ matrix if known else None

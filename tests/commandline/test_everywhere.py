@@ -50,6 +50,17 @@ def test_scores_are_made_again_by_what_they_say_of_themselves(run, tmp_path):
     assert (tmp_path / "a" / "scores.csv").read_bytes() == (tmp_path / "b" / "scores.csv").read_bytes()
 
 
+def test_the_refusal_of_what_is_unlike_is_repeated_and_masks_are_asked_for(run, tmp_path, caplog):
+    words = f"--images images --heatmaps none --device cpu --out {tmp_path}"
+    assert run(f"score run {words}/a --refuse-unlike")[0] == run(f"score --config {tmp_path}/a/score.json {words}/b")[0]
+    assert json.loads((tmp_path / "b" / "score.json").read_text())["refuse_unlike"] is True
+    facts = json.loads((tmp_path / "b" / "score.json").read_text())
+    for masks, told in (("brains", True), ("the column brain", True), ("the column mask", False), (None, False)):
+        caplog.clear()
+        records.record_of(facts).options({**facts, "masks": masks}, tmp_path / "b")
+        assert (f"scored with masks, by {masks}; give --mask again" in caplog.text) is told
+
+
 def test_a_file_of_ones_own_names_options_as_they_are_typed(run, home, tmp_path):
     text = f'normals = "normals"\nout = "{tmp_path}/run"\nmethod = "pca"\nsize = [{SIDE}, {SIDE}]\n'
     text += 'subject_pattern = "n(..)"\nexclude = ["n000*", "n001*"]\n[set]\ncomponents = 2\n'

@@ -11,6 +11,7 @@ import pytest
 from anomaly.errors import EvaluationError
 from anomaly.evaluation import evaluate, truth_files
 from anomaly.images import read, write_volume
+from anomaly.images.masking import read_mask
 from anomaly.reporting import report
 from anomaly.statistics import bootstrap
 
@@ -125,6 +126,26 @@ def test_only_what_lies_in_the_mask_counts(study):
     assert any("reaches out of their masks, by 10 pixels" in note for note in found.notes)
     save(study, table.assign(mask=["gone.nii.gz", *["mask.nii.gz"] * 11]))
     assert any("1 images were left out" in note and "gone.nii.gz" in note for note in asked(study).notes)
+
+
+def test_masks_count_what_they_counted_in_scoring(study):
+    inside = np.zeros(SPACE, np.float32)
+    inside[:3] = 1
+    write_volume(study / "scores/plain.nii.gz", inside, AFFINE)
+    write_volume(study / "scores/chance.nii.gz", np.where(inside > 0, 0.75, 0.25).astype(np.float32), AFFINE)
+    turned = AFFINE @ np.diag([-1, 1, 1, 1])
+    turned[0, 3] = 2 * 5 + 0.5  # a quarter of a voxel off
+    write_volume(study / "scores/turned.nii.gz", inside[::-1], turned)
+    table = pd.read_csv(study / "scores/scores.csv")
+    found = {}
+    for name in ("plain", "chance", "turned"):
+        case = read(study / "images/p00.nii.gz")
+        assert np.array_equal(read_mask(study / f"scores/{name}.nii.gz", case), inside > 0)
+        save(study, table.assign(mask=f"{name}.nii.gz"))
+        found[name] = asked(study)
+    for name in ("chance", "turned"):
+        assert not any("left out" in note for note in found[name].notes)
+        pd.testing.assert_frame_equal(found[name].section("truth").table, found["plain"].section("truth").table)
 
 
 def test_two_rounds_over_files_give_what_one_over_memory_gives(study, monkeypatch):

@@ -38,12 +38,21 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(rng.integers(0, 255, (6, 9), dtype=np.uint8)).save(home / "heatmaps" / f"{name}.png")
     table.to_csv(home / "scores.csv", index=False)
     answer = evaluate(home, pd.DataFrame({"id": ids, "pain": OUTCOME.astype(int)}), outcome="pain", out=home)
+    beside_truth(home / "truth")
     mapped(home / "where")
     explained(home / "maps", ids)
-    for folder in (answer.out, home / "where", home / "maps"):
+    for folder in (answer.out, home / "truth", home / "where", home / "maps"):
         report(folder)
     report(home)
     return home
+
+
+def beside_truth(folder: Path) -> None:
+    """A folder as `evaluate` leaves it where no outcome is asked for."""
+    folder.mkdir()
+    facts = {"scores": str(folder.parent / "scores.csv"), "cohort": None, "truth": "truths", "labels": []}
+    facts |= {"headline": "Maps mark what is marked", "notes": [], "evaluation": [], "comparison": [], "sections": []}
+    (folder / "evaluation.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def mapped(folder: Path) -> None:
@@ -69,7 +78,10 @@ def explained(folder: Path, ids: list[str]) -> None:
     (folder / "explain.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
-PAGES = ["report.html", "index.html", "pain/report.html", "where/association.html", "maps/report.html"]
+PAGES = [
+    *("report.html", "index.html", "pain/report.html", "truth/report.html"),
+    *("where/association.html", "maps/report.html"),
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -187,10 +199,10 @@ def test_the_page_of_a_group_map_tells_regions_and_what_the_load_tells(study: Pa
     assert not (study / "where" / "report.html").exists()
 
 
-def test_the_index_lists_outcomes_group_maps_and_explanations(study: Path) -> None:
+def test_the_index_lists_outcomes_truths_group_maps_and_explanations(study: Path) -> None:
     links = [found["href"] for found in Reader((study / "index.html").read_text(encoding="utf-8")).of("a")]
     listed = {link for link in links if not link.startswith("#")}
-    assert listed == {"report.html", "pain/report.html", "where/association.html", "maps/report.html"}
+    assert listed == {*PAGES} - {"index.html"}
     for name in PAGES[2:]:
         assert "everything in Knees &amp; hips" in (study / name).read_text(encoding="utf-8")
 

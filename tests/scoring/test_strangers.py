@@ -11,6 +11,7 @@ from studies import call, pictures, table, trained
 
 from anomaly.errors import RunError
 from anomaly.runs.facts import read_facts, write_facts
+from anomaly.runs.run import Run
 from anomaly.scoring.score import score
 
 PLAIN = {"heatmaps": ["none"], "device": "cpu", "workers": 1}
@@ -83,6 +84,29 @@ def test_runs_and_tables_of_older_versions_go_on(run, images, tmp_path):
     (tmp_path / "begun" / "score.json").write_text(json.dumps(settings))
     scored = score(run, images, tmp_path / "begun", **PLAIN)
     assert scored.new == 12 and scored.unlike == "" and "unlike" not in table(scored.path)
+
+
+def test_in_a_table_that_an_older_version_began_z_has_no_end(run, images, tmp_path):
+    for i in range(2):
+        PIL.Image.fromarray(np.random.default_rng(i).integers(0, 256, (24, 24)).astype(np.uint8)).save(
+            tmp_path / f"noise{i}.png"
+        )
+    files = [*sorted(images.glob("i00*.png"))[:3], *sorted(tmp_path.glob("*.png"))]
+    other = trained(run.parent / "normals", tmp_path / "other", method="pca", settings={"components": 2}).folder
+    for runs in ([run], [run, other]):
+        out = tmp_path / f"of{len(runs)}"
+        now = table(score(runs, files, out, **PLAIN).path)
+        now.iloc[:4].drop(columns=["unlike_p", "unlike"]).to_csv(out / "scores.csv", index=False)
+        rows = table(score(runs, files, out, **PLAIN).path)
+        assert list(rows["id"]) == list(now["id"]) and "unlike" not in rows
+        same = [name for name in rows if not name.startswith("z")]
+        assert rows[same].equals(now[same])
+        beyond = [name for name in now if name.startswith("z") and now[name].nunique() < now[name].size]
+        assert beyond and (rows[beyond].iloc[:4] == now[beyond].iloc[:4]).all(axis=None)  # kept as they are
+        assert (rows[beyond].iloc[4].astype(float) > now[beyond].iloc[4].astype(float) + 0.5).all()
+    calibration = Run.open(run, device="cpu").calibration
+    last = table(tmp_path / "of1" / "scores.csv").iloc[4]
+    assert float(last["z"]) == pytest.approx(calibration.departure(np.array([float(last["value"])]))[0])
 
 
 def test_values_beyond_all_normals_keep_their_order_though_z_ends(run, images, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from anomaly.detectors import Autoencoder, FAnoGAN, OwnFeatures
-from anomaly.training import forecast
+from anomaly.training import computer, forecast
 from anomaly.training.amounts import halved, told
 from anomaly.training.games import Player, Stage
 from anomaly.training.machine import Machine
@@ -46,3 +46,23 @@ def test_the_memory_of_a_step_is_counted_and_the_time_is_of_all_steps(monkeypatc
 )
 def test_a_time_is_said_as_a_person_says_it(seconds: float, words: str) -> None:
     assert forecast.in_minutes(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, (4096 * 1024, 1024 * 1024)),
+        ({"memory.max": "max"}, (4096 * 1024, 1024 * 1024)),
+        ({"memory.max": "2097152", "memory.current": "1572864"}, (2 * 2**20, 2**19)),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712"}, (4096 * 1024, 1024 * 1024)),
+        ({"memory/memory.limit_in_bytes": "2097152", "memory/memory.usage_in_bytes": "4096"}, (2 * 2**20, 2**20)),
+    ],
+)
+def test_memory_is_that_of_the_machine_or_of_its_container(tmp_path, monkeypatch, files, expected) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "meminfo").write_text("MemTotal: 4096 kB\nMemAvailable: 1024 kB\nHugePages_Total: 0\n")
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(computer, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(computer, "CONTROL", tmp_path)
+    assert computer.memory() == expected
