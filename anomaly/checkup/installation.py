@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
+import json
 import locale
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -34,6 +35,17 @@ EXTRAS = (
     ("pylibjpeg", "pylibjpeg", "more kinds of compressed DICOM", '"pylibjpeg[all]"'),
 )
 """Distribution, what it is imported by, what it is for, and what to install for it."""
+IMPORTING = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+        why = ""
+    except BaseException as error:
+        why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    print(json.dumps([name, why]), flush=True)
+"""
+"""Imports modules by name, and says of each why it cannot be."""
 GIB = 2**30
 LITTLE_DISK, LITTLE_MEMORY = 2.0, 2.0
 """GiB below which work is likely to fail."""
@@ -61,33 +73,37 @@ def _program() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """A version each; those that are not there, or cannot be imported, are wrong."""
+    broken = _broken(NEEDED.values())
     for name, module in NEEDED.items():
         try:
             told = version(name)
-            _load(module)
         except PackageNotFoundError:
             yield Finding(name, f"missing: pip install {name}", wrong=True)
-        except Exception as error:  # a broken wheel raises almost anything
-            reason = (str(error).strip().splitlines() or [""])[0]
-            advice = f"pip install --force-reinstall {name}"
-            yield Finding(name, f"{told}, cannot be imported ({type(error).__name__}: {reason}): {advice}", wrong=True)
-        else:
-            yield Finding(name, told)
+            continue
+        advice = f", cannot be imported ({broken.get(module)}): pip install --force-reinstall {name}"
+        yield Finding(name, told + advice * (module in broken), wrong=module in broken)
 
 
-def _load(module: str) -> None:
-    """Import a package, to see whether that can be done."""
-    importlib.import_module(module)
+def _broken(modules: Iterable[str]) -> dict[str, str]:
+    """Which modules cannot be imported, and why; asked in a process of its own, which a broken wheel may end."""
+    found, left = dict[str, str](), [*modules]
+    while left:
+        ended = subprocess.run([sys.executable, "-c", IMPORTING, *left], capture_output=True, text=True, check=False)
+        answers = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("[")]
+        found |= {name: why for name, why in answers if why}
+        left = left[len(answers) :]
+        if left:  # it died at the next one
+            found[left[0]] = f"it ends Python with {ended.returncode}"
+            left = left[1:]
+    return found
 
 
 def _torchvision() -> Iterator[Finding]:
     """It is not needed; one that was built for another PyTorch breaks libraries that look whether it is there."""
     if importlib.util.find_spec("torchvision") is None:
         return
-    try:
-        _load("torchvision")
-    except Exception as error:  # it says in many ways that its operators are not there
-        told = f"{version('torchvision')} does not fit this torch ({str(error).strip().splitlines()[0]})"
+    if why := _broken(["torchvision"]).get("torchvision"):
+        told = f"{version('torchvision')} does not fit this torch ({why})"
         yield Finding("torchvision", f"{told}, and is not needed: pip uninstall torchvision", wrong=True)
     else:
         yield Finding("torchvision", f"{version('torchvision')} (not needed)")

@@ -79,3 +79,11 @@ def test_folders_of_a_person_are_not_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = f"{tmp_path}/a/b.png: is bad, {Path.home()}/data, /other{tmp_path}/x"
     assert nameless(text, "a") == f"a/b.png: is bad, ~/data, /other{tmp_path}/x"
+
+
+def test_a_package_that_ends_python_is_told_and_the_next_are_still_asked(tmp_path, monkeypatch):
+    (tmp_path / "deadly.py").write_text("import os\nos._exit(9)\n")
+    (tmp_path / "raising.py").write_text("raise OSError('no symbol')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = installation._broken(["json", "deadly", "raising", "csv"])
+    assert found == {"deadly": "it ends Python with 9", "raising": "OSError: no symbol"}
