@@ -187,6 +187,7 @@ def asked_of(
     learner = _create(method, settings, sides)
     if preprocessing is not None and preprocessing.context is not None:
         raise AnomalyError(f"{learner.name} makes nothing of context; leave it out of the preprocessing")
+    _takes_target(learner, target)  # before it is read
     given = _masks_of(target, generator)
     preprocessing = dataclasses.replace(preprocessing or Preprocessing(), mask=given or "none")
     if given == "given" and isinstance(learner, UNMASKED):
@@ -223,14 +224,19 @@ def _create(method: str, settings: Mapping[str, Any] | None, sides: Sides) -> "T
     return learner
 
 
+def _takes_target(learner: Learned, target: Path | str | None) -> bool:
+    """Whether a method takes a target; AnomalyError where it is given one and takes none."""
+    takes = isinstance(learner, TrainedExplainer) and learner.takes_target
+    if not takes and target is not None:
+        raise AnomalyError(f"{learner.name} learns from cases and controls alone and takes no target; leave it out")
+    return takes
+
+
 def _targeted(
     learner: Learned, target: Path | str | None, preprocessing: Preprocessing, machine: Machine
 ) -> TargetRun | None:
     """Open the target of a method that takes one."""
-    takes = isinstance(learner, TrainedExplainer) and learner.takes_target
-    if not takes and target is not None:
-        raise AnomalyError(f"{learner.name} learns from cases and controls alone and takes no target; leave it out")
-    if not takes:
+    if not _takes_target(learner, target):
         return None
     if target is None:
         raise AnomalyError(
