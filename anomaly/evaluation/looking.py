@@ -92,25 +92,26 @@ def look(case: Case, marking: Marking) -> Seen:
         raise EvaluationError(f"{case.map}: has {len(found.pixels)} channels; a map has one number a pixel")
     what = f"the truth of {case.id}"
     marked, values = marking.of(read_truth(case.truth, found, what), f"{case.truth}: {what}")
-    inside = None if case.mask is None else read_mask(case.mask, replace(found, path=case.path))
+    image, why = _image(case, found)
+    inside = None if case.mask is None else read_mask(case.mask, image or replace(found, path=case.path))
     outside = 0
     if inside is not None:
         before = int(np.count_nonzero(marked))
         marked &= inside
         outside = before - int(np.count_nonzero(marked))
     labels, count = regions.labelled(marked)
-    grey, why = _grey(case, found)
+    grey = None if image is None else image.pixels.mean(0)
     return Seen(case, found.pixels[0], grey, labels, count, inside, values, outside, found.affine, why)
 
 
-def _grey(case: Case, found: Image) -> tuple[np.ndarray | None, str]:
+def _image(case: Case, found: Image) -> tuple[Image | None, str]:
     """The image itself, and why there is none: floors are worth less than what they stand beside."""
     try:
         image = read(case.path)
         same(image, found, str(case.path))
     except (EvaluationError, UnreadableImage, OSError) as error:
         return None, str(error)
-    return image.pixels.mean(0), ""
+    return image, ""
 
 
 def map_file(cell: object) -> str | None:

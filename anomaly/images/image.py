@@ -60,6 +60,11 @@ class Image:
         return tuple(self.pixels.shape[1:])
 
     @property
+    def placed(self) -> bool:
+        """Whether its file told where it lies; an identity is told as well by a format that always tells."""
+        return self.measured and self.kind not in ("picture", "array")
+
+    @property
     def ndim(self) -> int:
         """2 for a picture, 3 for a volume."""
         return self.pixels.ndim - 1

@@ -88,8 +88,7 @@ def _axes(prepared: Prepared) -> list[int]:
 
 def _geometry(image: Image, axes: list[int]) -> list[float]:
     size = np.log2([image.space[axis] for axis in axes])
-    told = image.measured and image.kind not in ("picture", "array")
-    mm = np.log2(voxel_sizes(image.affine)[axes]) if told else np.full(len(axes), np.nan)
+    mm = np.log2(voxel_sizes(image.affine)[axes]) if image.placed else np.full(len(axes), np.nan)
     shares = [(each - each.mean())[:-1] for each in (size, mm)]
     return [size.mean(), *shares[0], (size + mm).mean(), mm.mean(), *shares[1]]
 

@@ -91,7 +91,7 @@ def _turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
     """The values of a mask in the order of the image's voxels."""
     if found.ndim != image.ndim:
         raise _astray(found, image, f"it has {found.ndim} axes, the image {image.ndim}")
-    if not (_placed(found) and _placed(image)):
+    if not (found.placed and image.placed):
         if found.space != image.space:
             raise _astray(found, image, "it has another size")
         return values
@@ -119,11 +119,6 @@ def _astray(found: Image, image: Image, why: str) -> UnreadableImage:
         f"{found.path}: the mask of {image.path.name} lies on another grid ({why}: {_by(found)} against "
         f"{_by(image)}); resample it onto the image's grid"
     )
-
-
-def _placed(image: Image) -> bool:
-    """Whether its format tells where voxels lie; an identity is told as well as any other affine."""
-    return image.measured and image.kind not in ("picture", "array")
 
 
 def _by(image: Image) -> str:

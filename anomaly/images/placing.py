@@ -93,7 +93,7 @@ def _steps(
     """Give the source voxels a prepared pixel spans, for every axis that is resampled."""
     wanted = None
     if spacing is not None:
-        if image.kind in ("picture", "array") or not image.measured:
+        if not image.placed:
             raise UnreadableImage(f"{image.path}: does not tell its pixel size in mm; leave out spacing")
         wanted = np.array(spacing)
     if shape is None:

@@ -13,7 +13,7 @@ ENOUGH = 0.1
 def labelled(marked: np.ndarray) -> tuple[np.ndarray, int]:
     """Regions of what is marked (*space): their numbers from 1, int32 (*space), 0 elsewhere; and how many there are."""
     labels = np.zeros(marked.shape, dtype=np.int32)
-    boxes = ndimage.find_objects(marked.view(np.uint8))
+    boxes = ndimage.find_objects(np.asarray(marked, bool).view(np.uint8))
     if not boxes:
         return labels, 0
     box = boxes[0]  # numbering costs what lies in it
