@@ -128,7 +128,10 @@ def _candidates(given: str, base: Path, name: str) -> dict[Path, str]:
     for root in (Path(), base):
         place = root / given
         if place.is_dir():
-            return {file: file.relative_to(place).as_posix() for file in find(place, all_of_it=True)}
+            try:
+                return {file: file.relative_to(place).as_posix() for file in find(place, all_of_it=True)}
+            except CohortError as error:
+                raise CohortError(f"no masks in {place}: {error}; correct --mask") from None
         if place.is_file():
             return {place: place.name}
         if glob.has_magic(given):

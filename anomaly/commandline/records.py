@@ -63,7 +63,7 @@ def _of_training(facts: Facts, folder: Path) -> dict[str, Any]:
         if place := (facts.get(name) or {}).get("folder"):
             found[name] = _from(folder, place)
     if facts["preprocessing"].get("mask") == "given":
-        logger.warning("%s was trained with masks; give --mask, if no column mask does", folder)
+        found["mask"] = "mask"  # the column; where that is not there, masks have to be given, and that is said
     if facts.get("unlabelled"):
         logger.warning("%s was shown unlabelled images; give --unlabelled to repeat that", folder)
     return found

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.detectors.base import Score
+from anomaly.detectors.committee import scales as moderated
 from anomaly.detectors.moments import Moments
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
@@ -50,6 +51,7 @@ HEADS: dict[str, Head] = {
     "ssim": lambda x, drawing, sigma: dissimilarity(x, drawing.mean, sigma),
     "uncertainty": _uncertainty,
 }
+FEW = 5  # images
 EXCESS, COMBINED = "_excess", "combined"
 
 
@@ -152,7 +154,10 @@ class ReconstructionDetector(TrainedDetector):
         told = ((self.residuals(x), self.within(x)) for x in chunks(held_out, self.device))
         values = torch.cat([self._excesses(*each) for each in told])
         scales.centre.copy_(values.mean(0))
-        scales.spread.copy_(values.std(0, correction=0).clamp_min(1e-6))
+        if len(values) < FEW:  # one tells no spread, and a few a bad one
+            scales.spread.copy_(moderated(values)[1])
+        else:
+            scales.spread.copy_(values.std(0, correction=0).clamp_min(1e-6))
 
     def _smoothed(self, residual: Tensor) -> Tensor:
         return gaussian_blur(residual, in_pixels(self.smooth, residual.shape[2:]))

@@ -21,6 +21,9 @@ _RULES = (
     "A false lesion is what hangs together of what is marked and holds nothing of the truth. "
 )
 
+MOST_MARKED = 30.0
+"""Of an image in per cent; where more is marked, lesions run together and are found by covering all."""
+
 
 def lesionwise(looked: Looked, limits: Mapping[str, float], seed: int) -> Section | None:
     """Sensitivity against false lesions at limits that held-out normals fixed; None where there are none."""
@@ -119,11 +122,19 @@ def _told(rows: list[dict[str, Any]], limit: str, looked: Looked) -> str:
         f" The best floor, {best['map']}, finds {100 * best['sensitivity']:.0f} % with as many {looked.pixel}s, at "
         f"{_few(best['false_per_image'])} false ones."
     )  # fmt: skip
+    ill = looked.images[(looked.images["map"] == MAP) & (looked.images["lesions"] > 0)]
+    marked = 100 * float(ill[f"marked_at_{limit}"].mean())
+    much = (
+        f" But the map marks {marked:.0f} % of these images there, so that what is marked runs together and finds lesions "
+        "by covering everything: these numbers say nothing."
+        if marked > MOST_MARKED
+        else f" The map marks {marked:.2g} % of these images there."
+    )
     by_size = "; ".join(f"{row['size']}: {100 * row['sensitivity']:.0f} % of {row['lesions']}" for row in sizes)
     return (
         f"At the limit that at most {limit} % of normal {looked.pixel}s exceed, {_share(all_of, 'sensitivity')} of "
         f"{all_of['lesions']} lesions are found ({100 * all_of['sensitivity_strict']:.0f} % by the stricter rule), at "
-        f"{_number(all_of, 'false_per_image')} false lesions an image.{beside}"
+        f"{_number(all_of, 'false_per_image')} false lesions an image.{much}{beside}"
         f"{f' By size, {by_size}.' if by_size else ''}"
     )
 

@@ -56,8 +56,11 @@ def coarser(values: np.ndarray, affine: np.ndarray, *, peaks: bool) -> tuple[np.
 
 
 def _view(row: pd.Series, values: np.ndarray, affine: np.ndarray) -> Viewer:
+    import warnings
+
     from nilearn import plotting
 
+    warnings.filterwarnings("ignore", category=UserWarning, module=__name__)  # maps that nowhere pass the threshold
     under = background(row.get("path"), values)
     small, moved = coarser(values, affine, peaks=True)
     below = False if under is None else nib.Nifti1Image(coarser(under, affine, peaks=False)[0], moved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from anomaly.shown import Readable
 GREATEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 PLAIN = {"1": "L", "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LA": "L"}
 """What pictures of a mode of PIL are turned into, where their numbers are no grey values or colours yet."""
+logger = logging.getLogger(__name__)
 KINDS = (
     "a file, an array (rows, columns), (rows, columns, 3) or (i, j, k), a batch (N, C, rows, columns) or "
     "(N, C, i, j, k), or a list of such images"
@@ -145,6 +147,11 @@ def _one(given: Any, dims: int, affine: np.ndarray | None, number: int) -> list[
     if hasattr(given, "iloc"):
         raise AnomalyError(
             "got a table; score what it lists by anomaly.score(RUN, TABLE, OUT), or give its paths as a list"
+        )
+    if affine is None and dims == 3:
+        logger.warning(
+            "an array does not say how it lies: axes are taken to run to the right, to the front and up, a millimetre a "
+            "voxel; give affine=, or a file"
         )
     array, name = _numbers(given), Path(f"array {number}" if number else "the array")
     return [_image(each, array.dtype, affine, name) for each in _apart(array, dims)]

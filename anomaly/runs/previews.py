@@ -129,6 +129,7 @@ def model_card(
         "preprocessing": _bullets(dataclasses.asdict(preprocessing)),
         "shape": " x ".join(str(side) for side in detector.shape_),
         "smallest": f"{1 / (data['calibration_subjects'] + 1):.3g}",
+        "masks": " --mask MASKS" if preprocessing.mask == "given" else "",
         "own": "" if detector.name in DETECTORS else " --method FILE.py:CLASS",
         "seed": seed,
         "drawn_apart": f"\n- classes it learned to draw apart, with images to train on: {counts}" if column else "",
@@ -227,7 +228,7 @@ The network sees (channels x space) {shape}.
 
 ## How to score with it
 
-    anomaly score RUN --images FOLDER_OR_CSV --out OUT{own}
+    anomaly score RUN --images FOLDER_OR_CSV{masks} --out OUT{own}
 
 `OUT/scores.csv` has one row an image:
 
