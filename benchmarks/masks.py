@@ -40,6 +40,7 @@ DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "gradients": ("gradients", {}),
     "scattering": ("scattering", {}),
     "features": ("features", {}),
+    "nearby": ("nearby", {}),
     "own-features": ("own-features", {}),
     "feature-autoencoder": ("feature-autoencoder", {}),
     "autoencoder": ("autoencoder", {}),

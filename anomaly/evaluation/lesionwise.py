@@ -125,8 +125,8 @@ def _told(rows: list[dict[str, Any]], limit: str, looked: Looked) -> str:
     ill = looked.images[(looked.images["map"] == MAP) & (looked.images["lesions"] > 0)]
     marked = 100 * float(ill[f"marked_at_{limit}"].mean())
     much = (
-        f" But the map marks {marked:.0f} % of these images there, so that what is marked runs together and finds lesions "
-        "by covering everything: these numbers say nothing."
+        f" But the map marks {marked:.0f} % of these images there, so that what is marked runs together and finds "
+        "lesions by covering everything: these numbers say nothing."
         if marked > MOST_MARKED
         else f" The map marks {marked:.2g} % of these images there."
     )

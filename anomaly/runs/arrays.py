@@ -150,8 +150,8 @@ def _one(given: Any, dims: int, affine: np.ndarray | None, number: int) -> list[
         )
     if affine is None and dims == 3:
         logger.warning(
-            "an array does not say how it lies: axes are taken to run to the right, to the front and up, a millimetre a "
-            "voxel; give affine=, or a file"
+            "an array does not say how it lies: axes are taken to run to the right, to the front and up, a millimetre "
+            "a voxel; give affine=, or a file"
         )
     array, name = _numbers(given), Path(f"array {number}" if number else "the array")
     return [_image(each, array.dtype, affine, name) for each in _apart(array, dims)]
