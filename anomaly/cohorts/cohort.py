@@ -53,7 +53,7 @@ def read_cohort(
     where: keeps the rows whose columns have these values; 0 means "0" and 0.0 alike.
     match, exclude: patterns of paths from the folder, or of those that a table names: see `anomaly.images.finding`.
     mask: a folder of masks, a pattern of their paths, or a column of the table; "none" takes none. Left out, the column
-        `mask` counts where each row has one. See `anomaly.cohorts.masks`.
+    `mask` counts where each row has one. See `anomaly.cohorts.masks`.
     missing: "error", or "keep" to leave it to the reader to report files that do not exist.
 
     `attrs["subjects_from"]` says in words what told the subjects; `FILE_NAMES` where nothing better did.
