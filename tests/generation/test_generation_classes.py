@@ -174,6 +174,6 @@ def test_from_the_command_line(
     code, _, errors = program(f"{draw} --class lower")
     assert code == 2 and "has no class 'lower'; its classes, by finding, are left, right, upper" in errors
     code, _, errors = program(f"train {words} --classes site --out {tmp_path}/new")
-    assert code == 1 and "the normals have no column 'site'" in errors and not (tmp_path / "new").exists()
+    assert code == 1 and "has no column 'site'" in errors and not (tmp_path / "new").exists()
     code, _, errors = program(f"train {words} --set classes=3 --out {tmp_path}/new")
     assert code == 2 and "give --classes COLUMN" in errors and not (tmp_path / "new").exists()
