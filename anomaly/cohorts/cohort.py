@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly.cohorts.identities import filled, identified
 from anomaly.cohorts.masks import COLUMN as MASK
-from anomaly.cohorts.masks import Given, said_by_column, with_masks
+from anomaly.cohorts.masks import NONE, Given, said_by_column, with_masks
 from anomaly.cohorts.results import PATH_COLUMNS, some
 from anomaly.cohorts.sheets import HOW, NoTable, read_sheet, refuse_twice
 from anomaly.errors import CohortError
@@ -57,7 +57,7 @@ def read_cohort(
     missing: "error", or "keep" to leave it to the reader to report files that do not exist.
 
     `attrs["subjects_from"]` says in words what told the subjects; `FILE_NAMES` where nothing better did.
-    `attrs["masks_from"]` says what told the masks, which stand in the column `mask`; "" where there are none.
+    `attrs["masks_from"]` says what told the masks, which then stand in the column `mask`; "" where there are none.
 
     Raises CohortError for whatever makes the source unusable.
     """
@@ -72,8 +72,8 @@ def read_cohort(
         raise CohortError(f"{name}: has no rows; add one row an image")
     table = identified(table, name, None if isinstance(source, pd.DataFrame) else base)
     table["subject"], told_by = _subjects(table, subject, subject_pattern, name)
-    if not folder and mask is None and not said_by_column(table):
-        table = table.drop(columns=MASK, errors="ignore")
+    if mask is None:
+        mask = MASK if not folder and said_by_column(table) else NONE
     table = keep(table if folder else _asked_for(table, base, match, exclude, name), where or {}, name)
     twice = table["id"][table["id"].duplicated()].unique()
     if len(twice):
@@ -138,7 +138,7 @@ def check_disjoint(train: Iterable[str], score: Iterable[str]) -> None:
 def fingerprint(cohort: pd.DataFrame) -> str:
     """Sum up a cohort's images in one SHA-256, the same on every machine: ids, file names, sizes, and masks."""
     rows = [[str(i), Path(p).name, _bytes(Path(p))] for i, p in zip(cohort["id"], cohort["path"], strict=True)]
-    if "mask" in cohort:
+    if "mask" in cohort and cohort.attrs.get("masks_from"):
         rows = [[*row, Path(m).name, _bytes(Path(m)) if m else ""] for row, m in zip(rows, cohort["mask"], strict=True)]
     rows.sort()
     return hashlib.sha256("\n".join("\t".join(map(str, row)) for row in rows).encode()).hexdigest()

@@ -31,25 +31,23 @@ OWN = frozenset({"desc", "label", "res", "space", "hemi", "den"})
 """Entities of BIDS that tell one derivative of an image from another, not one image from another."""
 
 
-def with_masks(table: pd.DataFrame, given: Given, base: Path, name: str) -> pd.DataFrame:
-    """A cohort with the column `mask`, the path of each image's mask ("" where it has none), or without that column.
+def with_masks(table: pd.DataFrame, given: str | Path, base: Path, name: str) -> pd.DataFrame:
+    """A cohort whose column `mask`, where `attrs["masks_from"]` tells of it, is the path of each image's mask, or "".
 
     Args:
         table: id, path (absolute), subject and whatever else; what are masks by `given` is no image.
         given: a folder of masks, a pattern of their paths (from here, or from `base`), a column of the table, "none" to
-            take none; None takes the column `mask`, if it is there (see `said_by_column`).
+            take none.
         base: the folder that paths of the table begin from.
         name: of the table, for messages.
 
-    `attrs["masks_from"]` says in words what told them, "" where there are none.
+    `attrs["masks_from"]` says in words what told them, "" where there are none: a column `mask` is then as it was.
 
     Raises:
         CohortError: there are no such masks, none belongs to an image, or several belong to one.
     """
     attributes, told, masks = dict(table.attrs), "", None
-    if given is None:
-        told, masks = (f"the column {COLUMN}", _paths(table[COLUMN], base)) if COLUMN in table else ("", None)
-    elif str(given) in table:
+    if str(given) in table:
         told, masks = f"the column {given}", _paths(table[str(given)], base)
         if not any(masks):
             raise CohortError(f"{name}: no row has a mask in the column {given}; fill in their files")
@@ -59,10 +57,18 @@ def with_masks(table: pd.DataFrame, given: Given, base: Path, name: str) -> pd.D
         if table.empty:
             raise CohortError(f"{name}: all its images are masks by --mask {given}; give the images, or other masks")
         told, masks = str(given), there.of([Path(path) for path in table["path"]])
-    kept = table.drop(columns=COLUMN, errors="ignore")
     if masks is not None:
-        kept[COLUMN] = masks
-    kept.attrs = {**attributes, "masks_from": told}
+        table = table.assign(**{COLUMN: masks})
+    table.attrs = {**attributes, "masks_from": told}
+    return table
+
+
+def counting(table: pd.DataFrame) -> pd.DataFrame:
+    """A cohort without a column `mask` that does not say what of images counts."""
+    if table.attrs.get("masks_from"):
+        return table
+    kept = table.drop(columns=COLUMN, errors="ignore")
+    kept.attrs = {**table.attrs, "masks_from": ""}
     return kept
 
 
@@ -72,6 +78,7 @@ def suited(table: pd.DataFrame, given: Given, prepared: str, run: str) -> pd.Dat
     Raises:
         CohortError: masks are missing, or were asked for where the run makes nothing of them.
     """
+    table = counting(table)
     if prepared == "given":
         if COLUMN not in table:
             raise CohortError(

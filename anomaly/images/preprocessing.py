@@ -94,7 +94,7 @@ class Preprocessing:
         _require("spacing", self.spacing, not resized, "None, since fit 'resize' sets it; or use 'pad' or 'crop'")
 
     @property
-    def beside(self) -> int:
+    def context_channels(self) -> int:
         """How many channels behind those of the image are its context: neighbouring slices, and the height."""
         return 0 if self.context is None else 2 * self.context * self.channels + 1
 

@@ -24,7 +24,7 @@ def prepared_as(folder: Path, facts: Mapping[str, Any]) -> Preprocessing:
     """
     try:
         found = Preprocessing(**facts["preprocessing"])
-        shape = [found.channels + found.beside, *(found.shape or facts["shape"][1:])]
+        shape = [found.channels + found.context_channels, *(found.shape or facts["shape"][1:])]
         fits = shape == facts["shape"] and len(shape) == 1 + found.dims
     except (TypeError, ValueError, AttributeError) as error:
         raise RunError(

@@ -79,7 +79,7 @@ def foresee(normals: Path | str | pd.DataFrame, out: Path | str | None = None, *
     cohort, told, preprocessing = parted(**{name: given[name] for name in inspect.signature(parted).parameters})
     detector = create_asked(given["method"], given["settings"], given["classes"], told)
     refuse_context(detector, preprocessing)
-    detector.masked_, detector.context_ = preprocessing.mask == "given", preprocessing.beside
+    detector.masked_, detector.context_ = preprocessing.mask == "given", preprocessing.context_channels
     pixels = first_readable(cohort[cohort["split"] == "train"], preprocessing)
     counts = {part: int((cohort["split"] == part).sum()) for part in ("train", "choose", "calibrate")}
     machine = given["machine"] or Machine()

@@ -12,7 +12,7 @@ import pandas as pd
 from anomaly.cohorts.classes import Classes, classed
 from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, read_cohort, split
 from anomaly.cohorts.masks import COLUMN as MASK
-from anomaly.cohorts.masks import Given, told_in_short
+from anomaly.cohorts.masks import Given, counting, told_in_short
 from anomaly.detectors import DETECTORS, Detector
 from anomaly.detectors.moments import Moments
 from anomaly.errors import AnomalyError
@@ -146,7 +146,7 @@ def learn(
     images, told = CachedImages.open(work / "checkpoint"), Classes.of(planned(work))
     detector = _taught(detector, told)
     detector.masked_ = MASK in images.table
-    context = Preprocessing(**planned(work)["preprocessing"]).beside
+    context = Preprocessing(**planned(work)["preprocessing"]).context_channels
     detector.context_ = context
     numbers = None if told is None else told.numbers(images.table[images.table["split"] == "train"])
     train, held_out = images.part("train"), images.part("choose")
@@ -188,6 +188,7 @@ def parted(
         normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
         mask=mask,
     )  # fmt: skip
+    cohort = counting(cohort)
     prepared = dataclasses.replace(preprocessing or Preprocessing(), mask="given" if MASK in cohort else "none")
     cohort, told = (cohort, None) if classes is None else classed(cohort, classes)
     cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=calibrate)

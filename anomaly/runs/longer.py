@@ -81,7 +81,7 @@ def begun_with(learner: Learned, facts: Mapping[str, Any], steps: int) -> Learne
     had = {name: value for name, value in facts["settings"].items() if name in fields}
     begun = dataclasses.replace(learner, **{**had, "steps": steps})
     prepared = Preprocessing(**facts["preprocessing"])
-    begun.masked_, begun.context_ = prepared.mask == "given", prepared.beside
+    begun.masked_, begun.context_ = prepared.mask == "given", prepared.context_channels
     return begun
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.cohort import FILE_NAMES, fingerprint, read_cohort
-from anomaly.cohorts.masks import COLUMN, NONE, Given
+from anomaly.cohorts.masks import COLUMN, NONE, Given, counting
 from anomaly.detectors.base import ToCome
 from anomaly.errors import AnomalyError
 from anomaly.images.caching import CachedImages
@@ -37,7 +37,9 @@ def listed(
     if source is None:
         return None
     masked = COLUMN in normals
-    found = read_cohort(source, subject=subject, subject_pattern=subject_pattern, mask=mask if masked else NONE)
+    found = counting(
+        read_cohort(source, subject=subject, subject_pattern=subject_pattern, mask=mask if masked else NONE)
+    )
     if masked and COLUMN not in found:
         raise AnomalyError("the normals have masks, the unlabelled images have none; give them in the column mask")
     if found.attrs["subjects_from"] == FILE_NAMES != normals.attrs.get("subjects_from"):

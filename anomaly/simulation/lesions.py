@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.cohort import fingerprint, read_cohort, split
-from anomaly.cohorts.masks import Given
+from anomaly.cohorts.masks import Given, counting
 from anomaly.cohorts.tables import ERRORS
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
@@ -96,7 +96,7 @@ def simulate_lesions(
         normals, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
         mask="none" if region is None else region, missing="keep",
     )  # fmt: skip
-    cohort = _assigned(cohort, share, seed)
+    cohort = _assigned(counting(cohort), share, seed)
     settings = {
         **{"kind": "lesions", "lesion": kind}, **{k: v for k, v in asdict(recipe).items() if k != "kind"},
         "contrast": recipe.contrasts, "share": share, "seed": seed, "normals": fingerprint(cohort),

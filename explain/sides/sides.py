@@ -10,7 +10,7 @@ import pandas as pd
 
 from anomaly.cohorts.cohort import FILE_NAMES, read_cohort, split
 from anomaly.cohorts.joining import events
-from anomaly.cohorts.masks import COLUMN, Given
+from anomaly.cohorts.masks import COLUMN, Given, counting
 from anomaly.cohorts.results import some
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.finding import Globs
@@ -73,7 +73,7 @@ class Sides:
             table = self._by_outcome()
         else:
             table = self._two()
-        told_by = table.attrs["subjects_from"]
+        told_by = dict(table.attrs)
         table["part"] = split(list(table["subject"]), choose=choose, calibrate=0)
         table["split"] = table["part"] + " " + table["label"].map({0: CONTROL, 1: CASE})
         for part in (TRAIN, CHOOSE):
@@ -82,14 +82,15 @@ class Sides:
                     raise CohortError(
                         f"no {side} is left in the part {part!r}; give more subjects of both sides, or another --choose"
                     )
-        table.attrs["subjects_from"] = told_by
+        table.attrs |= told_by
         return table
 
     def _cohort(self, source: Source) -> pd.DataFrame:
-        return read_cohort(
+        found = read_cohort(
             source, subject=self.subject, subject_pattern=self.subject_pattern, where=dict(self.where),
             match=self.match, exclude=self.exclude, mask=self.mask, missing="keep",
         )  # fmt: skip
+        return counting(found)
 
     def _two(self) -> pd.DataFrame:
         assert self.cases is not None and self.controls is not None
@@ -108,25 +109,26 @@ class Sides:
             )
             table["id"] = names + table["id"]
         table.attrs["subjects_from"] = told[0] if told[0] == told[1] else f"{told[0]} and {told[1]}"
+        table.attrs["masks_from"] = sides[0].attrs["masks_from"]
         return table
 
     def _by_outcome(self) -> pd.DataFrame:
         assert self.cohort is not None and self.outcome is not None
         table = self._cohort(self.cohort)
-        told = table.attrs["subjects_from"]
+        told, masks_from = table.attrs["subjects_from"], table.attrs["masks_from"]
         label = events(table, self.outcome, self.positive, [])
         table = table[label.notna()].assign(label=label.dropna().astype(int)).reset_index(drop=True)
         if table["label"].nunique() < 2:
             raise CohortError(
                 f"all images have the {self.outcome} {some(table['label'].unique())}; both sides are needed"
             )
-        table.attrs["subjects_from"] = told
+        table.attrs |= {"subjects_from": told, "masks_from": masks_from}
         return table
 
     def _pairs(self) -> pd.DataFrame:
         assert self.cohort is not None and self.pair is not None
         table = self._cohort(self.cohort)
-        told = table.attrs["subjects_from"]
+        told, masks_from = table.attrs["subjects_from"], table.attrs["masks_from"]
         if self.pair not in table:
             raise CohortError(f"the cohort has no column {self.pair!r}; its columns are {some(table.columns, 20)}")
         base = Path() if isinstance(self.cohort, pd.DataFrame) else Path(self.cohort).parent
@@ -137,7 +139,7 @@ class Sides:
         others = [str((base / str(each)).resolve()) for each in table[self.pair]]
         counterparts = table.assign(id=table["id"] + "_counterpart", path=others, label=0)
         both = pd.concat([counterparts, table.assign(label=1)], ignore_index=True)
-        both.attrs["subjects_from"] = told
+        both.attrs |= {"subjects_from": told, "masks_from": masks_from}
         return both
 
 
