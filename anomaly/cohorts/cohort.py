@@ -14,6 +14,7 @@ import pandas as pd
 from anomaly.cohorts.identities import filled, identified
 from anomaly.cohorts.masks import COLUMN as MASK
 from anomaly.cohorts.masks import NONE, Given, said_by_column, with_masks
+from anomaly.cohorts.patterns import pattern_of
 from anomaly.cohorts.results import PATH_COLUMNS, some
 from anomaly.cohorts.sheets import HOW, NoTable, read_sheet, refuse_twice
 from anomaly.errors import CohortError
@@ -248,12 +249,7 @@ def _subjects(table: pd.DataFrame, subject: str | None, pattern: str | None, nam
 
 
 def _matches(pattern: str, paths: Sequence[str], name: str) -> list[str]:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise CohortError(f"subject_pattern {pattern!r} is no regular expression ({error}); correct it") from error
-    if not compiled.groups:
-        raise CohortError(f"subject_pattern {pattern!r} has no group; put the subject's part in brackets: (...)")
+    compiled = pattern_of(pattern)
     found = [compiled.search(path) for path in paths]
     bare = [path for path, match in zip(paths, found, strict=True) if match is None or not match[1]]
     if bare:

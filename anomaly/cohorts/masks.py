@@ -67,6 +67,11 @@ def counting(table: pd.DataFrame) -> pd.DataFrame:
     """A cohort without a column `mask` that does not say what of images counts."""
     if table.attrs.get("masks_from"):
         return table
+    return _without(table)
+
+
+def _without(table: pd.DataFrame) -> pd.DataFrame:
+    """A cohort without masks."""
     kept = table.drop(columns=COLUMN, errors="ignore")
     kept.attrs = {**table.attrs, "masks_from": ""}
     return kept
@@ -91,9 +96,7 @@ def suited(table: pd.DataFrame, given: Given, prepared: str, run: str) -> pd.Dat
         raise CohortError(f"{run} was trained without masks; leave --mask out, or train it again with --mask")
     if COLUMN in table:
         logger.info("the column mask is not used: %s takes no masks; if it is meant, give --mask mask in training", run)
-    kept = table.drop(columns=COLUMN, errors="ignore")
-    kept.attrs = {**table.attrs, "masks_from": ""}
-    return kept
+    return _without(table)
 
 
 def told_in_short(cohort: pd.DataFrame) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anomaly.cohorts.patterns import pattern_of
 from anomaly.cohorts.separators import LOOKED_AT, rows_of, separator_of
 from anomaly.errors import AnomalyError, CohortError, EvaluationError
 
@@ -42,7 +42,8 @@ def refuse_images(source: Path | None, given: Mapping[str, Any], *columns: str |
     subject, pattern, where = given.get("subject"), given.get("subject_pattern"), given.get("where") or {}
     if subject and pattern:
         raise CohortError("both subject and subject_pattern are given; give one of them")
-    _refuse_pattern(pattern)
+    if pattern:
+        pattern_of(pattern)  # refuses what is none
     asked = [name for name in (subject, *where, *columns) if name]
     if source is not None and source.is_dir() and asked:
         raise CohortError(f"{source}: has no column {asked[0]!r}, for it is a folder; give a table that has it")
@@ -104,17 +105,6 @@ def refuse_sides(given: Mapping[str, Any], pair: str | None) -> None:
     for side in ("cases", "controls"):
         refuse_images(given[side], given)
     refuse_images(given["cohort"], given, outcome, pair)
-
-
-def _refuse_pattern(pattern: str | None) -> None:
-    if not pattern:
-        return
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise CohortError(f"subject_pattern {pattern!r} is no regular expression ({error}); correct it") from None
-    if not compiled.groups:
-        raise CohortError(f"subject_pattern {pattern!r} has no group; put the subject's part in brackets: (...)")
 
 
 def _refuse_where(file: Path | None, table: _Table, where: Mapping[str, str]) -> None:

@@ -22,7 +22,6 @@ from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs import longer
 from anomaly.runs.calibration import Calibration, MapSample, mean_of_slices
-from anomaly.runs.facts import read_facts
 from anomaly.runs.likeness import Likeness
 from anomaly.runs.methods import code_of, create
 from anomaly.runs.plans import claim, clear, decided, planned, refuse_changes
@@ -100,13 +99,7 @@ def learn(
     refuse_context(detector, preprocessing)
     if unlabelled is not None and not detector.looks:
         raise AnomalyError(f"{detector.name} makes nothing of unlabelled images; leave --unlabelled out, or take auto")
-    if resume:
-        machine.lead(lambda: longer.finish(out))
-    finished = read_facts(out) if resume and (out / "run.json").exists() else None
-    steps = finished and longer.wanted(out, finished, settings or {})
-    if finished and steps:
-        longer.refuse_other_course(out, detector, finished, steps, machine)
-    work = out / longer.DRAFT if steps else out
+    finished, steps, work = longer.gone_on_with(out, detector, settings or {}, machine, resume=resume)
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:

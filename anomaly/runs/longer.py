@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from anomaly.errors import RunError
 from anomaly.files import sha256_of, write_whole
 from anomaly.images.preprocessing import Preprocessing
+from anomaly.runs.facts import read_facts
 from anomaly.runs.plans import ASKED
 
 if TYPE_CHECKING:
@@ -27,6 +28,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 KEPT, DRAFT, IMAGES = "further", "longer", "images.json"
 FIRST = "000001"
+
+
+def gone_on_with(
+    out: Path, learner: Learned, settings: Mapping[str, Any], machine: Machine, *, resume: bool
+) -> tuple[dict[str, Any] | None, int | None, Path]:
+    """What a training finds in its folder, where it is to be resumed.
+
+    Returns:
+        The facts of the finished run there, or None; how many steps that is to have in all, or None where it stays as
+        it is; and the folder to train in.
+
+    Raises:
+        RunError: as `wanted` and `refuse_other_course`.
+    """
+    if resume:
+        machine.lead(lambda: finish(out))
+    finished = read_facts(out) if resume and (out / "run.json").exists() else None
+    steps = None if finished is None else wanted(out, finished, settings)
+    if finished is None or steps is None:
+        return finished, None, out
+    refuse_other_course(out, learner, finished, steps, machine)
+    return finished, steps, out / DRAFT
 
 
 def wanted(out: Path, facts: Mapping[str, Any], settings: Mapping[str, Any]) -> int | None:

@@ -154,7 +154,7 @@ def _judge_one(run: Run, prepared: Sequence[Prepared]) -> list[Verdict]:
     score, own = run.judge(pixels), pixels[:, : run.preprocessing.channels]
     of = np.repeat(np.arange(len(prepared)), [len(ready.pixels) for ready in prepared])
     inside = np.concatenate([ready.foreground for ready in prepared]) if run.detector.masked_ else None
-    areas = np.ones(len(of)) if inside is None else inside.reshape(len(of), -1).sum(1)
+    areas = np.ones(len(of)) if inside is None else np.concatenate([ready.areas for ready in prepared])
     maps = score.map.numpy()
     cells = cell_means(maps)
 

@@ -97,13 +97,7 @@ def learn(
     )  # fmt: skip
     kind = CLASSIFIER if method == CLASSIFIER else EXPLAINER
     own = method if code_of(method) else None
-    if resume:
-        machine.lead(lambda: longer.finish(out))
-    finished = read_facts(out) if resume and (out / "run.json").exists() else None
-    steps = finished and longer.wanted(out, finished, settings or {})
-    if finished and steps:
-        longer.refuse_other_course(out, learner, finished, steps, machine)
-    work = out / longer.DRAFT if steps else out
+    finished, steps, work = longer.gone_on_with(out, learner, settings or {}, machine, resume=resume)
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
@@ -164,14 +158,6 @@ def _masks_of(*given: Path | str | None) -> str | None:
     return told[0] if told else None
 
 
-def _suited(cohort: pd.DataFrame, sides: Sides, prepared: str, run: str) -> pd.DataFrame:
-    """The cohort as it suits the run that is explained; see `anomaly.cohorts.masks.suited`."""
-    told = dict(cohort.attrs)
-    found = suited(cohort, sides.mask, prepared, run)
-    found.attrs = {**told, "masks_from": found.attrs["masks_from"]}
-    return found
-
-
 def asked_of(
     sides: Sides,
     machine: Machine,
@@ -209,7 +195,7 @@ def parted(
     """The table with its split, and how its images are prepared."""
     cohort, given = sides.read(choose), _masks_of(target, generator)
     if given is not None or sides.mask is None:  # a column that nobody named may mark the disease of cases
-        cohort = _suited(cohort, sides, given or "none", str(target or generator or "this"))
+        cohort = suited(cohort, sides.mask, given or "none", str(target or generator or "this"))
     return cohort, dataclasses.replace(preprocessing, mask="given" if MASK in cohort else "none")
 
 
