@@ -20,9 +20,12 @@ FLOORS = (
         *("anomaly", "anomaly.errors", "anomaly.files", "anomaly.levels", "anomaly.progress", "anomaly.shown"),
         *("anomaly.streams", "explain"),
     ),
-    ("anomaly.images", "anomaly.training", "anomaly.nets", "anomaly.statistics", "explain.base"),
     (
-        *("anomaly.cohorts", "anomaly.detectors", "anomaly.pictures"),
+        *("anomaly.degradations", "anomaly.images", "anomaly.training", "anomaly.nets", "anomaly.statistics"),
+        "explain.base",
+    ),
+    (
+        *("anomaly.cohorts", "anomaly.detectors", "anomaly.pictures", "anomaly.translators"),
         *("explain.attributions", "explain.classifier", "explain.fields", "explain.measures", "explain.trained"),
     ),
     (
@@ -30,7 +33,7 @@ FLOORS = (
         *("explain.association", "explain.counterfactuals", "explain.latent", "explain.pictures", "explain.sides"),
     ),
     ("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "explain.runs", "explain.evaluating"),
-    ("anomaly.checkup", "anomaly.demonstration", "explain.checking"),
+    ("anomaly.checkup", "anomaly.demonstration", "anomaly.restoration", "explain.checking"),
     ("explain.commands",),
     ("cli",),
 )

@@ -80,12 +80,13 @@ class TimedTrunk(nn.Module):
 class Denoiser(TimedTrunk):
     """Noisy images (N, C, *space), their times and perhaps their classes -> the noise in them; 0 until it has learned.
 
-    A U-Net (Ho et al. 2020); arguments as for `TimedTrunk`.
+    A U-Net (Ho et al. 2020); arguments as for `TimedTrunk`. Of the channels that come in, the first `out` are those
+    whose noise it finds, what follows is there to look at (Saharia et al. 2022, Palette); 0 for all of them.
     """
 
-    def __init__(self, shape: Sequence[int], *, blocks: int = 1, **settings: int) -> None:
+    def __init__(self, shape: Sequence[int], *, blocks: int = 1, out: int = 0, **settings: int) -> None:
         super().__init__(shape, blocks=blocks, **settings)
-        channels, dims, told = shape[0], len(shape) - 1, 4 * self.width
+        channels, dims, told = out or shape[0], len(shape) - 1, 4 * self.width
         self.middle = Blocks(dims, self.widths[-1], self.widths[-1], told, 1, False)
         self.enlarge, self.up = nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(self.factors))):

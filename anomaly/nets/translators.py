@@ -147,9 +147,10 @@ class ResidualEncoderDecoder(nn.Module):
     Args:
         shape: (C, *space) of one image.
         width: channels.
+        out: channels of what goes out; 0 for as many as come in.
     """
 
-    def __init__(self, shape: Sequence[int], *, width: int) -> None:
+    def __init__(self, shape: Sequence[int], *, width: int, out: int = 0) -> None:
         super().__init__()
         channels, *space = shape
         kernel = tuple(reach(side) for side in space)
@@ -160,7 +161,7 @@ class ResidualEncoderDecoder(nn.Module):
         )
         self.up = nn.ModuleList(transposed(width, width, kernel) for _ in range(CONVOLUTIONS - 1))
         initialise(self)
-        self.leave = blank(transposed(width, channels, kernel))
+        self.leave = blank(transposed(width, out or channels, kernel))
 
     def encoded(self, x: Tensor) -> list[Tensor]:
         """What each convolution sees."""

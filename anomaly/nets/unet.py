@@ -1,5 +1,6 @@
 """The U-Net: an image in, as large an image out, details handed across; 2D or 3D, any sides."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from anomaly.nets.layers import BATCH_NORM, CONVOLUTION, crop
 from anomaly.nets.pyramid import INSTANCE_NORM, ConvolutionThenHalve, DoubleThenConvolution, initialise
 
-NORMS = ("batch", "instance", "none")
+NORMS = ("batch", "instance", "group", "none")
 DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
 SMALLEST = 4
 """An axis is halved only while this many pixels of it are left."""
@@ -27,7 +28,7 @@ class UNet(nn.Module):
         shape: (C, *space) of what comes in.
         out: channels of what goes out.
         widths: channels of each level, from the full size down.
-        norm: "batch", "instance" or "none".
+        norm: "batch", "instance", "group" (of up to 8 groups) or "none".
         dropout: chance of a channel to be dropped in the deeper half of the levels, on the way up.
         skips: from which level on details are handed across; 0 from the full size, 1 from half of it.
     """
@@ -74,6 +75,8 @@ class UNet(nn.Module):
     def _after(self, channels: int) -> list[nn.Module]:
         norms: dict[str, Any] = {"batch": BATCH_NORM, "instance": INSTANCE_NORM}
         rectifier = nn.ReLU(inplace=True)
+        if self.norm == "group":
+            return [nn.GroupNorm(math.gcd(8, channels), channels), rectifier]
         return [norms[self.norm][self.dims](channels, affine=True), rectifier] if self.norm in norms else [rectifier]
 
     def _block(self, channels: int, out: int, convolutions: int = 2) -> nn.Sequential:
