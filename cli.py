@@ -14,6 +14,8 @@ import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables
 from anomaly.runs.facts import DETECTOR
+from anomaly.translation.commands import commands as translate
+from anomaly.translation.commands import translators
 from explain.commands import commands as explain
 from explain.commands import explainers
 
@@ -27,6 +29,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(translate, name="translate")
 
 
 def _version(asked: bool) -> None:
@@ -102,14 +105,14 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
         ),
     ] = None,
 ) -> None:
-    """List every detector, explainer, analysis and simulated cohort; with a NAME, its settings and their meaning."""
+    """List every detector, explainer, translator, analysis and simulated cohort; with a NAME, its settings."""
     from anomaly.commandline.listing import about, listing
 
-    tables = {"detectors": asking.detectors(), "explainers": explainers()}
+    tables = {"detectors": asking.detectors(), "explainers": explainers(), "translators": translators()}
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
 

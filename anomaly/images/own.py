@@ -12,6 +12,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "score.json": ("weights", "alpha", "heatmaps"),
     "explain.json": ("source", "outputs", "thresholds"),
     "generated.json": ("run", "method", "seed"),
+    "translate.json": ("translator", "back"),
     "association.json": ("headline", "permutations"),
     "evaluation.json": ("headline", "notes"),
     "check.json": ("check", "passed"),

@@ -1,0 +1,4 @@
+"""From one heap of images to another, with files: learning without pairs, drawing on the source grid, and its judges.
+
+Floor 6: may import what lies below. Imports the ground floor alone; imported by nobody else.
+"""
