@@ -20,6 +20,7 @@ _PLACES = {
     "demo": "anomaly.demonstration.demonstrate",
     "learn_translation": "anomaly.translation.learning",
     "translate": "anomaly.translation.translating",
+    "evaluate_translation": "anomaly.translation.evaluating",
     "Heaps": "anomaly.translation.heaps",
     "TranslatorRun": "anomaly.translation.run",
     "Run": "anomaly.runs.run",

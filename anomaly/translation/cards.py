@@ -41,12 +41,20 @@ def preview(translator: CycleGAN, source: np.ndarray, target: np.ndarray, path: 
     x, y = (next(chunks(each[evenly(len(each), SHOWN)], size=SHOWN)) for each in (source, target))
     to = translator.translate(x)
     shown = {"from": x, "drawn as to": to, "and back": translator.translate(to, back=True), "to": y}
-    rows = [
-        [heatmaps.grey(each, EDGES) for each in flat_pictures(images.numpy(), slices or images.ndim == 5)]
-        for images in shown.values()
-    ]
     title = f"{translator.name} on images it was not trained on"
-    write_png(path, heatmaps.sheet(heatmaps.filled(rows), list(shown), title=title, bar=False))
+    drawings_sheet({name: each.numpy() for name, each in shown.items()}, path, turned=slices, title=title)
+
+
+def drawings_sheet(images: Mapping[str, np.ndarray], path: Path, *, turned: bool = False, title: str = "") -> None:
+    """Write a sheet of images (n, C, *space) in [-1, 1], a row of up to 8 for each name; as PNG.
+
+    turned: they are slices of volumes, to be turned as a volume's are.
+    """
+    rows = []
+    for each in images.values():
+        shown = each[evenly(len(each), SHOWN)]
+        rows.append([heatmaps.grey(one, EDGES) for one in flat_pictures(shown, turned or shown.ndim == 5)])
+    write_png(path, heatmaps.sheet(heatmaps.filled(rows), list(images), title=title, bar=False))
 
 
 def model_card(translator: CycleGAN, facts: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from anomaly.commandline import asking, exits, options, tables
 from anomaly.commandline.sources import Unknown
-from anomaly.runs.facts import TRANSLATOR
+from anomaly.runs.facts import DETECTOR, TRANSLATOR
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -130,3 +130,45 @@ def apply(
         f"images: {done.cohort}"
     )
     exits.end_with(done.failed, done.errors)
+
+
+@commands.command()
+@options.shared(options.persons)
+def evaluate(
+    run: Run,
+    source: From,
+    target: To,
+    out: options.Out,
+    from_where: FromWhere = None,
+    to_where: ToWhere = None,
+    back: Annotated[bool, typer.Option("--back", help="The other way: images of --to as of --from.")] = False,
+    structure: Annotated[
+        str | None, typer.Option(help="Column of files of a segmentation that is to be kept.", metavar="COLUMN")
+    ] = None,
+    twin: Annotated[
+        str | None, typer.Option(help="Column of files of the same people in the other heap.", metavar="COLUMN")
+    ] = None,
+    detector: Annotated[
+        Path | None, typer.Option(help="Detector of normals of the other heap, prepared alike.", metavar="RUN2")
+    ] = None,
+    allow_overlap: options.AllowOverlap = False,
+    seed: Annotated[int, typer.Option(help="Of the judge and of halves.")] = 0,
+    device: options.Device = "auto",
+    workers: options.Workers = None,
+    **given: Any,
+) -> None:
+    """Say whether structure is kept, and whether a judge tells translated from real; floors beside."""
+    asking.refuse_run(run, TRANSLATOR)
+    if detector is not None:
+        asking.refuse_run(detector, DETECTOR)
+    asked = _heaps({**given, "from_where": from_where, "to_where": to_where}, source, target)
+    tables.refuse_images(target if back else source, {}, structure, twin)
+    from anomaly.translation.evaluating import evaluate_translation
+    from anomaly.translation.heaps import Heaps
+
+    found = evaluate_translation(
+        run, Heaps(**asked), out, back=back, structure=structure, twin=twin, detector=detector,
+        allow_overlap=allow_overlap, seed=seed, device=device, workers=workers,
+    )  # fmt: skip
+    typer.echo("\n".join([*found.sentences, "", f"table: {found.path}"]))
+    exits.end_with(found.unreadable, found.errors)

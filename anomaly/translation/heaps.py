@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from anomaly.images.preprocessing import Preprocessing
 logger = logging.getLogger(__name__)
 FROM, TO = "from", "to"
 TRAIN, CHOOSE = "train", "choose"
-HEAP = "heap"
+HEAP, BESIDE = "heap", "beside "
 Source = Path | str | pd.DataFrame
 
 
@@ -46,15 +46,19 @@ class Heaps:
     exclude: Globs = None
     mask: Given = None
 
-    def read(self) -> pd.DataFrame:
+    def read(self, beside: Sequence[str] = ()) -> pd.DataFrame:
         """One row an image: id, path, subject, heap ("from" or "to").
+
+        Args:
+            beside: columns to keep as the tables have them, as `beside NAME`, whatever they mean otherwise (a column
+                `mask` that marks something, and does not say what counts).
 
         Raises:
             CohortError: what is there cannot be used, or an image is in both heaps.
         """
         tables = [
-            self._one(self.source, self.source_where),
-            self._one(self.target, self.target_where),
+            self._one(self.source, self.source_where, beside),
+            self._one(self.target, self.target_where, beside),
         ]
         if len({MASK in table for table in tables}) > 1:
             raise CohortError("only one heap has masks; give those of both, or --mask none")
@@ -101,11 +105,14 @@ class Heaps:
         table.attrs |= told_by
         return table
 
-    def _one(self, source: Source, where: Mapping[str, str]) -> pd.DataFrame:
+    def _one(self, source: Source, where: Mapping[str, str], beside: Sequence[str]) -> pd.DataFrame:
         found = read_cohort(
             source, subject=self.subject, subject_pattern=self.subject_pattern, where={**self.where, **where},
             match=self.match, exclude=self.exclude, mask=self.mask, missing="keep",
         )  # fmt: skip
+        told = dict(found.attrs)
+        found = found.assign(**{BESIDE + name: found[name] for name in beside if name in found})
+        found.attrs = told
         return counting(found)
 
 
