@@ -67,7 +67,7 @@ def study(name: str, arguments: argparse.Namespace) -> Iterator[dict[str, object
     folder = arguments.out / name
     rows = of_xrays(arguments.xrays) if name == "xrays" else of_knees(arguments.seed)
     tables = laid_out(rows, folder)
-    settings = {"width": 16, "blocks": 3, "batch": 2, "steps": arguments.steps, **parse_settings(arguments.settings)}
+    settings = {"width": 16, "blocks": 3, "batch": 1, "steps": arguments.steps, **parse_settings(arguments.settings)}
     began, used = time.perf_counter(), time.process_time()
     run = learn_translation(
         Heaps(source=tables["train", "from"], target=tables["train", "to"]), folder / "run", settings=settings,
