@@ -1,7 +1,8 @@
 """Learn what normal images look like; say of any other how far it departs, where, and what that predicts.
 
 The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
-`generate`, `simulate`, `demo`; `anomaly associate` is `explain.association.associate`.
+`generate`, `simulate`, `demo`; `learn_translation`, `translate` and `evaluate_translation` are `anomaly translate`, and
+`anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
 """
 

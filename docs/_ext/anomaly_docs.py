@@ -1,7 +1,8 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
-{method} NAME, {methods} [detectors|explainers], {analyses}, {kinds}, {commands}, {doors}; {floors} and {rooms} are in
-`house`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the written pages.
+{method} NAME, {methods} [detectors|explainers|translators], {analyses}, {kinds}, {commands}, {doors}; {floors} and
+{rooms} are in `house`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the
+written pages.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from anomaly.commandline.analyses import ANALYSES
 from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.detectors import DETECTORS
 from anomaly.simulation import KINDS
+from anomaly.translation.run import METHODS as TRANSLATORS
 from cli import commands
 from explain import EXPLAINERS, Classifier, TrainedExplainer
 
 ROOT = Path(__file__).resolve().parents[2]
 SPELT_OUT = stringify_annotation(ArrayLike, "smart")
-SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS}
+SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS, "translators": TRANSLATORS}
 
 
 class Method(Directive):
@@ -44,7 +46,7 @@ class Method(Directive):
     def run(self) -> list[nodes.Node]:
         """Write it."""
         (name,) = self.arguments
-        known = {**DETECTORS, **EXPLAINERS, Classifier.name: Classifier}
+        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, Classifier.name: Classifier}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -132,6 +134,8 @@ def _asked(name: str, cls: Any) -> str:
     needs += " --generator RUN" if getattr(cls, "takes_generator", False) else ""
     if name in DETECTORS:
         return f"anomaly train --method {name}"
+    if name in TRANSLATORS:
+        return f"anomaly translate train --method {name}"
     if cls is Classifier:
         return "anomaly explain classifier"
     if issubclass(cls, TrainedExplainer):
@@ -148,6 +152,8 @@ def _learns_from(name: str, cls: Any) -> str:
     """What a method wants to see before it says anything."""
     if name in DETECTORS:
         return "images of normal people"
+    if name in TRANSLATORS:
+        return "two heaps of images, no pairs"
     if cls is Classifier:
         return "cases and controls"
     if not issubclass(cls, TrainedExplainer):
@@ -164,11 +170,13 @@ def _draws(cls: Any) -> bool:
 
 def _order(name: str, cls: Any) -> int:
     """Detectors as they are listed; of the explainers those first that are trained."""
-    return 0 if name in DETECTORS or issubclass(cls, TrainedExplainer) else 1
+    return 1 if name in EXPLAINERS and not issubclass(cls, TrainedExplainer) else 0
 
 
 def _door(name: str) -> str:
-    return "anomaly.detectors" if name in DETECTORS else "explain"
+    return (
+        "anomaly.detectors" if name in DETECTORS else "anomaly.translators.cycle" if name in TRANSLATORS else "explain"
+    )
 
 
 def _settings_table(rows: list[tuple[str, Any, str]]) -> list[nodes.Node]:
