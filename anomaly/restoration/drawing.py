@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly.degradations.base import Degradation, Degraded
+from anomaly.degradations.base import Degradation
+from anomaly.degradations.covering import covered
 from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image
 from anomaly.images.frame import Frame
@@ -120,7 +121,7 @@ class OwnGrid:
         if max(steps) == 1 and known is None:
             return _finished(image, prepared, colours, self.restored(raw, None, scale), scale)
         if known is not None:
-            left = _with_holes(degradation, scale.scaled(raw), torch.from_numpy(known))
+            left = covered(torch.from_numpy(scale.scaled(raw)), torch.from_numpy(known))
             poor = scale.values(left.image.numpy())
             return _finished(image, prepared, _pasted(colours, poor, known), self.restored(poor, left.known, scale), scale)
         space = tuple(side * step for side, step in zip(raw.shape[2:], steps, strict=True))
@@ -251,13 +252,6 @@ def holes_of(image: Image, preprocessing: Preprocessing) -> np.ndarray:
     laid = replace(preprocessing, channels=1, intensity="none", window=None, mask="none", foreground="none")
     found: np.ndarray = laid.apply(as_image).pixels > 0.5
     return found
-
-
-def _with_holes(degradation: Degradation, y: np.ndarray, known: Tensor) -> Degraded:
-    """An image with holes, filled as the degradation fills them."""
-    filled: Any = getattr(degradation, "filled", None)
-    x = torch.from_numpy(y)
-    return filled(x, known) if filled is not None else Degraded(torch.where(known, x, 0.0), known)
 
 
 def _pasted(colours: np.ndarray, poor: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -189,7 +189,8 @@ def _one(
 ) -> tuple[np.ndarray, Scale]:
     """The values of an image, of a pair of both, with their scale."""
     if degradation is None:
-        return _pair(image, read(Path(row[GOOD])), preprocessing)
+        both, _ = pair_of(image, read(Path(row[GOOD])), preprocessing)
+        return both, Scale.none(both.shape[2])
     x = good(image, preprocessing)
     try:
         x = fitted(x, degradation)
@@ -216,8 +217,12 @@ def scale_as_poor(
     return scale_of(image, poor, preprocessing, counted)
 
 
-def _pair(poor: Image, good_: Image, preprocessing: Preprocessing) -> tuple[np.ndarray, Scale]:
-    """Good and poor image of a pair, (2, S, C, *space), both by the scale of the poor one."""
+def pair_of(poor: Image, good_: Image, preprocessing: Preprocessing) -> tuple[np.ndarray, Scale]:
+    """Good and poor image of a pair, (2, S, C, *space), both by the scale of the poor one, and that scale.
+
+    Raises:
+        UnreadableImage: they lie on other grids, or do not suit the preprocessing.
+    """
     if not same_grid(poor, good_):
         sizes = [" x ".join(map(str, each.space)) for each in (poor, good_)]
         raise UnreadableImage(
@@ -228,4 +233,4 @@ def _pair(poor: Image, good_: Image, preprocessing: Preprocessing) -> tuple[np.n
     scale = scale_of(poor, low.pixels, preprocessing, low.foreground)
     both = np.stack([scale.scaled(each.pixels) for each in (high, low)])
     refuse_beyond(poor, both[1], preprocessing)
-    return np.ascontiguousarray(both), Scale.none(both.shape[2])
+    return np.ascontiguousarray(both), scale

@@ -124,8 +124,6 @@ def window_of(images: KeptImages, degradation: Degradation | None, asked: int) -
     Raises:
         AnomalyError: an image is smaller than was asked, or the degradation cannot take windows of that size.
     """
-    dims = images.spaces.shape[1]
-    steps = (1,) * dims if degradation is None else degradation.steps(dims)
     smallest = images.spaces.min(axis=0)
     if asked and (smallest < asked).any():
         row = int(np.flatnonzero((images.spaces < asked).any(axis=1))[0])
@@ -134,12 +132,24 @@ def window_of(images: KeptImages, degradation: Degradation | None, asked: int) -
             f"window={asked} is larger than {images.table['path'].iloc[row]}, which has {space} pixels; give a smaller "
             "--set window, 0 to choose, or leave that image out"
         )
-    chosen = asked or (WHOLE if degradation is not None and degradation.whole else WINDOWS)[dims]
-    window = tuple(int(min(chosen, side)) // step * step for side, step in zip(smallest, steps, strict=True))
-    if prod(window) == 0 or max(window) < SMALLEST:
-        raise AnomalyError(f"images of {' x '.join(map(str, smallest))} pixels hold no window to learn from")
+    window = window_in(tuple(map(int, smallest)), degradation, asked)
     if degradation is not None and not degradation.whole:
         degradation.refuse((images.channels, *window))
+    return window
+
+
+def window_in(space: tuple[int, ...], degradation: Degradation | None, asked: int) -> tuple[int, ...]:
+    """The same for images of at least so many pixels along each axis.
+
+    Raises:
+        AnomalyError: no window fits.
+    """
+    dims = len(space)
+    steps = (1,) * dims if degradation is None else degradation.steps(dims)
+    chosen = asked or (WHOLE if degradation is not None and degradation.whole else WINDOWS)[dims]
+    window = tuple(min(chosen, side) // step * step for side, step in zip(space, steps, strict=True))
+    if prod(window) == 0 or max(window) < SMALLEST:
+        raise AnomalyError(f"images of {' x '.join(map(str, space))} pixels hold no window to learn from")
     return window
 
 
