@@ -1,4 +1,4 @@
-"""Runs that restore, opened: of a restorer, on each image's own grid, and of a detector, on the grid of its training."""
+"""Runs that restore: of a restorer, on the grid of each image, and of a detector, on the grid of its training."""
 
 from dataclasses import dataclass
 from pathlib import Path
