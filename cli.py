@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables
+from anomaly.restoration.commands import commands as restoring
 from anomaly.runs.facts import DETECTOR
 from explain.commands import commands as explain
 from explain.commands import explainers
@@ -27,6 +28,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(restoring, name="restore")
 
 
 def _version(asked: bool) -> None:
@@ -424,6 +426,7 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 
 everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
 everywhere.furnish(explain, quick=())
+everywhere.furnish(restoring, quick=())
 
 
 if __name__ == "__main__":

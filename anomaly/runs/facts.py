@@ -13,8 +13,9 @@ from anomaly.files import sha256_of, write_whole
 
 FORMAT = 1
 DETECTOR, EXPLAINER, CLASSIFIER = "detector", "explainer", "classifier"
-MADE_BY = {DETECTOR: "train", EXPLAINER: "explain train", CLASSIFIER: "explain classifier"}
-A = {DETECTOR: "a detector", EXPLAINER: "an explainer", CLASSIFIER: "a classifier"}
+RESTORER = "restorer"
+MADE_BY = {DETECTOR: "train", EXPLAINER: "explain train", CLASSIFIER: "explain classifier", RESTORER: "restore train"}
+A = {DETECTOR: "a detector", EXPLAINER: "an explainer", CLASSIFIER: "a classifier", RESTORER: "a restorer"}
 COUNT = "a count"
 PLAIN: dict[str, Any] = {
     "method": str, "settings": dict, "preprocessing": dict, "seed": int, "shape": [int], "created": str,
