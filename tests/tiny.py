@@ -59,6 +59,7 @@ OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         {"objective": "uncertainty", "value_from": "combined", "map_from": "uncertainty", "smooth": 1.0},
     ),
     "vae, combined": ("vae", {"value_from": "combined", "map_from": "elbo"}),
+    "restoration, mask": ("restoration", {"degradation": "mask", "noise_sigma": 0.0, "coarse": 0}),
     "diffusion, simplex, in two steps": ("diffusion", {"noise": "simplex", "inference_steps": 2}),
     "vae, gradient": ("vae", {"value_from": "gradient", "map_from": "l1"}),
 }
