@@ -15,6 +15,8 @@ import typer
 from anomaly.commandline import asking, everywhere, exits, log, options, tables
 from anomaly.restoration.commands import commands as restoring
 from anomaly.runs.facts import DETECTOR
+from anomaly.translation.commands import commands as translate
+from anomaly.translation.commands import translators
 from explain.commands import commands as explain
 from explain.commands import explainers
 
@@ -29,6 +31,7 @@ commands = typer.Typer(
 )
 commands.add_typer(explain, name="explain")
 commands.add_typer(restoring, name="restore")
+commands.add_typer(translate, name="translate")
 
 
 def _version(asked: bool) -> None:
@@ -104,14 +107,14 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
         ),
     ] = None,
 ) -> None:
-    """List every detector, explainer, analysis and simulated cohort; with a NAME, its settings and their meaning."""
+    """List every detector, explainer, translator, analysis and simulated cohort; with a NAME, its settings."""
     from anomaly.commandline.listing import about, listing
 
-    tables = {"detectors": asking.detectors(), "explainers": explainers()}
+    tables = {"detectors": asking.detectors(), "explainers": explainers(), "translators": translators()}
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
 

@@ -26,9 +26,7 @@ def told_apart(
         if name not in (*of_degradation, *of_restorer):
             told = f"{nearest(name, (*of_degradation, *of_restorer))}"
             beside = f"{degradation.name} has {', '.join(of_degradation) or 'none'}; " if degradation else ""
-            raise AnomalyError(
-                f"there is no setting {name!r}; {told}{beside}the restorer has {', '.join(of_restorer)}"
-            )
+            raise AnomalyError(f"there is no setting {name!r}; {told}{beside}the restorer has {', '.join(of_restorer)}")
     mine = {name: value for name, value in settings.items() if name in of_restorer}
     theirs = {name: value for name, value in settings.items() if name in of_degradation}
     return checked(restorer, mine), checked(degradation, theirs) if degradation else {}
@@ -46,9 +44,7 @@ def refuse_source(degrade: str | None, pairs: str | None, known: Mapping[str, An
             "names the good image of each poor one"
         )
     if degrade is not None and degrade not in known:
-        raise AnomalyError(
-            f"degradation {degrade!r} is unknown; {nearest(degrade, known)}there are {', '.join(known)}"
-        )
+        raise AnomalyError(f"degradation {degrade!r} is unknown; {nearest(degrade, known)}there are {', '.join(known)}")
 
 
 def _fields(cls: Any) -> list[str]:

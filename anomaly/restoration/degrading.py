@@ -1,4 +1,4 @@
-"""Degradations as they are done to images of any size: by chance that can be repeated, on whole steps, all or windows."""
+"""Degradations as they are done to images of any size: on whole steps, and by chance that can be repeated."""
 
 import hashlib
 
@@ -6,10 +6,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from anomaly.degradations.base import Degradation, Degraded
-from anomaly.degradations.register import make
-
-__all__ = ["by_what", "chance", "cropped", "degraded", "fitted", "make"]
+from anomaly.degradations.base import Degradation
 
 
 def chance(*told: int | str, device: torch.device | str = "cpu") -> Generator:
@@ -32,11 +29,6 @@ def fitted(x: np.ndarray, degradation: Degradation) -> np.ndarray:
     space = cropped(tuple(x.shape[2:]), degradation)
     degradation.refuse((x.shape[1], *space))
     return np.ascontiguousarray(x[(..., *(slice(side) for side in space))])
-
-
-def degraded(degradation: Degradation, x: Tensor, random: Generator) -> Degraded:
-    """What is left of images (N, C, *space)."""
-    return degradation.degrade(x, random)
 
 
 def by_what(degradation: Degradation, x: Tensor, random: Generator) -> tuple[np.ndarray, np.ndarray | None]:

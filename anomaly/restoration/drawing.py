@@ -1,4 +1,4 @@
-"""One image restored: as poor as it is, onto the grid that it should have had; or made poor first, to see what is lost."""
+"""One image restored: as poor as it is, onto the grid that it should have had; or made poor first, to try it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from anomaly.degradations.covering import covered
 from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image
 from anomaly.images.frame import Frame
-from anomaly.images.prepared import Prepared, scaled
+from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restoration.degrading import chance, fitted
 from anomaly.restoration.keeping import good, scale_as_poor
@@ -22,8 +22,6 @@ from anomaly.restoration.placing import turned_back
 from anomaly.restoration.run import RestorerRun
 from anomaly.restoration.scales import Scale, laid_out, refuse_beyond, scale_of
 from anomaly.restoration.whole import most_pixels, whole
-from anomaly.runs.facts import DETECTOR, kind_of, read_facts
-from anomaly.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,9 @@ class OwnGrid:
         if known is not None:
             left = covered(torch.from_numpy(scale.scaled(raw)), torch.from_numpy(known))
             poor = scale.values(left.image.numpy())
-            return _finished(image, prepared, _pasted(colours, poor, known), self.restored(poor, left.known, scale), scale)
+            return _finished(
+                image, prepared, _pasted(colours, poor, known), self.restored(poor, left.known, scale), scale
+            )
         space = tuple(side * step for side, step in zip(raw.shape[2:], steps, strict=True))
         left = degradation.placed(torch.from_numpy(raw), space)
         change = self.restored(left.image.numpy(), left.known, scale)
@@ -163,71 +163,6 @@ def simulated(
     x = fitted(good(image, preprocessing), degradation)
     left = degradation.degrade(torch.from_numpy(x), chance(told))
     return left.image.numpy(), x, own, scale_as_poor(image, x, preprocessing, degradation), left.known
-
-
-@dataclass(frozen=True)
-class OnGrid:
-    """A run of a detector that restores, on the grid of its training; what it changes is brought to the source's."""
-
-    run: Run
-    degradation: Degradation | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Of the run."""
-        return self.run.folder
-
-    @property
-    def identity(self) -> str:
-        """Of the run."""
-        return self.run.identity
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """Of the run."""
-        return self.run.preprocessing
-
-    @property
-    def trained(self) -> frozenset[str]:
-        """Subjects of the training."""
-        table = self.run.normals
-        return frozenset(table.loc[table["split"] == "train", "subject"])
-
-    def prepare(self, image: Image) -> tuple[Prepared, ...]:
-        """The image as the detector takes it."""
-        return (scaled(self.preprocessing.apply(image), image.path),)
-
-    def draw(self, image: Image, prepared: Prepared, *, told: str | None) -> Drawn:
-        """See `Brush`."""
-        if told is not None:
-            raise RunError(f"{self.folder} is a run of a detector; leave --degrade out")
-        detector: Any = self.run.detector
-        known = None if image.mask is None else ~holes_of(image, self.preprocessing)
-        x = torch.from_numpy(prepared.pixels).to(detector.device)
-        there = None if known is None else torch.from_numpy(known).to(detector.device)
-        with torch.no_grad():
-            change = (detector.restored(x, there) - x).cpu().numpy()
-        brought = np.stack([prepared.restore(change[:, c : c + 1]) for c in range(change.shape[1])])
-        unit = prepared.unit.reshape(-1, *[1] * image.ndim)
-        added = brought * unit if len(brought) == len(image.pixels) else (brought * unit).mean(0, keepdims=True)
-        values = _within_limits(image, image.pixels + added.astype(np.float32))
-        return Drawn(values, image.frame, float(np.abs(change).mean()), float(np.abs(change).max()))
-
-
-def open_brush(folder: Path | str, *, device: str = "auto") -> OwnGrid | OnGrid:
-    """A run that restores images: of `anomaly restore train`, or of a detector that has `restored`.
-
-    Raises:
-        RunError: it is another run, or damaged.
-    """
-    if kind_of(facts := read_facts(Path(folder))) != DETECTOR:
-        return OwnGrid(RestorerRun.open(folder, device=device))
-    if facts["method"] != "restoration":
-        raise RunError(
-            f"{folder} is a run of {facts['method']}, which restores nothing; give one of `anomaly restore train`, or "
-            "of `anomaly train --method restoration`"
-        )
-    return OnGrid(Run.open(folder, device=device))
 
 
 def refuse_holes(image: Image, degradation: Degradation | None) -> None:
@@ -273,10 +208,11 @@ def _finished(
     if added.shape[1] != poor.shape[1]:
         added = added.mean(1, keepdims=True)
     values, frame = turned_back((poor + added).astype(np.float32), image, prepared, steps, starts)
-    return Drawn(_within_limits(image, values), frame, float(np.abs(change).mean()), float(np.abs(change).max()))
+    return Drawn(within_limits(image, values), frame, float(np.abs(change).mean()), float(np.abs(change).max()))
 
 
-def _within_limits(image: Image, values: np.ndarray) -> np.ndarray:
+def within_limits(image: Image, values: np.ndarray) -> np.ndarray:
+    """Values of an image, clipped to those that its file can hold."""
     return values if image.limits is None or image.kind == "dicom" else values.clip(*image.limits)
 
 

@@ -71,7 +71,11 @@ class Fidelity(Readable):
     sentences: tuple[str, ...]
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
-        return self.sentences[0], {"table": self.path, "page": self.page, "errors": self.errors if self.failed else None}
+        return self.sentences[0], {
+            "table": self.path,
+            "page": self.page,
+            "errors": self.errors if self.failed else None,
+        }
 
 
 def evaluate_restorer(

@@ -57,8 +57,6 @@ class Floors:
         names, strengths = [], {}
         for name in FLOORS.get(degradation.name, ()):
             try:
-                for x, left in pairs[:1]:
-                    classical(name, degradation, left)
                 found = [tuned(name, degradation, x, left) for x, left in pairs]
             except MissingPackage as error:
                 logger.warning("%s is left out: %s", name, error)
@@ -69,7 +67,9 @@ class Floors:
         return cls(degradation, tuple(names), strengths)
 
 
-def _pairs(degradation: Degradation, files: Sequence[str], preprocessing: Preprocessing) -> list[tuple[Tensor, Degraded]]:
+def _pairs(
+    degradation: Degradation, files: Sequence[str], preprocessing: Preprocessing
+) -> list[tuple[Tensor, Degraded]]:
     """Good images and what is left of them, of the first files that are there; of volumes a slice."""
     found: list[tuple[Tensor, Degraded]] = []
     for file in files:

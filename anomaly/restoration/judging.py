@@ -28,7 +28,7 @@ Judge = Callable[[Image], float]
 
 @dataclass(frozen=True)
 class Judged:
-    """Versions of one image by name, scaled as the good one, (S, C, *space) in [-1, 1]: truth, degraded, floors, restored.
+    """Versions of one image, scaled as the good one, (S, C, *space) in [-1, 1]: truth, degraded, floors, restored.
 
     Args:
         versions: by name, the truth first.

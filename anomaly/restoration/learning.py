@@ -93,7 +93,7 @@ def learn_restorer(
     """
     out, machine = Path(out), machine or Machine()
     asked = asked_of(degrade, pairs, settings, preprocessing)
-    finished, steps, work = longer.gone_on_with(out, asked.restorer, settings or {}, machine, resume=resume)
+    finished, _, work = longer.gone_on_with(out, asked.restorer, settings or {}, machine, resume=resume)
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
@@ -144,9 +144,7 @@ def asked_of(
     return Asked(Restorer(**of_restorer), cls and cls(**of_degradation), preprocessing)
 
 
-def parted(
-    images: Path | str | pd.DataFrame, pairs: str | None, choose: float, **whose: Any
-) -> pd.DataFrame:
+def parted(images: Path | str | pd.DataFrame, pairs: str | None, choose: float, **whose: Any) -> pd.DataFrame:
     """The table of images with its split, and of pairs with the file of each good image in the column `good`.
 
     Raises:

@@ -18,7 +18,8 @@ from anomaly.images.finding import Globs
 from anomaly.images.image import alone
 from anomaly.images.intake import Ready, intake
 from anomaly.progress import progress
-from anomaly.restoration.drawing import Brush, Drawn, open_brush, told_of
+from anomaly.restoration.brushes import open_brush
+from anomaly.restoration.drawing import Brush, Drawn, told_of
 from anomaly.restoration.writing import FOLDER, write_restored
 from anomaly.shown import Readable
 from anomaly.streams import ordered

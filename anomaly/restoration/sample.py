@@ -37,9 +37,7 @@ def held_out(
     return {"psnr": float(after), "psnr_before": float(before)}, pictures
 
 
-def pair(
-    kept: KeptImages, degradation: Degradation | None, row: int, s: int
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def pair(kept: KeptImages, degradation: Degradation | None, row: int, s: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """Poor and good image (1, C, *space) of a row, and which pixels are known; the same whenever it is asked for."""
     images = torch.from_numpy(np.array(kept.of(row)[:, s]))
     if degradation is None:

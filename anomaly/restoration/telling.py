@@ -114,7 +114,10 @@ def _sentence(told: pd.DataFrame, measure: str, unit: str) -> str:
 
 
 def _table(told: pd.DataFrame) -> str:
-    lines = ["| version | measure | mean | 95 % interval | images | subjects |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| version | measure | mean | 95 % interval | images | subjects |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for row in told.to_dict("records"):
         form = ".2f" if row["measure"] == "psnr" else ".4g"
         cells = [
@@ -140,7 +143,7 @@ def picture(path: Path, shown: Sequence[tuple[str, Judged]], told: pd.DataFrame,
         rows["error"].append(heatmaps.grey(flat(error, slices), (0.0, WIDE)))
     sheet = heatmaps.sheet(
         list(rows.values()), list(rows), title=undoes, bar=False, side=128,
-        footer=f"error: |restored - truth|, white at {WIDE:g} of a range of 2. Restored images are drawn, not measured.",
+        footer=f"error: |restored - truth|, white at {WIDE:g} of a range of 2; what is restored was drawn",
     )  # fmt: skip
     heatmaps.write_png(path, sheet)
 

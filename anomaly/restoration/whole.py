@@ -78,9 +78,7 @@ def weights_of(side: int, window: int, overlap: int) -> Tensor:
     return torch.stack([ramp / total[start : start + window] for start in starts])
 
 
-def _by_windows(
-    draw: Draw, y: Tensor, known: Tensor | None, window: tuple[int, ...], size: int, drawn: Tensor
-) -> None:
+def _by_windows(draw: Draw, y: Tensor, known: Tensor | None, window: tuple[int, ...], size: int, drawn: Tensor) -> None:
     """Add to `drawn` what windows of one image become, a few of them at a time."""
     overlap = OVERLAP[len(window)]
     weights = [weights_of(side, w, overlap) for side, w in zip(y.shape[2:], window, strict=True)]

@@ -29,9 +29,7 @@ def write_restored(folder: Path, name: str, image: Image, values: np.ndarray, fr
     if image.kind == "picture" and image.limits is not None and len(values) in (1, 3):
         kind = np.uint8 if image.limits[1] <= 255 or len(values) == 3 else np.uint16
         stored = np.rint(values * (np.iinfo(kind).max / image.limits[1])).astype(kind)
-        write_grey(
-            folder / f"{stem}.png", stored[0] if len(stored) == 1 else np.moveaxis(stored, 0, -1), says=SAYS
-        )
+        write_grey(folder / f"{stem}.png", stored[0] if len(stored) == 1 else np.moveaxis(stored, 0, -1), says=SAYS)
         return f"{stem}.png"
     one = len(values) == 1
     shown = values[0] if one else np.moveaxis(values, 0, -1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from anomaly.errors import AnomalyError
 from anomaly.nets.critics import PatchCritic
-from anomaly.nets.restoring import NETWORKS, DiffusionRestorer, objective
+from anomaly.nets.restoring import DiffusionRestorer, objective
 from anomaly.nets.restoring import Restorer as Network
 from anomaly.training.games import Glance, Loss, Player, Source, Stage, lately
 from anomaly.training.journal import Journal
