@@ -18,7 +18,7 @@ from anomaly.nets.within import mean_of_batch
 
 NETWORKS: Mapping[str, Callable[[Sequence[int], int, int, int], nn.Module]] = {
     "unet": lambda shape, out, width, levels: UNet(
-        shape, out=out, widths=[width << level for level in range(levels)], norm="group"
+        shape, out=out, widths=[width << level for level in range(levels)], norm="none"
     ),
     "redcnn": lambda shape, out, width, levels: ResidualEncoderDecoder(shape, width=width, out=out),
 }
