@@ -134,7 +134,9 @@ def _table(folder: Path, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _brains(data: Path, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     files = sorted((data / "brain_mri" / "healthy").glob("*.nii.gz"))
-    table = pd.DataFrame({"path": [str(file.resolve()) for file in files], "subject": [file.name[:6] for file in files]})
+    table = pd.DataFrame(
+        {"path": [str(file.resolve()) for file in files], "subject": [file.name[:6] for file in files]}
+    )
     return table[:HEADS], table[HEADS:].reset_index(drop=True)
 
 
