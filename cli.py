@@ -14,6 +14,7 @@ import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables
 from anomaly.restoration.commands import commands as restoring
+from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
 from explain.commands import commands as explain
 from explain.commands import explainers
@@ -108,10 +109,10 @@ def methods(
         ),
     ] = None,
 ) -> None:
-    """List every detector, explainer, analysis and simulated cohort; with a NAME, its settings and their meaning."""
+    """List detectors, explainers, restoration, analyses and simulated cohorts; of a NAME, its settings and meaning."""
     from anomaly.commandline.listing import about, listing
 
-    tables = {"detectors": asking.detectors(), "explainers": explainers()}
+    tables = {"detectors": asking.detectors(), "explainers": explainers(), **restoration()}
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
 

@@ -1,4 +1,4 @@
-"""Images restored as they are: on the right grid, in their own values, marked as drawn; only what is missing is done."""
+"""Images restored as they are: on the right grid, in their own values, marked as drawn; only what is missing."""
 
 import json
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_second_call_does_what_is_missing_alone(finer: Path, tmp_path: Path) -
 
 
 def test_people_of_the_training_are_refused_unless_asked_for(finer: Path, tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match="11 subjects are in both.*give --allow-overlap"):
+    with pytest.raises(CohortError, match=r"11 subjects are in both.*give --allow-overlap"):
         restore(finer, finer.parent / "images" / "cohort.csv", tmp_path / "out", device="cpu")
 
 
