@@ -16,6 +16,8 @@ from anomaly.commandline import asking, everywhere, exits, log, options, tables
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
+from anomaly.translation.commands import commands as translate
+from anomaly.translation.commands import translators
 from explain.commands import commands as explain
 from explain.commands import explainers
 
@@ -30,6 +32,7 @@ commands = typer.Typer(
 )
 commands.add_typer(explain, name="explain")
 commands.add_typer(restoring, name="restore")
+commands.add_typer(translate, name="translate")
 
 
 def _version(asked: bool) -> None:
@@ -105,14 +108,19 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
         ),
     ] = None,
 ) -> None:
-    """List detectors, explainers, restoration, analyses and simulated cohorts; of a NAME, its settings and meaning."""
+    """List every method, degradation, analysis and simulated cohort; with a NAME, its settings and their meaning."""
     from anomaly.commandline.listing import about, listing
 
-    tables = {"detectors": asking.detectors(), "explainers": explainers(), **restoration()}
+    tables = {
+        "detectors": asking.detectors(),
+        "explainers": explainers(),
+        **restoration(),
+        "translators": translators(),
+    }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
 

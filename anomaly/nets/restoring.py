@@ -49,7 +49,7 @@ class Restorer(nn.Module):
         seen = (
             y if not self.tells else torch.cat([y, known.to(y) if known is not None else torch.ones_like(y[:, :1])], 1)
         )
-        drawn = y + self.net(seen).float()
+        drawn = y + self.net(seen).to(y.dtype)
         return drawn if known is None else torch.where(known, y, drawn)
 
 
