@@ -14,6 +14,7 @@ import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables
 from anomaly.restoration.commands import commands as restoring
+from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
 from anomaly.translation.commands import commands as translate
 from anomaly.translation.commands import translators
@@ -111,10 +112,15 @@ def methods(
         ),
     ] = None,
 ) -> None:
-    """List every detector, explainer, translator, analysis and simulated cohort; with a NAME, its settings."""
+    """List every method, degradation, analysis and simulated cohort; with a NAME, its settings and their meaning."""
     from anomaly.commandline.listing import about, listing
 
-    tables = {"detectors": asking.detectors(), "explainers": explainers(), "translators": translators()}
+    tables = {
+        "detectors": asking.detectors(),
+        "explainers": explainers(),
+        **restoration(),
+        "translators": translators(),
+    }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
 

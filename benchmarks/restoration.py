@@ -36,8 +36,8 @@ from benchmarks.coverage import heading, line
 from benchmarks.ratios import taking_turns, timed
 
 HEADS = 5
-SMALL: dict[str, Any] = {"width": 16, "levels": 3, "steps": 1400, "batch": 4, "window": 64}
-WHOLE: dict[str, Any] = {"width": 16, "levels": 4, "steps": 900, "batch": 2}
+SMALL: dict[str, Any] = {"width": 16, "levels": 3, "steps": 1800, "batch": 4, "window": 48, "lr": 2e-3}
+WHOLE: dict[str, Any] = {"width": 16, "levels": 4, "steps": 900, "batch": 2, "lr": 2e-3}
 
 
 class Task(NamedTuple):
@@ -134,7 +134,9 @@ def _table(folder: Path, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _brains(data: Path, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     files = sorted((data / "brain_mri" / "healthy").glob("*.nii.gz"))
-    table = pd.DataFrame({"path": [str(file.resolve()) for file in files], "subject": [file.name[:6] for file in files]})
+    table = pd.DataFrame(
+        {"path": [str(file.resolve()) for file in files], "subject": [file.name[:6] for file in files]}
+    )
     return table[:HEADS], table[HEADS:].reset_index(drop=True)
 
 

@@ -41,6 +41,8 @@ class Restorer(nn.Module):
         channels, *space = shape
         self.tells = tells
         self.net = NETWORKS[network]((channels + tells, *space), channels, width, levels)
+        if len(space) == 2:  # a fifth faster on processors, and on accelerators in half precision
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, y: Tensor, known: Tensor | None = None) -> Tensor:
         """What is left (N, C, *space) and which pixels are known (N, 1, *space) bool -> (N, C, *space), unbounded."""

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from anomaly.degradations.base import Degradation
-from anomaly.errors import RunError
+from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.drawing import Drawn, OwnGrid, holes_of, within_limits
+from anomaly.restoration.drawing import Drawn, OwnGrid, within_limits
 from anomaly.restoration.run import RestorerRun
 from anomaly.runs.facts import DETECTOR, kind_of, read_facts
 from anomaly.runs.run import Run
@@ -23,7 +23,12 @@ class OnGrid:
     """A run of a detector that restores, on the grid of its training; what it changes is brought to the source's."""
 
     run: Run
-    degradation: Degradation | None = None
+    degradation: Degradation | None = None  # none that is done to images here
+
+    @property
+    def undoes(self) -> str:
+        """In words."""
+        return str(getattr(self.run.detector, "made", self.run.facts["method"]))
 
     @property
     def folder(self) -> Path:
@@ -54,12 +59,12 @@ class OnGrid:
         """See `Brush`."""
         if told is not None:
             raise RunError(f"{self.folder} is a run of a detector; leave --degrade out")
+        if image.mask is not None:
+            raise UnreadableImage(f"{image.path}: has a hole, which runs of detectors do not fill; leave --holes out")
         detector: Any = self.run.detector
-        known = None if image.mask is None else ~holes_of(image, self.preprocessing)
         x = torch.from_numpy(prepared.pixels).to(detector.device)
-        there = None if known is None else torch.from_numpy(known).to(detector.device)
         with torch.no_grad():
-            change = (detector.restored(x, there) - x).cpu().numpy()
+            change = (detector.restored(x) - x).cpu().numpy()
         brought = np.stack([prepared.restore(change[:, c : c + 1]) for c in range(change.shape[1])])
         unit = prepared.unit.reshape(-1, *[1] * image.ndim)
         added = brought * unit if len(brought) == len(image.pixels) else (brought * unit).mean(0, keepdims=True)

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import asking, exits, options, tables
+from anomaly.commandline import asking, exits, options
+from anomaly.commandline.tables import refuse_images
 from anomaly.commandline.sources import Unknown
 from anomaly.errors import RunError
 from anomaly.restoration.asking import refuse_source, told_apart
@@ -46,6 +47,11 @@ def restorers() -> dict[str, Any]:
 
         cls = Restorer
     return {cls.name: cls}
+
+
+def tables() -> dict[str, dict[str, Any]]:
+    """What `anomaly methods` lists: restorers, and degradations to undo."""
+    return {"restorers": restorers(), "degradations": degradations()}
 
 
 def preparation(
@@ -89,7 +95,7 @@ def train(
         told_apart(settings, *restorers().values(), None if degrade is None else degradations()[degrade])
         preprocessing, machine = _preprocessing(given), options.machine(given)
         asking.refuse_place(out, given["resume"], settings)
-        tables.refuse_images(images, whose, pairs)
+        refuse_images(images, whose, pairs)
     asked: dict[str, Any] = dict(
         degrade=degrade, pairs=pairs, settings=settings, preprocessing=preprocessing, choose=choose, machine=machine,
         **whose, **options.chosen(given, "seed", "resume", "save_every", "workers"),
@@ -131,7 +137,7 @@ def apply(
     """Draw of every image how it may have been before it became poor; files say that they were drawn."""
     whose = _whose(given)
     _refuse_run(run, DETECTOR, RESTORER)
-    tables.refuse_images(images, whose)
+    refuse_images(images, whose)
     from anomaly.restoration.restoring import restore
 
     done = restore(
@@ -166,7 +172,7 @@ def evaluate(
     _refuse_run(run, RESTORER)
     if judge is not None:
         asking.refuse_run(judge, DETECTOR)
-    tables.refuse_images(images, whose, pairs, outcome)
+    refuse_images(images, whose, pairs, outcome)
     from anomaly.restoration.evaluating import evaluate_restorer
 
     found = evaluate_restorer(

@@ -1,6 +1,5 @@
 """One image restored: as poor as it is, onto the grid that it should have had; or made poor first, to try it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,8 +15,8 @@ from anomaly.images import Image
 from anomaly.images.frame import Frame
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.degrading import chance, fitted
-from anomaly.restoration.keeping import good, scale_as_poor
+from anomaly.restoration.degrading import chance
+from anomaly.restoration.keeping import good, scale_as_poor, suited
 from anomaly.restoration.placing import turned_back
 from anomaly.restoration.run import RestorerRun
 from anomaly.restoration.scales import Scale, laid_out, refuse_beyond, scale_of
@@ -49,6 +48,7 @@ class Brush(Protocol):
     degradation: Degradation | None
     preprocessing: Preprocessing
     trained: frozenset[str]
+    undoes: str
 
     def prepare(self, image: Image) -> tuple[Prepared, ...]:
         """The image as it is taken; UnreadableImage where it does not suit."""
@@ -87,6 +87,11 @@ class OwnGrid:
     def trained(self) -> frozenset[str]:
         """Subjects of the training."""
         return self.run.trained
+
+    @property
+    def undoes(self) -> str:
+        """In words."""
+        return self.run.undoes
 
     def prepare(self, image: Image) -> tuple[Prepared, ...]:
         """The image in the order of axes that the network takes, with its own values."""
@@ -160,7 +165,7 @@ def simulated(
         raise RunError(f"{folder} learned from given pairs; it has no degradation to make images poor by")
     laid = laid_out(image, preprocessing)
     own = scale_of(image, laid.pixels, preprocessing, laid.foreground)
-    x = fitted(good(image, preprocessing), degradation)
+    x = suited(image, good(image, preprocessing), degradation)
     left = degradation.degrade(torch.from_numpy(x), chance(told))
     return left.image.numpy(), x, own, scale_as_poor(image, x, preprocessing, degradation), left.known
 
@@ -214,9 +219,3 @@ def _finished(
 def within_limits(image: Image, values: np.ndarray) -> np.ndarray:
     """Values of an image, clipped to those that its file can hold."""
     return values if image.limits is None or image.kind == "dicom" else values.clip(*image.limits)
-
-
-def told_of(brush: Brush) -> Mapping[str, Any]:
-    """What a table of restored images says of the run: its weights, and what it undoes."""
-    degradation = brush.degradation
-    return {"run": brush.identity, "undoes": "given pairs" if degradation is None else str(degradation)}

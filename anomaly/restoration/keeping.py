@@ -191,11 +191,7 @@ def _one(
     if degradation is None:
         both, _ = pair_of(image, read(Path(row[GOOD])), preprocessing)
         return both, Scale.none(both.shape[2])
-    x = good(image, preprocessing)
-    try:
-        x = fitted(x, degradation)
-    except AnomalyError as error:
-        raise UnreadableImage(f"{image.path}: {error}") from error
+    x = suited(image, good(image, preprocessing), degradation)
     return x[None], scale_as_poor(image, x, preprocessing, degradation)
 
 
@@ -205,6 +201,14 @@ def good(image: Image, preprocessing: Preprocessing) -> np.ndarray:
     x = scale_of(image, laid.pixels, preprocessing, laid.foreground).scaled(laid.pixels)
     refuse_beyond(image, x, preprocessing)
     return np.ascontiguousarray(x.clip(-1, 1))
+
+
+def suited(image: Image, x: np.ndarray, degradation: Degradation) -> np.ndarray:
+    """An image (S, C, *space) cropped to whole steps; UnreadableImage where it cannot be degraded like this."""
+    try:
+        return fitted(x, degradation)
+    except AnomalyError as error:
+        raise UnreadableImage(f"{image.path}: {error}") from error
 
 
 def scale_as_poor(

@@ -170,10 +170,10 @@ def paired(cohort: pd.DataFrame, column: str, base: Path) -> pd.DataFrame:
     """
     if column not in cohort:
         raise CohortError(f"the table has no column {column!r}; its columns are {some(cohort.columns, 20)}")
+    by_id = dict(zip(cohort["id"], cohort["path"], strict=True))
     cohort = cohort[cohort[column].notna() & (cohort[column].astype(str).str.strip() != "")].reset_index(drop=True)
     if cohort.empty:
         raise CohortError(f"no row has a good image in the column {column!r}; fill in their files or ids")
-    by_id = dict(zip(cohort["id"], cohort["path"], strict=True))
     names = [str(each).strip() for each in cohort[column]]
     files = [by_id.get(name) or str((base / name).resolve()) for name in names]
     gone = [name for name, file in zip(names, files, strict=True) if not Path(file).exists()]

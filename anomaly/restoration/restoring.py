@@ -19,7 +19,7 @@ from anomaly.images.image import alone
 from anomaly.images.intake import Ready, intake
 from anomaly.progress import progress
 from anomaly.restoration.brushes import open_brush
-from anomaly.restoration.drawing import Brush, Drawn, told_of
+from anomaly.restoration.drawing import Brush, Drawn
 from anomaly.restoration.writing import FOLDER, write_restored
 from anomaly.shown import Readable
 from anomaly.streams import ordered
@@ -109,7 +109,7 @@ def restore(
         refuse_overlap(brush, cohort)
     rows: list[Any] = cohort.to_dict("records")
     facts = {
-        **told_of(brush), "degraded": degrade, "seed": seed if degrade else None,
+        "run": brush.identity, "undoes": brush.undoes, "degraded": degrade, "seed": seed if degrade else None,
         "holes": None if holes is None else cohort.attrs["masks_from"], "runs": [os.path.relpath(run, out)],
     }  # fmt: skip
     table = GrowingTable(RESTORED, out, settings=facts, columns=COLUMNS)

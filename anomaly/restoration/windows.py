@@ -112,10 +112,8 @@ class Windows:
         return self._flipped(cut, rng) if flips else np.array(cut)
 
     def _flipped(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if not self.flips:
-            return np.array(image)
-        turned = np.flatnonzero(rng.random(image.ndim - 1) < 0.5)
-        return np.ascontiguousarray(np.flip(image, tuple(1 + turned)))
+        turned = np.flatnonzero(rng.random(image.ndim - 1) < 0.5) if self.flips else ()
+        return np.array(np.flip(image, tuple(1 + axis for axis in turned)), order="C")
 
 
 def window_of(images: KeptImages, degradation: Degradation | None, asked: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Windows: the same for the same number, on whole steps, of images of any size, degraded as wholes where that is due."""
+"""Windows: the same for the same number, on whole steps, of images of any size, degraded whole where that is due."""
 
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def test_volumes_are_windows_of_volumes_or_of_their_slices(tmp_path: Path) -> No
     assert poor.shape == (3, 1, 8, 8)
     slices = make("slices", {"factor": 3})
     whole = kept(tmp_path / "3", folder, slices, Preprocessing(size=None, dims=3))
-    poor, good, known = Windows(whole, "train", slices, size=2, window=(8, 8, 6))[0]
+    poor, _, known = Windows(whole, "train", slices, size=2, window=(8, 8, 6))[0]
     assert poor.shape == (2, 1, 8, 8, 6)
     assert known.float().mean() == pytest.approx(1 / 3)
 

@@ -1,4 +1,4 @@
-"""Restorers: they learn what undoes a degradation, take any size, are kept as one file, and are the same for one seed."""
+"""Restorers learn what undoes a degradation, take any size, are kept as one file, and are the same for one seed."""
 
 from pathlib import Path
 from typing import Any
