@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from anomaly.commandline import asking, exits, options
-from anomaly.commandline.tables import refuse_images
 from anomaly.commandline.sources import Unknown
+from anomaly.commandline.tables import refuse_images
 from anomaly.errors import RunError
 from anomaly.restoration.asking import refuse_source, told_apart
 from anomaly.runs.facts import DETECTOR, RESTORER, kind_of
