@@ -2,8 +2,8 @@
 
 It knows neither tables nor image files, and but for its base no disk.
 
-Floor 3: may import what lies below. Imports nets, statistics and training; imported by commandline, generation and
-runs.
+Floor 3: may import what lies below. Imports degradations, nets, statistics and training; imported by commandline,
+generation and runs.
 """
 
 from anomaly.detectors.alphagan import AlphaGAN
