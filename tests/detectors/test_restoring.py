@@ -150,3 +150,21 @@ def test_the_denoiser_learns_as_published():
 
 def test_sizes_stop_at_sixteen_pixels_and_at_four():
     assert [sizes((1, side, side)) for side in (16, 32, 64, 128, 512)] == [2, 2, 3, 4, 4]
+
+
+def test_maps_lose_specks_by_a_median_and_the_rim_of_masks():
+    x = torch.full((1, 1, 16, 16), 0.25)
+    x[..., 4, 4] = 1.0
+    x[..., 8:12, 8:12] = 1.0
+    plain, filtered = (made(0.25, smooth=0.0, median=width).score(x).map for width in (0.0, 12.0))  # 3 pixels of 16
+    assert plain[..., 4, 4] == 0.75 and filtered[..., 4, 4] == 0
+    assert (filtered[..., 9:11, 9:11] == 0.75).all()
+    x[..., :2] = -1
+    detector = made(0.0, masked=True, smooth=0.0, erode=8.0)  # 2 pixels
+    map_ = detector.score(x).map
+    assert (map_[..., 2:4] == 0).all() and (map_[..., 4:] > 0).all()
+
+
+def test_a_rim_without_masks_is_refused():
+    with pytest.raises(AnomalyError, match="erode=2 is of masks, and these images have none"):
+        tiny("dae", erode=2.0).fit(normals(8, (1, 16, 16)), machine=CPU)
