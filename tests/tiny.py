@@ -15,6 +15,7 @@ from anomaly.runs.methods import create
 from anomaly.training.machine import Machine
 
 NETWORK: dict[str, Any] = {"latent": 2, "width": 4, "hidden": 16, "steps": 150, "batch": 8, "lr": 3e-3}
+RESTORER: dict[str, Any] = {"width": 8, "levels": 1, "steps": 150, "batch": 8, "lr": 3e-3, "value_from": "l2"}
 TINY: dict[str, dict[str, Any]] = {
     "auto": {"members": "texture,gradients"},
     "intensity": {},
@@ -31,6 +32,11 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "autoencoder": NETWORK,
     "vae": NETWORK,
+    "restoration": {**RESTORER, "noise_sigma": 0.1, "coarse": 3},
+    "dae": {**RESTORER, "noise_sigma": 0.1, "coarse": 3},
+    "diffusion": {
+        "width": 4, "levels": 2, "coarse": 4, "draws": 2, "steps": 150, "batch": 8, "lr": 3e-3, "value_from": "l2",
+    },
     "fanogan": {
         "latent": 4, "width": 4, "batch": 8, "steps": 40, "lr": 2e-3, "encoder_steps": 150, "encoder_lr": 2e-3,
     },
@@ -53,6 +59,8 @@ OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         {"objective": "uncertainty", "value_from": "combined", "map_from": "uncertainty", "smooth": 1.0},
     ),
     "vae, combined": ("vae", {"value_from": "combined", "map_from": "elbo"}),
+    "restoration, mask": ("restoration", {"degradation": "mask", "noise_sigma": 0.0, "coarse": 0}),
+    "diffusion, simplex, in two steps": ("diffusion", {"noise": "simplex", "inference_steps": 2}),
     "vae, gradient": ("vae", {"value_from": "gradient", "map_from": "l1"}),
 }
 """Beside the settings of TINY: what takes another way through the code."""

@@ -44,9 +44,11 @@ class Degradation(ABC):
     def __post_init__(self) -> None:
         for setting, (low, high) in self.bounds.items():
             value = getattr(self, setting)
-            if not low <= value <= high:
+            kinds = int if isinstance(getattr(type(self), setting), int) else int | float
+            if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+                what = "a whole number, " if kinds is int else ""
                 expected = f"{low:g} or more" if high == inf else f"{low:g} to {high:g}"
-                raise AnomalyError(f"{setting} of {self.name} is {value!r}; expected {expected}")
+                raise AnomalyError(f"{setting} of {self.name} is {value!r}; expected {what}{expected}")
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Say plainly when images of shape (C, *space) cannot be degraded like this.
@@ -58,6 +60,10 @@ class Degradation(ABC):
     def steps(self, dims: int) -> tuple[int, ...]:
         """How many pixels of the image one that is measured spans along each of the axes."""
         return (1,) * dims
+
+    def starts(self, dims: int) -> tuple[float, ...]:
+        """Where the centre of the first pixel that is measured lies on the grid of the image, in its pixels."""
+        return tuple((step - 1) / 2 for step in self.steps(dims))
 
     @abstractmethod
     def measured(self, x: Tensor, random: Generator | None = None) -> Tensor:
@@ -72,9 +78,13 @@ class Degradation(ABC):
         """What was measured, brought to the grid of the images without any learning."""
         return y
 
+    def placed(self, y: Tensor, space: tuple[int, ...]) -> Degraded:
+        """What was measured, on the grid of the images, and which of their pixels that gives as they are."""
+        return Degraded(self.lifted(y, space))
+
     def degrade(self, x: Tensor, random: Generator | None = None) -> Degraded:
         """What is left of images, on their own grid; arguments as of `measured`."""
-        return Degraded(self.lifted(self.measured(x, random), tuple(x.shape[2:])))
+        return self.placed(self.measured(x, random), tuple(x.shape[2:]))
 
     def views(self, x: Tensor) -> Iterator[Degraded]:
         """What a restorer is shown to judge images by, without chance: together the views leave no pixel unjudged.

@@ -1,6 +1,6 @@
 """Noise: grains of any size, which no healthy image has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
@@ -55,3 +55,15 @@ def grains(x: Tensor, coarse: int, random: Generator | None = None) -> Tensor:
         noise = noise.narrow(axis, 0, side)
     shifts = [int(torch.randint(side, (), generator=random, device=x.device)) for side in space]
     return noise.roll(shifts, tuple(range(2, x.ndim)))
+
+
+def spread(space: Sequence[int], coarse: int) -> float:
+    """The variance of `grains` on a grid of so many pixels, which is below 1 between the values that are drawn."""
+    whole = 1.0
+    for side in space:
+        grain = max(1, min(coarse, side // 2))
+        weights = F.interpolate(
+            torch.eye(-(-side // grain), dtype=torch.float64)[None], scale_factor=float(grain), mode="linear"
+        )
+        whole *= float(weights[0, :, :side].square().sum(0).mean())
+    return whole

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from anomaly.degradations.base import Degradation
+from anomaly.degradations.covering import Border, Mask
+from anomaly.degradations.fourier import KSpace
 from anomaly.degradations.noise import Noise
+from anomaly.degradations.photons import LowDose
 from anomaly.degradations.sampling import Downsample
+from anomaly.degradations.slices import Slices
 from anomaly.errors import AnomalyError
 
-CLASSES: tuple[type[Degradation], ...] = (Noise, Downsample)
+CLASSES: tuple[type[Degradation], ...] = (Noise, Downsample, Slices, Mask, Border, KSpace, LowDose)
 DEGRADATIONS: dict[str, type[Degradation]] = {cls.name: cls for cls in CLASSES}
 
 

@@ -2,8 +2,8 @@
 
 It knows neither tables nor image files, and but for its base no disk.
 
-Floor 3: may import what lies below. Imports nets, statistics and training; imported by commandline, generation,
-runs and translation.
+Floor 3: may import what lies below. Imports degradations, nets, statistics and training; imported by commandline,
+generation, runs and translation.
 """
 
 from anomaly.detectors.alphagan import AlphaGAN
@@ -11,6 +11,8 @@ from anomaly.detectors.auto import Auto
 from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector, Score
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
+from anomaly.detectors.dae import DAE
+from anomaly.detectors.diffusion import Diffusion
 from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
@@ -20,6 +22,8 @@ from anomaly.detectors.nearby import Nearby
 from anomaly.detectors.own_features import OwnFeatures
 from anomaly.detectors.reconstruction import ReconstructionDetector
 from anomaly.detectors.register import DETECTORS
+from anomaly.detectors.restoration import Restoration
+from anomaly.detectors.restoring import RestoringDetector
 from anomaly.detectors.scattering import Scattering
 from anomaly.detectors.stylegan import StyleGAN
 from anomaly.detectors.texture import Texture
@@ -27,6 +31,7 @@ from anomaly.detectors.trained import TrainedDetector
 from anomaly.detectors.vae import VAE
 
 __all__ = [
+    "DAE",
     "DETECTORS",
     "PCA",
     "VAE",
@@ -34,6 +39,7 @@ __all__ = [
     "Auto",
     "Autoencoder",
     "Detector",
+    "Diffusion",
     "FAnoGAN",
     "FeatureAutoencoder",
     "Features",
@@ -44,6 +50,8 @@ __all__ = [
     "Nearby",
     "OwnFeatures",
     "ReconstructionDetector",
+    "Restoration",
+    "RestoringDetector",
     "Scattering",
     "Score",
     "StyleGAN",

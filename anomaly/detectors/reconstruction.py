@@ -16,10 +16,12 @@ from anomaly.detectors.committee import scales as moderated
 from anomaly.detectors.moments import Moments
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
+from anomaly.nets.filters import eroded, median
 from anomaly.nets.losses import WIDE, dissimilarity, gaussian_blur, in_pixels, l1, l2
 from anomaly.nets.within import mean_within, pasted
 from anomaly.training.batches import chunks
 from anomaly.training.learned import Images
+from anomaly.training.machine import Machine
 
 
 class Drawing(NamedTuple):
@@ -79,15 +81,20 @@ class ReconstructionDetector(TrainedDetector):
         map_from: the head that draws where.
         sigma: width of the structural window, in 64ths of the smallest side.
         smooth: width of the Gaussian that the map is smoothed with, in 64ths of the smallest side; 0 for none.
+        median: side of the window whose median the map takes before that, in 64ths of the smallest side; 0 for none.
+        erode: how far from the edge of the mask the map is 0, in 64ths of the smallest side; 0 for nowhere. Without
+            masks nothing is told apart, and it must be 0.
     """
 
     value_from: str = "ssim_excess"
     map_from: str = "l1"
     sigma: float = WIDE
     smooth: float = 2.0
+    median: float = 0.0
+    erode: float = 0.0
     heads: ClassVar[tuple[str, ...]] = ("l1", "l2", "ssim")
     own_values: ClassVar[tuple[str, ...]] = ()  # what `further_values` gives
-    not_negative: ClassVar[tuple[str, ...]] = (*TrainedDetector.not_negative, "smooth")
+    not_negative: ClassVar[tuple[str, ...]] = (*TrainedDetector.not_negative, "smooth", "median", "erode")
     positive: ClassVar[tuple[str, ...]] = (*TrainedDetector.positive, "sigma")
 
     def __post_init__(self) -> None:
@@ -100,6 +107,14 @@ class ReconstructionDetector(TrainedDetector):
                 raise AnomalyError(
                     f"{setting}={got} is not offered by {self.name} with these settings; take one of {', '.join(known)}"
                 )
+
+    def plan(self, normals: Images, machine: Machine) -> None:
+        """As every detector's; refuses to take the rim of masks that are not there."""
+        if self.erode and not self.masked_:
+            raise AnomalyError(
+                f"erode={self.erode:g} is of masks, and these images have none; give masks or leave it out"
+            )
+        super().plan(normals, machine)
 
     def offered(self) -> tuple[str, ...]:
         """The heads that can be read from this detector with its settings."""
@@ -131,14 +146,14 @@ class ReconstructionDetector(TrainedDetector):
 
     def error(self, x: Tensor) -> Tensor:
         """The residual of the head `map_from`, smoothed."""
-        return self._smoothed(self.residuals(x)[self.map_from])
+        return self._mapped(self.residuals(x)[self.map_from], x)
 
     def judge(self, x: Tensor) -> Score:
         """Map, value and all values that could have been chosen, from one reconstruction."""
         drawing = self._drawn_within(x)
         residuals = self.residuals(x, drawing)
         values = {**self.further_values(x, drawing), **self._values(residuals, self.within(x))}
-        return Score(self._smoothed(residuals[self.map_from]), values[self.value_from], values)
+        return Score(self._mapped(residuals[self.map_from], x), values[self.value_from], values)
 
     def tune(self, held_out: Images) -> None:
         """Learn how each head varies over held-out normals, pixel by pixel and as a whole."""
@@ -159,8 +174,13 @@ class ReconstructionDetector(TrainedDetector):
         else:
             scales.spread.copy_(values.std(0, correction=0).clamp_min(1e-6))
 
-    def _smoothed(self, residual: Tensor) -> Tensor:
-        return gaussian_blur(residual, in_pixels(self.smooth, residual.shape[2:]))
+    def _mapped(self, residual: Tensor, x: Tensor) -> Tensor:
+        """The map of a residual: its median, smoothed, without the rim of the mask."""
+        space = residual.shape[2:]
+        residual = median(residual, 2 * round((in_pixels(self.median, space) - 1) / 2) + 1)
+        drawn = gaussian_blur(residual, in_pixels(self.smooth, space))
+        inside = self.within(x) if self.erode else None
+        return drawn if inside is None else drawn * eroded(inside, round(in_pixels(self.erode, space)))
 
     def _excesses(self, residuals: dict[str, Tensor], inside: Tensor | None) -> Tensor:
         scales = zip(residuals.values(), self.net_.scales.mean, self.net_.scales.sd, strict=True)

@@ -5,12 +5,15 @@ from anomaly.detectors.auto import Auto
 from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector
 from anomaly.detectors.baselines import PCA, Intensity, MeanImage
+from anomaly.detectors.dae import DAE
+from anomaly.detectors.diffusion import Diffusion
 from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
 from anomaly.detectors.nearby import Nearby
 from anomaly.detectors.own_features import OwnFeatures
+from anomaly.detectors.restoration import Restoration
 from anomaly.detectors.scattering import Scattering
 from anomaly.detectors.stylegan import StyleGAN
 from anomaly.detectors.texture import Texture
@@ -30,6 +33,9 @@ CLASSES: tuple[type[Detector], ...] = (
     FeatureAutoencoder,
     Autoencoder,
     VAE,
+    Restoration,
+    DAE,
+    Diffusion,
     FAnoGAN,
     AlphaGAN,
     StyleGAN,

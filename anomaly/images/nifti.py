@@ -55,7 +55,7 @@ def write_volume(
         values: (i, j, k), or (i, j) of a picture, which is written with a third axis of length 1 where its file has it;
             with a last axis of channels where `channels` says so.
         where: `Image.frame` of the image it belongs to, or an affine (4, 4), index to millimetres, RAS+.
-        says: what the header is to say of it (`descrip`), at most 79 characters of ASCII.
+        says: what its header is to say of it (`descrip`), up to 79 letters of ASCII.
     """
     frame = where if isinstance(where, Frame) else Frame(where)
     file = frame.nifti(frame.whole(np.asarray(values, dtype=np.float32), channels))

@@ -47,7 +47,7 @@ def write_redrawn(stem: Path, image: Image, values: np.ndarray, says: str = "") 
         kind = np.uint8 if image.limits[1] <= 255 or len(values) == 3 else np.uint16
         scale = np.iinfo(kind).max / image.limits[1]
         stored = np.rint(values * scale).astype(kind)
-        write_grey(path, stored[0] if len(stored) == 1 else np.moveaxis(stored, 0, -1), says)
+        write_grey(path, stored[0] if len(stored) == 1 else np.moveaxis(stored, 0, -1), says=says)
         return path
     path = stem.with_name(f"{stem.name}.nii.gz")
     one = len(values) == 1

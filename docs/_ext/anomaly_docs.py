@@ -30,6 +30,7 @@ from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.detectors import DETECTORS
 from anomaly.simulation import KINDS
 from anomaly.translation.run import METHODS as TRANSLATORS
+from anomaly.translators.restorer import Restorer
 from cli import commands
 from explain import EXPLAINERS, Classifier, TrainedExplainer
 
@@ -46,7 +47,8 @@ class Method(Directive):
     def run(self) -> list[nodes.Node]:
         """Write it."""
         (name,) = self.arguments
-        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, Classifier.name: Classifier}
+        own = {Classifier.name: Classifier, Restorer.name: Restorer}
+        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **own}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -138,6 +140,8 @@ def _asked(name: str, cls: Any) -> str:
         return f"anomaly translate train --method {name}"
     if cls is Classifier:
         return "anomaly explain classifier"
+    if cls is Restorer:
+        return "anomaly restore train --degrade NAME"
     if issubclass(cls, TrainedExplainer):
         return f"anomaly explain train --method {name}{' --pair COLUMN' if cls.paired else ''}{needs}"
     return f"anomaly explain map {name}{needs}"
@@ -156,6 +160,8 @@ def _learns_from(name: str, cls: Any) -> str:
         return "two heaps of images, no pairs"
     if cls is Classifier:
         return "cases and controls"
+    if cls is Restorer:
+        return "good images, or pairs of poor and good"
     if not issubclass(cls, TrainedExplainer):
         return "nothing: it asks the target about each image"
     if cls.paired:
@@ -174,9 +180,9 @@ def _order(name: str, cls: Any) -> int:
 
 
 def _door(name: str) -> str:
-    return (
-        "anomaly.detectors" if name in DETECTORS else "anomaly.translators.cycle" if name in TRANSLATORS else "explain"
-    )
+    if name in TRANSLATORS or name == Restorer.name:
+        return "anomaly.translators.cycle" if name in TRANSLATORS else Restorer.__module__
+    return "anomaly.detectors" if name in DETECTORS else "explain"
 
 
 def _settings_table(rows: list[tuple[str, Any, str]]) -> list[nodes.Node]:
