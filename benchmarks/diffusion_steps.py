@@ -4,8 +4,9 @@
 
 The library's is `DiffusionModelUNet` with `DDPMScheduler` and `DiffusionInferer`, as its tutorials train it, with one
 block at each size and no attention but in the middle, where it always has some (which needs the package einops). With
-the same channels it has twice as many weights; at `--own-width` 24 ours has as many as the library's at 16. All take turns, some steps each in every round, so that other
-work on the machine meets them alike; a figure is the median over rounds of seconds of the processor.
+the same channels it has twice as many weights; at `--own-width` 24 ours has as many as the library's at 16. All take
+turns, some steps each in every round, so that other work on the machine meets them alike; a figure is the median over
+rounds of seconds of the processor.
 """
 
 import argparse
