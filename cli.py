@@ -13,7 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables
+from anomaly.restoration.commands import commands as restoring
+from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
+from anomaly.translation.commands import commands as translate
+from anomaly.translation.commands import translators
 from explain.commands import commands as explain
 from explain.commands import explainers
 
@@ -27,6 +31,8 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(restoring, name="restore")
+commands.add_typer(translate, name="translate")
 
 
 def _version(asked: bool) -> None:
@@ -102,14 +108,19 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
         ),
     ] = None,
 ) -> None:
-    """List every detector, explainer, analysis and simulated cohort; with a NAME, its settings and their meaning."""
+    """List every method, degradation, analysis and simulated cohort; with a NAME, its settings and their meaning."""
     from anomaly.commandline.listing import about, listing
 
-    tables = {"detectors": asking.detectors(), "explainers": explainers()}
+    tables = {
+        "detectors": asking.detectors(),
+        "explainers": explainers(),
+        **restoration(),
+        "translators": translators(),
+    }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
 
@@ -424,6 +435,7 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 
 everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
 everywhere.furnish(explain, quick=())
+everywhere.furnish(restoring, quick=())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Learn what normal images look like; say of any other how far it departs, where, and what that predicts.
 
 The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
-`generate`, `simulate`, `demo`; `anomaly associate` is `explain.association.associate`.
+`generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
+`evaluate_restorer`, `anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
 """
 
@@ -18,7 +19,17 @@ _PLACES = {
     "generate": "anomaly.generation.generate",
     "simulate": "anomaly.simulation",
     "demo": "anomaly.demonstration.demonstrate",
+    "learn_restorer": "anomaly.restoration.learning",
+    "foresee_restorer": "anomaly.restoration.foreseeing",
+    "restore": "anomaly.restoration.restoring",
+    "evaluate_restorer": "anomaly.restoration.evaluating",
+    "learn_translation": "anomaly.translation.learning",
+    "translate": "anomaly.translation.translating",
+    "evaluate_translation": "anomaly.translation.evaluating",
+    "Heaps": "anomaly.translation.heaps",
+    "TranslatorRun": "anomaly.translation.run",
     "Run": "anomaly.runs.run",
+    "RestorerRun": "anomaly.restoration.run",
     "Machine": "anomaly.training.machine",
     "Preprocessing": "anomaly.images.preprocessing",
     "DETECTORS": "anomaly.detectors",

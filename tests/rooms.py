@@ -33,7 +33,7 @@ FLOORS = (
         *("explain.association", "explain.counterfactuals", "explain.latent", "explain.pictures", "explain.sides"),
     ),
     ("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "explain.runs", "explain.evaluating"),
-    ("anomaly.checkup", "anomaly.demonstration", "anomaly.restoration", "explain.checking"),
+    ("anomaly.checkup", "anomaly.demonstration", "anomaly.restoration", "anomaly.translation", "explain.checking"),
     ("explain.commands",),
     ("cli",),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from anomaly.runs.facts import CLASSIFIER, EXPLAINER, kind_of
+from anomaly.runs.facts import CLASSIFIER, EXPLAINER, TRANSLATOR, kind_of
 from anomaly.runs.plans import ASKED
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def record_of(facts: Facts) -> Record | None:
 
 def _trainers(facts: Facts) -> tuple[str, ...]:
     explaining = {EXPLAINER: ("explain train",), CLASSIFIER: ("explain train", "explain classifier")}
-    return explaining.get(kind_of(facts), ("train",))
+    return {**explaining, TRANSLATOR: ("translate train",)}.get(kind_of(facts), ("train",))
 
 
 def _of_training(facts: Facts, folder: Path) -> dict[str, Any]:

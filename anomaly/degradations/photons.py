@@ -1,6 +1,6 @@
 """A lower dose: the noise of the photons that were not there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
@@ -21,7 +21,7 @@ PHOTONS = {"projected": 1e5, "in the image": 1e3}
 class LowDose(Degradation):
     """Noise of a share of the photons, added to images that have the noise of all of them.
 
-    Two ways. With `window` the images are CT in Hounsfield units, and the noise is that of the line integrals p of
+    Two ways. With `hounsfield` the images are CT in Hounsfield units, and the noise is that of the line integrals p of
     parallel beams through each slice: counts are drawn from Poisson(I exp(-p)), and the filtered back projection of
     what that changes, -log(counts / (I exp(-p))), is added. Without, it is **an approximation in the image**, for
     other modalities: the count of a pixel is drawn from Poisson(I v), v being its intensity from 0 for black to 1 for
@@ -32,9 +32,9 @@ class LowDose(Degradation):
 
     Args:
         dose: share d of the photons.
-        photons: I0 at full dose, of a ray through air, or of a white pixel; 0 for 100000 with a window, else 1000.
-        window: Hounsfield units that -1 and 1 stand for. What it has clipped is clipped for the beams as well: bone
-            absorbs as little as the window's end, and air as much as its beginning where that is above -1000.
+        photons: I0 at full dose, of a ray through air, or of a white pixel; 0 for 100000 in CT, else 1000.
+        hounsfield: units that -1 and 1 stand for, the window of CT. What it has clipped is clipped for the beams as
+            well: bone absorbs as little as its end, and air as much as its beginning where that is above -1000.
         spacing: mm of a pixel, along both axes of a slice.
         beams: angles of the projection; 0 for as many as the longest side of a slice has pixels.
     """
@@ -51,28 +51,28 @@ class LowDose(Degradation):
     }
     dose: float = 0.25
     photons: float = 0.0
-    window: tuple[float, ...] = ()
+    hounsfield: tuple[float, ...] = ()
     spacing: float = 1.0
     beams: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        window = self.window
-        if isinstance(window, Sequence) and not isinstance(window, str):
-            object.__setattr__(self, "window", window := tuple(window))
+        window = self.hounsfield
+        if isinstance(window, list):  # as a stored run has it
+            object.__setattr__(self, "hounsfield", window := tuple(window))
         numbers = isinstance(window, tuple) and all(type(end) in (int, float) for end in window)
         if not numbers or (window and not (len(window) == 2 and -inf < window[0] < window[1] < inf)):
             raise AnomalyError(
-                f"window of {self.name} is {self.window!r}; expected two rising numbers in Hounsfield units, such as "
+                f"hounsfield of {self.name} is {self.hounsfield!r}; expected two rising numbers, such as "
                 "(-1000, 1000), or nothing where the images are not CT"
             )
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Colours in Hounsfield units, and slices with a side of one pixel."""
         channels, *space = shape
-        if self.window and channels > 1:
+        if self.hounsfield and channels > 1:
             raise AnomalyError(f"{self.name} of CT needs images of one channel; these have {channels}")
-        if self.window and min(space[:2]) < 2:
+        if self.hounsfield and min(space[:2]) < 2:
             raise AnomalyError(f"{self.name} of CT needs slices of 2 x 2 pixels or more; got {space[0]} x {space[1]}")
 
     def measured(self, x: Tensor, random: Generator | None = None) -> Tensor:
@@ -80,7 +80,7 @@ class LowDose(Degradation):
         self.refuse(tuple(x.shape[1:]))
         if self.dose == 1:
             return x
-        return self._projected(x, random) if self.window else self._counted(x, random)
+        return self._projected(x, random) if self.hounsfield else self._counted(x, random)
 
     def views(self, x: Tensor) -> Iterator[Degraded]:
         """The image itself: what looks like noise in it is what the restorer takes away."""
@@ -88,7 +88,9 @@ class LowDose(Degradation):
 
     def intensity(self) -> float:
         """I, the photons whose noise is what is missing."""
-        return (self.photons or PHOTONS["projected" if self.window else "in the image"]) * self.dose / (1 - self.dose)
+        return (
+            (self.photons or PHOTONS["projected" if self.hounsfield else "in the image"]) * self.dose / (1 - self.dose)
+        )
 
     def _counted(self, x: Tensor, random: Generator | None) -> Tensor:
         expected = self.intensity() * (x.float().clamp(min=-1) + 1) / 2
@@ -96,7 +98,7 @@ class LowDose(Degradation):
 
     def _projected(self, x: Tensor, random: Generator | None) -> Tensor:
         """Each slice of (N, 1, H, W) or (N, 1, H, W, D), D its slices."""
-        low, high = self.window
+        low, high = self.hounsfield
         slices = x.float().squeeze(1) if x.ndim == 4 else x.float().squeeze(1).movedim(-1, 1).flatten(0, 1)
         hounsfield = (slices + 1) / 2 * (high - low) + low
         water = WATER * self.spacing

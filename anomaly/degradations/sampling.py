@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 from torch import Generator, Tensor
@@ -17,38 +18,38 @@ class Downsample(Degradation):
     """Each pixel the mean of an area, as a detector with larger elements measures it.
 
     Args:
-        factor: pixels of the image along each side of that area; one number for all axes, or one for each of them,
-            such as (2, 2, 1) where slices are thick already.
+        factor: pixels of the image along each side of that area.
+        axes: along which pixels become larger, counted from 0, such as (0, 1) where slices are thick already; () for
+            all of them.
     """
 
     name: ClassVar[str] = "downsample"
     summary: ClassVar[str] = "fewer and larger pixels, each the mean of an area"
     cite: ClassVar[str] = "Dong et al. 2016 (SRCNN)"
-    factor: int | tuple[int, ...] = 2
+    bounds: ClassVar[dict[str, tuple[float, float]]] = {"factor": (2, inf)}
+    factor: int = 2
+    axes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.factor, Sequence) and not isinstance(self.factor, str):
-            object.__setattr__(self, "factor", tuple(self.factor))
-        each = self.factor if isinstance(self.factor, tuple) else (self.factor,)
-        if any(type(one) is not int or one < 1 for one in each) or max(each, default=1) < 2:
-            raise AnomalyError(
-                f"factor of {self.name} is {self.factor!r}; expected a whole number, 2 or more, or one for each axis"
-            )
+        if isinstance(self.axes, list):  # as a stored run has it
+            object.__setattr__(self, "axes", tuple(self.axes))
+        each = self.axes
+        if not isinstance(each, tuple) or len({*each}) < len(each) or any(type(one) is not int for one in each):
+            raise AnomalyError(f"axes of {self.name} is {each!r}; expected numbers of axes, such as (0, 1), or nothing")
 
     def refuse(self, shape: tuple[int, ...]) -> None:
-        """Sides that the factor does not divide, and as many factors as there are no axes."""
+        """Sides that the factor does not divide, and axes that there are not."""
         space = shape[1:]
-        if isinstance(self.factor, tuple) and len(self.factor) != len(space):
+        if absent := [axis for axis in self.axes if not 0 <= axis < len(space)]:
             raise AnomalyError(
-                f"factor of {self.name} is {self.factor!r}, {len(self.factor)} numbers, but the images have "
-                f"{len(space)} axes; give one number, or {len(space)}"
+                f"axes of {self.name} names {absent[0]}, but images of {len(space)} axes have 0 to {len(space) - 1}"
             )
         refuse_sides(space, self.steps(len(space)), self.name)
 
     def steps(self, dims: int) -> tuple[int, ...]:
-        """The factor along each of the axes."""
-        return self.factor if isinstance(self.factor, tuple) else (self.factor,) * dims
+        """The factor along the axes that it is for."""
+        return tuple(self.factor if not self.axes or axis in self.axes else 1 for axis in range(dims))
 
     def measured(self, x: Tensor, random: Generator | None = None) -> Tensor:
         """The means of areas, (N, C, *space / factor)."""

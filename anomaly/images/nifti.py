@@ -44,7 +44,9 @@ def read_nifti(path: Path) -> Image:
     return Image(pixels, frame.affine, path, "nifti", limits, frame)
 
 
-def write_volume(path: Path, values: np.ndarray, where: Frame | np.ndarray, *, channels: bool = False) -> None:
+def write_volume(
+    path: Path, values: np.ndarray, where: Frame | np.ndarray, *, channels: bool = False, says: str = ""
+) -> None:
     """Write a map as float32 NIfTI that opens over its image in any viewer.
 
     The file appears whole or not at all.
@@ -53,10 +55,13 @@ def write_volume(path: Path, values: np.ndarray, where: Frame | np.ndarray, *, c
         values: (i, j, k), or (i, j) of a picture, which is written with a third axis of length 1 where its file has it;
             with a last axis of channels where `channels` says so.
         where: `Image.frame` of the image it belongs to, or an affine (4, 4), index to millimetres, RAS+.
+        says: what its header is to say of it (`descrip`), up to 79 letters of ASCII.
     """
     frame = where if isinstance(where, Frame) else Frame(where)
+    file = frame.nifti(frame.whole(np.asarray(values, dtype=np.float32), channels))
+    file.header["descrip"] = says.encode("ascii")
     with whole(path) as part:
-        nib.save(frame.nifti(frame.whole(np.asarray(values, dtype=np.float32), channels)), part)
+        nib.save(file, part)
 
 
 def _refuse_extensions(path: Path) -> None:

@@ -12,6 +12,8 @@ FACTS: dict[str, tuple[str, ...]] = {
     "score.json": ("weights", "alpha", "heatmaps"),
     "explain.json": ("source", "outputs", "thresholds"),
     "generated.json": ("run", "method", "seed"),
+    "translate.json": ("translator", "back"),
+    "translation.json": ("translator", "sentences"),
     "association.json": ("headline", "permutations"),
     "evaluation.json": ("headline", "notes"),
     "check.json": ("check", "passed"),
@@ -26,7 +28,7 @@ PARTS = {
 }
 """Folders of pictures that lie beside these facts."""
 PAGES = {
-    "sheet.png": ("generated.json",),
+    "sheet.png": ("generated.json", "translation.json"),
     "preview.png": ("run.json", "truth.json"),
     "training.png": ("run.json", "checkpoint/plan.json"),
     "check.png": ("check.json",),

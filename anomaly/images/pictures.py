@@ -68,11 +68,17 @@ def read_picture(path: Path) -> Image:
     return Image(as_float(pixels, path), np.eye(4), path, "picture", None if top is None else (0.0, top))
 
 
-def write_grey(path: Path, values: np.ndarray) -> None:
-    """Write (rows, columns) or (rows, columns, 3), uint8 or uint16, as PNG of the same depth; bool as 0 and 255."""
+def write_grey(path: Path, values: np.ndarray, *, says: str = "") -> None:
+    """Write (rows, columns) or (rows, columns, 3), uint8 or uint16, as PNG of the same depth; bool as 0 and 255.
+
+    What the file is to say of itself stands in its text as `Description`.
+    """
     stored = values.astype(np.uint8) * 255 if values.dtype == bool else values
+    text = PIL.PngImagePlugin.PngInfo()
+    if says:
+        text.add_text("Description", says)
     with whole(path) as part:
-        PIL.Image.fromarray(stored).save(part, format="PNG")
+        PIL.Image.fromarray(stored).save(part, format="PNG", pnginfo=text)
 
 
 def write_png(path: Path, picture: PIL.Image.Image | np.ndarray) -> None:

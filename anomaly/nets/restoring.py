@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from anomaly.nets.diffusion import Denoiser
 from anomaly.nets.losses import dissimilarity, l1
+from anomaly.nets.noising import Noising
 from anomaly.nets.translators import ResidualEncoderDecoder
 from anomaly.nets.unet import UNet
 from anomaly.nets.within import mean_of_batch
 
 NETWORKS: Mapping[str, Callable[[Sequence[int], int, int, int], nn.Module]] = {
     "unet": lambda shape, out, width, levels: UNet(
-        shape, out=out, widths=[width << level for level in range(levels)], norm="group"
+        shape, out=out, widths=[width << level for level in range(levels)], norm="none"
     ),
     "redcnn": lambda shape, out, width, levels: ResidualEncoderDecoder(shape, width=width, out=out),
 }
@@ -39,6 +41,8 @@ class Restorer(nn.Module):
         channels, *space = shape
         self.tells = tells
         self.net = NETWORKS[network]((channels + tells, *space), channels, width, levels)
+        if len(space) == 2:  # a fifth faster on processors, and on accelerators in half precision
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, y: Tensor, known: Tensor | None = None) -> Tensor:
         """What is left (N, C, *space) and which pixels are known (N, 1, *space) bool -> (N, C, *space), unbounded."""
@@ -47,6 +51,60 @@ class Restorer(nn.Module):
         )
         drawn = y + self.net(seen).to(y.dtype)
         return drawn if known is None else torch.where(known, y, drawn)
+
+
+class DiffusionRestorer(nn.Module):
+    """What is left of images -> one of the images that may have been, drawn out of noise (Saharia et al. 2022, SR3).
+
+    What is drawn is the difference from what is left, in units of `scale`, by a denoiser that sees what is left beside
+    it. Noise is the same for all images of a size, so that none depends on its batch.
+
+    Args:
+        shape: (C, *space) of one image, or of a window of it.
+        width, levels: of the denoiser.
+        tells: whether it is told which pixels are known.
+        steps: in which the noise is gone (Song et al. 2021, DDIM).
+        draws: whose mean is given.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self, shape: Sequence[int], *, width: int, levels: int, tells: bool = False, steps: int = 10, draws: int = 1
+    ) -> None:
+        super().__init__()
+        channels, *space = shape
+        self.tells, self.steps, self.draws, self.noising = tells, steps, draws, Noising("cosine")
+        seen = (2 * channels + tells, *space)
+        self.net = Denoiser(seen, out=channels, width=width, levels=levels, blocks=1, attention=0)
+        self.register_buffer("scale", torch.ones(()))
+
+    def _beside(self, y: Tensor, known: Tensor | None) -> Tensor:
+        if not self.tells:
+            return y
+        return torch.cat([y, known.to(y) if known is not None else torch.ones_like(y[:, :1])], 1)
+
+    def loss(self, y: Tensor, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Mean squared error of the noise found in the noisy difference (Ho et al. 2020, eq. 14)."""
+        beside = self._beside(y, known)
+        return self.noising.loss(lambda x_t, t: self.net(torch.cat([x_t, beside], 1), t), (x - y) / self.scale)
+
+    def forward(self, y: Tensor, known: Tensor | None = None) -> Tensor:
+        """As of `Restorer`; the mean of the draws."""
+        beside, random = self._beside(y, known), torch.Generator().manual_seed(0)
+        drawn = torch.zeros_like(y)
+        for _ in range(self.draws):
+            noise = torch.randn((1, *y.shape[1:]), generator=random).to(y).expand_as(y)
+            drawn += self.noising.decode(
+                noise, lambda x_t, t: self.net(torch.cat([x_t, beside], 1), t).float(), ratio=1.0, steps=self.steps,
+                clamp=CLAMPED,
+            )  # fmt: skip
+        drawn = y + self.scale * drawn / self.draws
+        return drawn if known is None else torch.where(known, y, drawn)
+
+
+CLAMPED = 0.999
+"""Quantile of the differences to which those predicted on the way are clamped, see `noising.thresholded`."""
 
 
 def objective(

@@ -13,8 +13,15 @@ from anomaly.files import sha256_of, write_whole
 
 FORMAT = 1
 DETECTOR, EXPLAINER, CLASSIFIER = "detector", "explainer", "classifier"
-MADE_BY = {DETECTOR: "train", EXPLAINER: "explain train", CLASSIFIER: "explain classifier"}
-A = {DETECTOR: "a detector", EXPLAINER: "an explainer", CLASSIFIER: "a classifier"}
+RESTORER, TRANSLATOR = "restorer", "translator"
+MADE_BY = {
+    DETECTOR: "train", EXPLAINER: "explain train", CLASSIFIER: "explain classifier", RESTORER: "restore train",
+    TRANSLATOR: "translate train",
+}  # fmt: skip
+A = {
+    DETECTOR: "a detector", EXPLAINER: "an explainer", CLASSIFIER: "a classifier", RESTORER: "a restorer",
+    TRANSLATOR: "a translator",
+}  # fmt: skip
 COUNT = "a count"
 PLAIN: dict[str, Any] = {
     "method": str, "settings": dict, "preprocessing": dict, "seed": int, "shape": [int], "created": str,

@@ -28,6 +28,7 @@ from anomaly.commandline.analyses import ANALYSES
 from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.detectors import DETECTORS
 from anomaly.simulation import KINDS
+from anomaly.translators.restorer import Restorer
 from cli import commands
 from explain import EXPLAINERS, Classifier, TrainedExplainer
 
@@ -44,7 +45,7 @@ class Method(Directive):
     def run(self) -> list[nodes.Node]:
         """Write it."""
         (name,) = self.arguments
-        known = {**DETECTORS, **EXPLAINERS, Classifier.name: Classifier}
+        known = {**DETECTORS, **EXPLAINERS, Classifier.name: Classifier, Restorer.name: Restorer}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -134,6 +135,8 @@ def _asked(name: str, cls: Any) -> str:
         return f"anomaly train --method {name}"
     if cls is Classifier:
         return "anomaly explain classifier"
+    if cls is Restorer:
+        return "anomaly restore train --degrade NAME"
     if issubclass(cls, TrainedExplainer):
         return f"anomaly explain train --method {name}{' --pair COLUMN' if cls.paired else ''}{needs}"
     return f"anomaly explain map {name}{needs}"
@@ -150,6 +153,8 @@ def _learns_from(name: str, cls: Any) -> str:
         return "images of normal people"
     if cls is Classifier:
         return "cases and controls"
+    if cls is Restorer:
+        return "good images, or pairs of poor and good"
     if not issubclass(cls, TrainedExplainer):
         return "nothing: it asks the target about each image"
     if cls.paired:
@@ -168,7 +173,7 @@ def _order(name: str, cls: Any) -> int:
 
 
 def _door(name: str) -> str:
-    return "anomaly.detectors" if name in DETECTORS else "explain"
+    return "anomaly.detectors" if name in DETECTORS else Restorer.__module__ if name == Restorer.name else "explain"
 
 
 def _settings_table(rows: list[tuple[str, Any, str]]) -> list[nodes.Node]:

@@ -12,8 +12,8 @@ from nibabel.orientations import io_orientation
 
 from anomaly.images import Image, write_volume
 from anomaly.images.image import located
-from anomaly.images.pictures import write_grey
 from anomaly.images.prepared import Prepared
+from anomaly.images.redrawn import changed, write_redrawn
 from anomaly.pictures.pages import View, views
 from anomaly.runs.facts import CLASSIFIER
 from explain.base import Explanation, Walk
@@ -125,13 +125,13 @@ def write_record(
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     stem = f"{FOLDER}/{about['id']}"
     map = prepared.restore(record.map)
-    changed = None if record.change is None else _changed(image, prepared, record.change)
+    drawn = None if record.change is None else changed(image, prepared, record.change)
     names: list[str] = []
     if "nifti" in kinds:
         names.append(f"{stem}_map.nii.gz")
         write_volume(folder / names[-1], map, image.frame)
-        if changed is not None:
-            names.append(_write_counterfactual(folder, stem, image, changed))
+        if drawn is not None:
+            names.append(f"{FOLDER}/{write_redrawn(folder / f'{stem}_counterfactual', image, drawn).name}")
         if record.field is not None:
             names.append(f"{stem}_field.nii.gz")
             field = record.field if prepared.sliced is not None else record.field[0]
@@ -143,14 +143,14 @@ def write_record(
         names.append(f"{stem}.png")
         save_figure(
             folder / names[-1], image.pixels.mean(0), map=map, affine=image.affine, title=str(about["id"]),
-            counterfactual=None if changed is None else changed.mean(0), limits=limit,
+            counterfactual=None if drawn is None else drawn.mean(0), limits=limit,
             footer=_footer(about, None if record.walk is None else record.walk.told),
             spread=None if record.spread is None else prepared.restore(record.spread),
             **_moving(prepared, record.field),
         )  # fmt: skip
         if record.walk is not None:
-            drawn = save_walk(folder / stem, record.walk, limit=limit, title=str(about["id"]))
-            names += [f"{FOLDER}/{path.name}" for path in drawn]
+            walked = save_walk(folder / stem, record.walk, limit=limit, title=str(about["id"]))
+            names += [f"{FOLDER}/{path.name}" for path in walked]
     return names
 
 
@@ -211,31 +211,6 @@ def _view(changes: np.ndarray, image: Image, prepared: Prepared, s: int) -> View
 
 def _numpy(x: torch.Tensor) -> np.ndarray:
     return x.detach().float().cpu().numpy()
-
-
-def _changed(image: Image, prepared: Prepared, change: np.ndarray) -> np.ndarray:
-    """The counterfactual (C, *space) in the image's own intensities; one change for all channels of colours."""
-    channels = [prepared.restore(change[:, c : c + 1]) * prepared.unit[c] for c in range(change.shape[1])]
-    per_channel = np.stack(channels)
-    if len(per_channel) != len(image.pixels):
-        per_channel = per_channel.mean(0, keepdims=True)
-    counterfactual: np.ndarray = image.pixels - per_channel.astype(np.float32)
-    return counterfactual if image.limits is None else counterfactual.clip(*image.limits)
-
-
-def _write_counterfactual(folder: Path, stem: str, image: Image, changed: np.ndarray) -> str:
-    """A PNG of the depth of the picture it came from, a NIfTI file of everything else; its name."""
-    if image.kind == "picture" and image.limits is not None and len(changed) in (1, 3):
-        name = f"{stem}_counterfactual.png"
-        kind = np.uint8 if image.limits[1] <= 255 or len(changed) == 3 else np.uint16
-        scale = np.iinfo(kind).max / image.limits[1]
-        values = np.rint(changed * scale).astype(kind)
-        write_grey(folder / name, values[0] if len(values) == 1 else np.moveaxis(values, 0, -1))
-        return name
-    name = f"{stem}_counterfactual.nii.gz"
-    one = len(changed) == 1
-    write_volume(folder / name, changed[0] if one else np.moveaxis(changed, 0, -1), image.frame, channels=not one)
-    return name
 
 
 def _moving(prepared: Prepared, field: np.ndarray | None) -> dict[str, np.ndarray]:

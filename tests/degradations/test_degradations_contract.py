@@ -1,5 +1,7 @@
 """What every degradation promises, whatever it takes from images."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,16 +9,17 @@ from torch import Tensor
 from anomaly.degradations.base import Degradation
 from anomaly.degradations.register import DEGRADATIONS, make
 from anomaly.errors import AnomalyError
+from anomaly.translators.restorer import Restorer
 
 SHAPES = {2: (3, 1, 24, 20), 3: (3, 1, 16, 12, 8)}
 CASES = [
     *((name, dims, {}) for name in DEGRADATIONS for dims in SHAPES if (name, dims) != ("slices", 2)),
     ("noise", 2, {"coarse": 1}),
-    ("downsample", 3, {"factor": (2, 4, 1)}),
+    ("downsample", 3, {"factor": 4, "axes": (0, 1)}),
     *(("slices", 3, settings) for settings in ({"factor": 4, "axis": 1}, {"thick": True})),
     *(("mask", dims, {"block": 5, "low": 0.2, "high": 0.4}) for dims in SHAPES),
     ("kspace", 3, {"pattern": "equispaced", "axis": 0, "phase": 0, "centre": 0.2}),
-    *(("lowdose", dims, {"window": (-1000, 1000)}) for dims in SHAPES),
+    *(("lowdose", dims, {"hounsfield": (-1000, 1000)}) for dims in SHAPES),
 ]
 
 
@@ -124,8 +127,8 @@ def test_images_are_left_as_they_were(case: tuple[Degradation, Tensor]) -> None:
         ("noise", {"coarse": 2.5}, "a whole number, 1 or more"),
         ("downsample", {"factor": 1}, "factor"),
         ("downsample", {"factor": 1.5}, "factor"),
-        ("downsample", {"factor": (1, 1)}, "factor"),
-        ("downsample", {"factor": ()}, "factor"),
+        ("downsample", {"axes": 2}, "axes"),
+        ("downsample", {"axes": (1, 1)}, "axes"),
         ("slices", {"axis": 3}, "axis of slices is 3"),
         ("slices", {"factor": True}, "factor"),
         ("mask", {"low": 0.8}, "low must not be above high"),
@@ -133,9 +136,9 @@ def test_images_are_left_as_they_were(case: tuple[Degradation, Tensor]) -> None:
         ("kspace", {"acceleration": 0.5}, "acceleration"),
         ("kspace", {"pattern": "spiral"}, "pattern"),
         ("lowdose", {"dose": 0}, "dose"),
-        ("lowdose", {"window": (80, 0)}, "window"),
-        ("lowdose", {"window": (0, float("nan"))}, "window"),
-        ("lowdose", {"window": 80}, "window"),
+        ("lowdose", {"hounsfield": (80, 0)}, "hounsfield"),
+        ("lowdose", {"hounsfield": (0, float("nan"))}, "hounsfield"),
+        ("lowdose", {"hounsfield": 80}, "hounsfield"),
     ],
 )
 def test_settings_that_cannot_be_are_named(name: str, settings: dict[str, object], complaint: str) -> None:
@@ -147,7 +150,7 @@ def test_settings_that_cannot_be_are_named(name: str, settings: dict[str, object
     ("name", "settings", "shape", "complaint"),
     [
         ("downsample", {"factor": 3}, (1, 12, 16), "side 16"),
-        ("downsample", {"factor": (2, 2, 1)}, (1, 16, 16), "3 numbers, but the images have 2 axes"),
+        ("downsample", {"axes": (0, 2)}, (1, 16, 16), "axes of downsample names 2"),
         ("downsample", {}, (1, 16, 16, 7), "side 7"),
         ("slices", {}, (1, 16, 16), "these are pictures"),
         ("slices", {"factor": 3}, (1, 16, 16, 8), "does not divide"),
@@ -157,7 +160,7 @@ def test_settings_that_cannot_be_are_named(name: str, settings: dict[str, object
         ("kspace", {}, (3, 16, 16), "3 channels"),
         ("kspace", {"acceleration": 8}, (1, 8, 8), "of 8 columns"),
         ("kspace", {"centre": 0.5}, (1, 16, 16), "8 of them for the centre"),
-        ("lowdose", {"window": (0, 80)}, (3, 16, 16), "one channel"),
+        ("lowdose", {"hounsfield": (0, 80)}, (3, 16, 16), "one channel"),
     ],
 )
 def test_images_that_do_not_suit_are_refused(
@@ -171,5 +174,11 @@ def test_images_that_do_not_suit_are_refused(
 
 
 def test_lists_of_a_stored_run_are_the_tuples_they_were() -> None:
-    assert make("downsample", {"factor": [2, 1]}) == make("downsample", {"factor": (2, 1)})
-    assert make("lowdose", {"window": [0, 80]}) == make("lowdose", {"window": (0, 80)})
+    assert make("downsample", {"axes": [0, 1]}) == make("downsample", {"axes": (0, 1)})
+    assert make("lowdose", {"hounsfield": [0, 80]}) == make("lowdose", {"hounsfield": (0, 80)})
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_settings_are_told_from_those_of_a_restorer_by_name(name: str) -> None:
+    mine, its = ({each.name for each in dataclasses.fields(cls) if each.init} for cls in (DEGRADATIONS[name], Restorer))
+    assert not mine & its

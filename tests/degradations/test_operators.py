@@ -48,13 +48,13 @@ def test_coarse_noise_is_smooth_within_a_grain() -> None:
 def test_each_pixel_is_the_mean_of_its_area() -> None:
     x = torch.tensor([[0.0, 0.2, 0.4, 0.6], [0.2, 0.4, -1.0, -1.0]])[None, None]
     torch.testing.assert_close(Downsample(factor=2).measured(x), torch.tensor([[[[0.2, -0.25]]]]))
-    torch.testing.assert_close(Downsample(factor=(1, 2)).measured(x)[0, 0, :, 0], torch.tensor([0.1, 0.3]))
-    torch.testing.assert_close(Downsample(factor=(2, 1)).measured(x), torch.tensor([[[[0.1, 0.3, -0.3, -0.2]]]]))
+    torch.testing.assert_close(Downsample(axes=(1,)).measured(x)[0, 0, :, 0], torch.tensor([0.1, 0.3]))
+    torch.testing.assert_close(Downsample(axes=(0,)).measured(x), torch.tensor([[[[0.1, 0.3, -0.3, -0.2]]]]))
 
 
 def test_pixels_of_two_are_enlarged_with_quarters() -> None:
     y = torch.tensor([[[[0.0, 1.0]]]])
-    lifted = Downsample(factor=(1, 2)).lifted(y, (1, 4))
+    lifted = Downsample(axes=(1,)).lifted(y, (1, 4))
     torch.testing.assert_close(lifted, torch.tensor([[[[0.0, 0.25, 0.75, 1.0]]]]))
 
 

@@ -127,17 +127,17 @@ def test_in_the_image_variance_equals_the_mean_in_counts() -> None:
     assert torch.equal(lowdose.measured(torch.full((1, 1, 4, 4), -1.0)), torch.full((1, 1, 4, 4), -1.0))
 
 
-@pytest.mark.parametrize("window", [(), (-1000, 1000)])
-def test_the_full_dose_is_the_image_to_the_bit(window: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("hounsfield", [(), (-1000, 1000)])
+def test_the_full_dose_is_the_image_to_the_bit(hounsfield: tuple[float, ...]) -> None:
     x = images(2, 1, 8, 8)
-    assert torch.equal(LowDose(dose=1, window=window).measured(x), x)
+    assert torch.equal(LowDose(dose=1, hounsfield=hounsfield).measured(x), x)
 
 
 def test_noise_of_rays_through_air_is_as_filtered_back_projection_makes_it() -> None:
     # Nothing absorbs: each ray has the variance 1 / I. In the middle element a beam falls on, its ramp has the variance
     # sum of h^2 = 1/16 + 2 (pi^4 / 96) / pi^4 = 1/12; pi / A times the sum of A beams has (pi^2 / A) / 12 of that.
     # Linear interpolation loses some of it except where a pixel's centre meets a detector's, as in the middle.
-    lowdose = LowDose(dose=0.5, photons=1e6, window=(-1000, 1000), beams=48)
+    lowdose = LowDose(dose=0.5, photons=1e6, hounsfield=(-1000, 1000), beams=48)
     assert lowdose.intensity() == pytest.approx(1e6)
     y = lowdose.measured(torch.full((600, 1, 21, 21), -1.0), seeded())
     attenuation = (y[:, 0, 10, 10] + 1) * 0.02  # 1000 units of 2000 are 1 of the range of 2: water's, per mm
@@ -151,7 +151,7 @@ def test_less_dose_and_longer_paths_mean_more_noise() -> None:
 
     def noise(x: Tensor, **settings: float) -> float:
         many = x.expand(40, -1, -1, -1)
-        taken = LowDose(window=(-1000, 1000), **settings).measured(many, seeded()) - many
+        taken = LowDose(hounsfield=(-1000, 1000), **settings).measured(many, seeded()) - many
         return float(taken[:, 0, 16, 16].std())
 
     assert noise(body, dose=0.1) > 1.3 * noise(body, dose=0.25) > 1.3**2 * noise(body, dose=0.5)
@@ -161,6 +161,6 @@ def test_less_dose_and_longer_paths_mean_more_noise() -> None:
 
 def test_a_volume_is_scanned_slice_by_slice() -> None:
     x = images(2, 1, 12, 10, 3)
-    lowdose = LowDose(window=(-1000, 500), photons=1e12)
+    lowdose = LowDose(hounsfield=(-1000, 500), photons=1e12)
     assert lowdose.measured(x).shape == x.shape
     torch.testing.assert_close(lowdose.measured(x), x, rtol=0, atol=1e-3)

@@ -81,7 +81,7 @@ def test_structure_is_told_apart_in_the_curves():
         ({"degradation": "mask", "noise_sigma": 0.1}, "noise_sigma=0.1 is no setting of mask"),
         ({"degradation": "downsample", "thick": True}, "thick=True is no setting of downsample, which has factor"),
         ({"degradation": "kspace", "axis": 4}, "axis is 4; take 1 to 3"),
-        ({"degradation": "lowdose", "window": "5"}, "window=5 is no pair of numbers"),
+        ({"degradation": "lowdose", "hounsfield": "5"}, "hounsfield=5 is no pair of numbers"),
         ({"degradation": "slices", "factor": 1}, "factor of slices is 1"),
         ({"network": "redcnn", "levels": 2}, "levels=2 is a setting of network=unet"),
     ],
@@ -103,7 +103,7 @@ def test_what_nobody_set_is_filled_in_with_the_degradations_own(degradation):
 def test_settings_reach_the_degradation():
     slices = Restoration(degradation="slices", factor=3, axis=1, thick=True).made
     assert (slices.factor, slices.axis, slices.thick) == (3, 0, True)
-    assert Restoration(degradation="lowdose", window="-1000,400", dose=0.1).made.window == (-1000, 400)
+    assert Restoration(degradation="lowdose", hounsfield="-1000,400", dose=0.1).made.hounsfield == (-1000, 400)
     assert Restoration(noise_sigma=0.3, coarse=2).made.sigma == 0.3
 
 

@@ -13,7 +13,7 @@ from anomaly.errors import AnomalyError, MissingPackage
 from anomaly.restoration.classical import FILTERS, FLOORS, classical, noise_level, tuned
 from anomaly.restoration.filling import harmonic, nearest
 
-SETTINGS = {"noise": {"coarse": 1}, "slices": {"factor": 2}, "lowdose": {"window": (-1000, 1000), "dose": 0.05}}
+SETTINGS = {"noise": {"coarse": 1}, "slices": {"factor": 2}, "lowdose": {"hounsfield": (-1000, 1000), "dose": 0.05}}
 SPACES = {2: (16, 12), 3: (12, 8, 8)}
 NO_SKIMAGE = importlib.util.find_spec("skimage") is None
 
@@ -68,7 +68,7 @@ def test_cubic_is_the_spline_through_what_was_measured(degradation: Degradation)
 
 
 def test_cubic_keeps_a_slope_of_larger_pixels_and_linear_as_well() -> None:
-    degradation = make("downsample", {"factor": (4, 1)})
+    degradation = make("downsample", {"factor": 4, "axes": (0,)})
     slope = (torch.arange(64.0) / 32 - 1).view(1, 1, 64, 1).expand(1, 1, 64, 3)
     left = degradation.degrade(slope)
     for floor in ("linear", "cubic"):

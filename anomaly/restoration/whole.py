@@ -1,0 +1,116 @@
+"""Whole images through a network: at once where memory allows, else by windows that fade into one another."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from math import prod
+
+import torch
+from torch import Tensor
+
+Draw = Callable[[Tensor, Tensor | None], Tensor]
+"""(poor images (N, C, *space), which pixels are known (N, 1, *space) bool or None) -> as large images."""
+OVERLAP = {2: 64, 3: 16}
+"""Pixels over which windows fade into one another."""
+WHOLE = 16
+"""Sides of windows are multiples of this, so that halvings fall alike."""
+MOST_BYTES = 2**30
+HELD = 12
+"""Layers' outputs that a network holds at once, at full size, about."""
+
+
+def most_pixels(width: int) -> int:
+    """How many pixels go through a network of so many channels at once, so that it holds about a gigabyte."""
+    return max(WHOLE**2, MOST_BYTES // (4 * HELD * width))
+
+
+@torch.no_grad()
+def whole(draw: Draw, y: Tensor, known: Tensor | None = None, *, most: int) -> Tensor:
+    """What a network draws of whole images.
+
+    Each image goes through at once where it has at most `most` pixels, else by overlapping windows, whose weights add
+    up to 1 everywhere: a network that changes nothing changes nothing.
+
+    Args:
+        draw: the network.
+        y: (N, C, *space).
+        known: (N, 1, *space) bool, or None.
+        most: pixels at once.
+    """
+    space = tuple(y.shape[2:])
+    if prod(space) <= most:
+        size = max(1, most // prod(space))
+        parts = [(y[k : k + size], None if known is None else known[k : k + size]) for k in range(0, len(y), size)]
+        return torch.cat([draw(*part) for part in parts])
+    window = window_sides(space, most)
+    drawn = torch.zeros_like(y)
+    size = max(1, most // prod(window))
+    for k in range(len(y)):
+        image, there = y[k : k + 1], None if known is None else known[k : k + 1]
+        _by_windows(draw, image, there, window, size, drawn[k : k + 1])
+    return drawn
+
+
+def window_sides(space: Sequence[int], most: int) -> tuple[int, ...]:
+    """Sides of windows of at most so many pixels, as even as the image allows, short axes whole."""
+    sides = list(space)
+    while prod(sides) > most and max(sides) > WHOLE:
+        longest = sides.index(max(sides))
+        sides[longest] = max(WHOLE, (sides[longest] - 1) // WHOLE * WHOLE)
+    return tuple(sides)
+
+
+def starts_of(side: int, window: int, overlap: int) -> list[int]:
+    """Where windows begin along a side, as many as are needed to overlap by so much; the last one ends with it."""
+    if window >= side:
+        return [0]
+    stride = max(1, window - min(overlap, window // 2))
+    return [*range(0, side - window, stride), side - window]
+
+
+def weights_of(side: int, window: int, overlap: int) -> Tensor:
+    """The weight of each window at each of its pixels along a side, (windows, window): they add up to 1."""
+    starts = starts_of(side, window, overlap)
+    place = torch.arange(window, dtype=torch.float64)
+    ramp = torch.minimum(place + 1, window - place).clamp_max(min(overlap, window // 2) + 1)
+    total = torch.zeros(side, dtype=torch.float64)
+    for start in starts:
+        total[start : start + window] += ramp
+    return torch.stack([ramp / total[start : start + window] for start in starts])
+
+
+def _by_windows(draw: Draw, y: Tensor, known: Tensor | None, window: tuple[int, ...], size: int, drawn: Tensor) -> None:
+    """Add to `drawn` what windows of one image become, a few of them at a time."""
+    overlap = OVERLAP[len(window)]
+    weights = [weights_of(side, w, overlap) for side, w in zip(y.shape[2:], window, strict=True)]
+    for places in _some(list(_places(tuple(y.shape[2:]), window, overlap)), size):
+        cuts = [_cut(start, window) for _, start in places]
+        seen = torch.cat([y[cut] for cut in cuts])
+        there = None if known is None else torch.cat([known[cut] for cut in cuts])
+        for one, cut, (which, _) in zip(draw(seen, there).split(1), cuts, places, strict=True):
+            drawn[cut] += one * _weight([each[i] for each, i in zip(weights, which, strict=True)]).to(one)
+
+
+def _places(
+    space: tuple[int, ...], window: tuple[int, ...], overlap: int
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Number and beginning of each window, along every axis."""
+    starts = [starts_of(side, w, overlap) for side, w in zip(space, window, strict=True)]
+    for which in product(*(range(len(each)) for each in starts)):
+        yield which, tuple(each[i] for each, i in zip(starts, which, strict=True))
+
+
+def _cut(start: Sequence[int], window: Sequence[int]) -> tuple[slice, ...]:
+    return (slice(None), slice(None), *(slice(a, a + w) for a, w in zip(start, window, strict=True)))
+
+
+def _weight(along: Sequence[Tensor]) -> Tensor:
+    """The product of weights along the axes, (*window)."""
+    weight = along[0]
+    for each in along[1:]:
+        weight = weight[..., None] * each
+    return weight
+
+
+def _some(items: list[tuple[tuple[int, ...], tuple[int, ...]]], size: int) -> Iterator[list]:  # type: ignore[type-arg]
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,76 @@
+"""Windows over whole images: weights add up to one, nothing changes where the network changes nothing, no seam."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from anomaly.restoration.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
+
+
+def same(y: Tensor, known: Tensor | None) -> Tensor:
+    return y
+
+
+@pytest.mark.parametrize(("side", "window"), [(200, 64), (65, 64), (64, 64), (300, 128), (33, 32), (17, 16)])
+def test_weights_add_up_to_one_at_every_pixel(side: int, window: int) -> None:
+    total = torch.zeros(side, dtype=torch.float64)
+    starts = starts_of(side, window, 32)
+    for start, weight in zip(starts, weights_of(side, window, 32), strict=True):
+        total[start : start + window] += weight
+    assert torch.allclose(total, torch.ones(side, dtype=torch.float64), atol=1e-12)
+    assert starts[0] == 0
+    assert starts[-1] == max(0, side - window)
+
+
+@pytest.mark.parametrize("space", [(150, 97), (48, 40, 21), (40, 200)])
+def test_a_network_that_changes_nothing_gives_the_image_back(space: tuple[int, ...]) -> None:
+    y = torch.randn(2, 3, *space)
+    known = torch.rand(2, 1, *space) > 0.5
+    seen: list[tuple[int, ...]] = []
+
+    def watched(part: Tensor, there: Tensor | None) -> Tensor:
+        assert there is not None
+        assert there.shape[2:] == part.shape[2:]
+        seen.append(tuple(part.shape))
+        return part
+
+    drawn = whole(watched, y, known, most=4096)
+    assert torch.allclose(drawn, y, atol=1e-5)
+    assert len(seen) > 1
+    assert all(torch.Size(shape[2:]).numel() * shape[0] <= 4096 for shape in seen)
+
+
+def test_windows_that_disagree_fade_into_one_another_without_a_seam() -> None:
+    """Each window is drawn with another constant: between neighbours it changes by a small step at each pixel."""
+    count = 0
+
+    def numbered(part: Tensor, known: Tensor | None) -> Tensor:
+        nonlocal count
+        numbers = torch.arange(count, count + len(part), dtype=part.dtype)
+        count += len(part)
+        return numbers.view(-1, 1, 1, 1).expand_as(part)
+
+    drawn = whole(numbered, torch.zeros(1, 1, 16, 400), most=16 * 160)
+    steps = drawn.diff(dim=-1).abs()
+    assert count > 2
+    assert float(steps.max()) < 3 / OVERLAP[2]
+    assert (drawn == drawn[..., :1, :]).all()
+
+
+def test_what_fits_goes_through_at_once() -> None:
+    shapes = []
+
+    def watched(part: Tensor, known: Tensor | None) -> Tensor:
+        shapes.append(part.shape)
+        return part
+
+    whole(watched, torch.zeros(5, 1, 20, 20), most=1000)
+    assert [tuple(each) for each in shapes] == [(2, 1, 20, 20), (2, 1, 20, 20), (1, 1, 20, 20)]
+
+
+def test_windows_shorten_the_longest_sides_first() -> None:
+    assert window_sides((160, 160, 24), 160 * 160 * 24) == (160, 160, 24)
+    sides = window_sides((512, 512, 24), 2**20)
+    assert sides[2] == 24
+    assert sides[0] % WHOLE == sides[1] % WHOLE == 0
+    assert torch.Size(sides).numel() <= 2**20
