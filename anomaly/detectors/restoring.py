@@ -37,6 +37,7 @@ class RestoringDetector(ReconstructionDetector):
     positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "width")
     not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "levels", "ssim")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"network": NETWORKS}
+    value_from: str = "combined"
     network: str = "unet"
     width: int = 0
     levels: int = 0
