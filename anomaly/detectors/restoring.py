@@ -57,7 +57,12 @@ class RestoringDetector(ReconstructionDetector):
         """The restorer, and the scales of its heads."""
         self.made.refuse(shape)
         restorer = Restorer(
-            shape, network=self.network, width=self.width, levels=self.levels or sizes(shape), tells=self.made.tells
+            shape,
+            network=self.network,
+            width=self.width,
+            levels=self.levels or sizes(shape),
+            tells=self.made.tells,
+            norm="group",
         )
         return nn.ModuleDict({"restorer": restorer, "scales": Scales(len(self.offered()), shape[1:])})
 
