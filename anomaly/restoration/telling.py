@@ -87,7 +87,7 @@ def page(told: pd.DataFrame, run: RestorerRun, found: pd.DataFrame, failed: int)
         sentences.append("Inside the mask: " + _sentence(told, "nmse_inside", ""))
     areas = told[told["measure"] == "auroc"].set_index("version")
     if len(areas):
-        good, poor, drawn = (areas.loc[name] for name in (TRUTH, POOR, RESTORED))
+        good, poor, drawn = (dict(areas.loc[name]) for name in (TRUTH, POOR, RESTORED))
         sentences.append(
             f"The judge's AUROC is {good['value']:.3f} on good images, {poor['value']:.3f} on poor and "
             f"{drawn['value']:.3f} on restored ones ({between(drawn['low'], drawn['high'], '.3f')})."
@@ -104,7 +104,7 @@ def _sentence(told: pd.DataFrame, measure: str, unit: str) -> str:
     apart = next(name for name in rows.index if str(name).startswith(f"{RESTORED} - "))
     best = str(apart).removeprefix(f"{RESTORED} - ")
     form, unit = (".2f", f" {unit}") if measure == "psnr" else (".4f", "")
-    drawn, floor, difference = rows.loc[RESTORED], rows.loc[best], rows.loc[apart]
+    drawn, floor, difference = (dict(rows.loc[name]) for name in (RESTORED, best, apart))
     name = {"psnr": "PSNR", "ssim": "SSIM", "nmse_inside": "NMSE"}[measure]
     return (
         f"{name} of restored images: {drawn['value']:{form}}{unit} ({between(drawn['low'], drawn['high'], form)}); of "
