@@ -40,7 +40,7 @@ POLARITIES = ("bright", "both")
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "intensity": ("intensity", {}),
     "mean image": ("mean-image", {}),
-    "autoencoder": ("autoencoder", {}),
+    "autoencoder": ("autoencoder", {"steps": 500}),
     "auto": ("auto", {}),
     "dae": ("dae", {"steps": 400}),
     "restoration, noise": ("restoration", {"steps": 400}),
@@ -56,8 +56,8 @@ DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
 FLOORS = ("intensity", "mean image", "autoencoder", "auto")
 RESTORERS = ("mask", "downsample", "noise", "border", "lowdose", "kspace")
 JOBS = [
-    *(("children", name, 0) for name in FLOORS[:3]),
-    *(("children", name, 0) for name in ("dae", "diffusion, coarse", "diffusion, gaussian")),
+    *(("children", name, 0) for name in ("intensity", "mean image", "dae", "autoencoder")),
+    *(("children", name, 0) for name in ("diffusion, coarse", "diffusion, gaussian")),
     *(("brains", name, 0) for name in ("intensity", "mean image", "dae", "autoencoder")),
     ("children", "restoration, mask", 0),
     *(("heads", name, 0) for name in ("intensity", "mean image", "autoencoder", "dae")),

@@ -24,20 +24,22 @@ def elements(height: int, width: int) -> int:
 def project(pictures: Tensor, count: int) -> Tensor:
     """Line integrals of pictures (N, H, W), 0 beyond their edge, at `count` angles -> (N, count, elements).
 
-    Each is the sum of samples one pixel apart along a ray, linear between pixels.
+    A ray is sampled once in each row or column, whichever it crosses more steeply, linear between pixels (Joseph 1982).
     """
-    height, width = pictures.shape[1:]
-    many = elements(height, width)
+    many = elements(*pictures.shape[1:])
     offsets = torch.arange(many, device=pictures.device, dtype=pictures.dtype) - (many - 1) / 2
-    across, along = offsets[None, :], offsets[:, None]
+    sides = [F.pad(each, (1, 1)) for each in (pictures, pictures.mT)]  # one pixel of nothing at both ends of a line
     views = []
     for angle in angles(count):
         cos, sin = float(angle.cos()), float(angle.sin())
-        x, y = across * cos - along * sin, across * sin + along * cos
-        # grid_sample takes places from -1 to 1, which are the outer edges of the outermost pixels.
-        places = torch.stack([2 * x / width, 2 * y / height], -1)
-        sampled = F.grid_sample(pictures[None], places[None], mode="bilinear", align_corners=False)
-        views.append(sampled[0].sum(1))
+        lines, across, along = (sides[0], cos, sin) if abs(cos) >= abs(sin) else (sides[1], sin, cos)
+        height, width = lines.shape[1:]
+        row = torch.arange(height, device=offsets.device, dtype=offsets.dtype) - (height - 1) / 2
+        place = (offsets - row[:, None] * along) / across + (width - 1) / 2
+        below = place.clamp(0, width - 1).floor().clamp(max=width - 2)
+        first = below.long().expand(len(lines), -1, -1)
+        sampled = torch.lerp(lines.gather(2, first), lines.gather(2, first + 1), (place - below).clamp(0, 1))
+        views.append(sampled.sum(1) / abs(across))
     return torch.stack(views, 1)
 
 
@@ -55,7 +57,7 @@ def back(projections: Tensor, height: int, width: int) -> Tensor:
         place = (x[None, :] * float(angle.cos()) + y[:, None] * float(angle.sin())).flatten() + (many - 1) / 2
         below = place.floor().long().clamp(0, many - 2)
         view = filtered[:, number]
-        total += torch.lerp(view[:, below], view[:, below + 1], place - below)
+        total += torch.lerp(view.index_select(1, below), view.index_select(1, below + 1), place - below)
     return total.view(len(filtered), height, width) * (pi / count)
 
 

@@ -11,20 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector, Score, ToCome
 from anomaly.detectors.committee import Committee, alignment
 from anomaly.detectors.evidence import made, story
 from anomaly.detectors.leaning import Leaning, leaning
 from anomaly.detectors.local import LocalDetector
-from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, affordable, cost, pace
+from anomaly.detectors.members import LENDERS, MEMBERS, STEPS, TRAINED, affordable, cost, pace
 from anomaly.detectors.planted import KINDS, planted
 from anomaly.detectors.seen import KEPT_BYTES
+from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import AnomalyError
 from anomaly.nets.cells import averaged
 from anomaly.nets.echo import Echo
 from anomaly.nets.within import cells_within, kept, within
 from anomaly.statistics import metrics
+from anomaly.training.amounts import FROM_IMAGES
 from anomaly.training.batches import chunks, evenly
 from anomaly.training.forecast import Forecast, resident
 from anomaly.training.games import Stage
@@ -34,6 +35,7 @@ from anomaly.training.machine import Machine
 
 logger = logging.getLogger(__name__)
 HELD = 1.2 * KEPT_BYTES  # of a member that trains nothing: its features between two passes, and its density
+PLENTY = 2**16  # images, of which a batch is never too large
 LATER = 20  # images that all members look at once more, in choosing a map and calibrating
 CELLS = 16  # along each axis, of which alignment is told
 ALIGNED = (0.60, 0.75)  # below, the place of a cell tells nothing of its texture; above, most
@@ -54,10 +56,11 @@ class Auto(Detector):
         budget: minutes that learning may take; members that do not fit are left out, with a word. It limits nothing
             where members are named.
         members: with commas, of "late", "late_place", "early", "early_place", "texture", "gradients", "nearby",
-            "autoencoder";
+            and of "autoencoder", "dae", "restoration" (blocks drawn from what surrounds them), which are trained, one;
             none lets the budget decide, and is filled in with what took part.
-        steps: of the autoencoder, which then takes part; 0 asks for it only where there are no ImageNet weights, and is
-            filled in with what the budget allows, up to 1,000.
+        steps: of the member that is trained: of the one that is named, else of an autoencoder, which then takes part; 0
+            asks for it only where there are no ImageNet weights, and is filled in with what the budget allows, up to
+            1,000.
     """
 
     name: ClassVar[str] = "auto"
@@ -80,8 +83,14 @@ class Auto(Detector):
         super().__post_init__()
         if unknown := [name for name in self.named if name not in MEMBERS]:
             raise AnomalyError(f"members={self.members}: {unknown[0]} is none; take some of {', '.join(MEMBERS)}")
-        if self.steps and self.named and "autoencoder" not in self.named:
-            raise AnomalyError(f"steps={self.steps} is of the autoencoder, which is not among members={self.members}")
+        trained = [name for name in self.named if name in TRAINED]
+        if self.steps and self.named and not trained:
+            raise AnomalyError(
+                f"steps={self.steps} is of a member that is trained ({', '.join(TRAINED)}), "
+                f"and there is none among members={self.members}"
+            )
+        if len(trained) > 1:
+            raise AnomalyError(f"members={self.members}: {' and '.join(trained)} are both trained; take one of them")
 
     @property
     def named(self) -> list[str]:
@@ -98,8 +107,10 @@ class Auto(Detector):
         """The members' networks and the scales they are joined by."""
         self._team = {name: MEMBERS[name].make() for name in self.named}
         for member in self._team.values():
-            if isinstance(member, Autoencoder):
+            if isinstance(member, TrainedDetector):
                 member.steps = self.steps or STEPS
+                member.fill_in(shape, PLENTY)
+                member.batch = FROM_IMAGES  # which follows from how many there are, in `practise`
             member.shape_, member.masked_, member.context_ = shape, self.masked_, self.context_
             member.net_ = member.build(shape)
         for name, member in self._team.items():
@@ -112,7 +123,7 @@ class Auto(Detector):
         """As `build`; each member from what was kept of it."""
         net = self.build(shape)
         for name, member in self._team.items():
-            if isinstance(member, Autoencoder):
+            if isinstance(member, TrainedDetector):
                 own = {key.partition(".")[2]: each for key, each in tensors.items() if key.partition(".")[0] == name}
                 member.net_ = member.rebuild(shape, own)
                 net.add_module(name, member.net_)
@@ -130,7 +141,7 @@ class Auto(Detector):
                 cast(LocalDetector, member).settle_beside(lender)
             else:
                 member.settle(normals)
-            if not isinstance(member, Autoencoder):
+            if not isinstance(member, TrainedDetector):
                 logger.info("%s: %.0f s", name, time.perf_counter() - begun)
         self.alignment_, self.seen_ = _aligned(normals, masked=self.masked_, context=self.context_), None
 
@@ -262,6 +273,8 @@ class Auto(Detector):
 
     def plan(self, normals: Images, machine: Machine) -> None:
         """Decide by cost who takes part, where nobody was named, and say so."""
+        if self.context_ and (blind := [name for name in self.named if not MEMBERS[name].make().sees_context]):
+            raise AnomalyError(f"members={self.members}: {blind[0]} makes nothing of context; leave out one of them")
         if self.named:
             return
         space = normals.shape[2:]
@@ -277,7 +290,7 @@ class Auto(Detector):
         images, seconds = len(normals) + LATER, 0.0
         for name in self.named:
             member = MEMBERS[name].make()
-            if isinstance(member, Autoencoder):
+            if isinstance(member, TrainedDetector):
                 member.steps, member.masked_, member.context_ = self.steps or STEPS, self.masked_, self.context_
                 member.plan(normals, machine)
                 each = member.foresee(normals, machine)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import log2, prod
 from typing import NamedTuple
 
@@ -12,9 +13,11 @@ from torch.nn import functional as F
 
 from anomaly.detectors.autoencoder import Autoencoder
 from anomaly.detectors.base import Detector
+from anomaly.detectors.dae import DAE
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
 from anomaly.detectors.nearby import Nearby
+from anomaly.detectors.restoration import Restoration
 from anomaly.detectors.texture import Texture
 from anomaly.nets.pretrained import packaged
 
@@ -27,7 +30,7 @@ class Member(NamedTuple):
     """One member of the committee.
 
     make: gives it, untrained. part: which of its values counts. seconds: that learning takes for an image of 64 x 64
-    pixels on one core of the reference pace (of the autoencoder: a step). why: what it is there for.
+    pixels on one core of the reference pace (of one that is trained by steps: a step). why: what it is there for.
     """
 
     make: Callable[[], Detector]
@@ -45,7 +48,13 @@ MEMBERS: dict[str, Member] = {
     "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
     "nearby": Member(Nearby, "top", 0.0005, "brightness that no normal shows near the same place"),
     "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
+    "dae": Member(DAE, "l1", 0.21, "what looks like coarse noise in it"),
+    "restoration": Member(
+        partial(Restoration, degradation="mask"), "l1", 0.21, "parts drawn from what surrounds them"
+    ),
 }
+TRAINED = ("autoencoder", "dae", "restoration")
+"""Members that are trained by steps; a committee has one of them, since a run keeps one training."""
 LENDERS = {"late_place": "late", "early_place": "early"}
 """Members whose features are those of another, which lends them."""
 TOO_WIDE = "late_place"  # in volumes: three planes of 192 channels at each of 512 cells take gigabytes and a minute
@@ -96,7 +105,7 @@ def affordable(minutes: float, count: int, space: Sequence[int], *, pace: float,
 
 
 def cost(name: str, space: Sequence[int]) -> float:
-    """Seconds of a member for one image (of the autoencoder: for a step), at the reference pace."""
+    """Seconds of a member for one image (of one that is trained by steps: for a step), at the reference pace."""
     return MEMBERS[name].seconds * _size(name, space)
 
 

@@ -16,7 +16,7 @@ NUMBERED = {"axis": 3, "phase": 2}
 """Axes, of which there are so many; degradations count them from 0, here 0 is what nobody set."""
 SETTINGS = (
     "noise_sigma", "coarse", "factor", "axis", "thick", "low", "high", "block", "keep", "turned", "acceleration",
-    "centre", "pattern", "phase", "dose", "photons", "window", "spacing", "beams",
+    "centre", "pattern", "phase", "dose", "photons", "hounsfield", "spacing", "beams",
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ class Restoration(RestoringDetector):
         phase: of "kspace": which axis of a slice has fewer columns, 1 or 2.
         dose: of "lowdose": share of the photons.
         photons: of "lowdose": at full dose.
-        window: of "lowdose": Hounsfield units that -1 and 1 stand for, such as "-1000,1000"; "" where it is no CT.
+        hounsfield: of "lowdose": units that -1 and 1 stand for, such as "-1000,1000"; "" where it is no CT.
         spacing: of "lowdose": mm of a pixel.
         beams: of "lowdose": angles of the projection.
     """
@@ -59,7 +59,7 @@ class Restoration(RestoringDetector):
         **RestoringDetector.choices, "degradation": DEGRADATIONS, "pattern": ("", "random", "equispaced"),
     }  # fmt: skip
     not_negative: ClassVar[tuple[str, ...]] = (
-        *RestoringDetector.not_negative, *(name for name in SETTINGS if name not in ("pattern", "thick", "window")),
+        *RestoringDetector.not_negative, *(name for name in SETTINGS if name not in ("pattern", "thick", "hounsfield")),
     )  # fmt: skip
     degradation: str = "noise"
     noise_sigma: float = 0.0
@@ -78,7 +78,7 @@ class Restoration(RestoringDetector):
     phase: int = 0
     dose: float = 0.0
     photons: float = 0.0
-    window: str = ""
+    hounsfield: str = ""
     spacing: float = 0.0
     beams: int = 0
 
@@ -118,12 +118,12 @@ def _taken(name: str, value: Any) -> Any:
     """A setting of the detector as the degradation takes it."""
     if name in NUMBERED:
         return value - 1
-    if name != "window":
+    if name != "hounsfield":
         return value
     try:
         low, high = (float(each) for each in str(value).split(","))
     except ValueError as error:
-        raise AnomalyError(f"window={value} is no pair of numbers; give Hounsfield units, -1000,1000") from error
+        raise AnomalyError(f"hounsfield={value} is no pair of numbers; give two, such as -1000,1000") from error
     return low, high
 
 
@@ -131,4 +131,4 @@ def _given(name: str, value: Any) -> Any:
     """A setting of the degradation as the detector is given it."""
     if name in NUMBERED:
         return value + 1
-    return ",".join(f"{each:g}" for each in value) if name == "window" else value
+    return ",".join(f"{each:g}" for each in value) if name == "hounsfield" else value

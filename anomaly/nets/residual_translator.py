@@ -1,5 +1,6 @@
 """The generator of CycleGAN: down twice, residual blocks at a quarter of the size, up twice; 2D or 3D, any sides."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from anomaly.nets.layers import CONVOLUTION, crop
 from anomaly.nets.pyramid import INSTANCE_NORM, ConvolutionThenHalve, DoubleThenConvolution, initialise
 from anomaly.nets.unet import SMALLEST, halvings, pad_to
 
-HALVED = 2
+HALVED, GROUPS = 2, 8
 WIDE = 7
 """Of the first and the last convolution, the kernel; an axis shorter than half of it gets a narrower one."""
 
@@ -26,14 +27,16 @@ class ResidualTranslator(nn.Module):
         shape: (C, *space) of one image.
         width: w.
         blocks: 6 for 128 pixels, 9 from 256 on in the original.
+        norm: "instance", as published; "group" (of up to 8 groups) or "none", which leave it how bright an image is.
 
     Raises:
         AnomalyError: an axis is too short to reflect its edges.
     """
 
-    def __init__(self, shape: Sequence[int], *, width: int, blocks: int) -> None:
+    def __init__(self, shape: Sequence[int], *, width: int, blocks: int, norm: str = "instance") -> None:
         super().__init__()
         channels, *space = shape
+        self.norm = norm
         if min(space) < SMALLEST:
             raise AnomalyError(
                 f"images of {' x '.join(map(str, space))} pixels are too thin for the residual generator, which takes "
@@ -60,6 +63,10 @@ class ResidualTranslator(nn.Module):
         return CONVOLUTION[self.dims](channels, out, kernel, padding=padding, padding_mode="reflect", bias=bias)
 
     def _after(self, channels: int) -> list[nn.Module]:
+        if self.norm == "none":
+            return [nn.Identity(), nn.ReLU(inplace=True)]
+        if self.norm == "group":
+            return [nn.GroupNorm(math.gcd(GROUPS, channels), channels), nn.ReLU(inplace=True)]
         return [INSTANCE_NORM[self.dims](channels, affine=True), nn.ReLU(inplace=True)]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class Windows:
         parts: list[np.ndarray] = []
         known: list[np.ndarray] = []
         for place, (row, s) in enumerate(chosen):
-            x = torch.from_numpy(self._flipped(self.images.of(row)[0, s], rng))
+            x = torch.from_numpy(self._flipped(self.images.of(row)[0, s], rng).copy())
             left = self.degradation.degrade(x[None], chance(told, place))
             both = [left.image[0], x, *([] if left.known is None else [left.known[0].to(x)])]
             cut = self._window(torch.cat(both).numpy(), rng, flips=False)

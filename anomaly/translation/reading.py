@@ -89,7 +89,8 @@ def read_heap(
             else:
                 found.append((row, one))
     if not found:
-        raise CohortError(f"none of the {len(rows)} images can be used; the first: {failed[0]['error']}")
+        first = failed[0]["error"] if failed else "there is none"
+        raise CohortError(f"none of the {len(rows)} images can be used; the first: {first}")
     counts = [len(pixels) for _, (pixels, _, _) in found]
 
     def whole(which: int, asked: str | None) -> np.ndarray | None:

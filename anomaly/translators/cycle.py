@@ -23,11 +23,12 @@ from anomaly.translators.remembered import OldFakes
 
 LEVELS, SHOWN = 4, 8
 NETWORKS: Mapping[str, Callable[["CycleGAN", tuple[int, ...]], nn.Module]] = {
-    "resnet": lambda c, shape: ResidualTranslator(shape, width=c.width, blocks=c.blocks),
+    "resnet": lambda c, shape: ResidualTranslator(shape, width=c.width, blocks=c.blocks, norm=c.norm),
     "unet": lambda c, shape: UNet(
-        shape, out=shape[0], widths=[c.width << level for level in range(LEVELS)], norm="instance"
+        shape, out=shape[0], widths=[c.width << level for level in range(LEVELS)], norm=c.norm
     ),
 }
+NORMS = ("instance", "group", "none")
 FORMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "residual": lambda x, drawn: x + drawn,
     "direct": lambda x, drawn: torch.tanh(drawn),
@@ -72,13 +73,14 @@ class CycleGAN(Learned):
         "decay", "adversarial", "cycle", "identity", "remembered", "halved",
     )  # fmt: skip
     at_most_one: ClassVar[tuple[str, ...]] = ("decay",)
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {"network": NETWORKS, "form": FORMS}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"network": NETWORKS, "form": FORMS, "norm": NORMS}
     steps: int = 2000
     batch: int = 4
     lr: float = 2e-4
     decay: float = 0.5
     network: str = "resnet"
-    form: str = "residual"
+    form: str = "direct"
+    norm: str = "instance"
     width: int = 16
     blocks: int = 6
     adversarial: float = 1.0

@@ -255,3 +255,22 @@ def test_in_volumes_what_would_take_gigabytes_is_left_out() -> None:
     detector = Auto()
     detector.plan(np.zeros((20, 1, 16, 16, 16), np.float32), CPU)
     assert "late_place" not in detector.named
+
+
+@pytest.mark.parametrize("name", ["dae", "restoration"])
+def test_a_restorer_takes_part_where_it_is_named(name, tmp_path):
+    images = normals(12, (1, 16, 16))
+    detector = Auto(members=f"gradients,{name}", steps=3).fit(images, machine=CPU)
+    score = detector.score(normals(2, (1, 16, 16), seed=3))
+    assert set(score.parts) == {"gradients", name} and torch.isfinite(score.value).all()
+    assert detector._team[name].steps == 3 and detector._team[name].batch == 8  # 16, halved for 12 images
+    detector.save(tmp_path / "w.safetensors")
+    again = Auto.load(tmp_path / "w.safetensors").score(normals(2, (1, 16, 16), seed=3))
+    assert torch.equal(again.value, score.value) and torch.equal(again.map, score.map)
+
+
+def test_one_member_is_trained_and_context_is_for_those_who_see_it():
+    with pytest.raises(AnomalyError, match="autoencoder and dae are both trained; take one of them"):
+        Auto(members="autoencoder,texture,dae")
+    with pytest.raises(AnomalyError, match="dae makes nothing of context"):
+        Auto(members="gradients,dae").fit(normals(8, (3, 16, 16)), context=2, machine=CPU)

@@ -81,7 +81,7 @@ def test_structure_is_told_apart_in_the_curves():
         ({"degradation": "mask", "noise_sigma": 0.1}, "noise_sigma=0.1 is no setting of mask"),
         ({"degradation": "downsample", "thick": True}, "thick=True is no setting of downsample, which has factor"),
         ({"degradation": "kspace", "axis": 4}, "axis is 4; take 1 to 3"),
-        ({"degradation": "lowdose", "window": "5"}, "window=5 is no pair of numbers"),
+        ({"degradation": "lowdose", "hounsfield": "5"}, "hounsfield=5 is no pair of numbers"),
         ({"degradation": "slices", "factor": 1}, "factor of slices is 1"),
         ({"network": "redcnn", "levels": 2}, "levels=2 is a setting of network=unet"),
     ],
@@ -103,7 +103,7 @@ def test_what_nobody_set_is_filled_in_with_the_degradations_own(degradation):
 def test_settings_reach_the_degradation():
     slices = Restoration(degradation="slices", factor=3, axis=1, thick=True).made
     assert (slices.factor, slices.axis, slices.thick) == (3, 0, True)
-    assert Restoration(degradation="lowdose", window="-1000,400", dose=0.1).made.window == (-1000, 400)
+    assert Restoration(degradation="lowdose", hounsfield="-1000,400", dose=0.1).made.hounsfield == (-1000, 400)
     assert Restoration(noise_sigma=0.3, coarse=2).made.sigma == 0.3
 
 
@@ -150,3 +150,21 @@ def test_the_denoiser_learns_as_published():
 
 def test_sizes_stop_at_sixteen_pixels_and_at_four():
     assert [sizes((1, side, side)) for side in (16, 32, 64, 128, 512)] == [2, 2, 3, 4, 4]
+
+
+def test_maps_lose_specks_by_a_median_and_the_rim_of_masks():
+    x = torch.full((1, 1, 16, 16), 0.25)
+    x[..., 4, 4] = 1.0
+    x[..., 8:12, 8:12] = 1.0
+    plain, filtered = (made(0.25, smooth=0.0, median=width).score(x).map for width in (0.0, 12.0))  # 3 pixels of 16
+    assert plain[..., 4, 4] == 0.75 and filtered[..., 4, 4] == 0
+    assert (filtered[..., 9:11, 9:11] == 0.75).all()
+    x[..., :2] = -1
+    detector = made(0.0, masked=True, smooth=0.0, erode=8.0)  # 2 pixels
+    map_ = detector.score(x).map
+    assert (map_[..., 2:4] == 0).all() and (map_[..., 4:] > 0).all()
+
+
+def test_a_rim_without_masks_is_refused():
+    with pytest.raises(AnomalyError, match="erode=2 is of masks, and these images have none"):
+        tiny("dae", erode=2.0).fit(normals(8, (1, 16, 16)), machine=CPU)
