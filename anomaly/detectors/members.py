@@ -49,9 +49,7 @@ MEMBERS: dict[str, Member] = {
     "nearby": Member(Nearby, "top", 0.0005, "brightness that no normal shows near the same place"),
     "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
     "dae": Member(DAE, "l1", 0.21, "what looks like coarse noise in it"),
-    "restoration": Member(
-        partial(Restoration, degradation="mask"), "l1", 0.21, "parts drawn from what surrounds them"
-    ),
+    "restoration": Member(partial(Restoration, degradation="mask"), "l1", 0.21, "parts drawn from what surrounds them"),
 }
 TRAINED = ("autoencoder", "dae", "restoration")
 """Members that are trained by steps; a committee has one of them, since a run keeps one training."""
