@@ -37,7 +37,7 @@ from benchmarks.ratios import taking_turns, timed
 
 HEADS = 5
 SMALL: dict[str, Any] = {"width": 16, "levels": 3, "steps": 1800, "batch": 4, "window": 48, "lr": 2e-3}
-WHOLE: dict[str, Any] = {"width": 16, "levels": 4, "steps": 900, "batch": 2, "lr": 2e-3}
+WHOLE: dict[str, Any] = {"width": 16, "levels": 4, "steps": 1500, "batch": 3, "window": 64, "lr": 2e-3}
 
 
 class Task(NamedTuple):
@@ -148,7 +148,7 @@ SETS = {"chest": _xrays, "heads": _heads, "brains": _brains}
 
 def training(data: Path, out: Path) -> dict[str, Any]:
     """Steps of the program's loop against a bare PyTorch loop: same network, batches, optimiser, schedule, average."""
-    steps = 30
+    steps = 120
     asked = asked_of("downsample", None, {"factor": 2, **SMALL, "steps": steps}, Preprocessing(intensity="range"))
     images = _kept(asked.preprocessing, asked.degradation, data, out)
     cut: dict[str, Any] = {"size": 4, "window": (64, 64)}

@@ -130,7 +130,8 @@ class OwnGrid:
         counted = prepared.foreground if known is None else prepared.foreground & known
         scale = scale_of(image, raw, self.preprocessing, counted)
         refuse_beyond(image, scale.scaled(raw), self.preprocessing)
-        colours = laid_out(image, replace(self.preprocessing, channels=len(image.pixels))).pixels
+        own = replace(self.preprocessing, channels=len(image.pixels))
+        colours = raw if own == self.preprocessing else laid_out(image, own).pixels
         if degradation is None:
             return _finished(image, prepared, colours, self.restored(raw, None, scale), scale)
         steps = degradation.steps(raw.ndim - 2)
