@@ -92,7 +92,7 @@ def train(
     with exits.alike():
         settings, whose = options.settings(set_, steps), _whose(given)
         refuse_source(degrade, pairs, degradations())
-        told_apart(settings, *restorers().values(), None if degrade is None else degradations()[degrade])
+        told_apart(settings, restorers()["restorer"], None if degrade is None else degradations()[degrade])
         preprocessing, machine = _preprocessing(given), options.machine(given)
         asking.refuse_place(out, given["resume"], settings)
         refuse_images(images, whose, pairs)

@@ -41,7 +41,7 @@ def foresee_restorer(images: Path | str | pd.DataFrame, out: Path | str | None =
         refuse_taken(Path(out), given["resume"])
     machine = given["machine"] or Machine()
     restorer, degradation, preprocessing = asked_of(
-        *(given[n] for n in ("degrade", "pairs", "settings")), given["preprocessing"]
+        given["degrade"], given["pairs"], given["settings"], given["preprocessing"]
     )
     whose = {name: given[name] for name in ("subject", "subject_pattern", "where", "match", "exclude")}
     cohort = parted(images, given["pairs"], given["choose"], **whose)

@@ -11,6 +11,7 @@ from anomaly.degradations.base import Degraded
 from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image, read
 from anomaly.images.prepared import Prepared
+from anomaly.restoration.degrading import crop
 from anomaly.restoration.drawing import OwnGrid, holes_of, simulated
 from anomaly.restoration.floors import Floors
 from anomaly.restoration.keeping import pair_of
@@ -95,7 +96,7 @@ def inside_of(image: Image, brush: OwnGrid, space: tuple[int, ...]) -> np.ndarra
     """
     if image.mask is None:
         return None
-    found = holes_of(image, brush.preprocessing)[(..., *(slice(side) for side in space))]
+    found: np.ndarray = crop(holes_of(image, brush.preprocessing), space)
     if not found.any():
         raise UnreadableImage(f"{image.path}: its mask lies beyond what is left of the image on whole steps")
     return found

@@ -112,8 +112,8 @@ class Windows:
         return self._flipped(cut, rng) if flips else np.array(cut)
 
     def _flipped(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        turned = np.flatnonzero(rng.random(image.ndim - 1) < 0.5) if self.flips else ()
-        return np.array(np.flip(image, tuple(1 + axis for axis in turned)), order="C")
+        turned = rng.random(image.ndim - 1) < 0.5 if self.flips else np.zeros(image.ndim - 1, dtype=bool)
+        return np.ascontiguousarray(np.flip(np.array(image), tuple(1 + int(axis) for axis in np.flatnonzero(turned))))
 
 
 def window_of(images: KeptImages, degradation: Degradation | None, asked: int) -> tuple[int, ...]:
