@@ -26,10 +26,10 @@ from anomaly.images import read
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restoration.brushes import open_brush
 from anomaly.restoration.evaluating import evaluate_restorer
-from anomaly.restoration.keeping import KeptImages, keep_images
-from anomaly.restoration.learning import asked_of, learn_restorer, parted
-from anomaly.restoration.windows import Windows
 from anomaly.restoration.writing import write_restored
+from anomaly.restorers.keeping import KeptImages, keep_images
+from anomaly.restorers.learning import asked_of, learn_restorer, parted
+from anomaly.restorers.windows import Windows
 from anomaly.training.loop import cosine
 from anomaly.training.machine import Machine
 from benchmarks.coverage import heading, line

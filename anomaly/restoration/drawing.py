@@ -15,12 +15,12 @@ from anomaly.images import Image
 from anomaly.images.frame import Frame
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.degrading import chance
-from anomaly.restoration.keeping import good, scale_as_poor, suited
 from anomaly.restoration.placing import turned_back
-from anomaly.restoration.run import RestorerRun
-from anomaly.restoration.scales import Scale, laid_out, refuse_beyond, scale_of
-from anomaly.restoration.whole import most_pixels, whole
+from anomaly.restorers.degrading import chance
+from anomaly.restorers.keeping import good, scale_as_poor, suited
+from anomaly.restorers.run import RestorerRun
+from anomaly.restorers.scales import Scale, laid_out, refuse_beyond, scale_of
+from anomaly.restorers.whole import most_pixels, whole
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,12 @@ from anomaly.restoration.judging import (
     judge_of,
     versions_of,
 )
-from anomaly.restoration.keeping import GOOD
-from anomaly.restoration.learning import paired
 from anomaly.restoration.restoring import refuse_overlap
-from anomaly.restoration.run import RestorerRun
-from anomaly.restoration.scales import laid_out
 from anomaly.restoration.telling import page, picture, summary
+from anomaly.restorers.keeping import GOOD
+from anomaly.restorers.learning import paired
+from anomaly.restorers.run import RestorerRun
+from anomaly.restorers.scales import laid_out
 from anomaly.shown import Readable
 from anomaly.training.batches import evenly
 from anomaly.training.machine import one_core_left

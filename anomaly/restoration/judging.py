@@ -11,12 +11,12 @@ from anomaly.degradations.base import Degraded
 from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image, read
 from anomaly.images.prepared import Prepared
-from anomaly.restoration.degrading import crop
 from anomaly.restoration.drawing import OwnGrid, holes_of, simulated
 from anomaly.restoration.floors import Floors
-from anomaly.restoration.keeping import pair_of
 from anomaly.restoration.placing import turned_back
-from anomaly.restoration.scales import Scale, laid_out
+from anomaly.restorers.degrading import crop
+from anomaly.restorers.keeping import pair_of
+from anomaly.restorers.scales import Scale, laid_out
 from anomaly.runs.run import Run
 from anomaly.statistics import fidelity
 

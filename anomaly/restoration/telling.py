@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from anomaly.pictures import heatmaps
-from anomaly.restoration.cards import EDGES, flat
 from anomaly.restoration.judging import MEASURES, POOR, RESTORED, TRUTH, Judged
-from anomaly.restoration.run import RestorerRun
+from anomaly.restorers.cards import EDGES, flat
+from anomaly.restorers.run import RestorerRun
 from anomaly.statistics import auroc_interval, bootstrap, compare_aurocs
 from anomaly.statistics.estimates import between
 

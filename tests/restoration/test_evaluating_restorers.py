@@ -15,8 +15,8 @@ from anomaly.errors import RunError
 from anomaly.images import Image
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restoration.evaluating import evaluate_restorer
-from anomaly.restoration.learning import learn_restorer
-from anomaly.restoration.run import RestorerRun
+from anomaly.restorers.learning import learn_restorer
+from anomaly.restorers.run import RestorerRun
 from anomaly.statistics import fidelity
 from anomaly.training.machine import Machine
 from cli import commands

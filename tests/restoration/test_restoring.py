@@ -14,10 +14,10 @@ from poor import TINY, blobs, pictures, volume, volumes
 from anomaly import learn
 from anomaly.errors import CohortError, RunError
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.learning import learn_restorer
 from anomaly.restoration.restoring import restore
-from anomaly.restoration.run import RestorerRun
 from anomaly.restoration.writing import SAYS
+from anomaly.restorers.learning import learn_restorer
+from anomaly.restorers.run import RestorerRun
 from anomaly.training.machine import Machine
 
 CPU = Machine(device="cpu")

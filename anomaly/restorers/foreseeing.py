@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from anomaly.errors import AnomalyError
-from anomaly.restoration.keeping import first_readable
-from anomaly.restoration.learning import asked_of, learn_restorer, parted
-from anomaly.restoration.windows import window_in
+from anomaly.restorers.keeping import first_readable
+from anomaly.restorers.learning import asked_of, learn_restorer, parted
+from anomaly.restorers.windows import window_in
 from anomaly.runs.foreseeing import Foreseen
 from anomaly.runs.plans import refuse_taken
 from anomaly.training.forecast import few, free, of_stages

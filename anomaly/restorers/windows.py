@@ -9,8 +9,8 @@ from torch import Tensor
 
 from anomaly.degradations.base import Degradation
 from anomaly.errors import AnomalyError
-from anomaly.restoration.degrading import chance
-from anomaly.restoration.keeping import KeptImages
+from anomaly.restorers.degrading import chance
+from anomaly.restorers.keeping import KeptImages
 from anomaly.training.batches import Batches, evenly
 
 WINDOWS = {2: 64, 3: 32}

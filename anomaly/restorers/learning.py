@@ -17,12 +17,12 @@ from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
 from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.asking import refuse_source, told_apart
-from anomaly.restoration.cards import model_card, preview
-from anomaly.restoration.keeping import GOOD, KeptImages, first_readable, keep_images
-from anomaly.restoration.run import RestorerRun
-from anomaly.restoration.sample import held_out, limits_of
-from anomaly.restoration.windows import Windows, window_of
+from anomaly.restorers.asking import refuse_source, told_apart
+from anomaly.restorers.cards import model_card, preview
+from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
+from anomaly.restorers.run import RestorerRun
+from anomaly.restorers.sample import held_out, limits_of
+from anomaly.restorers.windows import Windows, window_of
 from anomaly.runs import longer
 from anomaly.runs.facts import RESTORER, write_facts
 from anomaly.runs.plans import ASKED, claim, clear, planned, refuse_changes
