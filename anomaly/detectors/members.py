@@ -39,6 +39,7 @@ class Member(NamedTuple):
     why: str
 
 
+INPAINTING = partial(Restoration, degradation="mask")
 MEMBERS: dict[str, Member] = {
     "late": Member(lambda: Features(block=11), "mean", 0.012, "parts of anatomy, wherever they lie"),
     "late_place": Member(lambda: Features(block=11, density="place"), "mean", 0.003, "the same, where they should lie"),
@@ -48,10 +49,8 @@ MEMBERS: dict[str, Member] = {
     "gradients": Member(Gradients, "mean", 0.003, "edges, brightness and contrast, wherever they lie"),
     "nearby": Member(Nearby, "top", 0.0005, "brightness that no normal shows near the same place"),
     "autoencoder": Member(Autoencoder, "l1", 0.085, "the image as a whole, drawn again"),
-    "dae": Member(DAE, "l1", 0.21, "what looks like coarse noise in it"),
-    "restoration": Member(
-        partial(Restoration, degradation="mask"), "l1", 0.21, "parts drawn from what surrounds them"
-    ),
+    "dae": Member(DAE, "combined", 0.21, "what looks like coarse noise in it"),
+    "restoration": Member(INPAINTING, "combined", 0.21, "parts drawn from what surrounds them"),
 }
 TRAINED = ("autoencoder", "dae", "restoration")
 """Members that are trained by steps; a committee has one of them, since a run keeps one training."""

@@ -37,6 +37,7 @@ class RestoringDetector(ReconstructionDetector):
     positive: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.positive, "width")
     not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "levels", "ssim")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"network": NETWORKS}
+    value_from: str = "combined"
     network: str = "unet"
     width: int = 0
     levels: int = 0
@@ -56,7 +57,12 @@ class RestoringDetector(ReconstructionDetector):
         """The restorer, and the scales of its heads."""
         self.made.refuse(shape)
         restorer = Restorer(
-            shape, network=self.network, width=self.width, levels=self.levels or sizes(shape), tells=self.made.tells
+            shape,
+            network=self.network,
+            width=self.width,
+            levels=self.levels or sizes(shape),
+            tells=self.made.tells,
+            norm="group",
         )
         return nn.ModuleDict({"restorer": restorer, "scales": Scales(len(self.offered()), shape[1:])})
 

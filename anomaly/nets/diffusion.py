@@ -61,7 +61,7 @@ class TimedTrunk(nn.Module):
         """What blocks are told, (N, 4 width), of times t (N,) and classes (N,), some `UNTOLD`; None for all untold."""
         from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 
-        told: Tensor = self.time(get_timestep_embedding(t, self.width).to(self.enter.weight.dtype))
+        told: Tensor = self.time(get_timestep_embedding(t, self.width).to(next(self.time.parameters()).dtype))
         if self.classes is None:
             return told
         classes = torch.full_like(t, UNTOLD) if classes is None else classes

@@ -5,6 +5,7 @@ Gradients lie on the corners of a lattice of triangles or tetrahedra, one drawn 
 """
 
 from math import gamma, pi, sqrt
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -40,7 +41,7 @@ def simplex(x: Tensor, wave: float, random: Generator | None = None, *, octaves:
 def octave(x: Tensor, wave: float, random: Generator | None = None) -> Tensor:
     """Noise of one wavelength; arguments as of `simplex`. Its variance is 1 on average over the lattice."""
     dims, images = x.ndim - 2, x.shape[0] * x.shape[1]
-    given = {"generator": random, "device": x.device, "dtype": x.dtype}
+    given: Any = {"generator": random, "device": x.device, "dtype": x.dtype}
     sides = [torch.arange(side, device=x.device, dtype=x.dtype) for side in x.shape[2:]]
     points = torch.cartesian_prod(*sides) / wave + torch.rand(dims, **given)
     corners, apart = _corners(points)
