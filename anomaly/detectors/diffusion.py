@@ -36,8 +36,9 @@ SEED = 20240
 class Diffusion(ReconstructionDetector):
     """Partial diffusion: noise is put upon the image as it has at `time`, and taken away again step by step.
 
-    The network learns to find noise of the times it will be asked at, those up to `time`; the original learns all. Each
-    image is judged with the same `draws` of noise, and what is drawn from these is averaged.
+    Each image is judged with the same `draws` of noise, and what is drawn from these is averaged. The original (Wyatt et
+    al. 2022) has noise=simplex, learned=all and a step for each time (time=0.25, inference_steps=250), and takes noise
+    away by chance, one draw.
 
     Args:
         noise: what is put upon images: "coarse" Gaussian, "simplex" or white "gaussian".
@@ -46,6 +47,8 @@ class Diffusion(ReconstructionDetector):
         time: how far an image goes into the noise, as a share of the 1,000 times.
         inference_steps: in which the noise is taken away; 1 takes it away at once.
         draws: of noise, for each image.
+        learned: times that the network learns to find noise of: those that it will be "asked" at, up to `time`, or
+            "all".
         width: channels at full size; k + 1 times as many after k halvings.
         levels: sizes at which the network looks, the full one and each of the halvings.
         blocks: residual blocks at each size.
@@ -65,12 +68,15 @@ class Diffusion(ReconstructionDetector):
     not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "coarse", "attention", "ema")
     below_one: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.below_one, "ema")
     at_most_one: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.at_most_one, "time")
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {"noise": NOISES, "schedule": SCHEDULES}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {
+        "noise": NOISES, "schedule": SCHEDULES, "learned": ("asked", "all"),
+    }  # fmt: skip
     noise: str = "coarse"
     coarse: int = 0
     time: float = 0.25
     inference_steps: int = 1
     draws: int = 4
+    learned: str = "asked"
     width: int = 0
     levels: int = 3
     blocks: int = 1
@@ -120,8 +126,8 @@ class Diffusion(ReconstructionDetector):
         return [Stage(name="train", players=[player], steps=self.steps)]
 
     def loss(self, x: Tensor) -> Tensor:
-        """(eps - predicted)^2 at random times up to `time` (Ho et al. 2020, eq. 14), within the mask."""
-        inside, last = self.within(x), times(self.time, 1)[-1]
+        """(eps - predicted)^2 at random times of those learned (Ho et al. 2020, eq. 14), within the mask."""
+        inside, last = self.within(x), times(1.0 if self.learned == "all" else self.time, 1)[-1]
         t = torch.randint(last + 1, (len(x),), device=x.device)
         noise = NOISES[self.noise](x, self.coarse, None)
         x_t = pasted(self.noising.noisy(x, t, noise), x, inside)
