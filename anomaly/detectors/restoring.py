@@ -119,13 +119,18 @@ class RestoringDetector(ReconstructionDetector):
         """A network that learned with known and unknown pixels draws nothing of use where it is told of none."""
         expected = (len(y), 1, *y.shape[2:])
         if known is None:
-            if self.made.tells:
+            if self._told():
                 raise AnomalyError(
                     f"what was learned is to fill in what {self.made.name} takes, and nobody says where that is; give "
                     f"known, {expected} bool, False where pixels are to be drawn"
                 )
         elif known.shape != expected or known.dtype != torch.bool:
             raise AnomalyError(f"known is {known.dtype} of shape {tuple(known.shape)}; expected bool, {expected}")
+
+    def _told(self) -> bool:
+        """Whether the network learned with unknown pixels; of thick slices, other than thin ones, none is known."""
+        some, random = torch.zeros(1, *self.shape_), torch.Generator().manual_seed(0)
+        return self.made.tells and self.made.degrade(some, random).known is not None
 
     def adam(self, parameters: Any) -> torch.optim.Optimizer:
         """Adam at `lr`."""

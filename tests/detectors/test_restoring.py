@@ -70,7 +70,7 @@ def test_outside_a_mask_nothing_is_put_in_and_nothing_counts(degradation):
 
 @pytest.mark.parametrize(("objective", "expected"), [("l1", 0.51), ("l2", 0.291)])
 def test_the_objective_is_the_mean_of_absolute_or_of_squared_differences(objective, expected):
-    """Of ten pixels within the mask one is 0.75 off, three are 0.25 off and six are 0.6 off; those outside do not count."""
+    """Of ten pixels within the mask one is 0.75 off, three are 0.25 off and six 0.6 off; those outside do not count."""
     x = torch.full((1, 1, 16, 16), -1.0)
     within = x.view(-1)[100:110]
     within[:] = torch.tensor([-0.5, *[0.0] * 3, *[-0.35] * 6])
@@ -154,6 +154,18 @@ def test_restoring_keeps_what_is_known_and_takes_other_sides():
         detector.restored(y, known[..., :10, :])
     with pytest.raises(AnomalyError, match=r"\(2, 20, 24\).*fitted on \(1, 16, 16\)"):
         detector.restored(torch.zeros(1, 2, 20, 24))
+
+
+@pytest.mark.parametrize("thick", [False, True])
+def test_of_thin_slices_it_is_told_which_are_known_and_of_thick_ones_none_is(thick):
+    detector, y = Restoration(degradation="slices", thick=thick, width=4), normals(1, (1, 8, 8, 8))
+    detector.fill_in((1, 8, 8, 8), 8)
+    detector.shape_, detector.net_ = (1, 8, 8, 8), detector.build((1, 8, 8, 8))
+    if thick:
+        torch.testing.assert_close(detector.restored(y), y)  # nothing has been learned yet
+    else:
+        with pytest.raises(AnomalyError, match="fill in what slices takes"):
+            detector.restored(y)
 
 
 def test_learning_to_fill_in_beats_the_middle_of_the_range():
