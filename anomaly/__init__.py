@@ -2,7 +2,8 @@
 
 The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
 `generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
-`evaluate_restorer`, `anomaly associate` is `explain.association.associate`.
+`evaluate_restorer`, `anomaly translate` likewise `learn_translation`, `translate` and `evaluate_translation`,
+`anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
 """
 
@@ -19,8 +20,8 @@ _PLACES = {
     "generate": "anomaly.generation.generate",
     "simulate": "anomaly.simulation",
     "demo": "anomaly.demonstration.demonstrate",
-    "learn_restorer": "anomaly.restoration.learning",
-    "foresee_restorer": "anomaly.restoration.foreseeing",
+    "learn_restorer": "anomaly.restorers.learning",
+    "foresee_restorer": "anomaly.restorers.foreseeing",
     "restore": "anomaly.restoration.restoring",
     "evaluate_restorer": "anomaly.restoration.evaluating",
     "learn_translation": "anomaly.translation.learning",
@@ -29,7 +30,7 @@ _PLACES = {
     "Heaps": "anomaly.translation.heaps",
     "TranslatorRun": "anomaly.translation.run",
     "Run": "anomaly.runs.run",
-    "RestorerRun": "anomaly.restoration.run",
+    "RestorerRun": "anomaly.restorers.run",
     "Machine": "anomaly.training.machine",
     "Preprocessing": "anomaly.images.preprocessing",
     "DETECTORS": "anomaly.detectors",

@@ -26,10 +26,10 @@ from anomaly.images import read
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restoration.brushes import open_brush
 from anomaly.restoration.evaluating import evaluate_restorer
-from anomaly.restoration.keeping import KeptImages, keep_images
-from anomaly.restoration.learning import asked_of, learn_restorer, parted
-from anomaly.restoration.windows import Windows
 from anomaly.restoration.writing import write_restored
+from anomaly.restorers.keeping import KeptImages, keep_images
+from anomaly.restorers.learning import asked_of, learn_restorer, parted
+from anomaly.restorers.windows import Windows
 from anomaly.training.loop import cosine
 from anomaly.training.machine import Machine
 from benchmarks.coverage import heading, line
@@ -37,7 +37,7 @@ from benchmarks.ratios import taking_turns, timed
 
 HEADS = 5
 SMALL: dict[str, Any] = {"width": 16, "levels": 3, "steps": 1800, "batch": 4, "window": 48, "lr": 2e-3}
-WHOLE: dict[str, Any] = {"width": 16, "levels": 4, "steps": 900, "batch": 2, "lr": 2e-3}
+WHOLE: dict[str, Any] = {"width": 16, "levels": 4, "steps": 1500, "batch": 3, "window": 64, "lr": 2e-3}
 
 
 class Task(NamedTuple):
@@ -54,7 +54,9 @@ def _noise(sigma: float) -> dict[str, Any]:
 
 TASKS = {
     "chest, half the pixels": Task("chest", "downsample", {"factor": 2, **SMALL}),
-    "chest, half the pixels, RED-CNN": Task("chest", "downsample", {"factor": 2, **SMALL, "network": "redcnn"}),
+    "chest, half the pixels, RED-CNN": Task(
+        "chest", "downsample", {"factor": 2, **SMALL, "network": "redcnn", "width": 32}
+    ),
     "chest, noise 0.1": Task("chest", "noise", {**_noise(0.1), **SMALL}),
     "chest, k-space 4x": Task("chest", "kspace", {"acceleration": 4.0, **WHOLE}),
     "brains, k-space 4x": Task("brains", "kspace", {"acceleration": 4.0, **WHOLE}),
@@ -63,7 +65,7 @@ TASKS = {
     "chest, noise 0.2": Task("chest", "noise", {**_noise(0.2), **SMALL}),
     "heads, noise 0.1": Task("heads", "noise", {**_noise(0.1), **SMALL}),
     "brains, half the pixels": Task("brains", "downsample", {"factor": 2, **SMALL}),
-    "chest, noise 0.1, RED-CNN": Task("chest", "noise", {**_noise(0.1), **SMALL, "network": "redcnn"}),
+    "chest, noise 0.1, RED-CNN": Task("chest", "noise", {**_noise(0.1), **SMALL, "network": "redcnn", "width": 32}),
     "chest, half the pixels, diffusion": Task(
         "chest", "downsample", {"factor": 2, **SMALL, "network": "diffusion", "draws": 4}
     ),
@@ -105,15 +107,16 @@ def row(task: Task, name: str, arguments: argparse.Namespace) -> list[str]:
     psnr = found.summary[found.summary["measure"] == "psnr"].set_index("version")
     ssim = found.summary[found.summary["measure"] == "ssim"].set_index("version")["value"]
     apart = next(str(each) for each in psnr.index if str(each).startswith("restored - "))
-    best, drawn = apart.removeprefix("restored - "), psnr.loc["restored"]
+    best = apart.removeprefix("restored - ")
+    given, floor, drawn, difference = (dict(psnr.loc[each]) for each in ("degraded", best, "restored", apart))
     return [
-        f"{drawn['n']} ({drawn['subjects']})", f"{psnr.loc['degraded', 'value']:.2f}",
-        f"{psnr.loc[best, 'value']:.2f} ({best})", f"{drawn['value']:.2f}", _interval(psnr.loc[apart]),
+        f"{drawn['n']} ({drawn['subjects']})", f"{given['value']:.2f}",
+        f"{floor['value']:.2f} ({best})", f"{drawn['value']:.2f}", _interval(difference),
         f"{ssim[best]:.4f} to {ssim['restored']:.4f}", f"{json.loads((place / 'seconds.json').read_text()):.0f}",
     ]  # fmt: skip
 
 
-def _interval(told: "pd.Series[Any]") -> str:
+def _interval(told: dict[Any, Any]) -> str:
     return f"{told['value']:+.2f} ({told['low']:+.2f} to {told['high']:+.2f})"
 
 
@@ -145,7 +148,7 @@ SETS = {"chest": _xrays, "heads": _heads, "brains": _brains}
 
 def training(data: Path, out: Path) -> dict[str, Any]:
     """Steps of the program's loop against a bare PyTorch loop: same network, batches, optimiser, schedule, average."""
-    steps = 30
+    steps = 120
     asked = asked_of("downsample", None, {"factor": 2, **SMALL, "steps": steps}, Preprocessing(intensity="range"))
     images = _kept(asked.preprocessing, asked.degradation, data, out)
     cut: dict[str, Any] = {"size": 4, "window": (64, 64)}

@@ -25,14 +25,17 @@ FLOORS = (
         "explain.base",
     ),
     (
-        *("anomaly.cohorts", "anomaly.detectors", "anomaly.pictures", "anomaly.translators"),
+        *("anomaly.classical", "anomaly.cohorts", "anomaly.detectors", "anomaly.pictures", "anomaly.translators"),
         *("explain.attributions", "explain.classifier", "explain.fields", "explain.measures", "explain.trained"),
     ),
     (
         *("anomaly.runs", "anomaly.evaluation", "anomaly.reporting", "anomaly.simulation"),
         *("explain.association", "explain.counterfactuals", "explain.latent", "explain.pictures", "explain.sides"),
     ),
-    ("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "explain.runs", "explain.evaluating"),
+    (
+        *("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "anomaly.restorers"),
+        *("explain.runs", "explain.evaluating"),
+    ),
     ("anomaly.checkup", "anomaly.demonstration", "anomaly.restoration", "anomaly.translation", "explain.checking"),
     ("explain.commands",),
     ("cli",),

@@ -92,4 +92,10 @@ ANALYSES = (
         "MS-SSIM: Wang et al. 2003, its use: Odena et al. 2017; MMD: Gretton et al. 2012; Frechet distance: Dowson and "
         "Landau 1982, Heusel et al. 2017; copies: Meehan et al. 2020",
     ),
+    Analysis(
+        "translation",
+        "whether translated images keep structure, come near a known truth, and are told from real ones by a judge",
+        "translate evaluate RUN",
+        "shared information: Studholme et al. 1999; judge: Lopez-Paz and Oquab 2017; distances: see generate",
+    ),
 )

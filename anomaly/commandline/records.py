@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from anomaly.runs.facts import CLASSIFIER, EXPLAINER, TRANSLATOR, kind_of
+from anomaly.runs.facts import CLASSIFIER, EXPLAINER, RESTORER, TRANSLATOR, kind_of
 from anomaly.runs.plans import ASKED
 
 logger = logging.getLogger(__name__)
@@ -44,17 +44,21 @@ def record_of(facts: Facts) -> Record | None:
 
 def _trainers(facts: Facts) -> tuple[str, ...]:
     explaining = {EXPLAINER: ("explain train",), CLASSIFIER: ("explain train", "explain classifier")}
-    return {**explaining, TRANSLATOR: ("translate train",)}.get(kind_of(facts), ("train",))
+    drawing = {TRANSLATOR: ("translate train",), RESTORER: ("restore train",)}
+    return {**explaining, **drawing}.get(kind_of(facts), ("train",))
 
 
 def _of_training(facts: Facts, folder: Path) -> dict[str, Any]:
     """Method, settings as they were asked, preparation, seed, shares and precision; not whose images."""
-    code, classes = facts.get("code"), facts.get("classes") or {}
+    code, classes, degradation = facts.get("code"), facts.get("classes") or {}, facts.get("degradation") or {}
+    done_to_images = degradation.get("settings") or {}
     settings = {name: value for name, value in facts.get(ASKED, facts["settings"]).items() if name != "classes"}
     found = {
         **_preparation(facts["preprocessing"]),
         "method": f"{code['path']}:{facts['method']}" if code else facts["method"],
-        "set": settings,
+        "set": settings | {name: tuple(v) if isinstance(v, list) else v for name, v in done_to_images.items()},
+        "degrade": degradation.get("name"),
+        "pairs": facts.get("pairs"),
         "classes": classes.get("column"),
         "context": facts["preprocessing"].get("context"),
         **{name: facts.get(name) for name in ("seed", "choose", "calibrate", "precision", "nuisance")},

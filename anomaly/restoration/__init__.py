@@ -1,5 +1,5 @@
-"""Image in, image out, with files: windows of images of any size, trainings, what they draw on the right grid, judges.
+"""What runs that restore do to images: they draw them on the right grid, and are judged beside what learns nothing.
 
-Floor 6: may import what lies below. Imports cohorts, commandline, degradations, images, pictures, runs,
-statistics, training and translators; imported by cli.
+Floor 6: may import what lies below. Imports classical, cohorts, commandline, degradations, images, pictures,
+restorers, runs, statistics, training and translators; imported by cli.
 """

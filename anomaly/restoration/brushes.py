@@ -13,7 +13,7 @@ from anomaly.images import Image
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restoration.drawing import Drawn, OwnGrid, within_limits
-from anomaly.restoration.run import RestorerRun
+from anomaly.restorers.run import RestorerRun
 from anomaly.runs.facts import DETECTOR, kind_of, read_facts
 from anomaly.runs.run import Run
 

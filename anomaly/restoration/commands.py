@@ -12,7 +12,7 @@ from anomaly.commandline import asking, exits, options
 from anomaly.commandline.sources import Unknown
 from anomaly.commandline.tables import refuse_images
 from anomaly.errors import RunError
-from anomaly.restoration.asking import refuse_source, told_apart
+from anomaly.restorers.asking import refuse_source, told_apart
 from anomaly.runs.facts import DETECTOR, RESTORER, kind_of
 
 commands = typer.Typer(
@@ -92,7 +92,7 @@ def train(
     with exits.alike():
         settings, whose = options.settings(set_, steps), _whose(given)
         refuse_source(degrade, pairs, degradations())
-        told_apart(settings, *restorers().values(), None if degrade is None else degradations()[degrade])
+        told_apart(settings, restorers()["restorer"], None if degrade is None else degradations()[degrade])
         preprocessing, machine = _preprocessing(given), options.machine(given)
         asking.refuse_place(out, given["resume"], settings)
         refuse_images(images, whose, pairs)
@@ -101,11 +101,11 @@ def train(
         **whose, **options.chosen(given, "seed", "resume", "save_every", "workers"),
     )  # fmt: skip
     if dry_run:
-        from anomaly.restoration.foreseeing import foresee_restorer
+        from anomaly.restorers.foreseeing import foresee_restorer
 
         typer.echo(foresee_restorer(images, out, **asked).told())
         return
-    from anomaly.restoration.learning import learn_restorer
+    from anomaly.restorers.learning import learn_restorer
 
     run = learn_restorer(images, out, **asked)
     if machine.leads:

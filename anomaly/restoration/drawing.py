@@ -15,12 +15,12 @@ from anomaly.images import Image
 from anomaly.images.frame import Frame
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.degrading import chance
-from anomaly.restoration.keeping import good, scale_as_poor, suited
 from anomaly.restoration.placing import turned_back
-from anomaly.restoration.run import RestorerRun
-from anomaly.restoration.scales import Scale, laid_out, refuse_beyond, scale_of
-from anomaly.restoration.whole import most_pixels, whole
+from anomaly.restorers.degrading import chance
+from anomaly.restorers.keeping import good, scale_as_poor, suited
+from anomaly.restorers.run import RestorerRun
+from anomaly.restorers.scales import Scale, laid_out, refuse_beyond, scale_of
+from anomaly.restorers.whole import most_pixels, whole
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,25 @@ class Drawn:
 class Brush(Protocol):
     """Whatever restores images: a run of a restorer, or of a detector that restores."""
 
-    folder: Path
-    identity: str
-    degradation: Degradation | None
-    preprocessing: Preprocessing
-    trained: frozenset[str]
-    undoes: str
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+
+    @property
+    def identity(self) -> str:
+        """Of its weights."""
+
+    @property
+    def degradation(self) -> Degradation | None:
+        """What can be done to images here, to be undone."""
+
+    @property
+    def trained(self) -> frozenset[str]:
+        """Subjects of the training."""
+
+    @property
+    def undoes(self) -> str:
+        """In words."""
 
     def prepare(self, image: Image) -> tuple[Prepared, ...]:
         """The image as it is taken; UnreadableImage where it does not suit."""
@@ -117,7 +130,8 @@ class OwnGrid:
         counted = prepared.foreground if known is None else prepared.foreground & known
         scale = scale_of(image, raw, self.preprocessing, counted)
         refuse_beyond(image, scale.scaled(raw), self.preprocessing)
-        colours = laid_out(image, replace(self.preprocessing, channels=len(image.pixels))).pixels
+        own = replace(self.preprocessing, channels=len(image.pixels))
+        colours = raw if own == self.preprocessing else laid_out(image, own).pixels
         if degradation is None:
             return _finished(image, prepared, colours, self.restored(raw, None, scale), scale)
         steps = degradation.steps(raw.ndim - 2)

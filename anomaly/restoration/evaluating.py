@@ -36,12 +36,12 @@ from anomaly.restoration.judging import (
     judge_of,
     versions_of,
 )
-from anomaly.restoration.keeping import GOOD
-from anomaly.restoration.learning import paired
 from anomaly.restoration.restoring import refuse_overlap
-from anomaly.restoration.run import RestorerRun
-from anomaly.restoration.scales import laid_out
 from anomaly.restoration.telling import page, picture, summary
+from anomaly.restorers.keeping import GOOD
+from anomaly.restorers.learning import paired
+from anomaly.restorers.run import RestorerRun
+from anomaly.restorers.scales import laid_out
 from anomaly.shown import Readable
 from anomaly.training.batches import evenly
 from anomaly.training.machine import one_core_left
@@ -163,13 +163,13 @@ def evaluate_restorer(
         raise CohortError(f"none of the {len(rows)} images can be used; see {table.errors}")
     floors = [POOR, *work.floors.names]
     labels = None if outcome is None else _labels(found, cohort, outcome, positive)
-    told = summary(found, floors, labels=labels, seed=seed)
-    write_whole(out / "summary.csv", told.to_csv(index=False))
+    means = summary(found, floors, labels=labels, seed=seed)
+    write_whole(out / "summary.csv", means.to_csv(index=False))
     shown = [row for row in rows if row["path"] in set(found["path"])]
-    picture(out / "fidelity.png", list(work.shown([shown[i] for i in evenly(len(shown), SHOWN)])), told, opened.undoes)
-    text, sentences = page(told, opened, found, table.failed)
+    picture(out / "fidelity.png", list(work.shown([shown[i] for i in evenly(len(shown), SHOWN)])), means, opened.undoes)
+    text, sentences = page(means, opened, found, table.failed)
     write_whole(out / "fidelity.md", text)
-    return Fidelity(table.path, told, out / "fidelity.md", table.errors, table.failed, tuple(sentences))
+    return Fidelity(table.path, means, out / "fidelity.md", table.errors, table.failed, tuple(sentences))
 
 
 @dataclass(frozen=True)

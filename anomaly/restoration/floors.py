@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from anomaly.classical.classical import FLOORS, classical, tuned
 from anomaly.degradations.base import Degradation, Degraded
 from anomaly.errors import AnomalyError, MissingPackage, UnreadableImage
 from anomaly.images import read
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.classical import FLOORS, classical, tuned
-from anomaly.restoration.degrading import chance, fitted
-from anomaly.restoration.keeping import good
+from anomaly.restorers.degrading import chance, fitted
+from anomaly.restorers.keeping import good
 
 logger = logging.getLogger(__name__)
 TUNED_BY = 6

@@ -13,9 +13,10 @@ from anomaly.images import Image, read
 from anomaly.images.prepared import Prepared
 from anomaly.restoration.drawing import OwnGrid, holes_of, simulated
 from anomaly.restoration.floors import Floors
-from anomaly.restoration.keeping import pair_of
 from anomaly.restoration.placing import turned_back
-from anomaly.restoration.scales import Scale, laid_out
+from anomaly.restorers.degrading import crop
+from anomaly.restorers.keeping import pair_of
+from anomaly.restorers.scales import Scale, laid_out
 from anomaly.runs.run import Run
 from anomaly.statistics import fidelity
 
@@ -95,7 +96,7 @@ def inside_of(image: Image, brush: OwnGrid, space: tuple[int, ...]) -> np.ndarra
     """
     if image.mask is None:
         return None
-    found = holes_of(image, brush.preprocessing)[(..., *(slice(side) for side in space))]
+    found: np.ndarray = crop(holes_of(image, brush.preprocessing), space)
     if not found.any():
         raise UnreadableImage(f"{image.path}: its mask lies beyond what is left of the image on whole steps")
     return found

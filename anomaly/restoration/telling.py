@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from anomaly.pictures import heatmaps
-from anomaly.restoration.cards import EDGES, flat
 from anomaly.restoration.judging import MEASURES, POOR, RESTORED, TRUTH, Judged
-from anomaly.restoration.run import RestorerRun
+from anomaly.restorers.cards import EDGES, flat
+from anomaly.restorers.run import RestorerRun
 from anomaly.statistics import auroc_interval, bootstrap, compare_aurocs
 from anomaly.statistics.estimates import between
 
@@ -43,7 +43,9 @@ def summary(
             return
         mean = bootstrap(lambda w: w @ values[there] / w.sum(1), subject[there], np.zeros(there.sum()), seed=seed)
         count = {"n": int(there.sum()), "subjects": len(set(subject[there]))}
-        told = {"value": mean.value, "low": mean.low, "high": mean.high}
+        alone = count["subjects"] < 2
+        low, high = (np.nan, np.nan) if alone else (mean.low, mean.high)
+        told = {"value": mean.value, "low": low, "high": high}
         rows.append({"version": version, "measure": measure, **told, **count, "method": mean.method})
 
     for measure in (*MEASURES, "nmse_inside"):
@@ -87,15 +89,17 @@ def page(told: pd.DataFrame, run: RestorerRun, found: pd.DataFrame, failed: int)
         sentences.append("Inside the mask: " + _sentence(told, "nmse_inside", ""))
     areas = told[told["measure"] == "auroc"].set_index("version")
     if len(areas):
-        good, poor, drawn = (areas.loc[name] for name in (TRUTH, POOR, RESTORED))
+        good, poor, drawn = (dict(areas.loc[name]) for name in (TRUTH, POOR, RESTORED))
         sentences.append(
             f"The judge's AUROC is {good['value']:.3f} on good images, {poor['value']:.3f} on poor and "
             f"{drawn['value']:.3f} on restored ones ({between(drawn['low'], drawn['high'], '.3f')})."
         )
     left_out = f" {failed} more could not be used; errors.csv names them." if failed else ""
+    steps = 1 if run.degradation is None else max(run.degradation.steps(len(run.restorer.shape_) - 1))
+    cropped = "as they are" if steps == 1 else f"cropped to multiples of {steps} pixels where that is due"
     return PAGE.format(
         folder=run.folder.name, undoes=run.undoes, images=len(found), subjects=found["subject"].nunique(),
-        left_out=left_out, sentences="\n".join(f"- {each}" for each in sentences), table=_table(told),
+        left_out=left_out, cropped=cropped, sentences="\n".join(f"- {each}" for each in sentences), table=_table(told),
     ), sentences  # fmt: skip
 
 
@@ -104,7 +108,7 @@ def _sentence(told: pd.DataFrame, measure: str, unit: str) -> str:
     apart = next(name for name in rows.index if str(name).startswith(f"{RESTORED} - "))
     best = str(apart).removeprefix(f"{RESTORED} - ")
     form, unit = (".2f", f" {unit}") if measure == "psnr" else (".4f", "")
-    drawn, floor, difference = rows.loc[RESTORED], rows.loc[best], rows.loc[apart]
+    drawn, floor, difference = (dict(rows.loc[name]) for name in (RESTORED, best, apart))
     name = {"psnr": "PSNR", "ssim": "SSIM", "nmse_inside": "NMSE"}[measure]
     return (
         f"{name} of restored images: {drawn['value']:{form}}{unit} ({between(drawn['low'], drawn['high'], form)}); of "
@@ -150,7 +154,7 @@ def picture(path: Path, shown: Sequence[tuple[str, Judged]], told: pd.DataFrame,
 
 PAGE = """# How near restored images come to good ones
 
-Run `{folder}`, which undoes {undoes}. {images} images of {subjects} subjects.{left_out}
+Run `{folder}`, which undoes {undoes}. {images} images of {subjects} subjects, {cropped}.{left_out}
 
 {sentences}
 

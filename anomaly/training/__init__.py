@@ -4,5 +4,5 @@ It knows no method, no network and no image. `learned.Learned` is the base of al
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, commandline, detectors,
 explain.attributions, explain.checking, explain.classifier, explain.counterfactuals, explain.latent, explain.runs,
-explain.trained, generation, restoration, runs, scoring, translation and translators.
+explain.trained, generation, restoration, restorers, runs, scoring, translation and translators.
 """

@@ -14,7 +14,7 @@ from anomaly.runs.run import Run
 from anomaly.statistics import auroc_interval
 from anomaly.statistics.metrics import auroc
 from anomaly.training.batches import chunks
-from anomaly.translation.figures import STRANGER, TRANSLATED, Figure, mean_of_subjects
+from anomaly.translation.figures import STRANGER, TRANSLATED, TRUTH, Figure, mean_of_subjects
 from anomaly.translation.reading import Heap
 from anomaly.translators.judge import Judge
 from anomaly.translators.structure import (
@@ -37,11 +37,13 @@ Segmenter = Callable[[np.ndarray], np.ndarray]
 def structure_kept(source: Heap, drawings: Drawings, *, masked: bool) -> tuple[list[Figure], dict[str, np.ndarray]]:
     """Edges, shared information and share of pixels changed; and the same of each translated image, by name.
 
-    An image of somebody else stands beside them: so little is kept where another person is drawn.
+    An image of somebody else stands beside them: so little is kept where another person is drawn. Where it is known,
+    so does the true translation: what differs between the scanners, such as blur, takes so much.
     """
     inside = counted(source.pixels, masked)
     beside = {**drawings, STRANGER: source.pixels[_others(source.subjects)]}
-    found, of_images = [], {}
+    beside |= {} if source.twins is None else {TRUTH: source.twins}
+    found, of_images = list[Figure](), dict[str, np.ndarray]()
     for name, images in beside.items():
         told = {
             "edges_kept": edges_kept(source.pixels, images, inside),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-TRANSLATED, UNCHANGED, STRANGER = "translated", "unchanged", "somebody else"
+TRANSLATED, UNCHANGED, STRANGER, TRUTH = "translated", "unchanged", "somebody else", "truth"
 
 
 @dataclass(frozen=True)

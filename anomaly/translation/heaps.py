@@ -166,7 +166,7 @@ def refuse_copies(images: CachedImages) -> None:
     table = images.table
     ends = np.cumsum(table["slices"].to_numpy())
     sums = [
-        hashlib.sha256(np.ascontiguousarray(images.pixels[end - slices : end])).digest()
+        hashlib.sha256(images.pixels[end - slices : end].tobytes()).digest()
         for end, slices in zip(ends, table["slices"], strict=True)
     ]
     known = {each: path for each, path in _of(FROM, sums, table)}

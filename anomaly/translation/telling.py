@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anomaly.translation.figures import STRANGER, TRANSLATED, UNCHANGED, Figure, named
+from anomaly.translation.figures import STRANGER, TRANSLATED, TRUTH, UNCHANGED, Figure, named
 
 HISTOGRAM, REAL = "histogram", "real"
 CHANCE = 0.5
@@ -19,10 +19,11 @@ def sentences(figures: Sequence[Figure]) -> list[str]:
 
 def _structure(figures: Sequence[Figure]) -> str:
     edges, shared = named(figures, "edges_kept"), named(figures, "shared_information")
+    of_truth = f", of the true translation {edges[TRUTH]}" if TRUTH in edges else ""
     return (
         f"Structure: edges of translated images agree with those of the originals by {edges[TRANSLATED]} (correlation; "
-        f"after histogram matching {edges[HISTOGRAM]}, of an image of somebody else {edges[STRANGER]}), and they share "
-        f"{shared[TRANSLATED]} of information (of 1 to 2; {shared[HISTOGRAM]} and {shared[STRANGER]})."
+        f"after histogram matching {edges[HISTOGRAM]}, of an image of somebody else {edges[STRANGER]}{of_truth}), and "
+        f"they share {shared[TRANSLATED]} of information (of 1 to 2; {shared[HISTOGRAM]} and {shared[STRANGER]})."
     )
 
 

@@ -47,17 +47,20 @@ class CycleGAN(Learned):
 
     Args:
         steps: of the generators.
-        batch: images of each heap in a batch.
+        batch: images of each heap in a batch; 1 in the original.
         lr: learning rate of Adam (0.5, 0.999).
         decay: share of the steps, at the end, over which the rate falls linearly to 0.
-        network: "resnet" (the residual generator as published) or "unet" (with instance norm).
+        network: "resnet" (the residual generator as published) or "unet" (details are handed across).
         form: what a generator draws: "residual", what is to be added to the image, 0 at first; or "direct", the image
             itself, by tanh, as published.
+        norm: of the generators: "instance", as published, which forgets how bright an image is; "group" (of up to 8
+            groups), which forgets less; or "none".
         width: channels of a generator at full size; 64 in the original.
         blocks: residual blocks of "resnet"; 6 for 128 pixels and 9 for 256 in the original.
         adversarial: weight of (D(drawn) - 1)^2.
         cycle: weight of |x - back|, there and back.
-        identity: weight of |x - drawn as what it is|.
+        identity: weight of |x - drawn as what it is|; 5 in the original, whose form is "direct". It holds "residual"
+            where it begins.
         remembered: old drawings, of each heap, from which half of what a critic is shown is taken; 0 for none.
         critic_width: channels after the critics' first convolution; 64 in the original.
         halved: how often a critic halves the image: 3 judges patches of 70 pixels (as published, for 256), 2 of 34, 1
@@ -75,17 +78,17 @@ class CycleGAN(Learned):
     at_most_one: ClassVar[tuple[str, ...]] = ("decay",)
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"network": NETWORKS, "form": FORMS, "norm": NORMS}
     steps: int = 2000
-    batch: int = 4
+    batch: int = 1
     lr: float = 2e-4
     decay: float = 0.5
     network: str = "resnet"
-    form: str = "direct"
+    form: str = "residual"
     norm: str = "instance"
     width: int = 16
     blocks: int = 6
     adversarial: float = 1.0
     cycle: float = 10.0
-    identity: float = 5.0
+    identity: float = 0.0
     remembered: int = 50
     critic_width: int = 32
     halved: int = 2

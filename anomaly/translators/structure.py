@@ -15,7 +15,7 @@ CHANGED = 0.05
 
 def counted(x: np.ndarray, masked: bool) -> np.ndarray | None:
     """What of images lies within their masks; None where they have none."""
-    return (x > OUTSIDE).any(1, keepdims=True) if masked else None
+    return np.asarray((x > OUTSIDE).any(1, keepdims=True)) if masked else None
 
 
 def edges_kept(x: np.ndarray, y: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:

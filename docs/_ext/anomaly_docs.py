@@ -1,7 +1,8 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
-{method} NAME, {methods} [detectors|explainers], {analyses}, {kinds}, {commands}, {doors}; {floors} and {rooms} are in
-`house`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the written pages.
+{method} NAME, {methods} [detectors|explainers|translators], {analyses}, {kinds}, {commands}, {doors}; {floors} and
+{rooms} are in `house`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the
+written pages.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from anomaly.commandline.analyses import ANALYSES
 from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.detectors import DETECTORS
 from anomaly.simulation import KINDS
+from anomaly.translation.run import METHODS as TRANSLATORS
 from anomaly.translators.restorer import Restorer
 from cli import commands
 from explain import EXPLAINERS, Classifier, TrainedExplainer
 
 ROOT = Path(__file__).resolve().parents[2]
 SPELT_OUT = stringify_annotation(ArrayLike, "smart")
-SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS}
+SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS, "translators": TRANSLATORS}
 
 
 class Method(Directive):
@@ -45,7 +47,8 @@ class Method(Directive):
     def run(self) -> list[nodes.Node]:
         """Write it."""
         (name,) = self.arguments
-        known = {**DETECTORS, **EXPLAINERS, Classifier.name: Classifier, Restorer.name: Restorer}
+        own = {Classifier.name: Classifier, Restorer.name: Restorer}
+        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **own}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -133,6 +136,8 @@ def _asked(name: str, cls: Any) -> str:
     needs += " --generator RUN" if getattr(cls, "takes_generator", False) else ""
     if name in DETECTORS:
         return f"anomaly train --method {name}"
+    if name in TRANSLATORS:
+        return f"anomaly translate train --method {name}"
     if cls is Classifier:
         return "anomaly explain classifier"
     if cls is Restorer:
@@ -151,6 +156,8 @@ def _learns_from(name: str, cls: Any) -> str:
     """What a method wants to see before it says anything."""
     if name in DETECTORS:
         return "images of normal people"
+    if name in TRANSLATORS:
+        return "two heaps of images, no pairs"
     if cls is Classifier:
         return "cases and controls"
     if cls is Restorer:
@@ -169,11 +176,13 @@ def _draws(cls: Any) -> bool:
 
 def _order(name: str, cls: Any) -> int:
     """Detectors as they are listed; of the explainers those first that are trained."""
-    return 0 if name in DETECTORS or issubclass(cls, TrainedExplainer) else 1
+    return 1 if name in EXPLAINERS and not issubclass(cls, TrainedExplainer) else 0
 
 
 def _door(name: str) -> str:
-    return "anomaly.detectors" if name in DETECTORS else Restorer.__module__ if name == Restorer.name else "explain"
+    if name in TRANSLATORS or name == Restorer.name:
+        return "anomaly.translators.cycle" if name in TRANSLATORS else Restorer.__module__
+    return "anomaly.detectors" if name in DETECTORS else "explain"
 
 
 def _settings_table(rows: list[tuple[str, Any, str]]) -> list[nodes.Node]:

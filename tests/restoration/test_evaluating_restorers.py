@@ -15,7 +15,8 @@ from anomaly.errors import RunError
 from anomaly.images import Image
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restoration.evaluating import evaluate_restorer
-from anomaly.restoration.learning import learn_restorer
+from anomaly.restorers.learning import learn_restorer
+from anomaly.restorers.run import RestorerRun
 from anomaly.statistics import fidelity
 from anomaly.training.machine import Machine
 from cli import commands
@@ -136,6 +137,16 @@ def test_the_commands_do_all_of_it(tmp_path: Path) -> None:
     done = CliRunner().invoke(commands, ["restore", "evaluate", str(run), "--out", str(tmp_path / "told"), *asked])
     assert done.exit_code == 3, done.output
     assert "the best of what needs no learning" in done.output
+
+
+def test_a_run_says_how_to_train_one_like_it(run: Path, tmp_path: Path) -> None:
+    table = pictures(tmp_path / "images")
+    asked = ["--config", str(run / "run.json"), "--images", str(table), "--out", str(tmp_path / "again")]
+    done = CliRunner().invoke(commands, ["restore", "train", *asked, "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    first, again = (RestorerRun.open(folder).facts for folder in (run, tmp_path / "again"))
+    for name in ("settings", "degradation", "preprocessing", "seed", "choose"):
+        assert first[name] == again[name]
 
 
 def test_commands_refuse_at_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from anomaly.degradations.register import make
 from anomaly.images import Image
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restoration.placing import turned_back
-from anomaly.restoration.scales import laid_out
+from anomaly.restorers.scales import laid_out
 
 AXES = {
     "RAS": np.diag([2.0, 3.0, 4.0, 1.0]),

@@ -11,12 +11,13 @@ import torch
 from PIL import Image as Pillow
 from poor import TINY, blobs, pictures, volume, volumes
 
+from anomaly import learn
 from anomaly.errors import CohortError, RunError
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.learning import learn_restorer
 from anomaly.restoration.restoring import restore
-from anomaly.restoration.run import RestorerRun
 from anomaly.restoration.writing import SAYS
+from anomaly.restorers.learning import learn_restorer
+from anomaly.restorers.run import RestorerRun
 from anomaly.training.machine import Machine
 
 CPU = Machine(device="cpu")
@@ -168,6 +169,26 @@ def test_holes_mean_nothing_to_other_runs(finer: Path, tmp_path: Path) -> None:
     done = restore(finer, images, tmp_path / "out", holes=holes, device="cpu", allow_overlap=True)
     assert done.failed == 2
     assert "leave --holes out" in done.errors.read_text()
+
+
+def test_a_detector_that_restores_draws_on_its_own_grid_and_keeps_that_of_the_image(tmp_path: Path) -> None:
+    tiny = {"width": 4, "levels": 2, "steps": 2, "batch": 2, "noise_sigma": 0.1, "coarse": 3}
+    learnt = learn(
+        pictures(tmp_path / "images"), tmp_path / "run", method="restoration", settings=tiny, machine=CPU,
+        preprocessing=Preprocessing(size=16, intensity="range"),
+    )  # fmt: skip
+    images = pictures(tmp_path / "poor", count=2, side=31).parent
+    done = restore(learnt.folder, images, tmp_path / "out", device="cpu", allow_overlap=True)
+    assert (done.new, done.failed) == (2, 0)
+    with Pillow.open(done.images / "p00_restored.png") as drawn, Pillow.open(images / "p00.png") as before:
+        assert drawn.size == before.size
+        assert np.abs(np.asarray(drawn).astype(int) - np.asarray(before)).max() < 60
+    assert "Noise" in json.loads((tmp_path / "out" / "restore.json").read_text())["undoes"]
+    other = learn(
+        pictures(tmp_path / "images"), tmp_path / "pca", method="pca", settings={"components": 2}, machine=CPU
+    )
+    with pytest.raises(RunError, match="is a run of pca, which restores nothing"):
+        restore(other.folder, images, tmp_path / "no", device="cpu")
 
 
 def test_channels_that_do_not_suit_and_runs_that_restore_nothing_are_named(sliced: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from anomaly.degradations.base import Degradation
 from anomaly.pictures import heatmaps
-from anomaly.restoration.sample import Pictures
+from anomaly.restorers.sample import Pictures
 from anomaly.translators.restorer import Restorer
 
 EDGES = (-1.0, 1.0)

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from anomaly.errors import AnomalyError
-from anomaly.restoration.keeping import first_readable
-from anomaly.restoration.learning import asked_of, learn_restorer, parted
-from anomaly.restoration.windows import window_in
+from anomaly.restorers.keeping import first_readable
+from anomaly.restorers.learning import asked_of, learn_restorer, parted
+from anomaly.restorers.windows import window_in
 from anomaly.runs.foreseeing import Foreseen
 from anomaly.runs.plans import refuse_taken
 from anomaly.training.forecast import few, free, of_stages
@@ -41,7 +41,7 @@ def foresee_restorer(images: Path | str | pd.DataFrame, out: Path | str | None =
         refuse_taken(Path(out), given["resume"])
     machine = given["machine"] or Machine()
     restorer, degradation, preprocessing = asked_of(
-        *(given[n] for n in ("degrade", "pairs", "settings")), given["preprocessing"]
+        given["degrade"], given["pairs"], given["settings"], given["preprocessing"]
     )
     whose = {name: given[name] for name in ("subject", "subject_pattern", "where", "match", "exclude")}
     cohort = parted(images, given["pairs"], given["choose"], **whose)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from anomaly.degradations.base import Degradation
 from anomaly.errors import AnomalyError
-from anomaly.restoration.degrading import chance
-from anomaly.restoration.keeping import KeptImages
+from anomaly.restorers.degrading import chance
+from anomaly.restorers.keeping import KeptImages
 from anomaly.training.batches import Batches, evenly
 
 WINDOWS = {2: 64, 3: 32}
@@ -112,8 +112,8 @@ class Windows:
         return self._flipped(cut, rng) if flips else np.array(cut)
 
     def _flipped(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        turned = np.flatnonzero(rng.random(image.ndim - 1) < 0.5) if self.flips else ()
-        return np.array(np.flip(image, tuple(1 + axis for axis in turned)), order="C")
+        turned = rng.random(image.ndim - 1) < 0.5 if self.flips else np.zeros(image.ndim - 1, dtype=bool)
+        return np.ascontiguousarray(np.flip(np.array(image), tuple(1 + int(axis) for axis in np.flatnonzero(turned))))
 
 
 def window_of(images: KeptImages, degradation: Degradation | None, asked: int) -> tuple[int, ...]:

@@ -17,12 +17,12 @@ from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
 from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.asking import refuse_source, told_apart
-from anomaly.restoration.cards import model_card, preview
-from anomaly.restoration.keeping import GOOD, KeptImages, first_readable, keep_images
-from anomaly.restoration.run import RestorerRun
-from anomaly.restoration.sample import held_out, limits_of
-from anomaly.restoration.windows import Windows, window_of
+from anomaly.restorers.asking import refuse_source, told_apart
+from anomaly.restorers.cards import model_card, preview
+from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
+from anomaly.restorers.run import RestorerRun
+from anomaly.restorers.sample import held_out, limits_of
+from anomaly.restorers.windows import Windows, window_of
 from anomaly.runs import longer
 from anomaly.runs.facts import RESTORER, write_facts
 from anomaly.runs.plans import ASKED, claim, clear, planned, refuse_changes
@@ -141,7 +141,8 @@ def asked_of(
     for name, none in (("spacing", None), ("foreground", "none"), ("mask", "none"), ("context", None), ("fit", "pad")):
         if (given := getattr(preprocessing, name)) != none:
             raise AnomalyError(f"{name} is {given!r}; images that are restored keep their own grid, so leave it out")
-    return Asked(Restorer(**of_restorer), cls and cls(**of_degradation), preprocessing)
+    degradation = None if cls is None else cls(**of_degradation)
+    return Asked(Restorer(**of_restorer), degradation, preprocessing)
 
 
 def parted(images: Path | str | pd.DataFrame, pairs: str | None, choose: float, **whose: Any) -> pd.DataFrame:
@@ -188,7 +189,7 @@ def paired(cohort: pd.DataFrame, column: str, base: Path) -> pd.DataFrame:
 
 
 def _facts(degradation: Degradation | None) -> dict[str, Any] | None:
-    return degradation and {"name": degradation.name, "settings": dataclasses.asdict(degradation)}
+    return None if degradation is None else {"name": degradation.name, "settings": dataclasses.asdict(degradation)}
 
 
 def _fit(
@@ -198,7 +199,7 @@ def _fit(
     window = window_of(kept, asked.degradation, restorer.window)
     shape = (kept.channels, *window)
     restorer.fill_in(shape, PLENTY, machine.processes * machine.nodes)
-    cut = dict(size=restorer.batch, window=window, flips=restorer.flips)
+    cut: dict[str, Any] = dict(size=restorer.batch, window=window, flips=restorer.flips)
     batches = Windows(kept, TRAIN, asked.degradation, seed=seed, share=share_of(restorer.batch, machine), **cut)
     shown = Windows(kept, CHOOSE, asked.degradation, **cut).shown(SHOWN)
     scale = max(float(np.quantile((shown[1] - shown[0]).abs().numpy(), 0.999)), 1e-3)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -111,6 +112,6 @@ def _weight(along: Sequence[Tensor]) -> Tensor:
     return weight
 
 
-def _some(items: list[tuple[tuple[int, ...], tuple[int, ...]]], size: int) -> Iterator[list]:  # type: ignore[type-arg]
+def _some(items: list[tuple[tuple[int, ...], tuple[int, ...]]], size: int) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -23,8 +23,8 @@ from anomaly.images.caching import AHEAD
 from anomaly.images.image import alone, same_grid
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
-from anomaly.restoration.degrading import by_what, chance, fitted
-from anomaly.restoration.scales import OF_THE_IMAGE, Scale, laid_out, refuse_beyond, scale_of
+from anomaly.restorers.degrading import by_what, chance, fitted
+from anomaly.restorers.scales import OF_THE_IMAGE, Scale, laid_out, refuse_beyond, scale_of
 from anomaly.streams import ordered
 
 GOOD = "good"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomaly.restoration.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
+from anomaly.restorers.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
 
 
 def same(y: Tensor, known: Tensor | None) -> Tensor:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.interpolate import make_interp_spline
 
+from anomaly.classical.classical import FILTERS, FLOORS, classical, noise_level, tuned
+from anomaly.classical.filling import harmonic, nearest
 from anomaly.degradations.base import Degradation, Degraded
 from anomaly.degradations.register import DEGRADATIONS, make
 from anomaly.errors import AnomalyError, MissingPackage
-from anomaly.restoration.classical import FILTERS, FLOORS, classical, noise_level, tuned
-from anomaly.restoration.filling import harmonic, nearest
 
 SETTINGS = {"noise": {"coarse": 1}, "slices": {"factor": 2}, "lowdose": {"hounsfield": (-1000, 1000), "dose": 0.05}}
 SPACES = {2: (16, 12), 3: (12, 8, 8)}

@@ -1,6 +1,7 @@
 """Degradations as they are done to images of any size: on whole steps, and by chance that can be repeated."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,13 @@ def fitted(x: np.ndarray, degradation: Degradation) -> np.ndarray:
     """
     space = cropped(tuple(x.shape[2:]), degradation)
     degradation.refuse((x.shape[1], *space))
-    return np.ascontiguousarray(x[(..., *(slice(side) for side in space))])
+    return np.ascontiguousarray(crop(x, space))
+
+
+def crop(values: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
+    """The beginning of an array (..., *space) along its last axes."""
+    cut: tuple[Any, ...] = (..., *(slice(side) for side in space))
+    return np.asarray(values[cut])
 
 
 def by_what(degradation: Degradation, x: Tensor, random: Generator) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomaly.classical.filling import harmonic, nearest
 from anomaly.degradations.base import Degradation, Degraded
 from anomaly.errors import AnomalyError, MissingPackage
-from anomaly.restoration.filling import harmonic, nearest
 
 DENOISING = ("median", "gaussian", "nl-means")
 FLOORS: Mapping[str, tuple[str, ...]] = {

@@ -12,9 +12,9 @@ from anomaly.cohorts.cohort import read_cohort
 from anomaly.degradations.register import make
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.degrading import chance
-from anomaly.restoration.keeping import GOOD, KeptImages, keep_images
-from anomaly.restoration.windows import Windows, window_of
+from anomaly.restorers.degrading import chance
+from anomaly.restorers.keeping import GOOD, KeptImages, keep_images
+from anomaly.restorers.windows import Windows, window_of
 
 RANGE = Preprocessing(intensity="range", size=None)
 DOWN = make("downsample", {"factor": 2})

@@ -11,9 +11,9 @@ from poor import TINY, pictures, volumes
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.files import sha256_of
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.foreseeing import foresee_restorer
-from anomaly.restoration.learning import learn_restorer
-from anomaly.restoration.run import RestorerRun
+from anomaly.restorers.foreseeing import foresee_restorer
+from anomaly.restorers.learning import learn_restorer
+from anomaly.restorers.run import RestorerRun
 from anomaly.runs.describing import describe
 from anomaly.training.machine import Machine
 
@@ -48,7 +48,7 @@ def test_same_seed_same_bytes_and_a_stopped_training_goes_on_exactly(tmp_path: P
     class Stopped(Exception):
         pass
 
-    from anomaly.restoration import windows
+    from anomaly.restorers import windows
 
     ask = windows.Windows.__getitem__
 
