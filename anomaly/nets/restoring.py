@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.nets.diffusion import Denoiser
-from anomaly.nets.losses import dissimilarity, l1
+from anomaly.nets.losses import dissimilarity, l1, l2
 from anomaly.nets.noising import Noising
 from anomaly.nets.translators import ResidualEncoderDecoder
 from anomaly.nets.unet import UNet
@@ -108,21 +108,23 @@ class DiffusionRestorer(nn.Module):
 
 CLAMPED = 0.999
 """Quantile of the differences to which those predicted on the way are clamped, see `noising.thresholded`."""
+DIFFERENCES = {"l1": l1, "l2": l2}
 
 
 def objective(
-    drawn: Tensor, x: Tensor, *, ssim: float = 0.0, inside: Tensor | None = None
+    drawn: Tensor, x: Tensor, *, by: str = "l1", ssim: float = 0.0, inside: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean of |drawn - x| + `ssim` (1 - SSIM), SSIM under a narrow window (1.5 pixels); with it its terms by name.
 
     Args:
         drawn: (N, C, *space).
         x: what it should be.
+        by: of `DIFFERENCES`, "l2" for (drawn - x)^2 instead.
         ssim: weight of the structural dissimilarity.
         inside: where it counts, (N, 1, *space) bool; None for everywhere.
     """
-    terms = {"l1": mean_of_batch(l1(drawn, x), inside)}
+    terms = {by: mean_of_batch(DIFFERENCES[by](drawn, x), inside)}
     if ssim > 0:
         terms["ssim"] = mean_of_batch(dissimilarity(x, drawn, 1.5), inside)
-        return terms["l1"] + ssim * terms["ssim"], terms
-    return terms["l1"], terms
+        return terms[by] + ssim * terms["ssim"], terms
+    return terms[by], terms

@@ -1,26 +1,36 @@
 """Runs that restore: of a restorer, on the grid of each image, and of a detector, on the grid of its training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from anomaly.degradations.base import Degradation
+from anomaly.degradations.covering import covered
 from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.drawing import Drawn, OwnGrid, within_limits
+from anomaly.images.redrawn import changed as redrawn
+from anomaly.restoration.drawing import UNTOLD, Drawn, OwnGrid, holes_of
 from anomaly.restorers.run import RestorerRun
 from anomaly.runs.facts import DETECTOR, kind_of, read_facts
 from anomaly.runs.run import Run
 
+TOUCHED = 0.01
+"""Share of a hole in a pixel of the detector's grid from which on that is drawn: what is in a hole may not leak."""
+
 
 @dataclass(frozen=True)
 class OnGrid:
-    """A run of a detector that restores, on the grid of its training; what it changes is brought to the source's."""
+    """A run of a detector that restores, on the grid of its training; what it changes is brought to the source's.
+
+    Where intensities follow from the image ("percentile", "zscore"), the detector learned from images that were scaled
+    before they were made poor. Here there is the poor image alone to scale by.
+    """
 
     run: Run
     degradation: Degradation | None = None  # none that is done to images here
@@ -51,25 +61,46 @@ class OnGrid:
         table = self.run.normals
         return frozenset(table.loc[table["split"] == "train", "subject"])
 
+    @property
+    def fills(self) -> bool:
+        """Whether it has to be told what is known and what is to be drawn; of thick slices, no slice is known."""
+        degradation: Degradation = self.run.detector.made  # type: ignore[attr-defined]
+        return degradation.tells and not getattr(degradation, "thick", False)
+
     def prepare(self, image: Image) -> tuple[Prepared, ...]:
-        """The image as the detector takes it."""
-        return (scaled(self.preprocessing.apply(image), image.path),)
+        """The image as the detector takes it; what lies in holes has no say in its scale, nor in its pixels."""
+        if self.fills and image.mask is None:
+            raise UnreadableImage(f"{image.path}: {UNTOLD}")
+        if image.mask is not None and not self.fills:
+            raise UnreadableImage(f"{image.path}: has a hole, of which this run makes nothing; leave --holes out")
+        return (scaled(self.preprocessing.apply(_filled(image)), image.path),)
 
     def draw(self, image: Image, prepared: Prepared, *, told: str | None) -> Drawn:
-        """See `Brush`."""
+        """See `Brush`; outside holes an image keeps its values to the bit."""
         if told is not None:
             raise RunError(f"{self.folder} is a run of a detector; leave --degrade out")
-        if image.mask is not None:
-            raise UnreadableImage(f"{image.path}: has a hole, which runs of detectors do not fill; leave --holes out")
+        x = torch.from_numpy(prepared.pixels)
+        known = None if image.mask is None else torch.from_numpy(~holes_of(image, self.preprocessing, least=TOUCHED))
+        seen = x if known is None else covered(x, known).image
         detector: Any = self.run.detector
-        x = torch.from_numpy(prepared.pixels).to(detector.device)
-        with torch.no_grad():
-            change = (detector.restored(x) - x).cpu().numpy()
-        brought = np.stack([prepared.restore(change[:, c : c + 1]) for c in range(change.shape[1])])
-        unit = prepared.unit.reshape(-1, *[1] * image.ndim)
-        added = brought * unit if len(brought) == len(image.pixels) else (brought * unit).mean(0, keepdims=True)
-        values = within_limits(image, image.pixels + added.astype(np.float32))
+        drawn = detector.restored(seen.to(detector.device), known).cpu()
+        change = (drawn - x if known is None else torch.where(known, 0, drawn - x)).numpy()
+        values = redrawn(_filled(image), prepared, -change)
+        if image.mask is not None:
+            if not prepared.restore(np.ones(prepared.foreground.shape, dtype=np.float32))[image.mask].all():
+                raise UnreadableImage(f"{image.path}: a part of its hole lies beyond what the run looks at")
+            values = np.where(image.mask, values, image.pixels)
         return Drawn(values, image.frame, float(np.abs(change).mean()), float(np.abs(change).max()))
+
+
+def _filled(image: Image) -> Image:
+    """An image whose holes have what is known nearest to them."""
+    if image.mask is None:
+        return image
+    if image.mask.all():
+        raise UnreadableImage(f"{image.path}: is all hole; give a mask that is 0 where the image is known")
+    nearest = ndimage.distance_transform_edt(image.mask, return_distances=False, return_indices=True)
+    return replace(image, pixels=image.pixels[(slice(None), *nearest)], mask=None)
 
 
 def open_brush(folder: Path | str, *, device: str = "auto") -> OwnGrid | OnGrid:
@@ -85,4 +116,7 @@ def open_brush(folder: Path | str, *, device: str = "auto") -> OwnGrid | OnGrid:
             f"{folder} is a run of {facts['method']}, which restores nothing; give one of `anomaly restore train`, or "
             "of `anomaly train --method restoration`"
         )
-    return OnGrid(Run.open(folder, device=device))
+    run = Run.open(folder, device=device).refuse_context()
+    if run.preprocessing.mask == "given":
+        raise RunError(f"{folder} was trained with masks, of which restoring makes nothing; give a run without")
+    return OnGrid(run)

@@ -22,6 +22,8 @@ from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.scales import Scale, laid_out, refuse_beyond, scale_of
 from anomaly.restorers.whole import most_pixels, whole
 
+UNTOLD = "nothing says what of it is to be drawn; give --holes, a mask that is not 0 there"
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -192,19 +194,17 @@ def refuse_holes(image: Image, degradation: Degradation | None) -> None:
     """
     takes = degradation is not None and degradation.tells and max(degradation.steps(image.ndim)) == 1
     if takes and image.mask is None:
-        raise UnreadableImage(
-            f"{image.path}: nothing says what of it is to be drawn; give --holes, a mask that is not 0 there"
-        )
+        raise UnreadableImage(f"{image.path}: {UNTOLD}")
     if not takes and image.mask is not None:
         raise UnreadableImage(f"{image.path}: has a hole, of which this run makes nothing; leave --holes out")
 
 
-def holes_of(image: Image, preprocessing: Preprocessing) -> np.ndarray:
-    """What of an image is to be drawn, (S, 1, *size) bool, as a network takes it."""
+def holes_of(image: Image, preprocessing: Preprocessing, least: float = 0.5) -> np.ndarray:
+    """What of an image is to be drawn, (S, 1, *size) bool, as a network takes it: pixels of which more is hole."""
     assert image.mask is not None
     as_image = replace(image, pixels=image.mask[None].astype(np.float32), kind="array", mask=None, padding=None)
     laid = replace(preprocessing, channels=1, intensity="none", window=None, mask="none", foreground="none")
-    found: np.ndarray = laid.apply(as_image).pixels > 0.5
+    found: np.ndarray = laid.apply(as_image).pixels > least
     return found
 
 

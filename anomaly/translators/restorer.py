@@ -198,13 +198,22 @@ class Restorer(Learned):
 
         Args:
             y: what is left of them, on their own grid.
-            known: which pixels are theirs, (N, 1, *space) bool; these come back to the bit.
+            known: which pixels are theirs, (N, 1, *space) bool; these come back to the bit. Where it was learned which
+                pixels are known, it has to be told.
+
+        Raises:
+            AnomalyError: nothing has been learned, images have other channels or axes, or nobody says what is known.
         """
         self.ready()
         if y.ndim != len(self.shape_) + 1 or y.shape[1] != self.shape_[0]:
             raise AnomalyError(
                 f"images have shape {tuple(y.shape[1:])}, the restorer was fitted on {self.shape_[0]} channels and "
                 f"{len(self.shape_) - 1} axes; prepare them in the same way"
+            )
+        if self.tells_ and known is None:
+            raise AnomalyError(
+                "the restorer learned to draw what is not known, and nobody says what that is; give known, "
+                f"{(len(y), 1, *y.shape[2:])} bool, False where pixels are to be drawn"
             )
         drawn: Tensor = self.net_["restorer"](y, known if self.tells_ else None)
         return drawn

@@ -116,3 +116,13 @@ def test_what_cannot_be_is_refused() -> None:
         Restorer().restored(torch.zeros(1, 1, 8, 8))
     with pytest.raises(AnomalyError, match="fitted on 1 channels and 2 axes"):
         fitted(Pairs(), steps=1, width=4, levels=1).restored(torch.zeros(1, 3, 8, 8))
+
+
+def test_what_fills_holes_has_to_be_told_of_them() -> None:
+    batches = Pairs(degrade="mask", block=4)
+    restorer = fitted(batches, steps=2, width=8, levels=2)
+    y, _, known = batches[3]
+    drawn = restorer.restored(y, known)
+    assert torch.equal(drawn[known], y[known])
+    with pytest.raises(AnomalyError, match=r"nobody says what that is; give known, \(4, 1, 16, 16\) bool"):
+        restorer.restored(y)
