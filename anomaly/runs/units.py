@@ -51,7 +51,7 @@ def warn_of_spacing(degradation: Degradation | None, cohort: pd.DataFrame, prepr
     if degradation is None or degradation.pixel is None:
         return
     some = cohort.iloc[evenly(len(cohort), LOOKED_AT)].to_dict("records")
-    told = [each for each in (_told(row.get("path"), row.get(MASK), preprocessing) for row in some) if each]
+    told = [each for each in (_told(row["path"], row.get(MASK), preprocessing) for row in some) if each]
     other = [each for each in told if max(abs(side / degradation.pixel - 1) for side in each) > APART]
     if not other:
         return

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -80,7 +81,14 @@ def test_an_image_that_cannot_be_read_says_nothing_of_it(tmp_path: Path, caplog:
     assert "1 of 1" in said(caplog)[0]
 
 
-ASKED = {"degradation": "lowdose", "hounsfield": "-1000,400", "spacing": 0.8, "width": 4, "steps": 2, "batch": 2}
+ASKED: dict[str, Any] = {
+    "degradation": "lowdose",
+    "hounsfield": "-1000,400",
+    "spacing": 0.8,
+    "width": 4,
+    "steps": 2,
+    "batch": 2,
+}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,9 @@ def test_a_detector_is_refused_black_and_white_that_are_no_such_units(
 
 def test_a_detector_is_told_of_the_spacing_of_its_grid(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = scans(tmp_path, *[(0.8, 0.8, 3)] * 6)
-    asked = dict(method="restoration", settings=ASKED, machine=Machine(device="cpu"), choose=0.2, calibrate=0.2)
+    asked: dict[str, Any] = dict(
+        method="restoration", settings=ASKED, machine=Machine(device="cpu"), choose=0.2, calibrate=0.2
+    )
     grid = Preprocessing(size=8, fit="crop", intensity="window", window=(-1000, 400))
     with caplog.at_level(logging.WARNING):
         learn(table, tmp_path / "own", preprocessing=grid, **asked)
