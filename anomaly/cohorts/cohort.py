@@ -136,6 +136,23 @@ def check_disjoint(train: Iterable[str], score: Iterable[str]) -> None:
         )
 
 
+def refuse_overlap(known: Iterable[str], cohort: pd.DataFrame, run: Path) -> None:
+    """Refuse images of subjects that a run knows, unless whoever asks allows it.
+
+    Args:
+        known: names of these subjects.
+        cohort: the images, with their subject.
+        run: its folder, for the message.
+
+    Raises:
+        CohortError: there are some.
+    """
+    try:
+        check_disjoint(known, cohort["subject"])
+    except CohortError as error:
+        raise CohortError(f"{error} ({run}); {TELL_APART}; or give --allow-overlap") from None
+
+
 def fingerprint(cohort: pd.DataFrame) -> str:
     """Sum up a cohort's images in one SHA-256, the same on every machine: ids, file names, sizes, and masks."""
     rows = [[str(i), Path(p).name, _bytes(Path(p))] for i, p in zip(cohort["id"], cohort["path"], strict=True)]

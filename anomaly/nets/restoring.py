@@ -49,10 +49,7 @@ class Restorer(nn.Module):
 
     def forward(self, y: Tensor, known: Tensor | None = None) -> Tensor:
         """What is left (N, C, *space) and which pixels are known (N, 1, *space) bool -> (N, C, *space), unbounded."""
-        seen = (
-            y if not self.tells else torch.cat([y, known.to(y) if known is not None else torch.ones_like(y[:, :1])], 1)
-        )
-        drawn = y + self.net(seen).to(y.dtype)
+        drawn = y + self.net(_told(y, known) if self.tells else y).to(y.dtype)
         return drawn if known is None else torch.where(known, y, drawn)
 
 
@@ -60,7 +57,9 @@ class DiffusionRestorer(nn.Module):
     """What is left of images -> one of the images that may have been, drawn out of noise (Saharia et al. 2022, SR3).
 
     What is drawn is the difference from what is left, in units of `scale`, by a denoiser that sees what is left beside
-    it. Noise is the same for all images of a size, so that none depends on its batch.
+    it. Noise is the same for all images of a size, so that none depends on its batch. The image that is predicted on
+    the way is kept in [-1, 1]; its difference, while noise hides it and errors are a thousandfold, within about
+    `scale`, and ever less as the noise goes: where one image differs more than others did, all of that is drawn.
 
     Args:
         shape: (C, *space) of one image, or of a window of it.
@@ -82,33 +81,40 @@ class DiffusionRestorer(nn.Module):
         self.net = Denoiser(seen, out=channels, width=width, levels=levels, blocks=1, attention=0)
         self.register_buffer("scale", torch.ones(()))
 
-    def _beside(self, y: Tensor, known: Tensor | None) -> Tensor:
-        if not self.tells:
-            return y
-        return torch.cat([y, known.to(y) if known is not None else torch.ones_like(y[:, :1])], 1)
-
     def loss(self, y: Tensor, x: Tensor, known: Tensor | None = None) -> Tensor:
         """Mean squared error of the noise found in the noisy difference (Ho et al. 2020, eq. 14)."""
-        beside = self._beside(y, known)
+        beside = _told(y, known) if self.tells else y
         return self.noising.loss(lambda x_t, t: self.net(torch.cat([x_t, beside], 1), t), (x - y) / self.scale)
 
-    def forward(self, y: Tensor, known: Tensor | None = None) -> Tensor:
-        """As of `Restorer`; the mean of the draws."""
-        beside, random = self._beside(y, known), torch.Generator().manual_seed(0)
+    def noise(self, y: Tensor) -> Tensor:
+        """What images (N, C, *space) are drawn out of: all draws' fields behind one another, (1, draws C, *space)."""
+        random = torch.Generator().manual_seed(0)
+        return torch.cat([torch.randn((1, *y.shape[1:]), generator=random) for _ in range(self.draws)], 1).to(y)
+
+    def forward(self, y: Tensor, known: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        """As of `Restorer`; the mean of the draws. For windows `noise` is cut out of that of the whole image."""
+        beside = _told(y, known) if self.tells else y
+        low, high = ((end - y) / self.scale for end in (-1, 1))
+
+        def predict(x_t: Tensor, t: Tensor) -> Tensor:
+            found = self.net(torch.cat([x_t, beside], 1), t).float()
+            signal, rest = self.noising.weights(t, x_t)
+            image = ((x_t - rest * found) / signal).clamp(-1 / rest, 1 / rest).clamp(low, high)
+            return (x_t - signal * image) / rest
+
         drawn = torch.zeros_like(y)
-        for _ in range(self.draws):
-            noise = torch.randn((1, *y.shape[1:]), generator=random).to(y).expand_as(y)
-            drawn += self.noising.decode(
-                noise, lambda x_t, t: self.net(torch.cat([x_t, beside], 1), t).float(), ratio=1.0, steps=self.steps,
-                clamp=CLAMPED,
-            )  # fmt: skip
+        for field in (self.noise(y) if noise is None else noise).chunk(self.draws, 1):
+            drawn += self.noising.decode(field.expand_as(y), predict, ratio=1.0, steps=self.steps)
         drawn = y + self.scale * drawn / self.draws
         return drawn if known is None else torch.where(known, y, drawn)
 
 
-CLAMPED = 0.999
-"""Quantile of the differences to which those predicted on the way are clamped, see `noising.thresholded`."""
 DIFFERENCES = {"l1": l1, "l2": l2}
+
+
+def _told(y: Tensor, known: Tensor | None) -> Tensor:
+    """What is left, and as one more channel which of it is known; all where nobody says it."""
+    return torch.cat([y, torch.ones_like(y[:, :1]) if known is None else known.to(y)], 1)
 
 
 def objective(

@@ -121,7 +121,7 @@ class OwnGrid:
         seen = torch.from_numpy(scale.scaled(y).clip(*self.run.limits)).to(self.run.restorer.device)
         there = None if known is None else known.expand(len(seen), *known.shape[1:]).to(seen.device)
         restorer = self.run.restorer
-        drawn = whole(restorer.restored, seen, there, most=most_pixels(restorer.width))
+        drawn = whole(restorer.restored, seen, there, restorer.noise(seen), most=most_pixels(restorer.width))
         change: np.ndarray = (drawn - seen).cpu().numpy()
         return change
 

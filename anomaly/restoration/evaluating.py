@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.cohorts.cohort import read_cohort
+from anomaly.cohorts.cohort import read_cohort, refuse_overlap
 from anomaly.cohorts.joining import events
 from anomaly.cohorts.masks import Given, counting
 from anomaly.cohorts.tables import Form, GrowingTable
@@ -34,14 +34,15 @@ from anomaly.restoration.judging import (
     figures,
     inside_of,
     judge_of,
+    open_judge,
     versions_of,
 )
-from anomaly.restoration.restoring import refuse_overlap
 from anomaly.restoration.telling import page, picture, summary
 from anomaly.restorers.keeping import GOOD
 from anomaly.restorers.learning import paired
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.scales import laid_out
+from anomaly.runs.run import COHORT, Run
 from anomaly.shown import Readable
 from anomaly.training.batches import evenly
 from anomaly.training.machine import one_core_left
@@ -117,17 +118,18 @@ def evaluate_restorer(
         outcome: with a judge, the column that is 1 for cases: does the judge tell them apart as well?
         positive: the value of it that counts as 1.
         subject, subject_pattern, where, match, exclude: see `read_cohort`.
-        allow_overlap: take images of subjects the run was trained on as well.
+        allow_overlap: take images of subjects that the run, or the judge, was trained on as well.
         seed: of the degradation, and of the bootstrap.
         device: "auto", "cpu", "cuda", ...
         workers: threads that read; None takes one a core.
 
     Raises:
-        CohortError: no images, or subjects the run was trained on.
+        CohortError: no images, or subjects that the run was trained on, or the judge was trained or calibrated on.
         RunError: a run that cannot be used, or an `out` that holds other figures.
     """
     out, opened = Path(out), RestorerRun.open(run, device=device)
-    brush, asked = OwnGrid(opened), judge_of(judge, device)
+    brush, detector = OwnGrid(opened), None if judge is None or callable(judge) else open_judge(judge, device)
+    asked = judge if callable(judge) else None if detector is None else judge_of(detector)
     if (opened.degradation is None) != (pairs is not None):
         told = "learned from pairs; give --pairs" if pairs is None else "makes images poor by itself; leave --pairs out"
         raise RunError(f"{run} {told}")
@@ -141,7 +143,9 @@ def evaluate_restorer(
     if pairs is not None:
         cohort = paired(cohort, pairs, Path() if isinstance(images, pd.DataFrame) else Path(images).parent)
     if not allow_overlap:
-        refuse_overlap(brush, cohort)
+        refuse_overlap(opened.trained, cohort, opened.folder)
+        if detector is not None:
+            refuse_overlap(detector.normals["subject"], cohort, detector.folder)
     work = _Work(brush, Floors.of(opened.degradation, _held_out(opened), opened.preprocessing), asked, seed)
     rows: list[Any] = cohort.to_dict("records")
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
@@ -149,7 +153,7 @@ def evaluate_restorer(
             "run": opened.identity, "undoes": opened.undoes, "pairs": pairs, "seed": seed,
             "floors": {name: work.floors.strengths.get(name) for name in work.floors.names},
             "mask": None if mask is None else cohort.attrs.get("masks_from"),
-            "judge": None if judge is None else str(judge), "runs": [os.path.relpath(run, out)],
+            "judge": _named(judge, detector), "runs": [os.path.relpath(run, out)],
         }  # fmt: skip
         table = GrowingTable(FIDELITY, out, settings=facts, columns=work.columns(mask is not None))
         left = table.left(rows)
@@ -223,10 +227,15 @@ class _Work:
                     yield str(one.row["id"]), self.versions(one)
 
 
+def _named(judge: Path | str | Judge | None, detector: Run | None) -> str | None:
+    """What tells a judge from others, in another process as well."""
+    if judge is None or detector is not None:
+        return None if detector is None else detector.identity
+    return f"{judge.__module__}.{getattr(judge, '__qualname__', type(judge).__qualname__)}"
+
+
 def _held_out(run: RestorerRun) -> list[str]:
     """Files of the images that the run held out, by which the strengths of filters are chosen."""
-    from anomaly.runs.run import COHORT
-
     table = pd.read_csv(run.folder / COHORT, dtype=str, keep_default_na=False)
     return list(table.loc[table["split"] == "choose", "path"])
 

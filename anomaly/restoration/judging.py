@@ -111,17 +111,20 @@ def asked_of(judge: Judge, judged: Judged, image: Image, names: tuple[str, ...])
     return told
 
 
-def judge_of(given: Path | str | Judge | None, device: str) -> Judge | None:
-    """The judge: a callable as it is, or the value of a detector's run, in the mean over slices.
+def open_judge(folder: Path | str, device: str) -> Run:
+    """A run of a detector that can be asked of images as they are.
 
     Raises:
         RunError: it is no run of a detector, or one that needs masks.
     """
-    if given is None or callable(given):
-        return given
-    run = Run.open(given, device=device)
+    run = Run.open(folder, device=device)
     if run.preprocessing.mask == "given":
-        raise RunError(f"{given} was trained with masks; give a judge that needs none")
+        raise RunError(f"{folder} was trained with masks; give a judge that needs none")
+    return run
+
+
+def judge_of(run: Run) -> Judge:
+    """The value of a detector's run as a judge, in the mean over slices."""
 
     def value(image: Image) -> float:
         return float(run.judge(run.preprocessing.apply(image).pixels).value.mean())

@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.cohorts.cohort import read_cohort, refuse_overlap
 from anomaly.cohorts.masks import COLUMN, Given, counting
 from anomaly.cohorts.tables import Form, GrowingTable
-from anomaly.errors import CohortError, RunError, UnreadableImage
+from anomaly.errors import RunError, UnreadableImage
 from anomaly.images.finding import Globs
 from anomaly.images.image import alone
 from anomaly.images.intake import Ready, intake
@@ -106,7 +106,7 @@ def restore(
     )  # fmt: skip
     cohort = counting(cohort)
     if not allow_overlap:
-        refuse_overlap(brush, cohort)
+        refuse_overlap(brush.trained, cohort, brush.folder)
     rows: list[Any] = cohort.to_dict("records")
     facts = {
         "run": brush.identity, "undoes": brush.undoes, "degraded": degrade, "seed": seed if degrade else None,
@@ -124,18 +124,6 @@ def restore(
             table.add([row])
             bar.advance()
     return Restored(table.path, table.errors, table.added, before, table.failed, out / FOLDER)
-
-
-def refuse_overlap(brush: Brush, cohort: pd.DataFrame) -> None:
-    """Refuse subjects that a run was trained on; those held out then may be restored.
-
-    Raises:
-        CohortError: there are some.
-    """
-    try:
-        check_disjoint(brush.trained, cohort["subject"])
-    except CohortError as error:
-        raise CohortError(f"{error} ({brush.folder}); {TELL_APART}; or give --allow-overlap") from None
 
 
 def _drawn(

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Draw = Callable[[Tensor, Tensor | None], Tensor]
-"""(poor images (N, C, *space), which pixels are known (N, 1, *space) bool or None) -> as large images."""
+Draw = Callable[..., Tensor]
+"""(poor images (N, C, *space), what lies beside them (N, any, *space) or None, ...) -> as large images."""
 OVERLAP = {2: 64, 3: 16}
 """Pixels over which windows fade into one another."""
 WHOLE = 16
@@ -25,7 +25,7 @@ def most_pixels(width: int) -> int:
 
 
 @torch.no_grad()
-def whole(draw: Draw, y: Tensor, known: Tensor | None = None, *, most: int) -> Tensor:
+def whole(draw: Draw, y: Tensor, *beside: Tensor | None, most: int) -> Tensor:
     """What a network draws of whole images.
 
     Each image goes through at once where it has at most `most` pixels, else by overlapping windows, whose weights add
@@ -34,21 +34,25 @@ def whole(draw: Draw, y: Tensor, known: Tensor | None = None, *, most: int) -> T
     Args:
         draw: the network.
         y: (N, C, *space).
-        known: (N, 1, *space) bool, or None.
+        beside: what is cut as the images are and given to the network behind them, (N, any, *space) each, or None:
+            which pixels are known, the noise that images are drawn out of.
         most: pixels at once.
     """
     space = tuple(y.shape[2:])
     if prod(space) <= most:
         size = max(1, most // prod(space))
-        parts = [(y[k : k + size], None if known is None else known[k : k + size]) for k in range(0, len(y), size)]
+        parts = [_each((y, *beside), slice(k, k + size)) for k in range(0, len(y), size)]
         return torch.cat([draw(*part) for part in parts])
     window = window_sides(space, most)
     drawn = torch.zeros_like(y)
     size = max(1, most // prod(window))
     for k in range(len(y)):
-        image, there = y[k : k + 1], None if known is None else known[k : k + 1]
-        _by_windows(draw, image, there, window, size, drawn[k : k + 1])
+        _by_windows(draw, _each((y, *beside), slice(k, k + 1)), window, size, drawn[k : k + 1])
     return drawn
+
+
+def _each(images: Sequence[Tensor | None], cut: Any) -> list[Tensor | None]:
+    return [None if image is None else image[cut] for image in images]
 
 
 def window_sides(space: Sequence[int], most: int) -> tuple[int, ...]:
@@ -79,15 +83,14 @@ def weights_of(side: int, window: int, overlap: int) -> Tensor:
     return torch.stack([ramp / total[start : start + window] for start in starts])
 
 
-def _by_windows(draw: Draw, y: Tensor, known: Tensor | None, window: tuple[int, ...], size: int, drawn: Tensor) -> None:
+def _by_windows(draw: Draw, images: Sequence[Tensor | None], window: tuple[int, ...], size: int, drawn: Tensor) -> None:
     """Add to `drawn` what windows of one image become, a few of them at a time."""
-    overlap = OVERLAP[len(window)]
-    weights = [weights_of(side, w, overlap) for side, w in zip(y.shape[2:], window, strict=True)]
-    for places in _some(list(_places(tuple(y.shape[2:]), window, overlap)), size):
+    overlap, space = OVERLAP[len(window)], tuple(drawn.shape[2:])
+    weights = [weights_of(side, w, overlap) for side, w in zip(space, window, strict=True)]
+    for places in _some(list(_places(space, window, overlap)), size):
         cuts = [_cut(start, window) for _, start in places]
-        seen = torch.cat([y[cut] for cut in cuts])
-        there = None if known is None else torch.cat([known[cut] for cut in cuts])
-        for one, cut, (which, _) in zip(draw(seen, there).split(1), cuts, places, strict=True):
+        seen = [None if each is None else torch.cat([each[cut] for cut in cuts]) for each in images]
+        for one, cut, (which, _) in zip(draw(*seen).split(1), cuts, places, strict=True):
             drawn[cut] += one * _weight([each[i] for each, i in zip(weights, which, strict=True)]).to(one)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from anomaly.cohorts.cohort import TELL_APART, check_disjoint
+from anomaly.cohorts.cohort import refuse_overlap
 from anomaly.cohorts.masks import suited
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
@@ -97,14 +97,14 @@ def evaluate_translation(
             images, against `structure`.
         detector: run folder of a detector trained on normals of "to", prepared alike.
         judge: settings of the judge by name.
-        allow_overlap: take subjects that the run was trained on as well.
+        allow_overlap: take subjects that the run, or the detector, was trained on as well.
         seed: of the judge and of halves.
         device: "auto", "cpu", "cuda", ...
         workers: threads that read; None takes one a core.
 
     Raises:
         AnomalyError: a segmenter without a structure, or a detector that prepares images otherwise.
-        CohortError: no images, or subjects the run was trained on.
+        CohortError: no images, or subjects that the run was trained on, or the detector trained or calibrated on.
         RunError: a run that cannot be used.
     """
     out = Path(out)
@@ -112,7 +112,7 @@ def evaluate_translation(
         raise AnomalyError("a segmenter is held against true segmentations; give structure, the column of their files")
     opened = TranslatorRun.open(run, device=device)
     beside = None if detector is None else open_detector(opened, detector, device)
-    source, target = _read(opened, heaps, back, structure, twin, allow_overlap, workers)
+    source, target = _read(opened, beside, heaps, back, structure, twin, allow_overlap, workers)
     masked = opened.translator.masked_
     known, whence = _known(opened, source, target, back, workers)
     drawings = _drawings(opened, source.pixels, known, back)
@@ -150,6 +150,7 @@ def open_detector(run: TranslatorRun, detector: Path | str, device: str = "cpu")
 
 def _read(
     run: TranslatorRun,
+    detector: Run | None,
     heaps: Heaps,
     back: bool,
     structure: str | None,
@@ -161,10 +162,9 @@ def _read(
     table = heaps.read(beside=[name for name in (structure, twin) if name is not None])
     table = suited(table, heaps.mask, run.preprocessing.mask, str(run.folder))
     if not allow_overlap:
-        try:
-            check_disjoint(run.trained(), table["subject"])
-        except CohortError as error:
-            raise CohortError(f"{error} ({run.folder}); {TELL_APART}; or give --allow-overlap") from None
+        refuse_overlap(run.trained(), table, run.folder)
+        if detector is not None:
+            refuse_overlap(detector.normals["subject"], table, detector.folder)
     names = (TO, FROM) if back else (FROM, TO)
     given = heaps.target if back else heaps.source
     base = Path() if isinstance(given, pd.DataFrame) else Path(given).resolve().parent

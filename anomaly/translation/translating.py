@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.cohorts.cohort import read_cohort, refuse_overlap
 from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import CohortError, UnreadableImage
@@ -112,7 +112,7 @@ def translate(
     )  # fmt: skip
     cohort = suited(cohort, mask, opened.preprocessing.mask, str(run))
     if not allow_overlap:
-        refuse_overlap(opened, cohort)
+        refuse_overlap(opened.trained(), cohort, opened.folder)
     rows: list[Any] = cohort.to_dict("records")
     facts = {"translator": opened.identity, "back": back, "run": os.path.relpath(opened.folder, out)}
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
@@ -131,18 +131,6 @@ def translate(
     path = _write_cohort(out, found, cohort)
     told = table.added, before, table.failed, float(pd.to_numeric(found["change"]).mean())
     return Translated(table.path, path, table.errors, *told)
-
-
-def refuse_overlap(run: TranslatorRun, cohort: pd.DataFrame) -> None:
-    """Refuse subjects that a run was trained on; those held out then may be translated.
-
-    Raises:
-        CohortError: there are some.
-    """
-    try:
-        check_disjoint(run.trained(), cohort["subject"])
-    except CohortError as error:
-        raise CohortError(f"{error} ({run.folder}); {TELL_APART}; or give --allow-overlap") from None
 
 
 def prepare(image: Image, run: TranslatorRun) -> tuple[Prepared, ...]:

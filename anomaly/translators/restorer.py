@@ -193,13 +193,14 @@ class Restorer(Learned):
         return Glance(pictures={"poor": y, "restored": drawn, "good": x}, figures=figures)
 
     @torch.no_grad()
-    def restored(self, y: Tensor, known: Tensor | None = None) -> Tensor:
+    def restored(self, y: Tensor, known: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """Images (N, C, *space) as they may have been before what was done to them, not clamped; sides may be any.
 
         Args:
             y: what is left of them, on their own grid.
             known: which pixels are theirs, (N, 1, *space) bool; these come back to the bit. Where it was learned which
                 pixels are known, it has to be told.
+            noise: of windows of a larger image, their part of its `noise`.
 
         Raises:
             AnomalyError: nothing has been learned, images have other channels or axes, or nobody says what is known.
@@ -215,8 +216,14 @@ class Restorer(Learned):
                 "the restorer learned to draw what is not known, and nobody says what that is; give known, "
                 f"{(len(y), 1, *y.shape[2:])} bool, False where pixels are to be drawn"
             )
-        drawn: Tensor = self.net_["restorer"](y, known if self.tells_ else None)
+        beside = () if noise is None else (noise,)
+        drawn: Tensor = self.net_["restorer"](y, known if self.tells_ else None, *beside)
         return drawn
+
+    def noise(self, y: Tensor) -> Tensor | None:
+        """What "diffusion" draws images (N, C, *space) out of, one field for all of an image; None of the others."""
+        network = self.net_["restorer"]
+        return network.noise(y).expand(len(y), -1, *y.shape[2:]) if isinstance(network, DiffusionRestorer) else None
 
 
 def psnr(drawn: Tensor, x: Tensor) -> float:

@@ -1,5 +1,6 @@
 """How near restored images come: beside floors, inside masks, for a judge; and the commands, which refuse early."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from PIL import Image as Pillow
 from poor import TINY, pictures
 from typer.testing import CliRunner
 
-from anomaly.errors import RunError
+from anomaly import learn
+from anomaly.errors import CohortError, RunError
 from anomaly.images import Image
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restoration.evaluating import evaluate_restorer
@@ -23,6 +25,7 @@ from cli import commands
 
 CPU = Machine(device="cpu")
 RANGE = Preprocessing(intensity="range")
+RANGE_16 = Preprocessing(size=16, intensity="range")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,11 @@ def test_figures_stand_beside_floors_with_intervals_and_a_difference(run: Path, 
     assert told.loc[("restored", "nmse_inside"), "subjects"] == 26
     page = found.page.read_text()
     assert f"of {best}, the best of what needs no learning" in page
-    assert "drawn" in page or "lesion is still there" in page
+    row = next(line for line in page.splitlines() if line.startswith("| restored | nmse_inside |"))
+    inside = table["restored_nmse_inside"].mean()
+    assert f"| {inside:.4g} |" in row
+    assert "26 images of 26 subjects, cropped to multiples of 2 pixels" in page
+    assert f"Inside the mask: NMSE of restored images: {inside:.4f}" in page
     assert (tmp_path / "out" / "fidelity.png").stat().st_size > 5000
 
 
@@ -100,6 +107,33 @@ def test_a_judge_is_asked_of_good_poor_and_restored_images(run: Path, images: Pa
     areas = found.summary[found.summary["measure"] == "auroc"].set_index("version")
     assert {"truth", "degraded", "restored", "restored - degraded", "restored - truth"} <= set(areas.index)
     assert "The judge's AUROC is" in found.page.read_text()
+
+
+def whitest(image: Image) -> float:
+    return float(image.pixels.max())
+
+
+def test_a_judge_is_told_by_its_name_not_by_where_it_lies(run: Path, images: Path, tmp_path: Path) -> None:
+    evaluate_restorer(run, images, tmp_path / "out", judge=whitest, device="cpu")
+    told = json.loads((tmp_path / "out" / "fidelity.json").read_text())["judge"]
+    assert told == f"{__name__}.whitest"
+
+
+def test_people_a_judge_learned_from_are_refused_also_those_it_was_calibrated_on(
+    run: Path, images: Path, tmp_path: Path
+) -> None:
+    judge = learn(images, tmp_path / "judge", method="intensity", preprocessing=RANGE_16, machine=CPU)
+    calibrated = judge.normals.loc[judge.normals["split"] != "train"]
+    table = pd.read_csv(images)
+    some = table[table["subject"].isin(calibrated["subject"])].assign(
+        path=lambda t: [str(images.parent / path) for path in t["path"]]
+    )
+    assert len(some)
+    for asked in (images, some.drop(columns="lesion")):
+        with pytest.raises(CohortError, match=r"are in both .*judge\); .* or give --allow-overlap"):
+            evaluate_restorer(run, asked, tmp_path / "out", judge=judge.folder, device="cpu")
+    found = evaluate_restorer(run, images, tmp_path / "out", judge=judge.folder, allow_overlap=True, device="cpu")
+    assert pd.read_csv(found.path)["restored_judged"].notna().all()
 
 
 def test_pairs_are_judged_as_they_are(images: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from anomaly.nets.restoring import DiffusionRestorer
 from anomaly.restorers.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
 
 
@@ -44,7 +45,7 @@ def test_windows_that_disagree_fade_into_one_another_without_a_seam() -> None:
     """Each window is drawn with another constant: between neighbours it changes by a small step at each pixel."""
     count = 0
 
-    def numbered(part: Tensor, known: Tensor | None) -> Tensor:
+    def numbered(part: Tensor) -> Tensor:
         nonlocal count
         numbers = torch.arange(count, count + len(part), dtype=part.dtype)
         count += len(part)
@@ -60,7 +61,7 @@ def test_windows_that_disagree_fade_into_one_another_without_a_seam() -> None:
 def test_what_fits_goes_through_at_once() -> None:
     shapes = []
 
-    def watched(part: Tensor, known: Tensor | None) -> Tensor:
+    def watched(part: Tensor) -> Tensor:
         shapes.append(part.shape)
         return part
 
@@ -74,3 +75,15 @@ def test_windows_shorten_the_longest_sides_first() -> None:
     assert sides[2] == 24
     assert sides[0] % WHOLE == sides[1] % WHOLE == 0
     assert torch.Size(sides).numel() <= 2**20
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_windows_are_cut_from_one_field_of_noise(draws: int) -> None:
+    """A network that has learned nothing looks at each pixel alone: windows draw what the whole image would be."""
+    network = DiffusionRestorer((1, 16, 16), width=4, levels=1, steps=3, draws=draws)
+    y = torch.randn(2, 1, 90, 70, generator=torch.Generator().manual_seed(1)).clamp(-1, 1) / 2
+    at_once = network(y).detach()
+    fields = network.noise(y).expand(2, -1, 90, 70)
+    assert torch.allclose(whole(network, y, None, fields, most=4096), at_once, atol=1e-5)
+    assert float((at_once - y).std()) > 0.1
+    assert float(whole(network, y, None, fields[..., :1].expand_as(fields), most=4096).sub(at_once).abs().max()) > 0.1

@@ -73,10 +73,10 @@ def test_the_other_way(home: Path, run: TranslatorRun) -> None:
     tests = Heaps(source=home / "avail.csv", target=home / "bound.csv", mask="none")
     back = evaluate_translation(run.folder, tests, home / "back", back=True, judge=JUDGE, device="cpu")
     there = evaluate_translation(run.folder, tests, home / "there", judge=JUDGE, device="cpu")
-    assert back.figure("changed") != there.figure("changed")
-    assert there.figure("changed") == evaluate_translation(
+    assert back.figure("edges_kept") != there.figure("changed")
+    assert there.figure("edges_kept") == evaluate_translation(
         run.folder, tests, home / "again", judge=JUDGE, device="cpu"
-    ).figure("changed")
+    ).figure("edges_kept")
 
 
 def test_a_detector_of_the_other_heap_is_asked(home: Path, run: TranslatorRun) -> None:
@@ -89,6 +89,13 @@ def test_a_detector_of_the_other_heap_is_asked(home: Path, run: TranslatorRun) -
     other = trained(home / "b", home / "unlike")
     with pytest.raises(AnomalyError, match="prepared otherwise"):
         evaluate_translation(run.folder, tests, home / "no", detector=other.folder, judge=JUDGE, device="cpu")
+
+
+def test_people_the_detector_learned_from_are_refused(home: Path, run: TranslatorRun) -> None:
+    detector = trained(home / "bound", home / "knowing", preprocessing=RANGE)
+    tests = Heaps(source=home / "avail.csv", target=home / "bound.csv", mask="none")
+    with pytest.raises(CohortError, match=r"24 subjects are in both .*knowing\); .* or give --allow-overlap"):
+        evaluate_translation(run.folder, tests, home / "no", detector=detector.folder, judge=JUDGE, device="cpu")
 
 
 def test_floors_without_the_images_that_were_learned_from(

@@ -10,6 +10,7 @@ from torch import Tensor
 from anomaly.degradations.register import make
 from anomaly.errors import AnomalyError
 from anomaly.nets.losses import gaussian_blur
+from anomaly.nets.restoring import DiffusionRestorer
 from anomaly.training.machine import Machine
 from anomaly.translators.restorer import Restorer, psnr
 
@@ -75,9 +76,27 @@ def test_it_learns_to_undo_what_was_done(name: str) -> None:
 
 def test_diffusion_learns_it_as_well() -> None:
     batches = Pairs()
-    restorer = fitted(batches, steps=150, **{**NETWORKS["diffusion"], "draws": 4})
+    restorer = fitted(batches, steps=300, **{**NETWORKS["diffusion"], "draws": 4})
     y, x = batches[10_000]
     assert psnr(restorer.restored(y), x) > psnr(y, x) + 0.5
+
+
+@pytest.mark.parametrize(("scale", "apart"), [(1.0, 0.5), (0.3, 0.5), (0.1, 0.5)])
+def test_diffusion_draws_all_of_a_difference_that_is_larger_than_others_were(scale: float, apart: float) -> None:
+    """An oracle, which finds the noise that is there, gives the good image back, up to 5 times the scale."""
+    random = torch.Generator().manual_seed(0)
+    y = torch.rand(2, 1, 12, 12, generator=random) - 0.5
+    x = y + apart * torch.where(torch.rand(y.shape, generator=random) < 0.5, -1, 1)
+    network = DiffusionRestorer((1, 12, 12), width=4, levels=1, steps=10)
+    network.scale.fill_(scale)
+
+    class Oracle(torch.nn.Module):
+        def forward(self, seen: Tensor, t: Tensor) -> Tensor:
+            signal, rest = network.noising.weights(t, seen)
+            return (seen[:, :1] - signal * (x - y) / scale) / rest
+
+    network.net = Oracle()  # type: ignore[assignment]
+    assert torch.allclose(network(y), x, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["unet", "diffusion"])
