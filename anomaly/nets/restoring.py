@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from anomaly.nets.diffusion import Denoiser
 from anomaly.nets.losses import dissimilarity, l1
-from anomaly.nets.noising import Noising
+from anomaly.nets.noising import Noising, thresholded
 from anomaly.nets.translators import ResidualEncoderDecoder
 from anomaly.nets.unet import UNet
 from anomaly.nets.within import mean_of_batch
@@ -58,8 +58,9 @@ class DiffusionRestorer(nn.Module):
 
     What is drawn is the difference from what is left, in units of `scale`, by a denoiser that sees what is left beside
     it. Noise is the same for all images of a size, so that none depends on its batch. The image that is predicted on
-    the way is kept in [-1, 1]; its difference, while noise hides it and errors are a thousandfold, within about
-    `scale`, and ever less as the noise goes: where one image differs more than others did, all of that is drawn.
+    the way is kept in [-1, 1]. While more noise than image is seen, errors are up to a thousandfold, and its difference
+    is brought within `scale` (`thresholded`); later it is not, so that an image that differs more than others did gets
+    all of that.
 
     Args:
         shape: (C, *space) of one image, or of a window of it.
@@ -99,7 +100,8 @@ class DiffusionRestorer(nn.Module):
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             found = self.net(torch.cat([x_t, beside], 1), t).float()
             signal, rest = self.noising.weights(t, x_t)
-            image = ((x_t - rest * found) / signal).clamp(-1 / rest, 1 / rest).clamp(low, high)
+            image = (x_t - rest * found) / signal
+            image = torch.where(signal < rest, thresholded(image, CLAMPED), image).clamp(low, high)
             return (x_t - signal * image) / rest
 
         drawn = torch.zeros_like(y)
@@ -107,6 +109,10 @@ class DiffusionRestorer(nn.Module):
             drawn += self.noising.decode(field.expand_as(y), predict, ratio=1.0, steps=self.steps)
         drawn = y + self.scale * drawn / self.draws
         return drawn if known is None else torch.where(known, y, drawn)
+
+
+CLAMPED = 0.999
+"""Quantile of the differences to which those predicted at first are clamped, see `noising.thresholded`."""
 
 
 def _told(y: Tensor, known: Tensor | None) -> Tensor:
