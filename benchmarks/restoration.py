@@ -37,7 +37,7 @@ from benchmarks.ratios import taking_turns, timed
 
 HEADS = 5
 SMALL: dict[str, Any] = {"width": 16, "levels": 3, "steps": 1800, "batch": 4, "window": 48, "lr": 2e-3}
-WHOLE: dict[str, Any] = {"width": 16, "levels": 4, "steps": 1500, "batch": 3, "window": 64, "lr": 2e-3}
+WHOLE: dict[str, Any] = {"width": 16, "levels": 4, "steps": 900, "batch": 2, "lr": 2e-3}
 
 
 class Task(NamedTuple):

@@ -16,7 +16,16 @@ from anomaly.translation.run import TranslatorRun
 
 SIDE = 12
 RANGE = Preprocessing(size=SIDE, intensity="range")
-TINY = {"steps": 4, "batch": 2, "width": 2, "blocks": 1, "critic_width": 2, "halved": 0, "remembered": 3}
+TINY = {
+    "form": "direct",
+    "steps": 4,
+    "batch": 2,
+    "width": 2,
+    "blocks": 1,
+    "critic_width": 2,
+    "halved": 0,
+    "remembered": 3,
+}
 OPTIONS = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
 
 

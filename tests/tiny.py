@@ -60,7 +60,7 @@ OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "vae, combined": ("vae", {"value_from": "combined", "map_from": "elbo"}),
     "restoration, mask": ("restoration", {"degradation": "mask", "noise_sigma": 0.0, "coarse": 0}),
-    "diffusion, simplex, in two steps": ("diffusion", {"noise": "simplex", "inference_steps": 2}),
+    "diffusion, simplex, in one step": ("diffusion", {"noise": "simplex", "inference_steps": 1}),
     "vae, gradient": ("vae", {"value_from": "gradient", "map_from": "l1"}),
 }
 """Beside the settings of TINY: what takes another way through the code."""

@@ -57,6 +57,21 @@ class Degradation(ABC):
             AnomalyError: they cannot.
         """
 
+    def refuse_scale(self, intensity: str, window: tuple[float, float] | None) -> None:
+        """Say plainly when -1 and 1 do not stand for what the settings take them for.
+
+        Args:
+            intensity, window: of the `Preprocessing` by which images were scaled.
+
+        Raises:
+            AnomalyError: they do not.
+        """
+
+    @property
+    def pixel(self) -> float | None:
+        """The mm that settings take the side of a pixel for; None where millimetres change nothing."""
+        return None
+
     def steps(self, dims: int) -> tuple[int, ...]:
         """How many pixels of the image one that is measured spans along each of the axes."""
         return (1,) * dims

@@ -35,7 +35,7 @@ class LowDose(Degradation):
         photons: I0 at full dose, of a ray through air, or of a white pixel; 0 for 100000 in CT, else 1000.
         hounsfield: units that -1 and 1 stand for, the window of CT. What it has clipped is clipped for the beams as
             well: bone absorbs as little as its end, and air as much as its beginning where that is above -1000.
-        spacing: mm of a pixel, along both axes of a slice.
+        spacing: mm of a pixel, along both axes of a slice; of CT alone.
         beams: angles of the projection; 0 for as many as the longest side of a slice has pixels.
     """
 
@@ -74,6 +74,22 @@ class LowDose(Degradation):
             raise AnomalyError(f"{self.name} of CT needs images of one channel; these have {channels}")
         if self.hounsfield and min(space[:2]) < 2:
             raise AnomalyError(f"{self.name} of CT needs slices of 2 x 2 pixels or more; got {space[0]} x {space[1]}")
+
+    def refuse_scale(self, intensity: str, window: tuple[float, float] | None) -> None:
+        """Images whose black and white are no Hounsfield units, or others than those told."""
+        if not self.hounsfield or (intensity == "window" and window == self.hounsfield):
+            return
+        low, high = self.hounsfield
+        told = f"window {window[0]:g} to {window[1]:g}" if intensity == "window" and window else intensity
+        raise AnomalyError(
+            f"hounsfield of {self.name} is {low:g} to {high:g}, but intensity is {told}; give images in Hounsfield "
+            f"units and --intensity window --window={low:g},{high:g}, so that black and white stand for these"
+        )
+
+    @property
+    def pixel(self) -> float | None:
+        """The spacing, along which paths are reckoned; noise in the image knows none."""
+        return self.spacing if self.hounsfield and self.dose < 1 else None
 
     def measured(self, x: Tensor, random: Generator | None = None) -> Tensor:
         """The images and the noise that they would have had besides, not clipped where CT is meant."""

@@ -16,7 +16,11 @@ GRAIN = 16
 class DAE(RestoringDetector):
     """Denoiser of coarse noise, shown the image as it is: what looks like noise to it is abnormal.
 
-    As published, and the settings that take it there: steps=67200, batch=16, lr=1e-4. The defaults are sized for a CPU.
+    As published: the noise, group norm, AMSGrad with its decay, and what is shown. Not as published: the size, which is
+    for a CPU, and the objective, unless width=64, levels=4, objective=l2, lr=1e-4, batch=16 and steps=67200 are given;
+    and with any settings, that the network says what to add to the image instead of drawing it, its layers otherwise, a
+    rate that falls once instead of falling and rising, and that the rim of the mask leaves maps after their median, not
+    before.
 
     Args:
         noise_sigma: standard deviation of the noise on its coarse grid, as a share of the range of the images.

@@ -36,8 +36,9 @@ SEED = 20240
 class Diffusion(ReconstructionDetector):
     """Partial diffusion: noise is put upon the image as it has at `time`, and taken away again step by step.
 
-    The network learns to find noise of the times it will be asked at, those up to `time`; the original learns all. Each
-    image is judged with the same `draws` of noise, and what is drawn from these is averaged.
+    Each image is judged with the same `draws` of noise, and what is drawn from these is averaged. The original (Wyatt
+    et al. 2022) has noise=simplex, learned=0.8, draws=5 and a step for each time (inference_steps is 1,000 times
+    `time`), in which new noise comes in by chance; here none does.
 
     Args:
         noise: what is put upon images: "coarse" Gaussian, "simplex" or white "gaussian".
@@ -46,6 +47,8 @@ class Diffusion(ReconstructionDetector):
         time: how far an image goes into the noise, as a share of the 1,000 times.
         inference_steps: in which the noise is taken away; 1 takes it away at once.
         draws: of noise, for each image.
+        learned: share of the times that the network learns to find noise of, `time` or more; 0 for those that it will
+            be asked at, up to `time`.
         width: channels at full size; k + 1 times as many after k halvings.
         levels: sizes at which the network looks, the full one and each of the halvings.
         blocks: residual blocks at each size.
@@ -62,15 +65,18 @@ class Diffusion(ReconstructionDetector):
     positive: ClassVar[tuple[str, ...]] = (
         *ReconstructionDetector.positive, "width", "levels", "blocks", "time", "inference_steps", "draws",
     )  # fmt: skip
-    not_negative: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.not_negative, "coarse", "attention", "ema")
+    not_negative: ClassVar[tuple[str, ...]] = (
+        *ReconstructionDetector.not_negative, "coarse", "attention", "ema", "learned",
+    )  # fmt: skip
     below_one: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.below_one, "ema")
-    at_most_one: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.at_most_one, "time")
+    at_most_one: ClassVar[tuple[str, ...]] = (*ReconstructionDetector.at_most_one, "time", "learned")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"noise": NOISES, "schedule": SCHEDULES}
     noise: str = "coarse"
     coarse: int = 0
     time: float = 0.25
-    inference_steps: int = 1
-    draws: int = 4
+    inference_steps: int = 2
+    draws: int = 2
+    learned: float = 0.0
     width: int = 0
     levels: int = 3
     blocks: int = 1
@@ -82,6 +88,11 @@ class Diffusion(ReconstructionDetector):
         super().__post_init__()
         if self.coarse and self.noise == "gaussian":
             raise AnomalyError(f"coarse={self.coarse} is no setting of noise=gaussian, which is white")
+        if 0 < self.learned < self.time:
+            raise AnomalyError(
+                f"learned={self.learned:g} is less than time={self.time:g}, at which the network will be asked; give "
+                "as much or more, or 0"
+            )
 
     @cached_property
     def noising(self) -> Noising:
@@ -120,8 +131,8 @@ class Diffusion(ReconstructionDetector):
         return [Stage(name="train", players=[player], steps=self.steps)]
 
     def loss(self, x: Tensor) -> Tensor:
-        """(eps - predicted)^2 at random times up to `time` (Ho et al. 2020, eq. 14), within the mask."""
-        inside, last = self.within(x), times(self.time, 1)[-1]
+        """(eps - predicted)^2 at random times of those learned (Ho et al. 2020, eq. 14), within the mask."""
+        inside, last = self.within(x), times(self.learned or self.time, 1)[-1]
         t = torch.randint(last + 1, (len(x),), device=x.device)
         noise = NOISES[self.noise](x, self.coarse, None)
         x_t = pasted(self.noising.noisy(x, t, noise), x, inside)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.nets.diffusion import Denoiser
-from anomaly.nets.losses import dissimilarity, l1
+from anomaly.nets.losses import dissimilarity, l1, l2
 from anomaly.nets.noising import Noising, thresholded
 from anomaly.nets.translators import ResidualEncoderDecoder
 from anomaly.nets.unet import UNet
@@ -57,10 +57,9 @@ class DiffusionRestorer(nn.Module):
     """What is left of images -> one of the images that may have been, drawn out of noise (Saharia et al. 2022, SR3).
 
     What is drawn is the difference from what is left, in units of `scale`, by a denoiser that sees what is left beside
-    it. Noise is the same for all images of a size, so that none depends on its batch. The image that is predicted on
-    the way is kept in [-1, 1]. While more noise than image is seen, errors are up to a thousandfold, and its difference
-    is brought within `scale` (`thresholded`); later it is not, so that an image that differs more than others did gets
-    all of that.
+    it. Noise is the same for all images of a size, so that none depends on its batch. While more noise than
+    difference is seen, errors of what is predicted are up to a thousandfold, and it is brought within `scale`
+    (`thresholded`); later it is not, so that an image that differs more than others did gets all of that.
 
     Args:
         shape: (C, *space) of one image, or of a window of it.
@@ -95,14 +94,12 @@ class DiffusionRestorer(nn.Module):
     def forward(self, y: Tensor, known: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """As of `Restorer`; the mean of the draws. For windows `noise` is cut out of that of the whole image."""
         beside = _told(y, known) if self.tells else y
-        low, high = ((end - y) / self.scale for end in (-1, 1))
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             found = self.net(torch.cat([x_t, beside], 1), t).float()
             signal, rest = self.noising.weights(t, x_t)
-            image = (x_t - rest * found) / signal
-            image = torch.where(signal < rest, thresholded(image, CLAMPED), image).clamp(low, high)
-            return (x_t - signal * image) / rest
+            held = thresholded((x_t - rest * found) / signal, CLAMPED)
+            return torch.where(signal < rest, (x_t - signal * held) / rest, found)
 
         drawn = torch.zeros_like(y)
         for field in (self.noise(y) if noise is None else noise).chunk(self.draws, 1):
@@ -113,6 +110,7 @@ class DiffusionRestorer(nn.Module):
 
 CLAMPED = 0.999
 """Quantile of the differences to which those predicted at first are clamped, see `noising.thresholded`."""
+DIFFERENCES = {"l1": l1, "l2": l2}
 
 
 def _told(y: Tensor, known: Tensor | None) -> Tensor:
@@ -121,18 +119,19 @@ def _told(y: Tensor, known: Tensor | None) -> Tensor:
 
 
 def objective(
-    drawn: Tensor, x: Tensor, *, ssim: float = 0.0, inside: Tensor | None = None
+    drawn: Tensor, x: Tensor, *, by: str = "l1", ssim: float = 0.0, inside: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean of |drawn - x| + `ssim` (1 - SSIM), SSIM under a narrow window (1.5 pixels); with it its terms by name.
 
     Args:
         drawn: (N, C, *space).
         x: what it should be.
+        by: of `DIFFERENCES`, "l2" for (drawn - x)^2 instead.
         ssim: weight of the structural dissimilarity.
         inside: where it counts, (N, 1, *space) bool; None for everywhere.
     """
-    terms = {"l1": mean_of_batch(l1(drawn, x), inside)}
+    terms = {by: mean_of_batch(DIFFERENCES[by](drawn, x), inside)}
     if ssim > 0:
         terms["ssim"] = mean_of_batch(dissimilarity(x, drawn, 1.5), inside)
-        return terms["l1"] + ssim * terms["ssim"], terms
-    return terms["l1"], terms
+        return terms[by] + ssim * terms["ssim"], terms
+    return terms[by], terms

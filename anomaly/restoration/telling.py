@@ -169,7 +169,8 @@ Run `{folder}`, which undoes {undoes}. {images} images of {subjects} subjects, {
 
 PSNR and SSIM are of a range of 2 (black to white), SSIM under a Gaussian window of 1.5 pixels; RMSE is in the images'
 own intensities; NMSE is the squared error over the squared intensity above black. Intervals by drawing whole subjects
-anew. `truth` is the good image, `degraded` what a network is given, on the grid of the good image.
+anew. `truth` is the good image, `degraded` what a network is given, on the grid of the good image. All figures
+are of images clipped to what black and white stand for; what lies beyond does not count.
 
 ![good, poor, best floor, restored, error](fidelity.png)
 

@@ -15,6 +15,7 @@ from anomaly.restorers.learning import asked_of, learn_restorer, parted
 from anomaly.restorers.windows import window_in
 from anomaly.runs.foreseeing import Foreseen
 from anomaly.runs.plans import refuse_taken
+from anomaly.runs.units import warn_of_spacing
 from anomaly.training.forecast import few, free, of_stages
 from anomaly.training.machine import Machine
 from anomaly.translators.restorer import PLENTY
@@ -46,6 +47,7 @@ def foresee_restorer(images: Path | str | pd.DataFrame, out: Path | str | None =
     whose = {name: given[name] for name in ("subject", "subject_pattern", "where", "match", "exclude")}
     cohort = parted(images, given["pairs"], given["choose"], **whose)
     channels, *space = first_readable(cohort, preprocessing, degradation)
+    warn_of_spacing(degradation, cohort, preprocessing)
     window = window_in(tuple(space), degradation, restorer.window)
     restorer.fill_in((channels, *window), PLENTY, machine.processes * machine.nodes)
     twin: Any = copy(restorer)

@@ -27,6 +27,7 @@ from anomaly.runs import longer
 from anomaly.runs.facts import RESTORER, write_facts
 from anomaly.runs.plans import ASKED, claim, clear, planned, refuse_changes
 from anomaly.runs.run import COHORT, WEIGHTS
+from anomaly.runs.units import refuse_scale, warn_of_spacing
 from anomaly.runs.watching import Watch, draw_curves
 from anomaly.training.journal import Journal
 from anomaly.training.learned import share_of
@@ -114,6 +115,7 @@ def learn_restorer(
             longer.tell_finished(out, finished)
             return
         first_readable(cohort, asked.preprocessing, asked.degradation)  # refuses what cannot be, before all are read
+        warn_of_spacing(asked.degradation, cohort, asked.preprocessing)
         claim(work, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
@@ -142,6 +144,7 @@ def asked_of(
         if (given := getattr(preprocessing, name)) != none:
             raise AnomalyError(f"{name} is {given!r}; images that are restored keep their own grid, so leave it out")
     degradation = None if cls is None else cls(**of_degradation)
+    refuse_scale(degradation, preprocessing)
     return Asked(Restorer(**of_restorer), degradation, preprocessing)
 
 

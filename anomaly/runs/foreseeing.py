@@ -14,6 +14,7 @@ from anomaly.images.caching import first_readable
 from anomaly.runs.describing import several_settings
 from anomaly.runs.learning import create_asked, learn, parted, refuse_context
 from anomaly.runs.plans import refuse_taken
+from anomaly.runs.units import refuse_scale, undone, warn_of_spacing
 from anomaly.shown import Readable, aligned
 from anomaly.training.forecast import Forecast, free
 from anomaly.training.machine import Machine
@@ -79,6 +80,8 @@ def foresee(normals: Path | str | pd.DataFrame, out: Path | str | None = None, *
     cohort, told, preprocessing = parted(**{name: given[name] for name in inspect.signature(parted).parameters})
     detector = create_asked(given["method"], given["settings"], given["classes"], told)
     refuse_context(detector, preprocessing)
+    refuse_scale(undone(detector), preprocessing)
+    warn_of_spacing(undone(detector), cohort, preprocessing)
     detector.masked_, detector.context_ = preprocessing.mask == "given", preprocessing.context_channels
     pixels = first_readable(cohort[cohort["split"] == "train"], preprocessing)
     counts = {part: int((cohort["split"] == part).sum()) for part in ("train", "choose", "calibrate")}

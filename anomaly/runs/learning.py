@@ -28,6 +28,7 @@ from anomaly.runs.plans import claim, clear, decided, planned, refuse_changes
 from anomaly.runs.previews import model_card, preview
 from anomaly.runs.run import COHORT, Run, write_run
 from anomaly.runs.telling import tell
+from anomaly.runs.units import refuse_scale, undone, warn_of_spacing
 from anomaly.runs.unlabelled import PART, beside, facts, listed, only_normals, to_come_of
 from anomaly.runs.watching import Watch, draw_curves
 from anomaly.training.batches import chunks, mean_of
@@ -97,6 +98,7 @@ def learn(
     preprocessing = preprocessing or Preprocessing()
     detector, code = create_asked(method, settings, classes), code_of(method)
     refuse_context(detector, preprocessing)
+    refuse_scale(undone(detector), preprocessing)
     if unlabelled is not None and not detector.looks:
         raise AnomalyError(f"{detector.name} makes nothing of unlabelled images; leave --unlabelled out, or take auto")
     finished, steps, work = longer.gone_on_with(out, detector, settings or {}, machine, resume=resume)
@@ -127,6 +129,7 @@ def learn(
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
         if said := told_in_short(cohort):
             logger.info(said)
+        warn_of_spacing(undone(detector), cohort, prepared)
         cache_images(beside(cohort, to_come), prepared, work / "checkpoint", workers=workers)
         if told:  # again, since images that cannot be read are gone now
             told.check(CachedImages.open(work / "checkpoint").table)

@@ -59,8 +59,8 @@ class CycleGAN(Learned):
         blocks: residual blocks of "resnet"; 6 for 128 pixels and 9 for 256 in the original.
         adversarial: weight of (D(drawn) - 1)^2.
         cycle: weight of |x - back|, there and back.
-        identity: weight of |x - drawn as what it is|; 5 in the original, for "direct": it holds "residual" where it
-            begins.
+        identity: weight of |x - drawn as what it is|; 5 in the original, whose form is "direct". It holds "residual"
+            where it begins.
         remembered: old drawings, of each heap, from which half of what a critic is shown is taken; 0 for none.
         critic_width: channels after the critics' first convolution; 64 in the original.
         halved: how often a critic halves the image: 3 judges patches of 70 pixels (as published, for 256), 2 of 34, 1

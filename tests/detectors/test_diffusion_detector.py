@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import pytest
 import torch
-from tiny import CPU, normals, tiny
+from tiny import CPU, TINY, normals, tiny
 from torch import nn
 
 from anomaly.detectors import Diffusion
 from anomaly.detectors.diffusion import GRAIN, NOISES
 from anomaly.errors import AnomalyError
 from anomaly.nets.noising import Noising, times
+from anomaly.training.games import lately
 from anomaly.training.machine import Machine
 
 
@@ -74,7 +75,7 @@ def test_the_spread_of_the_data_is_kept_for_every_number_of_steps(last, least):
 
 
 def test_each_image_is_judged_with_the_same_noise_whenever_it_is_asked():
-    detector, x = made(draws=3), normals(2, (1, 16, 16))
+    detector, x = made(draws=3, inference_steps=1), normals(2, (1, 16, 16))
     detector.net_["denoiser"] = Knowing(x[:1])
     detector.draw(x[:1].expand(2, -1, -1, -1))
     torch.manual_seed(1)
@@ -111,6 +112,16 @@ def test_the_network_learns_the_times_that_it_will_be_asked_at():
     seen.clear()
     detector.draw(normals(1, (1, 16, 16)))
     assert torch.cat(seen).max() == 9
+    seen.clear()
+    detector.learned = 0.1
+    for _ in range(40):
+        detector.loss(normals(64, (1, 4, 4)))
+    assert set(torch.cat(seen).tolist()) == set(range(100))
+    seen.clear()
+    detector.draw(normals(1, (1, 16, 16)))
+    assert torch.cat(seen).max() == 9
+    with pytest.raises(AnomalyError, match=r"learned=0.1 is less than time=0.25"):
+        Diffusion(learned=0.1)
 
 
 def test_grains_and_waves_grow_with_the_images_and_white_noise_has_none():
@@ -132,10 +143,26 @@ def test_what_it_costs_is_told():
 
 
 def test_the_weights_at_the_end_are_averages():
-    x = normals(8, (1, 16, 16))
-    last, averaged = (tiny("diffusion", steps=60, ema=ema).fit(x, machine=CPU) for ema in (0.0, 0.999))
-    one, other = (dict(each.net_["denoiser"].named_parameters())["leave.2.weight"] for each in (last, averaged))
-    assert not torch.equal(one, other) and torch.allclose(one, other, atol=0.1)
+    """w <- ema w + (1 - ema) new after each of three steps, from the weights that it began with."""
+    x, after = normals(8, (1, 16, 16)), []
+
+    class Watched(Diffusion):
+        def loss(self, x):
+            after.append([each.detach().clone() for each in self.net_["denoiser"].parameters()])
+            return super().loss(x)
+
+    settings = {**TINY["diffusion"], "steps": 3}
+    last = Watched(**{**settings, "ema": 0.0}).fit(x, machine=CPU)
+    seen = [*after, [each.detach().clone() for each in last.net_["denoiser"].parameters()]]
+    ema = lately(0.9, 3)
+    assert 0 < ema < 0.9 and len(seen) == 4  # the beginning, and after each step
+    expected = seen[0]
+    for new in seen[1:]:
+        expected = [ema * w + (1 - ema) * each for w, each in zip(expected, new, strict=True)]
+    averaged = Diffusion(**{**settings, "ema": 0.9}).fit(x, machine=CPU)
+    for got, each in zip(averaged.net_["denoiser"].parameters(), expected, strict=True):
+        torch.testing.assert_close(got, each)
+    assert any(not torch.equal(each, new) for each, new in zip(expected, seen[-1], strict=True))
 
 
 def test_what_it_will_take_is_foreseen():

@@ -64,9 +64,34 @@ def test_outside_a_mask_nothing_is_put_in_and_nothing_counts(degradation):
     for shown in detector.net_["restorer"].shown:
         assert (shown[..., :5] == -1).all()
     assert (detector.reconstruct(x)[..., :5] == -1).all()
-    other = x.clone()
-    other[..., :5] = -1
-    assert torch.equal(detector.score(x).value, detector.score(other).value)
+    (residual,) = {float(value) for value in detector.score(x).parts["l1"]}
+    assert residual == pytest.approx(0.75)  # of the pixels within alone; over all of them it would be 11 / 16 of it
+
+
+@pytest.mark.parametrize(("objective", "expected"), [("l1", 0.51), ("l2", 0.291)])
+def test_the_objective_is_the_mean_of_absolute_or_of_squared_differences(objective, expected):
+    """Of ten pixels within the mask one is 0.75 off, three are 0.25 off and six 0.6 off; those outside do not count."""
+    x = torch.full((1, 1, 16, 16), -1.0)
+    within = x.view(-1)[100:110]
+    within[:] = torch.tensor([-0.5, *[0.0] * 3, *[-0.35] * 6])
+    loss = made(0.25, masked=True, degradation="noise", objective=objective).loss(x)
+    assert loss.item() == pytest.approx(expected)  # (0.75 + 3 x 0.25 + 6 x 0.6) / 10, (0.5625 + 0.1875 + 2.16) / 10
+
+
+def test_squared_differences_are_what_is_learned_by():
+    """Of values 0, 0 and 3 the least absolute difference is at the median, the least squared one at the mean."""
+    x = torch.zeros(3, 1, 16, 16)
+    x[2] = 0.75
+    for objective, best in (("l1", 0.0), ("l2", 0.25)):
+        detector = made(0.5, degradation="noise", objective=objective)
+        (level,) = detector.net_["restorer"].parameters()
+        losses = {}
+        for at in (0.0, 0.125, 0.25, 0.375, 0.5):
+            level.data.fill_(at)
+            losses[at] = detector.loss(x).item()
+        assert min(losses, key=losses.__getitem__) == best
+    with pytest.raises(AnomalyError, match="objective=l3"):
+        DAE(objective="l3")
 
 
 def test_structure_is_told_apart_in_the_curves():
@@ -121,8 +146,26 @@ def test_restoring_keeps_what_is_known_and_takes_other_sides():
     known[..., :10, :] = True
     drawn = detector.restored(y, known)
     assert (drawn[..., :10, :] == -0.5).all() and (drawn[..., 10:, :] == 0.25).all()
+    with pytest.raises(AnomalyError, match=r"fill in what mask takes.*give known, \(1, 1, 20, 24\) bool"):
+        detector.restored(y)
+    with pytest.raises(AnomalyError, match=r"known is torch.float32 of shape \(1, 1, 20, 24\); expected bool"):
+        detector.restored(y, known.float())
+    with pytest.raises(AnomalyError, match=r"of shape \(1, 1, 10, 24\); expected bool, \(1, 1, 20, 24\)"):
+        detector.restored(y, known[..., :10, :])
     with pytest.raises(AnomalyError, match=r"\(2, 20, 24\).*fitted on \(1, 16, 16\)"):
         detector.restored(torch.zeros(1, 2, 20, 24))
+
+
+@pytest.mark.parametrize("thick", [False, True])
+def test_of_thin_slices_it_is_told_which_are_known_and_of_thick_ones_none_is(thick):
+    detector, y = Restoration(degradation="slices", thick=thick, width=4), normals(1, (1, 8, 8, 8))
+    detector.fill_in((1, 8, 8, 8), 8)
+    detector.shape_, detector.net_ = (1, 8, 8, 8), detector.build((1, 8, 8, 8))
+    if thick:
+        torch.testing.assert_close(detector.restored(y), y)  # nothing has been learned yet
+    else:
+        with pytest.raises(AnomalyError, match="fill in what slices takes"):
+            detector.restored(y)
 
 
 def test_learning_to_fill_in_beats_the_middle_of_the_range():
@@ -148,8 +191,28 @@ def test_the_denoiser_learns_as_published():
     assert (group["amsgrad"], group["lr"], group["weight_decay"]) == (True, 1e-4, 1e-5)
 
 
-def test_sizes_stop_at_sixteen_pixels_and_at_four():
-    assert [sizes((1, side, side)) for side in (16, 32, 64, 128, 512)] == [2, 2, 3, 4, 4]
+@pytest.mark.parametrize("detector", [DAE(), Restoration(degradation="mask")])
+def test_after_each_convolution_there_is_group_norm(detector):
+    """Each image and each group of channels comes out of a norm with mean 0 and variance 1, whatever beside it."""
+    detector.fill_in((1, 16, 16), 8)
+    net, out = detector.build((1, 16, 16))["restorer"], []
+    for module in net.modules():
+        assert not isinstance(module, nn.modules.batchnorm._NormBase)
+        if isinstance(module, nn.GroupNorm):
+            module.register_forward_hook(lambda norm, _, given: out.append((norm.num_groups, given.clone())))
+    x = normals(2, (1, 16, 16)) * torch.tensor([1.0, 5.0]).view(2, 1, 1, 1)
+    net(x, (x > 0)[:, :1] if detector.made.tells else None)
+    assert len(out) == 7  # two on the way in, halving and one, doubling and two
+    for groups, given in out:
+        by_group = given.reshape(2, groups, -1)
+        assert groups == 8 and by_group.mean(2).abs().max() < 1e-4
+        assert (by_group.var(2, correction=0) - 1).abs().max() < 0.1
+
+
+def test_sizes_leave_sixteen_pixels_but_are_two_at_least_and_four_at_most():
+    assert [sizes((1, side, side)) for side in (8, 16, 31, 32, 63, 64, 128, 512)] == [2, 2, 2, 2, 2, 3, 4, 4]
+    built = Restoration(width=4).build((1, 16, 16))["restorer"]
+    assert len(built.net.down) == 1  # halved once, to 8 pixels
 
 
 def test_maps_lose_specks_by_a_median_and_the_rim_of_masks():

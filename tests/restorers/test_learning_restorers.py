@@ -149,3 +149,21 @@ def test_a_folder_is_claimed_by_its_plan_alone(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not empty and holds no training"):
         learn_restorer(pictures(tmp_path / "images"), out, **ASKED)
     assert json.loads(json.dumps(sorted(each.name for each in out.iterdir()))) == ["notes.txt"]
+
+
+def test_hounsfield_units_need_the_same_window_and_their_millimetres_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = volumes(tmp_path / "images")  # of 2 mm a pixel
+    settings = {**TINY, "window": 8, "steps": 2, "hounsfield": (0, 1000)}
+    asked = {**ASKED, "degrade": "lowdose", "settings": settings}
+    for wrong in (Preprocessing(), RANGE, Preprocessing(intensity="window", window=(0, 80))):
+        for ask in (learn_restorer, foresee_restorer):
+            with pytest.raises(AnomalyError, match=r"hounsfield of lowdose is 0 to 1000, but .*--window=0,1000"):
+                ask(folder, tmp_path / "run", **{**asked, "preprocessing": wrong})
+    right = {**asked, "preprocessing": Preprocessing(intensity="window", window=(0, 1000))}
+    learn_restorer(folder, tmp_path / "run", **right)
+    told = [each.getMessage() for each in caplog.records if "spacing" in each.getMessage()]
+    assert len(told) == 1 and "pixels of 1 mm" in told[0] and "theirs are 2 mm" in told[0]
+    learn_restorer(folder, tmp_path / "own", **{**right, "settings": {**settings, "spacing": 2.0}})
+    assert len([each for each in caplog.records if "spacing" in each.getMessage()]) == 1

@@ -38,7 +38,7 @@ def test_a_run_folder_is_complete(run: TranslatorRun) -> None:
     assert set(run.facts["held_out"]) == {"change", "lost_there_and_back", "change_of_target"}
     card = (run.folder / "MODEL_CARD.md").read_text()
     assert "cyclegan" in card and "translate apply" in card and "{" not in card
-    assert "cyclegan(steps=4" in describe(
+    assert "cyclegan(steps=4, batch=2" in describe(
         run.folder
     ) and f"from {counts['train from']} images to {counts['train to']}" in repr(run)
 

@@ -16,7 +16,17 @@ from anomaly.translators.cycle import CycleGAN, patch
 from anomaly.translators.judge import Judge, moved
 from anomaly.translators.remembered import OldFakes
 
-TINY = {"steps": 3, "batch": 2, "width": 2, "blocks": 1, "critic_width": 2, "halved": 0, "remembered": 3}
+TINY = {
+    "form": "direct",
+    "identity": 5.0,
+    "steps": 3,
+    "batch": 2,
+    "width": 2,
+    "blocks": 1,
+    "critic_width": 2,
+    "halved": 0,
+    "remembered": 3,
+}
 
 
 def images(count: int, *space: int, seed: int = 0) -> torch.Tensor:
@@ -224,6 +234,14 @@ def test_it_learns_a_shift_of_brightness_without_pairs() -> None:
     drawn = game.translate(torch.from_numpy(x)).numpy()
     before, after = np.abs(x - 0.5 * x).mean(), np.abs(drawn - 0.5 * x).mean()
     assert after < 0.75 * before
+
+
+def test_what_is_added_begins_as_the_image_and_leaves_it() -> None:
+    x = images(6, 12, 12)
+    begun = CycleGAN(**{**TINY, "form": "residual", "identity": 0.0})
+    begun.make(x.shape[1:], CPU, 0)
+    assert torch.equal(begun.translate(x), x)
+    assert not torch.equal(begun.fit(x, -x, machine=CPU).translate(x), x)
 
 
 def test_a_judge_tells_what_can_be_told_and_nothing_else() -> None:
