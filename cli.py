@@ -436,6 +436,7 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
+everywhere.furnish(translate, quick=())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anomaly.images.frame import Frame
 from anomaly.images.image import Image
 from anomaly.images.nifti import write_volume
 from anomaly.images.pictures import write_grey
@@ -30,7 +31,7 @@ def changed(image: Image, prepared: Prepared, change: np.ndarray) -> np.ndarray:
     return left if image.limits is None or image.kind == "dicom" else left.clip(*image.limits)
 
 
-def write_redrawn(stem: Path, image: Image, values: np.ndarray, says: str = "") -> Path:
+def write_redrawn(stem: Path, image: Image, values: np.ndarray, says: str = "", frame: Frame | None = None) -> Path:
     """Write an image that was redrawn (C, *space): a PNG of the depth of its picture, NIfTI for everything else.
 
     Args:
@@ -38,6 +39,7 @@ def write_redrawn(stem: Path, image: Image, values: np.ndarray, says: str = "") 
         image: the image it was made of, for its kind and where it lies.
         values: (C, *space), in the intensities of the image.
         says: in the file's header, that it was drawn and by what; short, in ASCII.
+        frame: where it lies; None for where the image lies.
 
     Returns:
         The path.
@@ -51,5 +53,6 @@ def write_redrawn(stem: Path, image: Image, values: np.ndarray, says: str = "") 
         return path
     path = stem.with_name(f"{stem.name}.nii.gz")
     one = len(values) == 1
-    write_volume(path, values[0] if one else np.moveaxis(values, 0, -1), image.frame, channels=not one, says=says)
+    shown = values[0] if one else np.moveaxis(values, 0, -1)
+    write_volume(path, shown, image.frame if frame is None else frame, channels=not one, says=says)
     return path

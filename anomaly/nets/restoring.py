@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from anomaly.nets.diffusion import Denoiser
 from anomaly.nets.losses import dissimilarity, l1, l2
-from anomaly.nets.noising import Noising
+from anomaly.nets.noising import Noising, thresholded
 from anomaly.nets.translators import ResidualEncoderDecoder
 from anomaly.nets.unet import UNet
 from anomaly.nets.within import mean_of_batch
@@ -57,9 +57,9 @@ class DiffusionRestorer(nn.Module):
     """What is left of images -> one of the images that may have been, drawn out of noise (Saharia et al. 2022, SR3).
 
     What is drawn is the difference from what is left, in units of `scale`, by a denoiser that sees what is left beside
-    it. Noise is the same for all images of a size, so that none depends on its batch. The image that is predicted on
-    the way is kept in [-1, 1]; its difference, while noise hides it and errors are a thousandfold, within about
-    `scale`, and ever less as the noise goes: where one image differs more than others did, all of that is drawn.
+    it. Noise is the same for all images of a size, so that none depends on its batch. While more noise than
+    difference is seen, errors of what is predicted are up to a thousandfold, and it is brought within `scale`
+    (`thresholded`); later it is not, so that an image that differs more than others did gets all of that.
 
     Args:
         shape: (C, *space) of one image, or of a window of it.
@@ -94,13 +94,12 @@ class DiffusionRestorer(nn.Module):
     def forward(self, y: Tensor, known: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """As of `Restorer`; the mean of the draws. For windows `noise` is cut out of that of the whole image."""
         beside = _told(y, known) if self.tells else y
-        low, high = ((end - y) / self.scale for end in (-1, 1))
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             found = self.net(torch.cat([x_t, beside], 1), t).float()
             signal, rest = self.noising.weights(t, x_t)
-            image = ((x_t - rest * found) / signal).clamp(-1 / rest, 1 / rest).clamp(low, high)
-            return (x_t - signal * image) / rest
+            held = thresholded((x_t - rest * found) / signal, CLAMPED)
+            return torch.where(signal < rest, (x_t - signal * held) / rest, found)
 
         drawn = torch.zeros_like(y)
         for field in (self.noise(y) if noise is None else noise).chunk(self.draws, 1):
@@ -109,6 +108,8 @@ class DiffusionRestorer(nn.Module):
         return drawn if known is None else torch.where(known, y, drawn)
 
 
+CLAMPED = 0.999
+"""Quantile of the differences to which those predicted at first are clamped, see `noising.thresholded`."""
 DIFFERENCES = {"l1": l1, "l2": l2}
 
 

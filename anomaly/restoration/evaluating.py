@@ -146,12 +146,13 @@ def evaluate_restorer(
         refuse_overlap(opened.trained, cohort, opened.folder)
         if detector is not None:
             refuse_overlap(detector.normals["subject"], cohort, detector.folder)
-    work = _Work(brush, Floors.of(opened.degradation, _held_out(opened), opened.preprocessing), asked, seed)
+    work = _Work(brush, Floors.of(opened.degradation, _held_out(opened, cohort), opened.preprocessing), asked, seed)
     rows: list[Any] = cohort.to_dict("records")
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         facts = {
             "run": opened.identity, "undoes": opened.undoes, "pairs": pairs, "seed": seed,
             "floors": {name: work.floors.strengths.get(name) for name in work.floors.names},
+            "untuned": list(work.floors.untuned),
             "mask": None if mask is None else cohort.attrs.get("masks_from"),
             "judge": _named(judge, detector), "runs": [os.path.relpath(run, out)],
         }  # fmt: skip
@@ -171,7 +172,7 @@ def evaluate_restorer(
     write_whole(out / "summary.csv", means.to_csv(index=False))
     shown = [row for row in rows if row["path"] in set(found["path"])]
     picture(out / "fidelity.png", list(work.shown([shown[i] for i in evenly(len(shown), SHOWN)])), means, opened.undoes)
-    text, sentences = page(means, opened, found, table.failed)
+    text, sentences = page(means, opened, found, table.failed, work.floors.untuned)
     write_whole(out / "fidelity.md", text)
     return Fidelity(table.path, means, out / "fidelity.md", table.errors, table.failed, tuple(sentences))
 
@@ -234,10 +235,10 @@ def _named(judge: Path | str | Judge | None, detector: Run | None) -> str | None
     return f"{judge.__module__}.{getattr(judge, '__qualname__', type(judge).__qualname__)}"
 
 
-def _held_out(run: RestorerRun) -> list[str]:
-    """Files of the images that the run held out, by which the strengths of filters are chosen."""
+def _held_out(run: RestorerRun, judged: pd.DataFrame) -> list[str]:
+    """Files of images that the run held out, of nobody judged here: strengths of filters are chosen by them."""
     table = pd.read_csv(run.folder / COHORT, dtype=str, keep_default_na=False)
-    return list(table.loc[table["split"] == "choose", "path"])
+    return list(table.loc[(table["split"] == "choose") & ~table["subject"].isin(judged["subject"]), "path"])
 
 
 def _labels(found: pd.DataFrame, cohort: pd.DataFrame, outcome: str, positive: str | None) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anomaly.classical.classical import FLOORS, classical, tuned
+from anomaly.classical.classical import FILTERS, FLOORS, classical, tuned
 from anomaly.degradations.base import Degradation, Degraded
 from anomaly.errors import AnomalyError, MissingPackage, UnreadableImage
 from anomaly.images import read
@@ -28,11 +28,13 @@ class Floors:
         degradation: None where pairs were given, which have no floor but the poor images.
         strengths: of those that are filters; usual ones elsewhere.
         names: which of them can be had here.
+        untuned: filters whose strength is the usual one, for there was no image to choose it by.
     """
 
     degradation: Degradation | None
     names: tuple[str, ...] = ()
     strengths: Mapping[str, float | None] = field(default_factory=dict)
+    untuned: tuple[str, ...] = ()
 
     def drawn(self, left: Degraded) -> dict[str, Tensor]:
         """What each of them draws of poor images (N, C, *space), beside which `known` is (N or 1, 1, *space)."""
@@ -57,6 +59,8 @@ class Floors:
         names, strengths = [], {}
         for name in FLOORS.get(degradation.name, ()):
             try:
+                if name in FILTERS:  # which may need a package that is not here
+                    classical(name, degradation, Degraded(torch.zeros(1, 1, 16, 16)))
                 found = [tuned(name, degradation, x, left) for x, left in pairs]
             except MissingPackage as error:
                 logger.warning("%s is left out: %s", name, error)
@@ -64,7 +68,8 @@ class Floors:
             names.append(name)
             told = sorted(each for each in found if each is not None)
             strengths[name] = told[len(told) // 2] if told else None
-        return cls(degradation, tuple(names), strengths)
+        untuned = () if pairs else tuple(name for name in names if name in FILTERS)
+        return cls(degradation, tuple(names), strengths, untuned)
 
 
 def _pairs(

@@ -82,11 +82,18 @@ def _told_apart(found: pd.DataFrame, names: Sequence[str], labels: np.ndarray) -
     return rows
 
 
-def page(told: pd.DataFrame, run: RestorerRun, found: pd.DataFrame, failed: int) -> tuple[str, list[str]]:
-    """The page in Markdown, and its main sentences."""
+def page(
+    told: pd.DataFrame, run: RestorerRun, found: pd.DataFrame, failed: int, untuned: Sequence[str] = ()
+) -> tuple[str, list[str]]:
+    """The page in Markdown, and its main sentences; `untuned` are the floors that are not as good as they can be."""
     sentences = [_sentence(told, "psnr", "dB"), _sentence(told, "ssim", "")]
     if "nmse_inside" in set(told["measure"]):
         sentences.append("Inside the mask: " + _sentence(told, "nmse_inside", ""))
+    if untuned:
+        sentences.append(
+            f"Untuned: {', '.join(untuned)}. No image that the run held out is left to choose their strength by, but "
+            "of those who are judged here: they are weaker floors than they could be; give images of other people."
+        )
     areas = told[told["measure"] == "auroc"].set_index("version")
     if len(areas):
         good, poor, drawn = (dict(areas.loc[name]) for name in (TRUTH, POOR, RESTORED))

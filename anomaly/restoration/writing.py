@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from anomaly.images import Image, write_volume
+from anomaly.images import Image
 from anomaly.images.frame import Frame
-from anomaly.images.pictures import write_grey
+from anomaly.images.redrawn import write_redrawn
 
 FOLDER = "images"
 SAYS = "drawn by anomaly restore, not measured"
@@ -25,13 +25,5 @@ def write_restored(folder: Path, name: str, image: Image, values: np.ndarray, fr
         values: (C, *space), in its own intensities.
         frame: where it lies.
     """
-    stem = f"{FOLDER}/{name}_restored"
-    if image.kind == "picture" and image.limits is not None and len(values) in (1, 3):
-        kind = np.uint8 if image.limits[1] <= 255 or len(values) == 3 else np.uint16
-        stored = np.rint(values * (np.iinfo(kind).max / image.limits[1])).astype(kind)
-        write_grey(folder / f"{stem}.png", stored[0] if len(stored) == 1 else np.moveaxis(stored, 0, -1), says=SAYS)
-        return f"{stem}.png"
-    one = len(values) == 1
-    shown = values[0] if one else np.moveaxis(values, 0, -1)
-    write_volume(folder / f"{stem}.nii.gz", shown, frame, channels=not one, says=SAYS)
-    return f"{stem}.nii.gz"
+    path = write_redrawn(folder / FOLDER / f"{name}_restored", image, values, SAYS, frame)
+    return f"{FOLDER}/{path.name}"

@@ -126,7 +126,9 @@ The network sees (channels x space) {shape}.
 - Whatever differs between the two heaps is drawn: where they differ in age, in disease or in how people lay, it draws
   that, and may paint a lesion in or out. Give heaps that differ in the scanner alone.
 - Whether it worked is told by `anomaly translate evaluate`: structure kept, a judge that tells drawn from real, each
-  beside a plain matching of histograms, which is often enough.
+  beside a plain matching of histograms, which is often enough. It judges what the network draws, on the grid that
+  images are prepared to; `apply` brings the change to the grid of the file and adds it there, so that what is finer
+  stays as it was, also where scanners differ in it.
 
 ## How to cite
 

@@ -41,15 +41,17 @@ def structure_kept(source: Heap, drawings: Drawings, *, masked: bool) -> tuple[l
     so does the true translation: what differs between the scanners, such as blur, takes so much.
     """
     inside = counted(source.pixels, masked)
-    beside = {**drawings, STRANGER: source.pixels[_others(source.subjects)]}
+    beside, found, of_images = dict(drawings), list[Figure](), dict[str, np.ndarray]()
+    measures = ("edges_kept", "shared_information", "changed")
+    if len(set(source.subjects)) > 1:
+        beside[STRANGER] = source.pixels[_others(source.subjects)]
+    else:
+        alone = "there is one subject; nobody else stands beside"
+        found += [Figure(measure, STRANGER, float("nan"), note=alone) for measure in measures]
     beside |= {} if source.twins is None else {TRUTH: source.twins}
-    found, of_images = list[Figure](), dict[str, np.ndarray]()
     for name, images in beside.items():
-        told = {
-            "edges_kept": edges_kept(source.pixels, images, inside),
-            "shared_information": shared_information(source.pixels, images, inside),
-            "changed": changed(source.pixels, images, inside),
-        }
+        values = [measure(source.pixels, images, inside) for measure in (edges_kept, shared_information, changed)]
+        told = dict(zip(measures, values, strict=True))
         found += [mean_of_subjects(measure, name, values, source.subjects) for measure, values in told.items()]
         of_images = told if name == TRANSLATED else of_images
     return found, of_images
@@ -182,7 +184,7 @@ def detected(run: Run, source: Heap, target: Heap, drawings: Drawings) -> list[F
 
 
 def _others(subjects: np.ndarray) -> np.ndarray:
-    """For each image the place of one of somebody else, where there is somebody else."""
+    """For each image the place of one of somebody else; of two subjects or more."""
     names, which = np.unique(subjects, return_inverse=True)
     firsts = np.array([np.flatnonzero(which == k)[0] for k in range(len(names))])
     return np.asarray(firsts[(which + 1) % len(names)])

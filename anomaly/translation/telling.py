@@ -8,12 +8,20 @@ from anomaly.translation.figures import STRANGER, TRANSLATED, TRUTH, UNCHANGED, 
 
 HISTOGRAM, REAL = "histogram", "real"
 CHANCE = 0.5
+ONE_TRAINING = (
+    "Each judge was trained once: the intervals hold which persons were drawn, not the chance of its training; "
+    "try other seeds."
+)
+GRID = (
+    "All of this is of what the network draws, on the grid that images are prepared to; `translate apply` brings the "
+    "change to the grid of the file and keeps what is finer there."
+)
 
 
 def sentences(figures: Sequence[Figure]) -> list[str]:
     """One for each question that figures answer."""
     told = [_structure(figures), _changed(figures), *_truth(figures), *_anatomy(figures), _judge(figures)]
-    told += [_detector(figures), _conclusion(figures)]
+    told += [_detector(figures), GRID, _conclusion(figures)]
     return [each for each in told if each]
 
 
@@ -82,7 +90,7 @@ def _detector(figures: Sequence[Figure]) -> str:
 
 
 def _conclusion(figures: Sequence[Figure]) -> str:
-    """What follows from the judge, as far as its intervals bear it."""
+    """What follows from the judge, as far as its intervals bear it: they hold chance in persons, not in training it."""
     found = named(figures, "judge")
     ours, plain, none = (found[name] for name in (TRANSLATED, HISTOGRAM, UNCHANGED))
     if not np.isfinite([ours.value, plain.value, none.value]).all():
@@ -90,10 +98,13 @@ def _conclusion(figures: Sequence[Figure]) -> str:
     if none.low <= CHANCE:
         return "The judge cannot tell the heaps apart as they are: there is nothing to translate, or too few images."
     if ours.high < plain.low:
-        return "It comes nearer to the other heap than histogram matching does."
+        return f"For this judge it comes nearer to the other heap than histogram matching does. {ONE_TRAINING}"
     if plain.high < ours.low:
-        return "Histogram matching alone comes nearer to the other heap, and it cannot paint anything: take that."
+        return (
+            "For this judge histogram matching alone comes nearer to the other heap, and it cannot paint anything: "
+            f"take that. {ONE_TRAINING}"
+        )
     return (
-        "It comes no nearer to the other heap than histogram matching does, as far as the judge can tell; that cannot "
-        "paint anything, so take it unless the figures above say why not."
+        "It comes no nearer to the other heap than histogram matching does, as far as this judge can tell; that cannot "
+        f"paint anything, so take it unless the figures above say why not. {ONE_TRAINING}"
     )

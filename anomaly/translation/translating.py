@@ -30,12 +30,11 @@ from anomaly.streams import ordered
 from anomaly.training.batches import chunks
 from anomaly.training.machine import one_core_left
 from anomaly.translation.run import TranslatorRun
+from anomaly.translators.structure import CHANGED
 
 BATCH = 32
 TRANSLATED = "_translated"
 TRANSLATIONS = Form("translations", "translate.json", ("id", "subject", "path", "file"), files="file")
-CHANGED = 0.05
-"""Of the range of prepared images, 2: a pixel that moves by no more counts as unchanged."""
 
 
 @dataclass(frozen=True, repr=False)

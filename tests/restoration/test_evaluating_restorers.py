@@ -1,6 +1,7 @@
 """How near restored images come: beside floors, inside masks, for a judge; and the commands, which refuse early."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from anomaly import learn
 from anomaly.errors import CohortError, RunError
 from anomaly.images import Image
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restoration.evaluating import evaluate_restorer
+from anomaly.restoration.evaluating import _held_out, evaluate_restorer
 from anomaly.restorers.learning import learn_restorer
 from anomaly.restorers.run import RestorerRun
 from anomaly.statistics import fidelity
@@ -209,3 +210,21 @@ def test_help_needs_no_torch() -> None:
         "assert done.exit_code == 0; assert 'torch' not in sys.modules; assert 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_filters_are_chosen_by_nobody_who_is_judged(tmp_path: Path) -> None:
+    settings = {**TINY, "sigma": 0.1, "coarse": 1, "steps": 1}
+    table = pictures(tmp_path / "images")
+    run = learn_restorer(
+        table, tmp_path / "run", degrade="noise", settings=settings, preprocessing=RANGE, choose=0.3, machine=CPU
+    )
+    cohort = pd.read_csv(run.folder / "cohort.csv", dtype=str)
+    held_out = cohort.loc[cohort["split"] == "choose"]
+    assert len(held_out) > 1
+    judged = held_out.iloc[:1]
+    assert _held_out(run, judged) == list(held_out["path"].iloc[1:])
+    found = evaluate_restorer(run.folder, held_out[["path", "subject"]], tmp_path / "all", device="cpu")
+    assert re.search(r"Untuned: .*gaussian", found.page.read_text())
+    assert "gaussian" in json.loads((tmp_path / "all" / "fidelity.json").read_text())["untuned"]
+    found = evaluate_restorer(run.folder, judged[["path", "subject"]], tmp_path / "one", device="cpu")
+    assert "Untuned" not in found.page.read_text()

@@ -10,9 +10,11 @@ from heaped import RANGE, heap, translating, two_heaps
 from studies import calling, trained
 
 from anomaly.errors import AnomalyError, CohortError
+from anomaly.translation.checks import structure_kept
 from anomaly.translation.evaluating import Checked, evaluate_translation
 from anomaly.translation.figures import Figure, mean_of_subjects
 from anomaly.translation.heaps import Heaps
+from anomaly.translation.reading import Heap
 from anomaly.translation.run import TranslatorRun
 from anomaly.translation.telling import sentences
 
@@ -148,7 +150,7 @@ def test_a_mean_counts_people_not_images() -> None:
     ("ours", "plain", "none", "said"),
     [
         ((0.5, 0.4, 0.6), (0.9, 0.8, 1.0), (1.0, 0.9, 1.0), "nearer to the other heap than histogram matching does"),
-        ((0.9, 0.8, 1.0), (0.6, 0.5, 0.7), (1.0, 0.9, 1.0), "Histogram matching alone comes nearer"),
+        ((0.9, 0.8, 1.0), (0.6, 0.5, 0.7), (1.0, 0.9, 1.0), "histogram matching alone comes nearer"),
         ((0.7, 0.6, 0.8), (0.75, 0.65, 0.85), (1.0, 0.9, 1.0), "no nearer to the other heap"),
         ((0.5, 0.4, 0.6), (0.5, 0.4, 0.6), (0.55, 0.45, 0.65), "nothing to translate"),
     ],
@@ -160,4 +162,21 @@ def test_the_conclusion_is_what_the_intervals_bear(
     figures = [Figure("judge", of, *values) for of, values in judged.items()]
     ways = (*judged, "somebody else", "moments")
     beside = [Figure(m, of, 0.5) for m in ("edges_kept", "shared_information", "changed") for of in ways]
-    assert said in sentences([*figures, *beside])[-1]
+    told = sentences([*figures, *beside])
+    assert said in told[-1]
+    assert ("not the chance of its training" in told[-1]) == (none[1] > 0.5)
+    assert "on the grid that images are prepared to" in told[-2]
+
+
+def test_one_person_alone_has_nobody_else_beside() -> None:
+    pixels = np.random.default_rng(0).normal(size=(3, 1, 12, 12)).astype(np.float32).clip(-1, 1)
+    heaps = [Heap(pixels, np.array(list("xyz")), np.array(list(whose)), None, None, []) for whose in ("aaa", "aab")]
+    alone, two = (
+        {(each.measure, each.of): each for each in structure_kept(heap, {"unchanged": pixels}, masked=False)[0]}
+        for heap in heaps
+    )
+    for measure in ("edges_kept", "shared_information", "changed"):
+        assert np.isnan(alone[measure, "somebody else"].value)
+        assert "one subject" in alone[measure, "somebody else"].note
+        assert np.isfinite(two[measure, "somebody else"].value)
+    assert alone["edges_kept", "unchanged"].value == pytest.approx(1)

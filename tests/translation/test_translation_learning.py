@@ -12,6 +12,7 @@ import pytest
 from explained import write
 from heaped import OPTIONS, TINY, heap, translating, two_heaps
 from studies import ROOT, calling, values, volumes
+from typer.testing import CliRunner
 
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images.preprocessing import Preprocessing
@@ -19,6 +20,7 @@ from anomaly.runs.describing import describe
 from anomaly.runs.run import Run
 from anomaly.translation.heaps import Heaps
 from anomaly.translation.run import TranslatorRun
+from cli import commands
 
 FILES = {"run.json", "weights.safetensors", "cohort.csv", "training.csv", "training.png", "MODEL_CARD.md"}
 
@@ -158,3 +160,29 @@ def test_bad_words_are_refused_at_once(
     code, _, errors = ran(f"{both} --from-where site=1")
     assert code == 1 and "has no column 'site', for it is a folder" in errors
     assert not (tmp_path / "run").exists()
+
+
+def test_options_come_from_a_file_and_words_are_kept(tmp_path: Path) -> None:
+    """The options that every command has, also here: a run by the facts of another is the same run."""
+    for name in ("train", "apply", "evaluate"):
+        told = CliRunner().invoke(commands, ["translate", name, "--help"]).output
+        assert "--config" in told and "--log" in told
+    heaps = two_heaps(tmp_path)
+    first = translating(heaps, tmp_path / "run")
+    asked = [
+        "--from",
+        str(heaps.source),
+        "--to",
+        str(heaps.target),
+        "--out",
+        str(tmp_path / "again"),
+        "--device",
+        "cpu",
+    ]
+    options = ["--config", str(first.folder / "run.json"), "--log", str(tmp_path / "told.log")]
+    done = CliRunner().invoke(commands, ["translate", "train", *asked, *options])
+    assert done.exit_code == 0, done.output
+    again = TranslatorRun.open(tmp_path / "again")
+    assert again.facts["settings"] == first.facts["settings"]
+    assert again.facts["preprocessing"] == first.facts["preprocessing"]
+    assert (tmp_path / "told.log").is_file()

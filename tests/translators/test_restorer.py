@@ -76,7 +76,7 @@ def test_it_learns_to_undo_what_was_done(name: str) -> None:
 
 def test_diffusion_learns_it_as_well() -> None:
     batches = Pairs()
-    restorer = fitted(batches, steps=300, **{**NETWORKS["diffusion"], "draws": 4})
+    restorer = fitted(batches, steps=150, **{**NETWORKS["diffusion"], "draws": 4})
     y, x = batches[10_000]
     assert psnr(restorer.restored(y), x) > psnr(y, x) + 0.5
 
