@@ -38,6 +38,7 @@ from anomaly.restoration.judging import (
     versions_of,
 )
 from anomaly.restoration.telling import page, picture, summary
+from anomaly.restorers.degrading import last_step
 from anomaly.restorers.keeping import GOOD
 from anomaly.restorers.learning import paired
 from anomaly.restorers.run import RestorerRun
@@ -171,7 +172,9 @@ def evaluate_restorer(
     means = summary(found, floors, labels=labels, seed=seed)
     write_whole(out / "summary.csv", means.to_csv(index=False))
     shown = [row for row in rows if row["path"] in set(found["path"])]
-    picture(out / "fidelity.png", list(work.shown([shown[i] for i in evenly(len(shown), SHOWN)])), means, opened.undoes)
+    drawn = list(work.shown([shown[i] for i in evenly(len(shown), SHOWN)]))
+    step = last_step(opened.degradation, len(opened.restorer.shape_) - 1)
+    picture(out / "fidelity.png", drawn, means, opened.undoes, step)
     text, sentences = page(means, opened, found, table.failed, work.floors.untuned)
     write_whole(out / "fidelity.md", text)
     return Fidelity(table.path, means, out / "fidelity.md", table.errors, table.failed, tuple(sentences))

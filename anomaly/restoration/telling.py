@@ -139,8 +139,11 @@ def _table(told: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def picture(path: Path, shown: Sequence[tuple[str, Judged]], told: pd.DataFrame, undoes: str) -> None:
-    """Write a sheet of some images: good, poor, best floor, restored, and the size of the error of the restored one."""
+def picture(path: Path, shown: Sequence[tuple[str, Judged]], told: pd.DataFrame, undoes: str, step: int = 1) -> None:
+    """Write a sheet of some images: good, poor, best floor, restored, and the size of the error of the restored one.
+
+    Of volumes of whose slices along the last axis one of `step` was kept, one that was not is shown.
+    """
     psnr = told[told["measure"] == "psnr"]["version"]
     best = next(name for name in psnr if name.startswith(f"{RESTORED} - ")).removeprefix(f"{RESTORED} - ")
     names = list(dict.fromkeys([TRUTH, POOR, best, RESTORED]))
@@ -149,9 +152,9 @@ def picture(path: Path, shown: Sequence[tuple[str, Judged]], told: pd.DataFrame,
         slices = judged.prepared.sliced is not None
         middle = {name: each[len(each) // 2] for name, each in judged.versions.items()}
         for name in names:
-            rows[name].append(heatmaps.grey(flat(middle[name], slices), EDGES))
+            rows[name].append(heatmaps.grey(flat(middle[name], slices, step), EDGES))
         error = np.abs(middle[RESTORED] - middle[TRUTH]).mean(0, keepdims=True)
-        rows["error"].append(heatmaps.grey(flat(error, slices), (0.0, WIDE)))
+        rows["error"].append(heatmaps.grey(flat(error, slices, step), (0.0, WIDE)))
     sheet = heatmaps.sheet(
         list(rows.values()), list(rows), title=undoes, bar=False, side=128,
         footer=f"error: |restored - truth|, white at {WIDE:g} of a range of 2; what is restored was drawn",

@@ -8,6 +8,7 @@ import numpy as np
 
 from anomaly.degradations.base import Degradation
 from anomaly.pictures import heatmaps
+from anomaly.runs.previews import shown_slice
 from anomaly.restorers.sample import Pictures
 from anomaly.translators.restorer import Restorer
 
@@ -15,23 +16,24 @@ EDGES = (-1.0, 1.0)
 ROWS = ("poor", "restored", "good")
 
 
-def preview(pictures: Pictures, path: Path, *, slices: bool = False) -> None:
+def preview(pictures: Pictures, path: Path, *, slices: bool = False, step: int = 1) -> None:
     """Write a sheet of held-out images: poor, restored, good.
 
     Args:
         pictures: (C, *space) each; of a volume the middle slice of the last axis is shown.
         path: of the PNG file.
         slices: the images are slices of volumes, to be turned as a volume's are.
+        step: of volumes, one slice of so many along the last axis was kept: one that was not is shown.
     """
-    rows = [[heatmaps.grey(flat(each, slices), EDGES) for each in row] for row in zip(*pictures, strict=True)]
+    rows = [[heatmaps.grey(flat(each, slices, step), EDGES) for each in row] for row in zip(*pictures, strict=True)]
     sheet = heatmaps.sheet(rows, list(ROWS), title="images it was not trained on", bar=False, side=128)
     heatmaps.write_png(path, sheet)
 
 
-def flat(image: np.ndarray, slices: bool) -> np.ndarray:
-    """One picture of (C, *space), front or head up."""
+def flat(image: np.ndarray, slices: bool, step: int = 1) -> np.ndarray:
+    """One picture of (C, *space), front or head up; of a volume the middle slice, as far as may be from those kept."""
     volume = image.ndim == 4
-    shown = image[..., image.shape[-1] // 2] if volume else image
+    shown = image[..., shown_slice(image.shape[-1], step)] if volume else image
     seen = np.moveaxis(shown, 0, -1) if len(shown) == 3 else shown.mean(axis=0)
     return seen.swapaxes(0, 1)[::-1, ::-1] if volume or slices else seen
 

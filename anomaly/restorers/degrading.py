@@ -16,6 +16,11 @@ def chance(*told: int | str, device: torch.device | str = "cpu") -> Generator:
     return Generator(device=device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
+def last_step(degradation: Degradation | None, dims: int) -> int:
+    """How many slices of a volume one that was kept stands for along the last axis, which is shown; else 1."""
+    return 1 if degradation is None else degradation.steps(dims)[-1]
+
+
 def cropped(space: tuple[int, ...], degradation: Degradation) -> tuple[int, ...]:
     """Sides of an image without what is left over beyond whole steps of the degradation."""
     return tuple(side - side % step for side, step in zip(space, degradation.steps(len(space)), strict=True))

@@ -19,6 +19,7 @@ from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.asking import refuse_source, told_apart
 from anomaly.restorers.cards import model_card, preview
+from anomaly.restorers.degrading import last_step
 from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.sample import held_out, limits_of
@@ -212,7 +213,8 @@ def _fit(
             asked.degradation or "what tells poor from good", " x ".join(map(str, window)),
             (kept.table["split"] == TRAIN).sum(), (kept.table["split"] == CHOOSE).sum(),
         )  # fmt: skip
-    journal = Journal(folder=out, resume=resume, save_every=save_every, draw=Watch(out, turned=kept.sliced))
+    watch = Watch(out, turned=kept.sliced, step=last_step(asked.degradation, len(window)))
+    journal = Journal(folder=out, resume=resume, save_every=save_every, draw=watch)
     return restorer.fit(batches, shape, held_out=shown, scale=scale, machine=machine, seed=seed, journal=journal)
 
 
@@ -223,7 +225,8 @@ def _write_down(out: Path, restorer: Restorer, asked: Asked, kept: KeptImages, m
     plan = planned(out)
     write_whole(out / COHORT, kept.table.to_csv(index=False))
     told, pictures = held_out(restorer, asked.degradation, kept, CHOOSE)
-    preview(pictures, out / "preview.png", slices=kept.sliced)
+    step = last_step(asked.degradation, len(restorer.shape_) - 1)
+    preview(pictures, out / "preview.png", slices=kept.sliced, step=step)
     counts = kept.table["split"].value_counts()
     data = {
         "images": len(kept.table),

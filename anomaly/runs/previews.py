@@ -158,11 +158,20 @@ def _spread(images: np.ndarray, most: int) -> np.ndarray:
     return images[evenly(len(images), most)]
 
 
-def flat_pictures(images: np.ndarray, turned: bool) -> list[np.ndarray]:
-    """One picture (rows, columns) for each of (n, C, *space), front or head up where they are `turned`."""
+def flat_pictures(images: np.ndarray, turned: bool, step: int = 1) -> list[np.ndarray]:
+    """One picture (rows, columns) for each of (n, C, *space), front or head up where they are `turned`.
+
+    Of volumes the slice of the last axis that `shown_slice` says.
+    """
     flat = images.mean(axis=1)
-    flat = flat[..., flat.shape[-1] // 2] if flat.ndim == 4 else flat
+    flat = flat[..., shown_slice(flat.shape[-1], step)] if flat.ndim == 4 else flat
     return [each.T[::-1, ::-1] if turned else each for each in flat]
+
+
+def shown_slice(count: int, step: int = 1) -> int:
+    """The middle one of so many slices; where one of `step` was kept, midway between two kept ones near it."""
+    middle = count // 2
+    return middle if step == 1 else min(middle // step * step + step // 2, count - 1)
 
 
 def _panel(image: np.ndarray) -> np.ndarray:

@@ -35,15 +35,16 @@ class Watch:
     Args:
         folder: of the run.
         turned: the images are slices of volumes, to be turned as a volume's are.
+        step: of volumes, one slice of so many along the last axis was kept: one that was not is shown.
     """
 
-    def __init__(self, folder: Path, *, turned: bool = False) -> None:
-        self.folder, self.turned, self._last = folder, turned, time.monotonic()
+    def __init__(self, folder: Path, *, turned: bool = False, step: int = 1) -> None:
+        self.folder, self.turned, self.step, self._last = folder, turned, step, time.monotonic()
 
     def __call__(self, stage: str, step: int, seen: Glance) -> None:
         """Draw a sheet, and the curves if they have not been drawn for a while."""
         try:
-            draw_glance(self.folder, stage, step, seen, turned=self.turned)
+            draw_glance(self.folder, stage, step, seen, turned=self.turned, kept=self.step)
             if time.monotonic() - self._last > SECONDS_BETWEEN_CURVES:
                 draw_curves(self.folder)
                 self._last = time.monotonic()
@@ -53,7 +54,7 @@ class Watch:
             logger.warning("%s, step %d: nothing could be drawn (%r)", stage, step, error)
 
 
-def draw_glance(folder: Path, stage: str, step: int, seen: Glance, *, turned: bool = False) -> None:
+def draw_glance(folder: Path, stage: str, step: int, seen: Glance, *, turned: bool = False, kept: int = 1) -> None:
     """Write one sheet, `samples/STAGE_STEP.png`, all images from black at -1 to white at 1; nothing if none are shown.
 
     Args:
@@ -61,14 +62,16 @@ def draw_glance(folder: Path, stage: str, step: int, seen: Glance, *, turned: bo
         stage, step: where the training stands.
         seen: rows of images; channels are averaged, of a volume the middle slice of the last axis is shown.
         turned: the images are slices of volumes, to be turned as a volume's are.
+        kept: of volumes, one slice of so many along the last axis was kept: one that was not is shown.
     """
     if not seen.pictures:
         return
     (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
-    rows = [
-        [heatmaps.grey(each, EDGES) for each in flat_pictures(images.float().cpu().numpy(), turned or images.ndim == 5)]
+    shown = [
+        flat_pictures(images.float().cpu().numpy(), turned or images.ndim == 5, kept)
         for images in seen.pictures.values()
     ]
+    rows = [[heatmaps.grey(each, EDGES) for each in row] for row in shown]
     warned = " ".join(f"Warning: {text}." for text in seen.warnings.values())
     title, panels = f"stage {stage}, step {step}", heatmaps.filled(rows)
     sheet = heatmaps.sheet(panels, list(seen.pictures), title=title, footer=warned, bar=False)
