@@ -11,7 +11,7 @@ import typer
 from anomaly.commandline import asking, exits, options, tables
 from anomaly.commandline.sources import Unknown
 from anomaly.errors import AnomalyError, RunError
-from anomaly.runs.facts import DETECTOR, EXPLAINER, kind_of
+from anomaly.runs.facts import DETECTOR, EXPLAINER, RESTORER, TRANSLATOR, A, kind_of
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -193,14 +193,23 @@ def _refuse_beside(methods: Callable[[], Mapping[str, Any]], method: str, **give
         raise AnomalyError(f"{method} takes no generator; leave --generator out, or take latent-walk")
 
 
+DRAWN_BY = {RESTORER: "restore apply", TRANSLATOR: "translate apply"}
+"""Runs that no explanation is of, and what takes them."""
+
+
 def _refuse_source(source: str, settings: dict[str, Any], target: Path | None) -> None:
     """Say at once when what explains is neither a run of an explainer nor the name of one that is not trained."""
     if Path(source).is_dir():
         facts = asking.refuse_run(Path(source))
+        if kind_of(facts) in DRAWN_BY:
+            raise RunError(
+                f"{source} holds {A[kind_of(facts)]} ({facts['method']}), which is neither an explainer nor what is "
+                f"explained; `anomaly {DRAWN_BY[kind_of(facts)]} {source}` draws with it"
+            )
         if kind_of(facts) != EXPLAINER:
             raise RunError(
-                f"{source} holds a {kind_of(facts)}, which is what is explained: give it by --target, and before it an "
-                f"explainer, as in `anomaly explain map grad-cam --target {source}`"
+                f"{source} holds {A[kind_of(facts)]}, which is what is explained: give it by --target, and before it "
+                f"an explainer, as in `anomaly explain map grad-cam --target {source}`"
             )
     else:
         asking.refuse_method(explainers, source, settings, trained=False)

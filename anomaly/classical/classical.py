@@ -26,6 +26,8 @@ FLOORS: Mapping[str, tuple[str, ...]] = {
     "lowdose": DENOISING,
 }
 """Which of them belong to a degradation, the simplest first."""
+AS_GIVEN = ("linear", "zero-filled")
+"""Those that are what a network is given."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def classical(name: str, degradation: Degradation, left: Degraded, strength: flo
     """
     if name not in (own := FLOORS.get(degradation.name, ())):
         raise AnomalyError(f"{name} is no floor of {degradation.name}; take one of {', '.join(own)}")
-    if name in ("linear", "zero-filled"):  # which is how a network sees it
+    if name in AS_GIVEN:
         return left.image
     x = left.image.detach().cpu().double().numpy()
     if name == "cubic":

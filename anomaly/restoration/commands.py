@@ -13,7 +13,7 @@ from anomaly.commandline.sources import Unknown
 from anomaly.commandline.tables import refuse_images
 from anomaly.errors import RunError
 from anomaly.restorers.asking import refuse_source, told_apart
-from anomaly.runs.facts import DETECTOR, RESTORER, kind_of
+from anomaly.runs.facts import DETECTOR, RESTORER, A, kind_of
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -205,6 +205,6 @@ def _refuse_run(run: Path, *kinds: str) -> None:
     facts = asking.refuse_run(run)
     if kind_of(facts) not in kinds or (kind_of(facts) == DETECTOR and facts["method"] != "restoration"):
         raise RunError(
-            f"{run} holds a {kind_of(facts)} ({facts['method']}), which restores nothing; give a folder made by "
+            f"{run} holds {A[kind_of(facts)]} ({facts['method']}), which restores nothing; give a folder made by "
             "`anomaly restore train`" + (" or `anomaly train --method restoration`" if DETECTOR in kinds else "")
         )

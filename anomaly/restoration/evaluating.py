@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anomaly.classical.classical import AS_GIVEN
 from anomaly.cohorts.cohort import read_cohort, refuse_overlap
 from anomaly.cohorts.joining import events
 from anomaly.cohorts.masks import Given, counting
@@ -167,7 +168,7 @@ def evaluate_restorer(
     found = pd.read_csv(table.path, dtype={"id": str, "subject": str, "path": str}, keep_default_na=False)
     if found.empty:
         raise CohortError(f"none of the {len(rows)} images can be used; see {table.errors}")
-    floors = [POOR, *work.floors.names]
+    floors = [*([] if set(AS_GIVEN) & {*work.floors.names} else [POOR]), *work.floors.names]
     labels = None if outcome is None else _labels(found, cohort, outcome, positive)
     means = summary(found, floors, labels=labels, seed=seed)
     write_whole(out / "summary.csv", means.to_csv(index=False))

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from anomaly.classical.classical import AS_GIVEN
 from anomaly.pictures import heatmaps
 from anomaly.restoration.judging import MEASURES, POOR, RESTORED, TRUTH, Judged
 from anomaly.restorers.cards import EDGES, flat
 from anomaly.restorers.run import RestorerRun
 from anomaly.statistics import auroc_interval, bootstrap, compare_aurocs
-from anomaly.statistics.estimates import between
+from anomaly.statistics.estimates import FEWEST_PERSONS, between
 
 HIGHER = ("psnr", "ssim")
 """Measures of which more is better; of the others, less."""
@@ -26,13 +27,14 @@ def summary(
 
     Args:
         found: the table of figures, with the subject of each image.
-        floors: names of the versions that need no learning, the poor images among them.
+        floors: names of the versions that need no learning, the poor images among them by one name.
         labels: (n,) 1, 0 or NaN; with them, the AUROC of what a judge says of each version.
         seed: of the bootstrap.
 
     Returns:
         Rows of version, measure, value, low, high, n, subjects, method. The difference from the best floor, which is
-        the one with the best mean, is the version `restored - FLOOR`, positive where the restored are higher.
+        the one with the best mean, is the version `restored - FLOOR`, positive where the restored are higher. Of fewer
+        than 10 subjects there is no interval, and method says so.
     """
     rows: list[dict[str, object]] = []
     subject = found["subject"].to_numpy()
@@ -43,10 +45,10 @@ def summary(
             return
         mean = bootstrap(lambda w: w @ values[there] / w.sum(1), subject[there], np.zeros(there.sum()), seed=seed)
         count = {"n": int(there.sum()), "subjects": len(set(subject[there]))}
-        alone = count["subjects"] < 2
-        low, high = (np.nan, np.nan) if alone else (mean.low, mean.high)
-        told = {"value": mean.value, "low": low, "high": high}
-        rows.append({"version": version, "measure": measure, **told, **count, "method": mean.method})
+        few = f"no interval: {count['subjects']} persons; {FEWEST_PERSONS} are needed"
+        ends = (np.nan, np.nan, few) if count["subjects"] < FEWEST_PERSONS else (mean.low, mean.high, mean.method)
+        told = dict(zip(("value", "low", "high"), (mean.value, *ends[:2]), strict=True))
+        rows.append({"version": version, "measure": measure, **told, **count, "method": ends[2]})
 
     for measure in (*MEASURES, "nmse_inside"):
         columns = {name: f"{name}_{measure}" for name in (*floors, RESTORED)}
@@ -59,7 +61,8 @@ def summary(
         best = max(means, key=lambda name: means[name] if measure in HIGHER else -means[name])
         add(f"{RESTORED} - {best}", measure, values[RESTORED] - values[best])
     if labels is not None:
-        rows += _told_apart(found, [TRUTH, *floors, RESTORED], labels)
+        beside = (name for name in floors if name not in (POOR, *AS_GIVEN))
+        rows += _told_apart(found, [TRUTH, POOR, *beside, RESTORED], labels)
     return pd.DataFrame(rows)
 
 
@@ -146,7 +149,7 @@ def picture(path: Path, shown: Sequence[tuple[str, Judged]], told: pd.DataFrame,
     """
     psnr = told[told["measure"] == "psnr"]["version"]
     best = next(name for name in psnr if name.startswith(f"{RESTORED} - ")).removeprefix(f"{RESTORED} - ")
-    names = list(dict.fromkeys([TRUTH, POOR, best, RESTORED]))
+    names = list(dict.fromkeys([TRUTH, best if best in AS_GIVEN else POOR, best, RESTORED]))
     rows: dict[str, list[np.ndarray]] = {name: [] for name in [*names, "error"]}
     for _, judged in shown:
         slices = judged.prepared.sliced is not None
@@ -172,8 +175,9 @@ Run `{folder}`, which undoes {undoes}. {images} images of {subjects} subjects, {
 
 PSNR and SSIM are of a range of 2 (black to white), SSIM under a Gaussian window of 1.5 pixels; RMSE is in the images'
 own intensities; NMSE is the squared error over the squared intensity above black. Intervals by drawing whole subjects
-anew. `truth` is the good image, `degraded` what a network is given, on the grid of the good image. All figures
-are of images clipped to what black and white stand for; what lies beyond does not count.
+anew. `truth` is the good image, `degraded` what a network is given, on the grid of the good image: that is `linear`
+where pixels or slices are missing, `zero-filled` where lines of k-space are. All figures are of images clipped to what
+black and white stand for; what lies beyond does not count.
 
 ![good, poor, best floor, restored, error](fidelity.png)
 

@@ -38,7 +38,12 @@ def refuse_source(degrade: str | None, pairs: str | None, known: Mapping[str, An
     Raises:
         AnomalyError: so.
     """
-    if (degrade is None) == (pairs is None):
+    if degrade is not None and pairs is not None:
+        raise AnomalyError(
+            f"--degrade {degrade} and --pairs {pairs} were both given; give one of the two: images that have a good "
+            "counterpart are not made poor once more"
+        )
+    if degrade is None and pairs is None:
         raise AnomalyError(
             "say what makes images poor: by --degrade NAME, which is done to good images, or by --pairs COLUMN, which "
             "names the good image of each poor one"

@@ -8,8 +8,8 @@ import numpy as np
 
 from anomaly.degradations.base import Degradation
 from anomaly.pictures import heatmaps
-from anomaly.runs.previews import shown_slice
 from anomaly.restorers.sample import Pictures
+from anomaly.runs.previews import shown_slice
 from anomaly.translators.restorer import Restorer
 
 EDGES = (-1.0, 1.0)

@@ -23,10 +23,10 @@ from anomaly.restorers.degrading import last_step
 from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.sample import held_out, limits_of
-from anomaly.restorers.windows import Windows, window_of
+from anomaly.restorers.windows import Windows, window_in, window_of
 from anomaly.runs import longer
 from anomaly.runs.facts import RESTORER, write_facts
-from anomaly.runs.plans import ASKED, claim, clear, planned, refuse_changes
+from anomaly.runs.plans import ASKED, abandon, claim, clear, planned, refuse_changes
 from anomaly.runs.run import COHORT, WEIGHTS
 from anomaly.runs.units import refuse_scale, warn_of_spacing
 from anomaly.runs.watching import Watch, draw_curves
@@ -115,12 +115,19 @@ def learn_restorer(
             clear(out)  # which a training that was killed at its very end did not come to
             longer.tell_finished(out, finished)
             return
-        first_readable(cohort, asked.preprocessing, asked.degradation)  # refuses what cannot be, before all are read
+        # What cannot be is refused before all are read.
+        _, *space = first_readable(cohort, asked.preprocessing, asked.degradation)
+        window_in(tuple(space), asked.degradation, asked.restorer.window)
         warn_of_spacing(asked.degradation, cohort, asked.preprocessing)
         claim(work, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
-        keep_images(cohort, asked.preprocessing, asked.degradation, work / "checkpoint", workers=workers)
+        try:
+            keep_images(cohort, asked.preprocessing, asked.degradation, work / "checkpoint", workers=workers)
+            window_of(KeptImages.open(work / "checkpoint"), asked.degradation, asked.restorer.window)
+        except AnomalyError:
+            abandon(work)
+            raise
 
     machine.lead(prepare)
     if not finished:

@@ -140,9 +140,14 @@ def window_in(space: tuple[int, ...], degradation: Degradation | None, asked: in
     """The same for images of at least so many pixels along each axis.
 
     Raises:
-        AnomalyError: no window fits.
+        AnomalyError: no window fits, or not the one that was asked.
     """
     dims = len(space)
+    if asked > min(space):
+        raise AnomalyError(
+            f"window={asked} is larger than images of {' x '.join(map(str, space))} pixels; give a smaller --set "
+            "window, 0 to choose, or leave such images out"
+        )
     steps = (1,) * dims if degradation is None else degradation.steps(dims)
     chosen = asked or (WHOLE if degradation is not None and degradation.whole else WINDOWS)[dims]
     window = tuple(min(chosen, side) // step * step for side, step in zip(space, steps, strict=True))

@@ -89,6 +89,19 @@ def clear(out: Path) -> None:
     sweep(out)
 
 
+def abandon(out: Path) -> None:
+    """Take away what a training left that was refused before its first checkpoint.
+
+    What `errors.csv` says of images stays; a folder without anything goes.
+    """
+    if any((out / "checkpoint").glob("[0-9]*")):
+        return
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    sweep(out)
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+
+
 def refuse_changes(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Say which settings differ from those that a training was begun with."""
     before = {**before, "settings": before[ASKED]} if ASKED in before else before

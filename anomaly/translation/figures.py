@@ -32,6 +32,8 @@ class Figure:
     note: str = ""
 
     def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "(too few people to say)"
         between = f" ({self.low:.3f} to {self.high:.3f})" if np.isfinite(self.low) else ""
         return f"{self.value:.3f}{between}"
 

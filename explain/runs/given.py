@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError, RunError
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.runs.facts import CLASSIFIER, DETECTOR, expect, kind_of, read_facts, verify
+from anomaly.runs.facts import CLASSIFIER, DETECTOR, A, expect, kind_of, read_facts, verify
 from anomaly.runs.run import COHORT, WEIGHTS, Run, torch_device
 from explain.base import Target
 from explain.classifier import Classifier
@@ -104,7 +104,7 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
         people, mean = trained_in(folder, "split"), run.calibration.mean_image
         return TargetRun(folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean=mean)
     if kind != CLASSIFIER:
-        raise RunError(f"{folder} holds an {kind}; a target is a detector or a classifier: give such a run")
+        raise RunError(f"{folder} holds {A[kind]}; a target is a detector or a classifier: give such a run")
     facts = read_facts(folder)
     verify(folder, facts)
     logit = Classifier.load(folder / WEIGHTS, torch_device(device)).logit

@@ -4,8 +4,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from poor import TINY, pictures, volumes
 
 from anomaly.errors import AnomalyError, CohortError, RunError
@@ -131,7 +133,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) ->
             settings={"facto": 2})  # fmt: skip
     refused("degradation 'downsampel' is unknown; did you mean downsample", degrade="downsampel")
     refused("say what makes images poor", degrade=None)
-    refused("say what makes images poor", pairs="path")
+    refused("--degrade downsample and --pairs path were both given; give one of the two", pairs="path")
     refused("give --dims 3", degrade="slices", settings=TINY)
     refused("is a 2D picture, but volumes are expected", CohortError, preprocessing=Preprocessing(dims=3))
     refused("spacing is", preprocessing=Preprocessing(spacing=1.0))
@@ -140,6 +142,21 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) ->
     refused("kspace of 3 channels has no meaning", degrade="kspace", settings=TINY,
             preprocessing=Preprocessing(channels=3, intensity="range"))  # fmt: skip
     refused("factor of downsample is 1; expected", settings={"factor": 1})
+
+
+def test_a_window_that_no_image_holds_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "images").parent
+    large = {**ASKED, "settings": {**TINY, "factor": 2, "window": 26}}
+    for ask in (learn_restorer, foresee_restorer):
+        with pytest.raises(AnomalyError, match="window=26 is larger than images of"):
+            ask(folder, tmp_path / "run", **large)  # type: ignore[operator]
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(folder / "a_first.png")  # larger than all that follow
+    with pytest.raises(AnomalyError, match=r"window=26 is larger than .*p\d\d.png"):
+        learn_restorer(folder, tmp_path / "run", **large)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(AnomalyError, match="window=26 is larger than images of"):
+        foresee_restorer(folder, tmp_path / "run", **large)
+    learn_restorer(folder, tmp_path / "run", **ASKED)
 
 
 def test_a_folder_is_claimed_by_its_plan_alone(tmp_path: Path) -> None:

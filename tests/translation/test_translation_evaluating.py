@@ -168,6 +168,11 @@ def test_the_conclusion_is_what_the_intervals_bear(
     assert "on the grid that images are prepared to" in told[-2]
 
 
+def test_what_too_few_people_tell_is_said_in_words() -> None:
+    assert str(Figure("judge", "real", float("nan"))) == "(too few people to say)"
+    assert str(Figure("judge", "real", 0.5)) == "0.500"
+
+
 def test_one_person_alone_has_nobody_else_beside() -> None:
     pixels = np.random.default_rng(0).normal(size=(3, 1, 12, 12)).astype(np.float32).clip(-1, 1)
     heaps = [Heap(pixels, np.array(list("xyz")), np.array(list(whose)), None, None, []) for whose in ("aaa", "aab")]
