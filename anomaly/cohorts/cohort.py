@@ -131,7 +131,7 @@ def check_disjoint(train: Iterable[str], score: Iterable[str]) -> None:
     both = sorted(set(map(str, train)) & set(map(str, score)))
     if both:
         raise CohortError(
-            f"{len(both)} subjects are in both the training images and those to score ({some(both)}); "
+            f"{len(both)} subjects are in both the training images and those given now ({some(both)}); "
             "leave them out of one"
         )
 

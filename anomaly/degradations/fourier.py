@@ -27,7 +27,8 @@ class KSpace(Degradation):
         centre: share of the columns, those of lowest frequency, that is kept always; 0 for 0.32 / acceleration, which
             is 0.08 at 4 and 0.04 at 8.
         pattern: "random" or "equispaced": the others drawn freely, or at equal distances from a place that is drawn.
-        axis: of volumes: along which the slices lie that are transformed one by one: 0, 1, or 2, the last.
+        axis: of volumes: along which the slices lie that are transformed one by one, once volumes are turned to their
+            `orientation`: with RAS, the usual one, 0 is left-right, 1 posterior-anterior, 2 inferior-superior.
         phase: which of the two axes of a slice is undersampled: 0 or 1.
     """
 

@@ -21,7 +21,8 @@ class Slices(Degradation):
 
     Args:
         factor: slices of the volume for one that is kept.
-        axis: along which slices lie: 0, 1, or 2, the last.
+        axis: along which slices lie, once volumes are turned to their `orientation`: with RAS, the usual one, 0 is
+            left-right, 1 posterior-anterior, 2 inferior-superior, whichever axis of the file that is.
         thick: a kept slice is the mean of `factor` neighbours, as a thick one measures it, and not one of them.
     """
 

@@ -19,8 +19,9 @@ from anomaly.images.image import alone
 from anomaly.images.intake import Ready, intake
 from anomaly.progress import progress
 from anomaly.restoration.brushes import open_brush
-from anomaly.restoration.drawing import Brush, Drawn
+from anomaly.restoration.drawing import Brush, Drawn, OwnGrid
 from anomaly.restoration.writing import FOLDER, write_restored
+from anomaly.restorers.directions import tell_direction
 from anomaly.shown import Readable
 from anomaly.streams import ordered
 from anomaly.training.machine import one_core_left
@@ -114,6 +115,8 @@ def restore(
     }  # fmt: skip
     table = GrowingTable(RESTORED, out, settings=facts, columns=COLUMNS)
     left = table.left(rows)
+    if left and isinstance(brush, OwnGrid):
+        tell_direction(cohort, brush.degradation, brush.preprocessing, poor=not degrade)
     before = len(rows) - len(left)
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool, table, one_core_left(),

@@ -91,7 +91,8 @@ No subject is in both parts; the split depends on the subjects' names alone, whi
 Fingerprint of the data: `{fingerprint}`. Seed: {seed}. Windows of (channels x space) {shape}, at the images' own
 resolution.
 
-On held-out images its peak signal-to-noise ratio is {after:.2f} dB; before, it is {before:.2f} dB.
+On whole held-out images its peak signal-to-noise ratio is {after:.2f} dB; before, it is {before:.2f} dB. (`seen/psnr`
+in `training.csv` is that of windows of a few of them, and so another number.)
 
 ## How images are prepared
 

@@ -28,7 +28,8 @@ from anomaly.translators.restorer import PLENTY
 def foresee_restorer(images: Path | str | pd.DataFrame, out: Path | str | None = None, **asked: Any) -> Foreseen:
     """What `learn_restorer` would do with the same arguments: settings, images found, time and memory.
 
-    The table and up to 8 images are read, and one step is taken and thrown away; time is told without reading and degrading.
+    The table and up to 8 images are read, and one step is taken and thrown away; time is told without reading and
+    degrading.
 
     Args:
         images, out, asked: as `learn_restorer` takes them; no `out` asks for no folder.

@@ -20,6 +20,7 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.asking import refuse_source, told_apart
 from anomaly.restorers.cards import model_card, preview
 from anomaly.restorers.degrading import last_step
+from anomaly.restorers.directions import tell_direction
 from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.sample import held_out, limits_of
@@ -119,6 +120,7 @@ def learn_restorer(
         _, *space = first_readable(cohort, asked.preprocessing, asked.degradation)
         window_in(tuple(space), asked.degradation, asked.restorer.window)
         warn_of_spacing(asked.degradation, cohort, asked.preprocessing)
+        tell_direction(cohort, asked.degradation, asked.preprocessing)
         claim(work, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
@@ -220,6 +222,9 @@ def _fit(
             asked.degradation or "what tells poor from good", " x ".join(map(str, window)),
             (kept.table["split"] == TRAIN).sum(), (kept.table["split"] == CHOOSE).sum(),
         )  # fmt: skip
+        steps = 1 if asked.degradation is None else max(asked.degradation.steps(len(window)))
+        if steps > 1:
+            logger.info("images and windows are cut at their ends to multiples of %d pixels where that is due", steps)
     watch = Watch(out, turned=kept.sliced, step=last_step(asked.degradation, len(window)))
     journal = Journal(folder=out, resume=resume, save_every=save_every, draw=watch)
     return restorer.fit(batches, shape, held_out=shown, scale=scale, machine=machine, seed=seed, journal=journal)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from anomaly.cohorts.masks import COLUMN as MASK
 from anomaly.degradations.base import Degradation
+from anomaly.degradations.photons import LowDose
 from anomaly.detectors import Detector, RestoringDetector
 from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read
@@ -39,7 +40,7 @@ def refuse_scale(degradation: Degradation | None, preprocessing: Preprocessing) 
 
 
 def warn_of_spacing(degradation: Degradation | None, cohort: pd.DataFrame, preprocessing: Preprocessing) -> None:
-    """Say so where a degradation reckons in millimetres, and the headers of images tell others.
+    """Say so where a degradation reckons in millimetres, and the headers of images tell others; or takes CT for none.
 
     Some images of the table are read. Nothing is said where no header tells a spacing.
 
@@ -48,6 +49,11 @@ def warn_of_spacing(degradation: Degradation | None, cohort: pd.DataFrame, prepr
         cohort: their table.
         preprocessing: how they come to the grid on which that is done.
     """
+    if isinstance(degradation, LowDose) and not degradation.hounsfield:
+        logger.info(
+            "lowdose: images are not taken as CT, each pixel counts photons of its own; for CT give "
+            '--set "hounsfield=(LOW,HIGH)" and --intensity window with the same two numbers'
+        )
     if degradation is None or degradation.pixel is None:
         return
     some = cohort.iloc[evenly(len(cohort), LOOKED_AT)].to_dict("records")

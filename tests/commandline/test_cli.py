@@ -188,7 +188,7 @@ FAILED = {
     "train --normals images --out run": "run already holds a trained run; choose another --out, or remove it",
     "train --normals images --out images": "images is not empty and holds no training; choose another --out",
     "score gone --images images --out new": "gone holds no run.json: give a folder made by train",
-    "score run --images normals --out new": "24 subjects are in both the training images and those to score",
+    "score run --images normals --out new": "24 subjects are in both the training images and those given now",
     "info images": "images holds no run.json: give a folder made by train",
 }
 

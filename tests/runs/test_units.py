@@ -120,3 +120,10 @@ def test_a_detector_is_told_of_the_spacing_of_its_grid(tmp_path: Path, caplog: p
         foresee(table, preprocessing=Preprocessing(size=8, intensity="window", window=(-1000, 400)), **asked)
     (message,) = said(caplog)
     assert "pixels of 0.8 mm" in message and "theirs are 1.2 mm" in message
+
+
+def test_what_is_not_taken_as_ct_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    nothing = pd.DataFrame({"path": []})
+    with caplog.at_level(logging.INFO):
+        warn_of_spacing(LowDose(), nothing, Preprocessing())
+    assert [each.getMessage()[:38] for each in caplog.records] == ["lowdose: images are not taken as CT, e"]
