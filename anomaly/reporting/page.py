@@ -20,6 +20,7 @@ from anomaly.pictures.scales import next_to_nothing
 from anomaly.reporting import contents, curves, gallery, groupmap, images, sections, viewer
 from anomaly.reporting.template import percent, written
 
+_DRAWN = {"restore.json": "restore evaluate", "translate.json": "translate evaluate"}
 _ERRORS_SHOWN = 20
 _ROUNDING = 1e-9
 _OWN = ("scores.csv", "explanations.csv", "evaluation.json")
@@ -205,6 +206,15 @@ def _false_alarms(alpha: float | None, data: list[dict[str, Any]]) -> str | None
 def _scores_home(folder: Path, evaluation: dict[str, Any]) -> Path:
     home = _home(folder, evaluation, "scores")
     if home is None:
+        if (folder / "fidelity.json").is_file():
+            raise EvaluationError(
+                f"{folder} has its page already: fidelity.html, which `anomaly restore evaluate` wrote"
+            )
+        for name, command in _DRAWN.items():
+            if (folder / name).is_file():
+                raise EvaluationError(
+                    f"{folder} holds drawn images, of which there is no report; `anomaly {command}` says how good they are"
+                )
         raise EvaluationError(f"{folder} holds no scores.csv; give a folder that score, evaluate or explain map wrote")
     return home
 

@@ -38,7 +38,7 @@ from anomaly.restoration.judging import (
     open_judge,
     versions_of,
 )
-from anomaly.restoration.telling import page, picture, summary
+from anomaly.restoration.telling import HTML, html, page, picture, summary
 from anomaly.restorers.degrading import last_step
 from anomaly.restorers.keeping import GOOD
 from anomaly.restorers.learning import paired
@@ -106,8 +106,8 @@ def evaluate_restorer(
     Writes `fidelity.csv`, a row an image: of the poor image, of what needs no learning and of the restored one PSNR and
     SSIM (of a range of 2, black to white), RMSE (in the image's intensities), NMSE, inside a mask as well where there
     is one, and what a judge says. `summary.csv` has means with 95 % intervals by bootstrap of subjects, and the paired
-    difference from the best floor; `fidelity.md` and `fidelity.png` show it. Images are cropped to whole steps of the
-    degradation.
+    difference from the best floor; `fidelity.html`, `fidelity.md` and `fidelity.png` show it. Images are cropped to
+    whole steps of the degradation.
 
     Args:
         run: the folder that `anomaly restore train` left.
@@ -178,7 +178,8 @@ def evaluate_restorer(
     picture(out / "fidelity.png", drawn, means, opened.undoes, step)
     text, sentences = page(means, opened, found, table.failed, work.floors.untuned)
     write_whole(out / "fidelity.md", text)
-    return Fidelity(table.path, means, out / "fidelity.md", table.errors, table.failed, tuple(sentences))
+    write_whole(out / HTML, html(means, opened, sentences, out))
+    return Fidelity(table.path, means, out / HTML, table.errors, table.failed, tuple(sentences))
 
 
 @dataclass(frozen=True)

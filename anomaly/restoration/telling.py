@@ -8,6 +8,8 @@ import pandas as pd
 
 from anomaly.classical.classical import AS_GIVEN
 from anomaly.pictures import heatmaps
+from anomaly.reporting import sections
+from anomaly.reporting.template import written
 from anomaly.restoration.judging import MEASURES, POOR, RESTORED, TRUTH, Judged
 from anomaly.restorers.cards import EDGES, flat
 from anomaly.restorers.run import RestorerRun
@@ -16,6 +18,7 @@ from anomaly.statistics.estimates import FEWEST_PERSONS, between
 
 HIGHER = ("psnr", "ssim")
 """Measures of which more is better; of the others, less."""
+HTML = "fidelity.html"
 WIDE = 0.25
 """What is drawn white of an error, of a range of 2."""
 
@@ -128,18 +131,28 @@ def _sentence(told: pd.DataFrame, measure: str, unit: str) -> str:
 
 
 def _table(told: pd.DataFrame) -> str:
-    lines = [
-        "| version | measure | mean | 95 % interval | images | subjects |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = _rows(told)
+    lines = [f"| {' | '.join(rows[0])} |", f"|{' --- |' * len(rows[0])}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row.values()))} |" for row in rows)])
+
+
+def _rows(told: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows of the summary as a reader takes them."""
+    found: list[dict[str, object]] = []
     for row in told.to_dict("records"):
         form = ".2f" if row["measure"] == "psnr" else ".4g"
-        cells = [
-            row["version"], row["measure"], f"{row['value']:{form}}", between(row["low"], row["high"], form),
-            row["n"], row["subjects"],
-        ]  # fmt: skip
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+        ends = between(row["low"], row["high"], form)
+        figures = {"mean": f"{row['value']:{form}}", "95 % interval": ends, "images": row["n"]}
+        found.append({**{key: row[key] for key in ("version", "measure")}, **figures, "subjects": row["subjects"]})
+    return found
+
+
+def html(told: pd.DataFrame, run: RestorerRun, sentences: Sequence[str], out: Path) -> str:
+    """The page as a browser opens it, with the picture that lies in `out` inside it."""
+    about = f"Run {run.folder.name}, which undoes {run.undoes}. Intervals by drawing whole subjects anew."
+    table = sections.table(_rows(told)) | {"title": "figures", "caption": "Means of each version"}
+    name, shown = out.resolve().name, sections.picture(out, "fidelity.png")
+    return written(HTML, name, sentences=sentences, about=about, table=table, picture=shown)
 
 
 def picture(path: Path, shown: Sequence[tuple[str, Judged]], told: pd.DataFrame, undoes: str, step: int = 1) -> None:

@@ -14,9 +14,10 @@ from poor import TINY, pictures
 from typer.testing import CliRunner
 
 from anomaly import learn
-from anomaly.errors import CohortError, RunError
+from anomaly.errors import CohortError, EvaluationError, RunError
 from anomaly.images import Image
 from anomaly.images.preprocessing import Preprocessing
+from anomaly.reporting import report
 from anomaly.restoration.evaluating import _held_out, evaluate_restorer
 from anomaly.restorers.learning import learn_restorer
 from anomaly.restorers.run import RestorerRun
@@ -68,7 +69,7 @@ def test_figures_stand_beside_floors_with_intervals_and_a_difference(run: Path, 
     assert apart["value"] == pytest.approx((table["restored_psnr"] - table[f"{best}_psnr"]).mean())
     assert apart["low"] < apart["value"] < apart["high"]
     assert told.loc[("restored", "nmse_inside"), "subjects"] == 26
-    page = found.page.read_text()
+    page = found.page.with_suffix(".md").read_text()
     assert f"of {best}, the best of what needs no learning" in page
     row = next(line for line in page.splitlines() if line.startswith("| restored | nmse_inside |"))
     inside = table["restored_nmse_inside"].mean()
@@ -76,6 +77,13 @@ def test_figures_stand_beside_floors_with_intervals_and_a_difference(run: Path, 
     assert "26 images of 26 subjects, cropped to multiples of 2 pixels" in page
     assert f"Inside the mask: NMSE of restored images: {inside:.4f}" in page
     assert (tmp_path / "out" / "fidelity.png").stat().st_size > 5000
+    opened = found.page.read_text()
+    assert found.page.name == "fidelity.html"
+    assert f"of {best}, the best of what needs no learning" in opened
+    assert 'src="data:image/png;base64,' in opened
+    assert "nmse_inside</td>" in opened
+    with pytest.raises(EvaluationError, match="has its page already: fidelity"):
+        report(tmp_path / "out")
 
 
 def test_a_row_is_what_its_image_says(run: Path, images: Path, tmp_path: Path) -> None:
@@ -108,7 +116,7 @@ def test_a_judge_is_asked_of_good_poor_and_restored_images(run: Path, images: Pa
     assert {space for space in asked[:-5]} == {(24, 24)}
     areas = found.summary[found.summary["measure"] == "auroc"].set_index("version")
     assert {"truth", "degraded", "restored", "restored - degraded", "restored - truth"} <= set(areas.index)
-    assert "The judge's AUROC is" in found.page.read_text()
+    assert "The judge's AUROC is" in found.page.with_suffix(".md").read_text()
 
 
 def whitest(image: Image) -> float:
@@ -225,7 +233,7 @@ def test_filters_are_chosen_by_nobody_who_is_judged(tmp_path: Path) -> None:
     judged = held_out.iloc[:1]
     assert _held_out(run, judged) == list(held_out["path"].iloc[1:])
     found = evaluate_restorer(run.folder, held_out[["path", "subject"]], tmp_path / "all", device="cpu")
-    assert re.search(r"Untuned: .*gaussian", found.page.read_text())
+    assert re.search(r"Untuned: .*gaussian", found.page.with_suffix(".md").read_text())
     assert "gaussian" in json.loads((tmp_path / "all" / "fidelity.json").read_text())["untuned"]
     found = evaluate_restorer(run.folder, judged[["path", "subject"]], tmp_path / "one", device="cpu")
-    assert "Untuned" not in found.page.read_text()
+    assert "Untuned" not in found.page.with_suffix(".md").read_text()
