@@ -213,7 +213,7 @@ def _scores_home(folder: Path, evaluation: dict[str, Any]) -> Path:
         for name, command in _DRAWN.items():
             if (folder / name).is_file():
                 raise EvaluationError(
-                    f"{folder} holds drawn images, of which there is no report; `anomaly {command}` says how good they are"
+                    f"{folder} holds drawn images, of which there is no report; `anomaly {command}` says more"
                 )
         raise EvaluationError(f"{folder} holds no scores.csv; give a folder that score, evaluate or explain map wrote")
     return home
