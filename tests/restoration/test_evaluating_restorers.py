@@ -212,6 +212,20 @@ def test_commands_refuse_at_once(tmp_path: Path) -> None:
     )
 
 
+def test_no_explanation_is_of_a_restorer_and_no_report_of_drawn_images(run: Path, images: Path, tmp_path: Path) -> None:
+    asked = ["--images", str(images), "--out", str(tmp_path / "out")]
+    for words in (["map", str(run)], ["map", str(run), "--target", str(run)]):
+        done = CliRunner().invoke(commands, ["explain", *words, *asked])
+        assert isinstance(done.exception, RunError)
+        assert "holds a restorer (restorer), which is neither an explainer nor" in str(done.exception)
+        assert f"`anomaly restore apply {run}`" in str(done.exception)
+    done = CliRunner().invoke(commands, ["explain", "map", "saliency", "--target", str(run), *asked])
+    assert "holds a restorer; a target is a detector or a classifier" in str(done.exception)
+    (tmp_path / "restore.json").write_text("{}")
+    with pytest.raises(EvaluationError, match="holds drawn images, of which there is no report; `anomaly restore eval"):
+        report(tmp_path)
+
+
 def test_help_needs_no_torch() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from cli import commands; "
