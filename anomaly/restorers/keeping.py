@@ -24,7 +24,7 @@ from anomaly.images.image import alone, same_grid
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
 from anomaly.restorers.degrading import by_what, chance, fitted
-from anomaly.restorers.scales import OF_THE_IMAGE, Scale, laid_out, refuse_beyond, scale_of
+from anomaly.restorers.scales import OF_THE_IMAGE, Scale, laid_out, refuse_apart, refuse_beyond, scale_of
 from anomaly.streams import ordered
 
 GOOD = "good"
@@ -224,8 +224,10 @@ def scale_as_poor(
 def pair_of(poor: Image, good_: Image, preprocessing: Preprocessing) -> tuple[np.ndarray, Scale]:
     """Good and poor image of a pair, (2, S, C, *space), both by the scale of the poor one, and that scale.
 
+    With intensity "range" each is scaled by the limits of its own file, which may hold another number of bits.
+
     Raises:
-        UnreadableImage: they lie on other grids, or do not suit the preprocessing.
+        UnreadableImage: they lie on other grids, have other units, or do not suit the preprocessing.
     """
     if not same_grid(poor, good_):
         sizes = [" x ".join(map(str, each.space)) for each in (poor, good_)]
@@ -235,6 +237,9 @@ def pair_of(poor: Image, good_: Image, preprocessing: Preprocessing) -> tuple[np
         )
     low, high = (laid_out(each, preprocessing) for each in (poor, good_))
     scale = scale_of(poor, low.pixels, preprocessing, low.foreground)
-    both = np.stack([scale.scaled(each.pixels) for each in (high, low)])
+    ranged = preprocessing.intensity == "range"
+    of_good = scale_of(good_, high.pixels, preprocessing, high.foreground) if ranged else scale
+    both = np.stack([of_good.scaled(high.pixels), scale.scaled(low.pixels)])
     refuse_beyond(poor, both[1], preprocessing)
+    refuse_apart(poor, good_, both[0][np.broadcast_to(high.foreground, both[0].shape)])
     return np.ascontiguousarray(both), scale

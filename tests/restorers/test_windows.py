@@ -136,6 +136,23 @@ def test_pairs_on_other_grids_are_named(tmp_path: Path) -> None:
         kept(tmp_path, poor.assign(**{GOOD: good["path"]}), None)
 
 
+def test_a_pair_of_8_and_16_bits_is_scaled_by_the_range_of_each_file(tmp_path: Path) -> None:
+    poor = read_cohort(pictures(tmp_path / "poor", count=3))
+    good = read_cohort(pictures(tmp_path / "good", count=3, depth=16))
+    images = kept(tmp_path, poor.assign(**{GOOD: good["path"]}), None)
+    fine, coarse = images.of(0)
+    assert np.abs(fine - coarse).max() <= 2 / 255 + 1e-6  # what 8 bits cut off
+    assert fine.max() == pytest.approx(1)
+
+
+def test_a_good_image_in_other_units_is_named(tmp_path: Path) -> None:
+    poor = read_cohort(pictures(tmp_path / "poor", count=3))
+    good = read_cohort(pictures(tmp_path / "good", count=3, depth=16))
+    percentile = Preprocessing(size=None)
+    with pytest.raises(CohortError, match=r"p00\.png: most of its good image p00\.png lies beyond what is black"):
+        kept(tmp_path, poor.assign(**{GOOD: good["path"]}), None, percentile)
+
+
 def test_volumes_are_windows_of_volumes_or_of_their_slices(tmp_path: Path) -> None:
     folder = volumes(tmp_path / "volumes", count=2)
     sliced = kept(tmp_path / "2", folder, DOWN, Preprocessing(size=None))
