@@ -1,6 +1,7 @@
 """Degradations as they are done to images of any size: on whole steps, and by chance that can be repeated."""
 
 import hashlib
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from torch import Generator, Tensor
 
 from anomaly.degradations.base import Degradation
 
+logger = logging.getLogger(__name__)
+NOTHING = 1e-3
+"""How far images may be changed, of a range of 2, without being poorer: far less than a step of 8 bits."""
 
 def chance(*told: int | str, device: torch.device | str = "cpu") -> Generator:
     """A generator that follows from numbers and words alone."""
@@ -36,6 +40,18 @@ def crop(values: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
     """The beginning of an array (..., *space) along its last axes."""
     cut: tuple[Any, ...] = (..., *(slice(side) for side in space))
     return np.asarray(values[cut])
+
+
+def warn_of_nothing(degradation: Degradation | None, shape: tuple[int, ...]) -> None:
+    """Say so where a degradation leaves images (C, *space) as they are, so that there is nothing to learn."""
+    if degradation is None:
+        return
+    x = 2 * torch.rand(1, *shape, generator=chance("nothing")) - 1
+    left = degradation.degrade(x, chance("nothing", "left"))
+    if float((left.image - x).abs().max()) < NOTHING:
+        logger.warning(
+            "%s takes nothing away from images, so there is nothing to learn: give other settings", degradation
+        )
 
 
 def by_what(degradation: Degradation, x: Tensor, random: Generator) -> tuple[np.ndarray, np.ndarray | None]:

@@ -22,6 +22,7 @@ from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.asking import refuse_source, told_apart
 from anomaly.restorers.cards import model_card, preview
+from anomaly.restorers.degrading import warn_of_nothing
 from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.sample import held_out, limits_of
@@ -117,7 +118,8 @@ def learn_restorer(
             clear(out)  # which a training that was killed at its very end did not come to
             longer.tell_finished(out, finished)
             return
-        first_readable(cohort, asked.preprocessing, asked.degradation)  # refuses what cannot be, before all are read
+        shape = first_readable(cohort, asked.preprocessing, asked.degradation)  # refuses what cannot be, before reading
+        warn_of_nothing(asked.degradation, shape)
         warn_of_spacing(asked.degradation, cohort, asked.preprocessing)
         claim(work, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:

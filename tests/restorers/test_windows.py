@@ -12,7 +12,7 @@ from anomaly.cohorts.cohort import read_cohort
 from anomaly.degradations.register import make
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restorers.degrading import chance
+from anomaly.restorers.degrading import chance, warn_of_nothing
 from anomaly.restorers.keeping import GOOD, KeptImages, keep_images
 from anomaly.restorers.windows import Windows, window_of
 
@@ -172,3 +172,13 @@ def test_windows_are_chosen_by_the_smallest_image_or_refused(tmp_path: Path) -> 
     assert window_of(images, DOWN, 17) == (16, 16)
     with pytest.raises(AnomalyError, match=r"window=32 is larger than .*p00\.png, which has 24 x 24"):
         window_of(images, DOWN, 32)
+
+
+def test_what_takes_nothing_away_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    idle = [("noise", {"sigma": 0.0}), ("lowdose", {"dose": 1.0}), ("kspace", {"acceleration": 1.0})]
+    for name, settings in idle:
+        warn_of_nothing(make(name, settings), (1, 24, 20))
+    assert caplog.text.count("takes nothing away from images") == 3
+    for name in ("noise", "lowdose", "kspace", "downsample", "mask", "border"):
+        warn_of_nothing(make(name, {}), (1, 24, 20))
+    assert caplog.text.count("takes nothing away from images") == 3
