@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from anomaly.degradations.base import Degradation
+from anomaly.errors import AnomalyError
 
 logger = logging.getLogger(__name__)
 NOTHING = 1e-3
@@ -34,6 +36,27 @@ def fitted(x: np.ndarray, degradation: Degradation) -> np.ndarray:
     space = cropped(tuple(x.shape[2:]), degradation)
     degradation.refuse((x.shape[1], *space))
     return np.ascontiguousarray(crop(x, space))
+
+
+def refuse_short(space: tuple[int, ...], degradation: Degradation) -> None:
+    """Say plainly when an image is shorter than a step of the degradation, or one pixel of it would be left.
+
+    Raises:
+        AnomalyError: so.
+    """
+    steps = degradation.steps(len(space))
+    told = f"{' x '.join(map(str, space))} pixels"
+    for side, step in zip(space, steps, strict=True):
+        if side < step:
+            raise AnomalyError(
+                f"has {told}, and a side of {side} is shorter than the factor {step} of {degradation.name}; give a "
+                "smaller factor, or leave it out"
+            )
+    if max(steps) > 1 and prod(side // step for side, step in zip(space, steps, strict=True)) < 2:
+        raise AnomalyError(
+            f"has {told}, of which the factor {max(steps)} of {degradation.name} leaves one; give a smaller factor, or "
+            "leave it out"
+        )
 
 
 def crop(values: np.ndarray, space: tuple[int, ...]) -> np.ndarray:

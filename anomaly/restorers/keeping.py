@@ -23,7 +23,7 @@ from anomaly.images.caching import AHEAD
 from anomaly.images.image import alone, same_grid
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
-from anomaly.restorers.degrading import by_what, chance, fitted
+from anomaly.restorers.degrading import by_what, chance, fitted, refuse_short
 from anomaly.restorers.scales import OF_THE_IMAGE, Scale, laid_out, refuse_apart, refuse_beyond, scale_of
 from anomaly.streams import ordered
 
@@ -163,6 +163,7 @@ def first_readable(
         try:
             image = read(Path(row["path"]))
             x = alone(image.path, partial(good, image, preprocessing))
+            long_enough(image, x, degradation)
         except UnreadableImage as failed:
             error = error or failed
             continue
@@ -205,10 +206,21 @@ def good(image: Image, preprocessing: Preprocessing) -> np.ndarray:
 
 def suited(image: Image, x: np.ndarray, degradation: Degradation) -> np.ndarray:
     """An image (S, C, *space) cropped to whole steps; UnreadableImage where it cannot be degraded like this."""
+    long_enough(image, x, degradation)
     try:
         return fitted(x, degradation)
     except AnomalyError as error:
         raise UnreadableImage(f"{image.path}: {error}") from error
+
+
+def long_enough(image: Image, x: np.ndarray, degradation: Degradation | None) -> None:
+    """UnreadableImage where an image (S, C, *space) is shorter than a step of the degradation."""
+    if degradation is None:
+        return
+    try:
+        refuse_short(tuple(x.shape[2:]), degradation)
+    except AnomalyError as error:
+        raise UnreadableImage(f"{image.path}: {error}") from None
 
 
 def scale_as_poor(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image as Pillow
 from poor import blobs, pictures, volumes
 
 from anomaly.cohorts.cohort import read_cohort
@@ -13,7 +14,7 @@ from anomaly.degradations.register import make
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.degrading import chance, warn_of_nothing
-from anomaly.restorers.keeping import GOOD, KeptImages, keep_images
+from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
 from anomaly.restorers.windows import Windows, window_of
 
 RANGE = Preprocessing(intensity="range", size=None)
@@ -46,6 +47,28 @@ def test_an_unreadable_image_is_named_and_left_out(tmp_path: Path) -> None:
     assert list(images.table["id"]) == ["p00", "p02"]
     assert images.unreadable == 1
     assert "p01.png" in (tmp_path / "run" / "errors.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("space", "factor", "told"),
+    [((1, 64), 2, "a side of 1 is shorter than the factor 2"), ((24, 24), 100, "24 is shorter than the factor 100"),
+     ((3, 3), 2, "3 x 3 pixels, of which the factor 2 of downsample leaves one")],
+)  # fmt: skip
+def test_images_shorter_than_a_step_are_named(
+    tmp_path: Path, space: tuple[int, int], factor: int, told: str
+) -> None:
+    table, down = pictures(tmp_path / "images", count=3), make("downsample", {"factor": factor})
+    Pillow.fromarray((np.arange(np.prod(space)).reshape(space) % 250).astype(np.uint8)).save(table.parent / "p00.png")
+    for preprocessing in (RANGE, Preprocessing(size=None)):
+        if factor == 2:
+            cohort = read_cohort(table)
+            assert first_readable(cohort, preprocessing, down)[1:] == (24, 24)
+            images = kept(tmp_path / preprocessing.intensity, cohort, down, preprocessing)
+            assert len(images.table) == 2
+            assert told in (tmp_path / preprocessing.intensity / "run" / "errors.csv").read_text()
+        else:
+            with pytest.raises(CohortError, match=told):
+                first_readable(read_cohort(table), preprocessing, down)
 
 
 def test_a_batch_is_the_same_whenever_it_is_asked_for(tmp_path: Path) -> None:
