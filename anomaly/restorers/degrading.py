@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 NOTHING = 1e-3
 """How far images may be changed, of a range of 2, without being poorer: far less than a step of 8 bits."""
 
+
 def chance(*told: int | str, device: torch.device | str = "cpu") -> Generator:
     """A generator that follows from numbers and words alone."""
     digest = hashlib.sha256(" ".join(map(str, told)).encode()).digest()

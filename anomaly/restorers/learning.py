@@ -26,7 +26,7 @@ from anomaly.restorers.degrading import warn_of_nothing
 from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.sample import held_out, limits_of
-from anomaly.restorers.windows import Windows, window_of
+from anomaly.restorers.windows import Windows, warn_of_small, window_of
 from anomaly.runs import longer
 from anomaly.runs.facts import RESTORER, write_facts
 from anomaly.runs.plans import ASKED, claim, clear, planned, refuse_changes
@@ -245,6 +245,7 @@ def _fit(
     shown = Windows(kept, CHOOSE, asked.degradation, **cut).shown(SHOWN)
     scale = max(float(np.quantile((shown[1] - shown[0]).abs().numpy(), 0.999)), 1e-3)
     if machine.leads:
+        warn_of_small(kept, asked.degradation, asked.restorer.window, window)
         logger.info(
             "training %s to undo %s on windows of %s pixels of %d images; %d are held out", restorer,
             asked.degradation or "what tells poor from good", " x ".join(map(str, window)),

@@ -212,6 +212,15 @@ def test_help_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
+def test_masks_are_not_shown_where_they_are_refused() -> None:
+    told = {
+        name: CliRunner().invoke(commands, ["restore", name, "--help"]).output
+        for name in ("train", "apply", "evaluate")
+    }
+    assert [name for name, each in told.items() if "--mask" in each] == ["evaluate"]
+    assert all("--subject" in each for each in told.values())
+
+
 def test_filters_are_chosen_by_nobody_who_is_judged(tmp_path: Path) -> None:
     settings = {**TINY, "sigma": 0.1, "coarse": 1, "steps": 1}
     table = pictures(tmp_path / "images")

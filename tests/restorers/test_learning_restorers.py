@@ -96,9 +96,7 @@ def test_pairs_by_file_and_by_id(tmp_path: Path) -> None:
     assert RestorerRun.open(tmp_path / "by_id").identity == by_id.identity
 
 
-def test_pairs_that_share_a_file_are_on_one_side_of_the_split(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_pairs_that_share_a_file_are_on_one_side_of_the_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pictures(tmp_path / "good")
     poor = pictures(tmp_path / "poor")
     spelled = [f"../good/p{k // 2:02d}.png" if k % 2 else f"../poor/../good/p{k // 2:02d}.png" for k in range(12)]

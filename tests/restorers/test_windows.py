@@ -15,7 +15,7 @@ from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.degrading import chance, warn_of_nothing
 from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
-from anomaly.restorers.windows import Windows, window_of
+from anomaly.restorers.windows import Windows, warn_of_small, window_of
 
 RANGE = Preprocessing(intensity="range", size=None)
 DOWN = make("downsample", {"factor": 2})
@@ -54,9 +54,7 @@ def test_an_unreadable_image_is_named_and_left_out(tmp_path: Path) -> None:
     [((1, 64), 2, "a side of 1 is shorter than the factor 2"), ((24, 24), 100, "24 is shorter than the factor 100"),
      ((3, 3), 2, "3 x 3 pixels, of which the factor 2 of downsample leaves one")],
 )  # fmt: skip
-def test_images_shorter_than_a_step_are_named(
-    tmp_path: Path, space: tuple[int, int], factor: int, told: str
-) -> None:
+def test_images_shorter_than_a_step_are_named(tmp_path: Path, space: tuple[int, int], factor: int, told: str) -> None:
     table, down = pictures(tmp_path / "images", count=3), make("downsample", {"factor": factor})
     Pillow.fromarray((np.arange(np.prod(space)).reshape(space) % 250).astype(np.uint8)).save(table.parent / "p00.png")
     for preprocessing in (RANGE, Preprocessing(size=None)):
@@ -205,3 +203,15 @@ def test_what_takes_nothing_away_is_told(caplog: pytest.LogCaptureFixture) -> No
     for name in ("noise", "lowdose", "kspace", "downsample", "mask", "border"):
         warn_of_nothing(make(name, {}), (1, 24, 20))
     assert caplog.text.count("takes nothing away from images") == 3
+
+
+def test_a_small_image_that_shrinks_all_windows_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table, noise = pictures(tmp_path / "images", count=4), make("noise", {})
+    images = kept(tmp_path / "alike", table, noise)
+    warn_of_small(images, noise, 0, window_of(images, noise, 0))
+    assert not caplog.text
+    Pillow.fromarray((blobs(9, 9, 11) * 255).astype(np.uint8)).save(table.parent / "p02.png")
+    images = kept(tmp_path / "mixed", table, noise)
+    warn_of_small(images, noise, 0, window_of(images, noise, 0))
+    assert "windows have 9 x 11 pixels, where most images allow 24 x 24" in caplog.text
+    assert "1 of 4 images are smaller" in caplog.text and "p02.png" in caplog.text
