@@ -100,6 +100,8 @@ class Sources:
                 told = ast.unparse(each.annotation)
                 value = UNKNOWN if each.value is None else self._value(each.value, module, body)
                 body["__annotations__"][each.target.id] = ClassVar[Any] if told.startswith("ClassVar") else told
+                if each.target.id == "choices" and isinstance(value, dict):  # what cannot be told is not checked here
+                    value = {name: known for name, known in value.items() if known is not UNKNOWN}
                 if value is not UNKNOWN:
                     body[each.target.id] = value
         made = type(node.name, bases, body)
@@ -131,6 +133,13 @@ class Sources:
             case ast.Dict(keys=keys, values=values):
                 known = [(key, each) for key, each in zip(keys, values, strict=True) if key is not None]
                 return {self._value(key, module, nearer): self._value(each, module, nearer) for key, each in known}
+            case ast.DictComp(
+                key=ast.Attribute(value=ast.Name(id=owner), attr=attr),
+                value=ast.Name(id=made),
+                generators=[ast.comprehension(target=ast.Name(id=each), iter=several, ifs=[])],
+            ) if owner == made == each:  # a register: {cls.name: cls for cls in CLASSES}
+                classes = self._value(several, module, nearer)
+                return UNKNOWN if classes is UNKNOWN else {getattr(cls, attr): cls for cls in classes}
             case ast.Subscript(value=owner, slice=ast.Constant(value=index)) if isinstance(index, int):
                 several = self._value(owner, module, nearer)
                 return several[index] if isinstance(several, tuple) else UNKNOWN

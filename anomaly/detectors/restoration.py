@@ -14,10 +14,11 @@ OWN_NAMES = {"noise_sigma": "sigma"}
 """What degradations call a setting that the detector has to call otherwise."""
 NUMBERED = {"axis": 3, "phase": 2}
 """Axes, of which there are so many; degradations count them from 0, here 0 is what nobody set."""
-SETTINGS = (
-    "noise_sigma", "coarse", "factor", "axis", "thick", "low", "high", "block", "keep", "turned", "acceleration",
-    "centre", "pattern", "phase", "dose", "photons", "hounsfield", "spacing", "beams",
+NUMBERS = (
+    "noise_sigma", "coarse", "factor", "axis", "low", "high", "block", "keep", "turned", "acceleration", "centre",
+    "phase", "dose", "photons", "spacing", "beams",
 )  # fmt: skip
+SETTINGS = (*NUMBERS, "thick", "pattern", "hounsfield")
 
 
 @dataclass(kw_only=True)
@@ -58,9 +59,7 @@ class Restoration(RestoringDetector):
     choices: ClassVar[Mapping[str, Iterable[str]]] = {
         **RestoringDetector.choices, "degradation": DEGRADATIONS, "pattern": ("", "random", "equispaced"),
     }  # fmt: skip
-    not_negative: ClassVar[tuple[str, ...]] = (
-        *RestoringDetector.not_negative, *(name for name in SETTINGS if name not in ("pattern", "thick", "hounsfield")),
-    )  # fmt: skip
+    not_negative: ClassVar[tuple[str, ...]] = (*RestoringDetector.not_negative, *NUMBERS)
     degradation: str = "noise"
     noise_sigma: float = 0.0
     coarse: int = 0

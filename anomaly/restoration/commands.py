@@ -32,12 +32,10 @@ Pairs = Annotated[
 
 def degradations() -> dict[str, Any]:
     """Every degradation by its name, as its source says."""
-    classes = asking.sources().find("anomaly.degradations.register", "CLASSES")
-    if isinstance(classes, Unknown):
-        from anomaly.degradations.register import DEGRADATIONS
-
-        return dict(DEGRADATIONS)
-    return {cls.name: cls for cls in classes}
+    found = asking.sources().find("anomaly.degradations.register", "DEGRADATIONS")
+    if isinstance(found, Unknown):
+        from anomaly.degradations.register import DEGRADATIONS as found
+    return dict(found)
 
 
 def restorers() -> dict[str, Any]:

@@ -17,15 +17,27 @@ from typer.testing import CliRunner
 import anomaly
 import cli
 from anomaly.commandline.analyses import ANALYSES
+from anomaly.degradations.register import DEGRADATIONS
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError
+from anomaly.restoration.commands import commands as restore_commands
 from anomaly.simulation import KINDS
+from anomaly.translation.commands import commands as translate_commands
+from anomaly.translators.cycle import CycleGAN
+from anomaly.translators.restorer import Restorer
 from explain import EXPLAINERS
 from explain.commands import commands as explain_commands
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.commands.registered_commands)
-EXPLAIN = sorted(command.name or command.callback.__name__ for command in explain_commands.registered_commands)
-EVERY = [*([name] for name in COMMANDS), ["explain"], *(["explain", name] for name in EXPLAIN)]
+GROUPS = {"explain": explain_commands, "restore": restore_commands, "translate": translate_commands}
+EVERY = [
+    *([name] for name in [*COMMANDS, *GROUPS]),
+    *(
+        [group, command.name or command.callback.__name__]
+        for group, commands in GROUPS.items()
+        for command in commands.registered_commands
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +82,7 @@ def test_every_command_has_help_for_each_of_its_options(command):
 def test_all_commands_are_listed(run):
     code, out, _ = run("--help")
     assert code == 0
-    assert {line.split()[0] for line in out.split("Commands:")[1].splitlines() if line} == {*COMMANDS, "explain"}
+    assert {line.split()[0] for line in out.split("Commands:")[1].splitlines() if line} == {*COMMANDS, *GROUPS}
 
 
 # Wrong arguments
@@ -215,14 +227,16 @@ def test_methods_says_a_line_each_of_all_that_the_program_can_do(run):
     code, out, _ = run("methods")
     assert code == 0
     told = {line.split("  ")[0]: line for line in out.splitlines() if "  " in line}
-    assert set(told) == {*DETECTORS, *EXPLAINERS, *KINDS, *(each.name for each in ANALYSES)}
+    others = {*DEGRADATIONS, Restorer.name, CycleGAN.name}
+    assert set(told) == {*DETECTORS, *EXPLAINERS, *KINDS, *others, *(each.name for each in ANALYSES)}
     assert all(told[name].endswith(f"  {cls.summary}") for name, cls in {**DETECTORS, **EXPLAINERS}.items())
 
 
-@pytest.mark.parametrize("name", [*DETECTORS, *EXPLAINERS])
+@pytest.mark.parametrize("name", [*DETECTORS, *EXPLAINERS, *DEGRADATIONS, Restorer.name, CycleGAN.name])
 def test_methods_with_a_name_says_every_setting_its_default_and_its_meaning(name, run):
     code, out, _ = run(f"methods {name}")
-    cls = {**DETECTORS, **EXPLAINERS}[name]
+    own = {Restorer.name: Restorer, CycleGAN.name: CycleGAN}
+    cls = {**DETECTORS, **EXPLAINERS, **DEGRADATIONS, **own}[name]
     assert code == 0 and out.startswith(f"{name}: {cls.summary}\ncite: {cls.cite}\n")
     lines = out.splitlines()
     for field in dataclasses.fields(cls):
