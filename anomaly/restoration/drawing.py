@@ -214,9 +214,9 @@ def refuse_extent(image: Image, counted: np.ndarray, known: np.ndarray) -> None:
     """
     if known.all():
         raise UnreadableImage(f"{image.path}: its hole is empty on the grid of the run: there is nothing to draw")
-    gone = ~counted.reshape(len(counted), -1).any(axis=1) & ~known.reshape(len(known), -1).all(axis=1)
-    if gone.any():
-        of = f" in {int(gone.sum())} of its {len(gone)} slices" if len(gone) > 1 else ""
+    lost = [not there.any() and not outside.all() for there, outside in zip(counted, known, strict=True)]
+    if any(lost):
+        of = f" in {sum(lost)} of its {len(lost)} slices" if len(lost) > 1 else ""
         raise UnreadableImage(
             f"{image.path}: its hole covers all of it{of}: nothing is left of it to draw from; give a mask that is 0 "
             "where the image is known"
