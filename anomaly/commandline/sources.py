@@ -131,8 +131,7 @@ class Sources:
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
                 return tuple(self._parts(parts, module, nearer))
             case ast.Dict(keys=keys, values=values):
-                known = [(key, each) for key, each in zip(keys, values, strict=True) if key is not None]
-                return {self._value(key, module, nearer): self._value(each, module, nearer) for key, each in known}
+                return dict(self._pairs(keys, values, module, nearer))
             case ast.DictComp(
                 key=ast.Attribute(value=ast.Name(id=owner), attr=attr),
                 value=ast.Name(id=made),
@@ -147,6 +146,16 @@ class Sources:
                 told = {each.arg: self._value(each.value, module, nearer) for each in given if each.arg}
                 return dataclasses.field(**{name: value for name, value in told.items() if value is not UNKNOWN})
         return UNKNOWN
+
+    def _pairs(
+        self, keys: list[ast.expr | None], values: list[ast.expr], module: str, nearer: Mapping[str, Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        for key, each in zip(keys, values, strict=True):
+            value = self._value(each, module, nearer)
+            if key is not None:
+                yield self._value(key, module, nearer), value
+            elif isinstance(value, Mapping):
+                yield from value.items()
 
     def _parts(self, parts: list[ast.expr], module: str, nearer: Mapping[str, Any]) -> Iterator[Any]:
         for part in parts:

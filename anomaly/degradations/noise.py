@@ -16,7 +16,7 @@ LINEAR = {2: "bilinear", 3: "trilinear"}
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Degradation):
-    """Gaussian noise, drawn on a coarse grid, enlarged, and rolled so that its grid lies anywhere.
+    """Gaussian noise, drawn on a coarse grid that lies anywhere, and enlarged.
 
     Args:
         sigma: standard deviation on the coarse grid, as a share of the range of the images, which is 2.
@@ -40,30 +40,36 @@ class Noise(Degradation):
 
 
 def grains(x: Tensor, coarse: int, random: Generator | None = None) -> Tensor:
-    """Noise like images (N, C, *space), N(0, 1) on a grid of one in `coarse` pixels, linear between, rolled at random.
+    """Noise like images (N, C, *space), N(0, 1) on a grid of one in `coarse` pixels, linear between.
 
-    Rolled alike for all images of a batch; an axis shorter than two grains has grains of half its length.
+    The grid lies anywhere, alike for all images of a batch: what is drawn is larger than the image, which is cut out of
+    it. (Rolled, as in the original, noise has a seam across the image, which is drawn again wherever few steps take it
+    away.) An axis shorter than two grains has grains of half its length.
     """
     space = x.shape[2:]
-    each = [max(1, min(coarse, side // 2)) for side in space]
+    each = [_grain(side, coarse) for side in space]
     if max(each) == 1:
         return torch.randn(x.shape, generator=random, device=x.device, dtype=x.dtype)
-    few = [-(-side // grain) for side, grain in zip(space, each, strict=True)]
+    few = [-(-side // grain) + 2 for side, grain in zip(space, each, strict=True)]
     drawn = torch.randn(*x.shape[:2], *few, generator=random, device=x.device, dtype=x.dtype)
     noise = F.interpolate(drawn, scale_factor=[float(grain) for grain in each], mode=LINEAR[len(space)])
-    for axis, side in enumerate(space, start=2):
-        noise = noise.narrow(axis, 0, side)
-    shifts = [int(torch.randint(side, (), generator=random, device=x.device)) for side in space]
-    return noise.roll(shifts, tuple(range(2, x.ndim)))
+    for axis, (side, grain) in enumerate(zip(space, each, strict=True), start=2):
+        # Half a grain at either end is not between two values.
+        start = grain // 2 + int(torch.randint(grain, (), generator=random, device=x.device))
+        noise = noise.narrow(axis, start, side)
+    return noise.contiguous()
 
 
 def spread(space: Sequence[int], coarse: int) -> float:
     """The variance of `grains` on a grid of so many pixels, which is below 1 between the values that are drawn."""
     whole = 1.0
     for side in space:
-        grain = max(1, min(coarse, side // 2))
-        weights = F.interpolate(
-            torch.eye(-(-side // grain), dtype=torch.float64)[None], scale_factor=float(grain), mode="linear"
-        )
-        whole *= float(weights[0, :, :side].square().sum(0).mean())
+        grain = _grain(side, coarse)
+        between = ((torch.arange(grain, dtype=torch.float64) + 0.5) / grain + 0.5) % 1
+        whole *= float((between.square() + (1 - between).square()).mean())
     return whole
+
+
+def _grain(side: int, coarse: int) -> int:
+    """Pixels of a grain along an axis."""
+    return max(1, min(coarse, side // 2))
