@@ -45,8 +45,9 @@ class Degradation(ABC):
         for setting, (low, high) in self.bounds.items():
             value = getattr(self, setting)
             kinds = int if isinstance(getattr(type(self), setting), int) else int | float
-            if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-                what = "a whole number, " if kinds is int else ""
+            number = isinstance(value, kinds) and not isinstance(value, bool)
+            if not number or not low <= value <= high or value == inf:
+                what = "a whole number, " if kinds is int else "a finite number, " if value == inf else ""
                 expected = f"{low:g} or more" if high == inf else f"{low:g} to {high:g}"
                 raise AnomalyError(f"{setting} of {self.name} is {value!r}; expected {what}{expected}")
 

@@ -9,7 +9,7 @@ from typing import Any
 from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read
 from anomaly.images.image import alone
-from anomaly.images.masking import masked
+from anomaly.images.masking import FEWEST, masked
 from anomaly.images.prepared import Prepared
 from anomaly.streams import ordered
 
@@ -35,7 +35,7 @@ class Ready:
 
 
 def intake(
-    rows: Sequence[Mapping[str, Any]], prepare: Prepare, pool: ThreadPoolExecutor, batch: int
+    rows: Sequence[Mapping[str, Any]], prepare: Prepare, pool: ThreadPoolExecutor, batch: int, *, fewest: int = FEWEST
 ) -> Iterator[list[Ready]]:
     """Read a batch ahead of the one in work; one task reads a whole batch, since tasks cost time too.
 
@@ -44,23 +44,24 @@ def intake(
         prepare: image -> what each run takes; UnreadableImage where it does not suit.
         pool: of the threads that read.
         batch: images at once, or less where the first readable one says that so many would be too large.
+        fewest: pixels that a mask has to leave.
     """
-    batch = _fitting(batch, rows, prepare)
+    batch = _fitting(batch, rows, prepare, fewest)
     groups = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    yield from ordered(pool, lambda group: [_ready(row, prepare) for row in group], groups, ahead=AHEAD)
+    yield from ordered(pool, lambda group: [_ready(row, prepare, fewest) for row in group], groups, ahead=AHEAD)
 
 
-def _ready(row: Mapping[str, Any], prepare: Prepare) -> Ready:
+def _ready(row: Mapping[str, Any], prepare: Prepare, fewest: int) -> Ready:
     try:
-        image = masked(read(Path(row["path"])), row.get("mask"))
+        image = masked(read(Path(row["path"])), row.get("mask"), fewest)
         return Ready(row, image, alone(image.path, lambda: prepare(image)))
     except UnreadableImage as error:
         return Ready(row, None, (), str(error))
 
 
-def _fitting(batch: int, rows: Sequence[Mapping[str, Any]], prepare: Prepare) -> int:
+def _fitting(batch: int, rows: Sequence[Mapping[str, Any]], prepare: Prepare, fewest: int) -> int:
     for row in rows:
-        ready = _ready(row, prepare)
+        ready = _ready(row, prepare, fewest)
         if ready.image is not None:
             shared = {id(one): one.pixels.nbytes for one in ready.prepared}
             size = ready.image.pixels.nbytes + sum(shared.values())

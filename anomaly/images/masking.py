@@ -21,18 +21,23 @@ STRAYS = 0.1
 """How far a grid may stray, in voxels over the whole image, from one that has the same voxels in another order."""
 
 
-def masked(image: Image, path: str | Path | None) -> Image:
+def masked(image: Image, path: str | Path | None, fewest: int = FEWEST) -> Image:
     """The image with its mask; as it is where it has none.
+
+    Args:
+        image: as read.
+        path: of the mask.
+        fewest: pixels that it has to leave.
 
     Raises:
         UnreadableImage: as `read_mask`.
     """
     if path is None or path == "":
         return image
-    return dataclasses.replace(image, mask=read_mask(Path(path), image))
+    return dataclasses.replace(image, mask=read_mask(Path(path), image, fewest))
 
 
-def read_mask(path: Path, image: Image) -> np.ndarray:
+def read_mask(path: Path, image: Image, fewest: int = FEWEST) -> np.ndarray:
     """What of an image counts, bool (*space): all that is not 0 in a mask; of a probability, what is above a half.
 
     A mask that holds the same voxels in another order (a NIfTI mask beside a DICOM series) is turned as the image is.
@@ -47,13 +52,16 @@ def read_mask(path: Path, image: Image) -> np.ndarray:
     several = len(found.pixels) > 1
     if several and found.kind not in PICTURED:
         raise UnreadableImage(f"{path}: holds {len(found.pixels)} volumes; expected a mask of one")
-    inside = what_counts(_turned(found, found.pixels.max(axis=0), image), image, str(path), lossy=suffix(path) in LOSSY)
+    values, lossy = _turned(found, found.pixels.max(axis=0), image), suffix(path) in LOSSY
+    inside = what_counts(values, image, str(path), lossy=lossy, fewest=fewest)
     if several and inside.all():
         raise UnreadableImage(f"{path}: is a colour picture that is nowhere black; expected a mask, 0 outside")
     return inside
 
 
-def what_counts(values: np.ndarray, image: Image, what: str, *, lossy: bool = False) -> np.ndarray:
+def what_counts(
+    values: np.ndarray, image: Image, what: str, *, lossy: bool = False, fewest: int = FEWEST
+) -> np.ndarray:
     """What of an image a mask of numbers (*space) on its grid leaves, bool; see `read_mask`.
 
     Args:
@@ -61,6 +69,7 @@ def what_counts(values: np.ndarray, image: Image, what: str, *, lossy: bool = Fa
         image: whose it is.
         what: is it called, in messages.
         lossy: compression has smeared its edge, between black and white of 8 bits.
+        fewest: pixels that it has to leave.
 
     Raises:
         UnreadableImage: the values are those of no mask, or leave next to nothing.
@@ -78,10 +87,10 @@ def what_counts(values: np.ndarray, image: Image, what: str, *, lossy: bool = Fa
         )
     inside: np.ndarray = values > (HALF if lossy else 0 if whole else 0.5)
     count = int(inside.sum())
-    if count < FEWEST:
+    if count < fewest:
         left = "is empty" if not count else f"leaves {count} of the {inside.size} pixels"
         raise UnreadableImage(
-            f"{what}: the mask of {image.path.name} {left}; expected {FEWEST} or more: make it again, or leave the "
+            f"{what}: the mask of {image.path.name} {left}; expected {fewest} or more: make it again, or leave the "
             "image out"
         )
     return np.ascontiguousarray(inside)

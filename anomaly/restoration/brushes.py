@@ -15,7 +15,7 @@ from anomaly.images import Image
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.images.redrawn import changed as redrawn
-from anomaly.restoration.drawing import UNTOLD, Drawn, OwnGrid, holes_of
+from anomaly.restoration.drawing import UNTOLD, Drawn, OwnGrid, holes_of, refuse_extent
 from anomaly.restorers.run import RestorerRun
 from anomaly.runs.facts import DETECTOR, kind_of, read_facts
 from anomaly.runs.run import Run
@@ -73,7 +73,11 @@ class OnGrid:
             raise UnreadableImage(f"{image.path}: {UNTOLD}")
         if image.mask is not None and not self.fills:
             raise UnreadableImage(f"{image.path}: has a hole, of which this run makes nothing; leave --holes out")
-        return (scaled(self.preprocessing.apply(_filled(image)), image.path),)
+        prepared = scaled(self.preprocessing.apply(_filled(image)), image.path)
+        if image.mask is not None:
+            known = ~holes_of(image, self.preprocessing, least=TOUCHED)
+            refuse_extent(image, known & prepared.foreground, known)
+        return (prepared,)
 
     def draw(self, image: Image, prepared: Prepared, *, told: str | None) -> Drawn:
         """See `Brush`; outside holes an image keeps its values to the bit."""
@@ -98,7 +102,7 @@ def _filled(image: Image) -> Image:
     if image.mask is None:
         return image
     if image.mask.all():
-        raise UnreadableImage(f"{image.path}: is all hole; give a mask that is 0 where the image is known")
+        refuse_extent(image, ~image.mask[None], ~image.mask[None])
     nearest = ndimage.distance_transform_edt(image.mask, return_distances=False, return_indices=True)
     return replace(image, pixels=image.pixels[(slice(None), *nearest)], mask=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,8 +66,21 @@ def preparation(
     """How images are scaled, and volumes taken apart; they keep their own grid."""
 
 
+def persons() -> None:
+    """Whose images, and which; masks, of which restoring makes nothing, are not shown, and refused in words."""
+
+
+_WHOSE = inspect.signature(options.persons, eval_str=True)
+_HIDDEN = Annotated[str | None, typer.Option(hidden=True)]
+persons.__signature__ = _WHOSE.replace(  # type: ignore[attr-defined]
+    parameters=[
+        each.replace(annotation=_HIDDEN) if name == "mask" else each for name, each in _WHOSE.parameters.items()
+    ]
+)
+
+
 @commands.command()
-@options.shared(preparation, options.persons, options.training)
+@options.shared(preparation, persons, options.training)
 def train(
     images: options.Images,
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
@@ -113,7 +127,7 @@ def train(
 
 
 @commands.command()
-@options.shared(options.persons)
+@options.shared(persons)
 def apply(
     run: Run,
     images: options.Images,

@@ -130,6 +130,8 @@ class OwnGrid:
         refuse_holes(image, degradation)
         known = None if image.mask is None else ~holes_of(image, self.preprocessing)
         counted = prepared.foreground if known is None else prepared.foreground & known
+        if known is not None:
+            refuse_extent(image, counted, known)
         scale = scale_of(image, raw, self.preprocessing, counted)
         refuse_beyond(image, scale.scaled(raw), self.preprocessing)
         own = replace(self.preprocessing, channels=len(image.pixels))
@@ -197,6 +199,28 @@ def refuse_holes(image: Image, degradation: Degradation | None) -> None:
         raise UnreadableImage(f"{image.path}: {UNTOLD}")
     if not takes and image.mask is not None:
         raise UnreadableImage(f"{image.path}: has a hole, of which this run makes nothing; leave --holes out")
+
+
+def refuse_extent(image: Image, counted: np.ndarray, known: np.ndarray) -> None:
+    """Say plainly when there is nothing to draw, or nothing to draw it from.
+
+    Args:
+        image: whose hole it is.
+        counted: which pixels are known and of the image, (S, 1, *space) bool.
+        known: which are not in the hole.
+
+    Raises:
+        UnreadableImage: so.
+    """
+    if known.all():
+        raise UnreadableImage(f"{image.path}: its hole is empty on the grid of the run: there is nothing to draw")
+    lost = [not there.any() and not outside.all() for there, outside in zip(counted, known, strict=True)]
+    if any(lost):
+        of = f" in {sum(lost)} of its {len(lost)} slices" if len(lost) > 1 else ""
+        raise UnreadableImage(
+            f"{image.path}: its hole covers all of it{of}: nothing is left of it to draw from; give a mask that is 0 "
+            "where the image is known"
+        )
 
 
 def holes_of(image: Image, preprocessing: Preprocessing, least: float = 0.5) -> np.ndarray:

@@ -132,7 +132,7 @@ def restore(
 def _drawn(
     brush: Brush, rows: Sequence[Any], pool: ThreadPoolExecutor, seed: int | None
 ) -> Iterator[tuple[Ready, Drawn | str]]:
-    for (one,) in intake(rows, brush.prepare, pool, 1):
+    for (one,) in intake(rows, brush.prepare, pool, 1, fewest=0):  # a hole may be of one pixel
         if one.image is None:
             yield one, one.error
             continue

@@ -1,6 +1,8 @@
 """Degradations as they are done to images of any size: on whole steps, and by chance that can be repeated."""
 
 import hashlib
+import logging
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,11 @@ import torch
 from torch import Generator, Tensor
 
 from anomaly.degradations.base import Degradation
+from anomaly.errors import AnomalyError
+
+logger = logging.getLogger(__name__)
+NOTHING = 1e-3
+"""How far images may be changed, of a range of 2, without being poorer: far less than a step of 8 bits."""
 
 
 def chance(*told: int | str, device: torch.device | str = "cpu") -> Generator:
@@ -37,10 +44,43 @@ def fitted(x: np.ndarray, degradation: Degradation) -> np.ndarray:
     return np.ascontiguousarray(crop(x, space))
 
 
+def refuse_short(space: tuple[int, ...], degradation: Degradation) -> None:
+    """Say plainly when an image is shorter than a step of the degradation, or one pixel of it would be left.
+
+    Raises:
+        AnomalyError: so.
+    """
+    steps = degradation.steps(len(space))
+    told = f"{' x '.join(map(str, space))} pixels"
+    for side, step in zip(space, steps, strict=True):
+        if side < step:
+            raise AnomalyError(
+                f"has {told}, and a side of {side} is shorter than the factor {step} of {degradation.name}; give a "
+                "smaller factor, or leave it out"
+            )
+    if max(steps) > 1 and prod(side // step for side, step in zip(space, steps, strict=True)) < 2:
+        raise AnomalyError(
+            f"has {told}, of which the factor {max(steps)} of {degradation.name} leaves one; give a smaller factor, or "
+            "leave it out"
+        )
+
+
 def crop(values: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
     """The beginning of an array (..., *space) along its last axes."""
     cut: tuple[Any, ...] = (..., *(slice(side) for side in space))
     return np.asarray(values[cut])
+
+
+def warn_of_nothing(degradation: Degradation | None, shape: tuple[int, ...]) -> None:
+    """Say so where a degradation leaves images (C, *space) as they are, so that there is nothing to learn."""
+    if degradation is None:
+        return
+    x = 2 * torch.rand(1, *shape, generator=chance("nothing")) - 1
+    left = degradation.degrade(x, chance("nothing", "left"))
+    if float((left.image - x).abs().max()) < NOTHING:
+        logger.warning(
+            "%s takes nothing away from images, so there is nothing to learn: give other settings", degradation
+        )
 
 
 def by_what(degradation: Degradation, x: Tensor, random: Generator) -> tuple[np.ndarray, np.ndarray | None]:

@@ -23,8 +23,8 @@ from anomaly.images.caching import AHEAD
 from anomaly.images.image import alone, same_grid
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
-from anomaly.restorers.degrading import by_what, chance, fitted
-from anomaly.restorers.scales import OF_THE_IMAGE, Scale, laid_out, refuse_beyond, scale_of
+from anomaly.restorers.degrading import by_what, chance, fitted, refuse_short
+from anomaly.restorers.scales import OF_THE_IMAGE, Scale, laid_out, refuse_apart, refuse_beyond, scale_of
 from anomaly.streams import ordered
 
 GOOD = "good"
@@ -163,6 +163,7 @@ def first_readable(
         try:
             image = read(Path(row["path"]))
             x = alone(image.path, partial(good, image, preprocessing))
+            long_enough(image, x, degradation)
         except UnreadableImage as failed:
             error = error or failed
             continue
@@ -205,10 +206,21 @@ def good(image: Image, preprocessing: Preprocessing) -> np.ndarray:
 
 def suited(image: Image, x: np.ndarray, degradation: Degradation) -> np.ndarray:
     """An image (S, C, *space) cropped to whole steps; UnreadableImage where it cannot be degraded like this."""
+    long_enough(image, x, degradation)
     try:
         return fitted(x, degradation)
     except AnomalyError as error:
         raise UnreadableImage(f"{image.path}: {error}") from error
+
+
+def long_enough(image: Image, x: np.ndarray, degradation: Degradation | None) -> None:
+    """UnreadableImage where an image (S, C, *space) is shorter than a step of the degradation."""
+    if degradation is None:
+        return
+    try:
+        refuse_short(tuple(x.shape[2:]), degradation)
+    except AnomalyError as error:
+        raise UnreadableImage(f"{image.path}: {error}") from None
 
 
 def scale_as_poor(
@@ -224,8 +236,10 @@ def scale_as_poor(
 def pair_of(poor: Image, good_: Image, preprocessing: Preprocessing) -> tuple[np.ndarray, Scale]:
     """Good and poor image of a pair, (2, S, C, *space), both by the scale of the poor one, and that scale.
 
+    With intensity "range" each is scaled by the limits of its own file, which may hold another number of bits.
+
     Raises:
-        UnreadableImage: they lie on other grids, or do not suit the preprocessing.
+        UnreadableImage: they lie on other grids, have other units, or do not suit the preprocessing.
     """
     if not same_grid(poor, good_):
         sizes = [" x ".join(map(str, each.space)) for each in (poor, good_)]
@@ -235,6 +249,9 @@ def pair_of(poor: Image, good_: Image, preprocessing: Preprocessing) -> tuple[np
         )
     low, high = (laid_out(each, preprocessing) for each in (poor, good_))
     scale = scale_of(poor, low.pixels, preprocessing, low.foreground)
-    both = np.stack([scale.scaled(each.pixels) for each in (high, low)])
+    ranged = preprocessing.intensity == "range"
+    of_good = scale_of(good_, high.pixels, preprocessing, high.foreground) if ranged else scale
+    both = np.stack([of_good.scaled(high.pixels), scale.scaled(low.pixels)])
     refuse_beyond(poor, both[1], preprocessing)
+    refuse_apart(poor, good_, both[0][np.broadcast_to(high.foreground, both[0].shape)])
     return np.ascontiguousarray(both), scale

@@ -2,12 +2,15 @@
 
 import dataclasses
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, read_cohort, split
 from anomaly.cohorts.results import some
@@ -19,12 +22,12 @@ from anomaly.images.finding import Globs
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.asking import refuse_source, told_apart
 from anomaly.restorers.cards import model_card, preview
-from anomaly.restorers.degrading import last_step
+from anomaly.restorers.degrading import last_step, warn_of_nothing
 from anomaly.restorers.directions import tell_direction
 from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.sample import held_out, limits_of
-from anomaly.restorers.windows import Windows, window_in, window_of
+from anomaly.restorers.windows import Windows, warn_of_small, window_in, window_of
 from anomaly.runs import longer
 from anomaly.runs.facts import RESTORER, write_facts
 from anomaly.runs.plans import ASKED, abandon, claim, clear, planned, refuse_changes
@@ -116,9 +119,9 @@ def learn_restorer(
             clear(out)  # which a training that was killed at its very end did not come to
             longer.tell_finished(out, finished)
             return
-        # What cannot be is refused before all are read.
-        _, *space = first_readable(cohort, asked.preprocessing, asked.degradation)
-        window_in(tuple(space), asked.degradation, asked.restorer.window)
+        shape = first_readable(cohort, asked.preprocessing, asked.degradation)  # refuses what cannot be, before reading
+        window_in(shape[1:], asked.degradation, asked.restorer.window)
+        warn_of_nothing(asked.degradation, shape)
         warn_of_spacing(asked.degradation, cohort, asked.preprocessing)
         tell_direction(cohort, asked.degradation, asked.preprocessing)
         claim(work, plan, resume)
@@ -171,9 +174,41 @@ def parted(images: Path | str | pd.DataFrame, pairs: str | None, choose: float, 
     if pairs is not None:
         base = Path() if isinstance(images, pd.DataFrame) else Path(images).parent
         cohort = paired(cohort, pairs, base)
-    cohort["split"] = split(list(cohort["subject"]), choose=choose, calibrate=0)
+    together = list(cohort["subject"]) if pairs is None else kept_together(cohort)
+    cohort["split"] = split(together, choose=choose, calibrate=0)
     cohort.attrs |= told
     return cohort
+
+
+def kept_together(cohort: pd.DataFrame) -> list[str]:
+    """A name for each pair, the same for subjects that have a file in common: such are learned from, or held out.
+
+    Args:
+        cohort: with `path`, `good` and `subject`; its files may be spelled in several ways.
+
+    Raises:
+        CohortError: all of them hang together, so that nobody can be held out.
+    """
+    files = [os.path.realpath(path) for name in ("path", GOOD) for path in cohort[name]]
+    rows, of = np.tile(pd.factorize(cohort["subject"])[0], 2), pd.factorize(np.array(files, dtype=object))[0]
+    people = int(rows.max()) + 1
+    side = people + int(of.max()) + 1
+    links = coo_array((np.ones(len(rows)), (rows, people + of)), shape=(side, side))
+    group = connected_components(links, directed=False)[1][rows[: len(cohort)]]
+    names = cohort["subject"].astype(str).groupby(group).transform("min")
+    joined = cohort["subject"].nunique() - names.nunique()
+    if joined and names.nunique() == 1:
+        raise CohortError(
+            f"all {cohort['subject'].nunique()} subjects have good or poor images in common, so none can be held out; "
+            "give each subject images of its own"
+        )
+    if joined:
+        shared = cohort.loc[cohort["subject"].groupby(group).transform("nunique") > 1, "subject"].unique()
+        logger.warning(
+            "%d subjects have images in common with others (%s); such are learned from together, or held out together",
+            len(shared), some(shared),
+        )  # fmt: skip
+    return list(names)
 
 
 def paired(cohort: pd.DataFrame, column: str, base: Path) -> pd.DataFrame:
@@ -196,7 +231,8 @@ def paired(cohort: pd.DataFrame, column: str, base: Path) -> pd.DataFrame:
             f"{len(gone)} of {len(names)} good images in the column {column!r} are neither ids nor files "
             f"({some(gone)}); paths begin from the table's folder"
         )
-    if same := [name for name, file, path in zip(names, files, cohort["path"], strict=True) if file == path]:
+    own = [os.path.realpath(path) for path in cohort["path"]]
+    if same := [name for name, file, path in zip(names, files, own, strict=True) if os.path.realpath(file) == path]:
         raise CohortError(f"{len(same)} images are named as their own good image ({some(same)}); name the other one")
     return cohort.assign(**{GOOD: files})
 
@@ -217,6 +253,7 @@ def _fit(
     shown = Windows(kept, CHOOSE, asked.degradation, **cut).shown(SHOWN)
     scale = max(float(np.quantile((shown[1] - shown[0]).abs().numpy(), 0.999)), 1e-3)
     if machine.leads:
+        warn_of_small(kept, asked.degradation, asked.restorer.window, window)
         logger.info(
             "training %s to undo %s on windows of %s pixels of %d images; %d are held out", restorer,
             asked.degradation or "what tells poor from good", " x ".join(map(str, window)),

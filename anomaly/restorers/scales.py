@@ -109,8 +109,30 @@ def refuse_beyond(image: Image, scaled: np.ndarray, preprocessing: Preprocessing
         )
 
 
+def refuse_apart(poor: Image, good: Image, scaled: np.ndarray) -> None:
+    """Say plainly when a good image has other units than the poor one: most of it lies beyond black and white.
+
+    Args:
+        poor, good: of a pair.
+        scaled: values of the good one, by the scale of the poor one; a background that has the least does not count.
+
+    Raises:
+        UnreadableImage: so.
+    """
+    drawn = scaled[scaled > scaled.min()]
+    beyond = np.abs(drawn) > APART
+    if beyond.mean() > 0.5 if drawn.size else abs(scaled.flat[0]) > APART:
+        raise UnreadableImage(
+            f"{poor.path}: most of its good image {good.path.name} lies beyond what is black and white here (from "
+            f"{scaled.min():.4g} to {scaled.max():.4g}, expected about -1 to 1); bring both to the same units, or take "
+            "another intensity"
+        )
+
+
 MOST = 5.0
 """How far from 0 values may lie that nobody scaled: noise reaches beyond 1."""
+APART = 1.5
+"""Beyond which values of a good image are none of the poor one's range."""
 
 
 def _along_channels(values: np.ndarray, ndim: int) -> np.ndarray:

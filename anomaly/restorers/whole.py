@@ -1,8 +1,9 @@
 """Whole images through a network: at once where memory allows, else by windows that fade into one another."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, product
 from math import prod
+from operator import itemgetter, sub
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ Draw = Callable[..., Tensor]
 OVERLAP = {2: 64, 3: 16}
 """Pixels over which windows fade into one another."""
 WHOLE = 16
-"""Sides of windows are multiples of this, so that halvings fall alike."""
+"""Sides of windows and where they begin are multiples of this, so that halvings fall alike."""
 MOST_BYTES = 2**30
 HELD = 12
 """Layers' outputs that a network holds at once, at full size, about."""
@@ -65,42 +66,53 @@ def window_sides(space: Sequence[int], most: int) -> tuple[int, ...]:
 
 
 def starts_of(side: int, window: int, overlap: int) -> list[int]:
-    """Where windows begin along a side, as many as are needed to overlap by so much; the last one ends with it."""
+    """Where windows begin along a side, as many as are needed to overlap by so much, each where a halving begins.
+
+    The last one ends with the side, and may be shorter than the others for that.
+    """
     if window >= side:
         return [0]
     stride = max(1, window - min(overlap, window // 2))
-    return [*range(0, side - window, stride), side - window]
+    unit = min(WHOLE, stride)
+    stride -= stride % unit
+    return [*range(0, side - window, stride), -(-(side - window) // unit) * unit]
 
 
-def weights_of(side: int, window: int, overlap: int) -> Tensor:
-    """The weight of each window at each of its pixels along a side, (windows, window): they add up to 1."""
+def weights_of(side: int, window: int, overlap: int) -> list[Tensor]:
+    """The weight of each window at each of its pixels along a side: they add up to 1."""
     starts = starts_of(side, window, overlap)
-    place = torch.arange(window, dtype=torch.float64)
-    ramp = torch.minimum(place + 1, window - place).clamp_max(min(overlap, window // 2) + 1)
-    total = torch.zeros(side, dtype=torch.float64)
+    ramps, total = [], torch.zeros(side, dtype=torch.float64)
     for start in starts:
-        total[start : start + window] += ramp
-    return torch.stack([ramp / total[start : start + window] for start in starts])
+        length = min(window, side - start)
+        place = torch.arange(length, dtype=torch.float64)
+        ramps.append(torch.minimum(place + 1, length - place).clamp_max(min(overlap, window // 2) + 1))
+        total[start : start + length] += ramps[-1]
+    return [ramp / total[start : start + len(ramp)] for start, ramp in zip(starts, ramps, strict=True)]
 
 
 def _by_windows(draw: Draw, images: Sequence[Tensor | None], window: tuple[int, ...], size: int, drawn: Tensor) -> None:
     """Add to `drawn` what windows of one image become, a few of them at a time."""
     overlap, space = OVERLAP[len(window)], tuple(drawn.shape[2:])
     weights = [weights_of(side, w, overlap) for side, w in zip(space, window, strict=True)]
-    for places in _some(list(_places(space, window, overlap)), size):
-        cuts = [_cut(start, window) for _, start in places]
+    for places in _some(_places(space, window, overlap), size):
+        cuts = [_cut(start, sides) for _, start, sides in places]
         seen = [None if each is None else torch.cat([each[cut] for cut in cuts]) for each in images]
-        for one, cut, (which, _) in zip(draw(*seen).split(1), cuts, places, strict=True):
+        for one, cut, (which, *_) in zip(draw(*seen).split(1), cuts, places, strict=True):
             drawn[cut] += one * _weight([each[i] for each, i in zip(weights, which, strict=True)]).to(one)
 
 
-def _places(
-    space: tuple[int, ...], window: tuple[int, ...], overlap: int
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Number and beginning of each window, along every axis."""
+Place = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Number, beginning and sides of a window, along every axis."""
+
+
+def _places(space: tuple[int, ...], window: tuple[int, ...], overlap: int) -> Iterator[Place]:
+    """Each window, those of the same sides one after another."""
     starts = [starts_of(side, w, overlap) for side, w in zip(space, window, strict=True)]
+    found = []
     for which in product(*(range(len(each)) for each in starts)):
-        yield which, tuple(each[i] for each, i in zip(starts, which, strict=True))
+        start = tuple(each[i] for each, i in zip(starts, which, strict=True))
+        found.append((which, start, tuple(map(min, window, map(sub, space, start)))))
+    yield from sorted(found, key=itemgetter(2), reverse=True)
 
 
 def _cut(start: Sequence[int], window: Sequence[int]) -> tuple[slice, ...]:
@@ -115,6 +127,8 @@ def _weight(along: Sequence[Tensor]) -> Tensor:
     return weight
 
 
-def _some(items: list[tuple[tuple[int, ...], tuple[int, ...]]], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _some(places: Iterable[Place], size: int) -> Iterator[list[Place]]:
+    """A few windows at a time, of the same sides."""
+    for _, group in groupby(places, key=itemgetter(2)):
+        alike = list(group)
+        yield from (alike[k : k + size] for k in range(0, len(alike), size))

@@ -1,5 +1,6 @@
 """Windows of whole images at their own resolution, poor beside good: batch number k follows from the seed and k."""
 
+import logging
 from collections.abc import Sequence
 from math import prod
 
@@ -7,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomaly.cohorts.results import some
 from anomaly.degradations.base import Degradation
 from anomaly.errors import AnomalyError
 from anomaly.restorers.degrading import chance
 from anomaly.restorers.keeping import KeptImages
 from anomaly.training.batches import Batches, evenly
 
+logger = logging.getLogger(__name__)
 WINDOWS = {2: 64, 3: 32}
 WHOLE = {2: 128, 3: 48}
 """Sides of windows where nobody says: of what is degraded window by window, and of what must be degraded whole."""
@@ -134,6 +137,21 @@ def window_of(images: KeptImages, degradation: Degradation | None, asked: int) -
     if degradation is not None and not degradation.whole:
         degradation.refuse((images.channels, *window))
     return window
+
+
+def warn_of_small(images: KeptImages, degradation: Degradation | None, asked: int, window: Sequence[int]) -> None:
+    """Say so where few small images make the windows of all smaller than most images would allow."""
+    if asked:
+        return
+    most = window_in(tuple(map(int, np.median(images.spaces, axis=0))), degradation, asked)
+    small = np.flatnonzero((images.spaces < most).any(axis=1))
+    if len(small):
+        paths = images.table["path"].iloc[small]
+        logger.warning(
+            "windows have %s pixels, where most images allow %s, since %d of %d images are smaller (%s); leave these "
+            "out, unless it is meant", *(" x ".join(map(str, each)) for each in (window, most)), len(small),
+            len(images.table), some(paths),
+        )  # fmt: skip
 
 
 def window_in(space: tuple[int, ...], degradation: Degradation | None, asked: int) -> tuple[int, ...]:

@@ -20,6 +20,8 @@ from anomaly.training.loop import cosine
 from anomaly.training.machine import Machine
 
 SMALLEST = 8
+JUDGED = 12
+"""Pixels a side of the smallest window of which the critic sees a patch."""
 PLENTY = 2**31
 """Windows of images, of which there are as many as are asked for."""
 Pair = tuple[Tensor, ...]
@@ -86,14 +88,24 @@ class Restorer(Learned):
             raise AnomalyError(f"window is {self.window}; expected {SMALLEST} pixels a side or more, or 0 to choose")
         if self.network == "diffusion" and (self.ssim or self.adversarial):
             raise AnomalyError("network=diffusion learns by its own loss; leave ssim and adversarial at 0")
+        if self.window:
+            self._refuse_small((self.window,))
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The network, and a critic where it is asked for; whether known pixels are told is kept beside."""
+        self._refuse_small(shape[1:])
         nets = nn.ModuleDict({"restorer": self._network(shape)})
         if self.adversarial > 0:
             nets["critic"] = PatchCritic(2 * shape[0], len(shape) - 1, width=self.critic_width, halved=2)
         nets.register_buffer("tells", torch.tensor(self.tells_))
         return nets
+
+    def _refuse_small(self, window: Sequence[int]) -> None:
+        if self.adversarial > 0 and min(window) < JUDGED:
+            raise AnomalyError(
+                f"windows of {' x '.join(map(str, window))} pixels are too small for the critic; expected {JUDGED} or "
+                "more a side: give a larger --set window, larger images, or adversarial=0"
+            )
 
     def rebuild(self, shape: tuple[int, ...], tensors: Mapping[str, Tensor]) -> nn.Module:
         """As `build`, told by the file whether known pixels are."""

@@ -182,3 +182,9 @@ def test_lists_of_a_stored_run_are_the_tuples_they_were() -> None:
 def test_settings_are_told_from_those_of_a_restorer_by_name(name: str) -> None:
     mine, its = ({each.name for each in dataclasses.fields(cls) if each.init} for cls in (DEGRADATIONS[name], Restorer))
     assert not mine & its
+
+
+@pytest.mark.parametrize("sigma", [float("inf"), float("nan")])
+def test_settings_are_finite(sigma: float) -> None:
+    with pytest.raises(AnomalyError, match=f"sigma of noise is {sigma}; expected .*0 or more"):
+        make("noise", {"sigma": sigma})

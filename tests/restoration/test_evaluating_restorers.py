@@ -148,7 +148,7 @@ def test_people_a_judge_learned_from_are_refused_also_those_it_was_calibrated_on
 
 def test_pairs_are_judged_as_they_are(images: Path, tmp_path: Path) -> None:
     table = pictures(tmp_path / "poor", count=14)
-    pd.read_csv(table).assign(better=[f"p{(k + 1) % 13:02d}.png" for k in range(14)])[:13].to_csv(table, index=False)
+    pd.read_csv(table).assign(better=[f"p{(k + 6) % 12:02d}.png" for k in range(14)])[:12].to_csv(table, index=False)
     run = learn_restorer(
         table, tmp_path / "run", pairs="better", settings={**TINY, "steps": 2}, preprocessing=RANGE, machine=CPU
     ).folder  # fmt: skip
@@ -233,6 +233,15 @@ def test_help_needs_no_torch() -> None:
         "assert done.exit_code == 0; assert 'torch' not in sys.modules; assert 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_masks_are_not_shown_where_they_are_refused() -> None:
+    told = {
+        name: CliRunner().invoke(commands, ["restore", name, "--help"]).output
+        for name in ("train", "apply", "evaluate")
+    }
+    assert [name for name, each in told.items() if "--mask" in each] == ["evaluate"]
+    assert all("--subject" in each for each in told.values())
 
 
 def test_filters_are_chosen_by_nobody_who_is_judged(tmp_path: Path) -> None:

@@ -160,6 +160,21 @@ def test_holes_are_filled_and_nothing_else_changes(tmp_path: Path) -> None:
     assert "give --holes" in bare.errors.read_text()
 
 
+def test_a_hole_of_one_pixel_is_drawn_and_one_of_none_or_all_is_refused(tmp_path: Path) -> None:
+    images, holes = pictures(tmp_path / "images", count=3, side=24).parent, tmp_path / "holes"
+    run = trained(tmp_path / "run", images / "cohort.csv", "mask", block=6)
+    holes.mkdir()
+    for k, (hole, height) in enumerate([(np.s_[7:8, 9:10], 24), (np.s_[:0], 24), (np.s_[:], 33)]):
+        mask = np.zeros((height, 24), np.uint8)
+        mask[hole] = 255
+        Pillow.fromarray(mask).save(holes / f"p{k:02d}_mask.png")
+    done = restore(run, images, tmp_path / "out", holes=holes, device="cpu", allow_overlap=True)
+    assert (done.new, done.failed) == (1, 2)
+    told = done.errors.read_text()
+    assert "p01.png: its hole is empty on the grid of the run: there is nothing to draw" in told
+    assert "p02.png: its hole covers all of it: nothing is left of it to draw from" in told
+
+
 def test_holes_mean_nothing_to_other_runs(finer: Path, tmp_path: Path) -> None:
     images = pictures(tmp_path / "images", count=2).parent
     holes = tmp_path / "holes"

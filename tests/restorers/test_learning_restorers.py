@@ -14,7 +14,7 @@ from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.files import sha256_of
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.foreseeing import foresee_restorer
-from anomaly.restorers.learning import learn_restorer
+from anomaly.restorers.learning import learn_restorer, parted
 from anomaly.restorers.run import RestorerRun
 from anomaly.runs.describing import describe
 from anomaly.training.machine import Machine
@@ -96,6 +96,24 @@ def test_pairs_by_file_and_by_id(tmp_path: Path) -> None:
     by_id = learn_restorer(both, tmp_path / "by_id", **asked)
     assert by_id.facts["data"]["images"] == 12
     assert RestorerRun.open(tmp_path / "by_id").identity == by_id.identity
+
+
+def test_pairs_that_share_a_file_are_on_one_side_of_the_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pictures(tmp_path / "good")
+    poor = pictures(tmp_path / "poor")
+    spelled = [f"../good/p{k // 2:02d}.png" if k % 2 else f"../poor/../good/p{k // 2:02d}.png" for k in range(12)]
+    table = pd.read_csv(poor).assign(better=spelled)
+    table.to_csv(poor, index=False)
+    found = parted(poor, "better", 0.4)
+    assert set(found["split"]) == {"train", "choose"}
+    assert (found.groupby(found.index // 2)["split"].nunique() == 1).all()
+    assert found["subject"].nunique() == 12
+    assert "12 subjects have images in common with others" in caplog.text
+    crosswise = [f"p{(k + 1) % 12:02d}.png" for k in range(12)]
+    for shared in ("../good/p00.png", crosswise):
+        table.assign(better=shared).to_csv(poor, index=False)
+        with pytest.raises(CohortError, match="all 12 subjects have good or poor images in common"):
+            parted(poor, "better", 0.1)
 
 
 @pytest.mark.parametrize(

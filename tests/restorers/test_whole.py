@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from anomaly.nets.restoring import DiffusionRestorer
 from anomaly.restorers.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
@@ -17,10 +18,12 @@ def test_weights_add_up_to_one_at_every_pixel(side: int, window: int) -> None:
     total = torch.zeros(side, dtype=torch.float64)
     starts = starts_of(side, window, 32)
     for start, weight in zip(starts, weights_of(side, window, 32), strict=True):
-        total[start : start + window] += weight
+        total[start : start + len(weight)] += weight
+        assert start % 8 == 0
     assert torch.allclose(total, torch.ones(side, dtype=torch.float64), atol=1e-12)
     assert starts[0] == 0
-    assert starts[-1] == max(0, side - window)
+    assert starts[-1] + len(weight) == side
+    assert len(weight) <= window
 
 
 @pytest.mark.parametrize("space", [(150, 97), (48, 40, 21), (40, 200)])
@@ -56,6 +59,21 @@ def test_windows_that_disagree_fade_into_one_another_without_a_seam() -> None:
     assert count > 2
     assert float(steps.max()) < 3 / OVERLAP[2]
     assert (drawn == drawn[..., :1, :]).all()
+
+
+@pytest.mark.parametrize("space", [(90, 150), (44, 52, 21)])
+def test_windows_begin_where_halvings_do(space: tuple[int, ...]) -> None:
+    """What sees cells of four pixels draws by windows what it draws of the whole, whatever the sides are."""
+    pool = F.avg_pool2d if len(space) == 2 else F.avg_pool3d
+
+    def cells(part: Tensor) -> Tensor:
+        sides = part.shape[2:]
+        padded = F.pad(part, [n for side in reversed(sides) for n in (0, -side % 4)], mode="replicate")
+        coarse = F.interpolate(pool(padded, 4), scale_factor=4)
+        return coarse[(..., *(slice(side) for side in sides))]
+
+    y = torch.randn(1, 1, *space, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(whole(cells, y, most=4096), cells(y), atol=1e-5)
 
 
 def test_what_fits_goes_through_at_once() -> None:

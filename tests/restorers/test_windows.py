@@ -6,15 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image as Pillow
 from poor import blobs, pictures, volumes
 
 from anomaly.cohorts.cohort import read_cohort
 from anomaly.degradations.register import make
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.restorers.degrading import chance
-from anomaly.restorers.keeping import GOOD, KeptImages, keep_images
-from anomaly.restorers.windows import Windows, window_of
+from anomaly.restorers.degrading import chance, warn_of_nothing
+from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
+from anomaly.restorers.windows import Windows, warn_of_small, window_of
 
 RANGE = Preprocessing(intensity="range", size=None)
 DOWN = make("downsample", {"factor": 2})
@@ -46,6 +47,26 @@ def test_an_unreadable_image_is_named_and_left_out(tmp_path: Path) -> None:
     assert list(images.table["id"]) == ["p00", "p02"]
     assert images.unreadable == 1
     assert "p01.png" in (tmp_path / "run" / "errors.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("space", "factor", "told"),
+    [((1, 64), 2, "a side of 1 is shorter than the factor 2"), ((24, 24), 100, "24 is shorter than the factor 100"),
+     ((3, 3), 2, "3 x 3 pixels, of which the factor 2 of downsample leaves one")],
+)  # fmt: skip
+def test_images_shorter_than_a_step_are_named(tmp_path: Path, space: tuple[int, int], factor: int, told: str) -> None:
+    table, down = pictures(tmp_path / "images", count=3), make("downsample", {"factor": factor})
+    Pillow.fromarray((np.arange(np.prod(space)).reshape(space) % 250).astype(np.uint8)).save(table.parent / "p00.png")
+    for preprocessing in (RANGE, Preprocessing(size=None)):
+        if factor == 2:
+            cohort = read_cohort(table)
+            assert first_readable(cohort, preprocessing, down)[1:] == (24, 24)
+            images = kept(tmp_path / preprocessing.intensity, cohort, down, preprocessing)
+            assert len(images.table) == 2
+            assert told in (tmp_path / preprocessing.intensity / "run" / "errors.csv").read_text()
+        else:
+            with pytest.raises(CohortError, match=told):
+                first_readable(read_cohort(table), preprocessing, down)
 
 
 def test_a_batch_is_the_same_whenever_it_is_asked_for(tmp_path: Path) -> None:
@@ -136,6 +157,23 @@ def test_pairs_on_other_grids_are_named(tmp_path: Path) -> None:
         kept(tmp_path, poor.assign(**{GOOD: good["path"]}), None)
 
 
+def test_a_pair_of_8_and_16_bits_is_scaled_by_the_range_of_each_file(tmp_path: Path) -> None:
+    poor = read_cohort(pictures(tmp_path / "poor", count=3))
+    good = read_cohort(pictures(tmp_path / "good", count=3, depth=16))
+    images = kept(tmp_path, poor.assign(**{GOOD: good["path"]}), None)
+    fine, coarse = images.of(0)
+    assert np.abs(fine - coarse).max() <= 2 / 255 + 1e-6  # what 8 bits cut off
+    assert fine.max() == pytest.approx(1)
+
+
+def test_a_good_image_in_other_units_is_named(tmp_path: Path) -> None:
+    poor = read_cohort(pictures(tmp_path / "poor", count=3))
+    good = read_cohort(pictures(tmp_path / "good", count=3, depth=16))
+    percentile = Preprocessing(size=None)
+    with pytest.raises(CohortError, match=r"p00\.png: most of its good image p00\.png lies beyond what is black"):
+        kept(tmp_path, poor.assign(**{GOOD: good["path"]}), None, percentile)
+
+
 def test_volumes_are_windows_of_volumes_or_of_their_slices(tmp_path: Path) -> None:
     folder = volumes(tmp_path / "volumes", count=2)
     sliced = kept(tmp_path / "2", folder, DOWN, Preprocessing(size=None))
@@ -155,3 +193,25 @@ def test_windows_are_chosen_by_the_smallest_image_or_refused(tmp_path: Path) -> 
     assert window_of(images, DOWN, 17) == (16, 16)
     with pytest.raises(AnomalyError, match=r"window=32 is larger than .*p00\.png, which has 24 x 24"):
         window_of(images, DOWN, 32)
+
+
+def test_what_takes_nothing_away_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    idle = [("noise", {"sigma": 0.0}), ("lowdose", {"dose": 1.0}), ("kspace", {"acceleration": 1.0})]
+    for name, settings in idle:
+        warn_of_nothing(make(name, settings), (1, 24, 20))
+    assert caplog.text.count("takes nothing away from images") == 3
+    for name in ("noise", "lowdose", "kspace", "downsample", "mask", "border"):
+        warn_of_nothing(make(name, {}), (1, 24, 20))
+    assert caplog.text.count("takes nothing away from images") == 3
+
+
+def test_a_small_image_that_shrinks_all_windows_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table, noise = pictures(tmp_path / "images", count=4), make("noise", {})
+    images = kept(tmp_path / "alike", table, noise)
+    warn_of_small(images, noise, 0, window_of(images, noise, 0))
+    assert not caplog.text
+    Pillow.fromarray((blobs(9, 9, 11) * 255).astype(np.uint8)).save(table.parent / "p02.png")
+    images = kept(tmp_path / "mixed", table, noise)
+    warn_of_small(images, noise, 0, window_of(images, noise, 0))
+    assert "windows have 9 x 11 pixels, where most images allow 24 x 24" in caplog.text
+    assert "1 of 4 images are smaller" in caplog.text and "p02.png" in caplog.text

@@ -129,6 +129,13 @@ def test_what_cannot_be_is_refused() -> None:
         Restorer(window=4)
     with pytest.raises(AnomalyError, match="diffusion learns by its own loss"):
         Restorer(network="diffusion", adversarial=0.1)
+    with pytest.raises(AnomalyError, match="windows of 9 pixels are too small for the critic; expected 12 or more"):
+        Restorer(window=9, adversarial=0.1)
+    with pytest.raises(AnomalyError, match="windows of 11 x 16 pixels are too small"):
+        Restorer(width=4, levels=1, adversarial=0.1).build((1, 11, 16))
+    with torch.no_grad():
+        net = Restorer(width=4, levels=1, window=12, adversarial=0.1, critic_width=4).build((1, 12, 12))
+        assert net["critic"](torch.zeros(1, 2, 12, 12)).isfinite().all()
     with pytest.raises(AnomalyError, match="network=resnet is unknown"):
         Restorer(network="resnet")
     with pytest.raises(AnomalyError, match="has learned nothing yet"):
