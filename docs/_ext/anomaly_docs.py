@@ -219,7 +219,11 @@ def _command_section(words: str, command: Any) -> nodes.section:
     parts: list[nodes.Node] = [told.paragraph(" ".join(each.split())) for each in text]
     if not hasattr(command, "commands"):
         context = command.make_context(words, [], resilient_parsing=True)
-        options = [(each, _typed(each, context)) for each in command.params if each.name != "help"]
+        options = [
+            (each, _typed(each, context))
+            for each in command.params
+            if each.name != "help" and not getattr(each, "hidden", False)
+        ]
         needed = [typed for each, typed in options if each.required]
         usage = " ".join([words, *needed, *(["[OPTIONS]"] if len(needed) < len(options) else [])])
         parts.append(nodes.literal_block(usage, usage, language="text"))

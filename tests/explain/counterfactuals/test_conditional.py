@@ -190,7 +190,7 @@ def test_the_map_lies_where_cases_differ():
     ("settings", "message"),
     [
         ({"form": "mask"}, "form=mask is unknown; take one of residual, direct"),
-        ({"norm": "layer"}, "norm=layer is unknown; take one of batch, instance, none"),
+        ({"norm": "layer"}, "norm=layer is unknown; take one of batch, instance, group, none"),
         ({"decay": 1.0}, "decay must be below 1, got 1.0"),
         ({"cycle": -1.0}, "cycle must be 0 or more"),
     ],
