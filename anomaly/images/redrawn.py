@@ -27,8 +27,13 @@ def changed(image: Image, prepared: Prepared, change: np.ndarray) -> np.ndarray:
     if len(per_channel) != len(image.pixels):
         per_channel = per_channel.mean(0, keepdims=True)
     left: np.ndarray = image.pixels - per_channel.astype(np.float32)
+    return within_limits(image, left)
+
+
+def within_limits(image: Image, values: np.ndarray) -> np.ndarray:
+    """Values (C, *space) of an image, clipped to those that its file can hold."""
     # The window in which a DICOM image is shown bounds nothing.
-    return left if image.limits is None or image.kind == "dicom" else left.clip(*image.limits)
+    return values if image.limits is None or image.kind == "dicom" else values.clip(*image.limits)
 
 
 def write_redrawn(stem: Path, image: Image, values: np.ndarray, says: str = "", frame: Frame | None = None) -> Path:

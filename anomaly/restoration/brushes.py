@@ -13,7 +13,6 @@ from anomaly.degradations.covering import covered
 from anomaly.errors import RunError, UnreadableImage
 from anomaly.images import Image
 from anomaly.images.prepared import Prepared, scaled
-from anomaly.images.preprocessing import Preprocessing
 from anomaly.images.redrawn import changed as redrawn
 from anomaly.restoration.drawing import UNTOLD, Drawn, OwnGrid, holes_of, refuse_extent
 from anomaly.restorers.run import RestorerRun
@@ -41,21 +40,6 @@ class OnGrid:
         return str(getattr(self.run.detector, "made", self.run.facts["method"]))
 
     @property
-    def folder(self) -> Path:
-        """Of the run."""
-        return self.run.folder
-
-    @property
-    def identity(self) -> str:
-        """Of the run."""
-        return self.run.identity
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """Of the run."""
-        return self.run.preprocessing
-
-    @property
     def trained(self) -> frozenset[str]:
         """Subjects of the training."""
         table = self.run.normals
@@ -73,18 +57,19 @@ class OnGrid:
             raise UnreadableImage(f"{image.path}: {UNTOLD}")
         if image.mask is not None and not self.fills:
             raise UnreadableImage(f"{image.path}: has a hole, of which this run makes nothing; leave --holes out")
-        prepared = scaled(self.preprocessing.apply(_filled(image)), image.path)
-        if image.mask is not None:
-            known = ~holes_of(image, self.preprocessing, least=TOUCHED)
+        prepared = scaled(self.run.preprocessing.apply(_filled(image)), image.path)
+        if (known := self._known(image)) is not None:
             refuse_extent(image, known & prepared.foreground, known)
         return (prepared,)
 
     def draw(self, image: Image, prepared: Prepared, *, told: str | None) -> Drawn:
         """See `Brush`; outside holes an image keeps its values to the bit."""
         if told is not None:
-            raise RunError(f"{self.folder} is a run of a detector; leave --degrade out")
+            raise RunError(f"{self.run.folder} is a run of a detector; leave --degrade out")
         x = torch.from_numpy(prepared.pixels)
-        known = None if image.mask is None else torch.from_numpy(~holes_of(image, self.preprocessing, least=TOUCHED))
+        known = (
+            None if image.mask is None else torch.from_numpy(~holes_of(image, self.run.preprocessing, least=TOUCHED))
+        )
         seen = x if known is None else covered(x, known).image
         detector: Any = self.run.detector
         drawn = detector.restored(seen.to(detector.device), known).cpu()
@@ -95,6 +80,10 @@ class OnGrid:
                 raise UnreadableImage(f"{image.path}: a part of its hole lies beyond what the run looks at")
             values = np.where(image.mask, values, image.pixels)
         return Drawn(values, image.frame, float(np.abs(change).mean()), float(np.abs(change).max()))
+
+    def _known(self, image: Image) -> np.ndarray | None:
+        """Which pixels (S, 1, *size) a hole does not touch; None for all, where there is no hole."""
+        return None if image.mask is None else ~holes_of(image, self.run.preprocessing, least=TOUCHED)
 
 
 def _filled(image: Image) -> Image:

@@ -15,12 +15,14 @@ from anomaly.images import Image
 from anomaly.images.frame import Frame
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
+from anomaly.images.redrawn import within_limits
 from anomaly.restoration.placing import turned_back
 from anomaly.restorers.degrading import chance
 from anomaly.restorers.keeping import good, scale_as_poor, suited
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.scales import Scale, laid_out, refuse_beyond, scale_of
 from anomaly.restorers.whole import most_pixels, whole
+from anomaly.runs.run import Run
 
 UNTOLD = "nothing says what of it is to be drawn; give --holes, a mask that is not 0 there"
 
@@ -46,12 +48,8 @@ class Brush(Protocol):
     """Whatever restores images: a run of a restorer, or of a detector that restores."""
 
     @property
-    def folder(self) -> Path:
-        """Of the run."""
-
-    @property
-    def identity(self) -> str:
-        """Of its weights."""
+    def run(self) -> RestorerRun | Run:
+        """The run."""
 
     @property
     def degradation(self) -> Degradation | None:
@@ -79,24 +77,9 @@ class OwnGrid:
     run: RestorerRun
 
     @property
-    def folder(self) -> Path:
-        """Of the run."""
-        return self.run.folder
-
-    @property
-    def identity(self) -> str:
-        """Of the run."""
-        return self.run.identity
-
-    @property
     def degradation(self) -> Degradation | None:
         """What it undoes."""
         return self.run.degradation
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What becomes black and white."""
-        return self.run.preprocessing
 
     @property
     def trained(self) -> frozenset[str]:
@@ -110,7 +93,7 @@ class OwnGrid:
 
     def prepare(self, image: Image) -> tuple[Prepared, ...]:
         """The image in the order of axes that the network takes, with its own values."""
-        return (laid_out(image, self.preprocessing),)
+        return (laid_out(image, self.run.preprocessing),)
 
     def draw(self, image: Image, prepared: Prepared, *, told: str | None) -> Drawn:
         """See `Brush`."""
@@ -128,14 +111,14 @@ class OwnGrid:
     def _as_it_is(self, image: Image, prepared: Prepared) -> Drawn:
         raw, degradation = prepared.pixels, self.degradation
         refuse_holes(image, degradation)
-        known = None if image.mask is None else ~holes_of(image, self.preprocessing)
+        known = None if image.mask is None else ~holes_of(image, self.run.preprocessing)
         counted = prepared.foreground if known is None else prepared.foreground & known
         if known is not None:
             refuse_extent(image, counted, known)
-        scale = scale_of(image, raw, self.preprocessing, counted)
-        refuse_beyond(image, scale.scaled(raw), self.preprocessing)
-        own = replace(self.preprocessing, channels=len(image.pixels))
-        colours = raw if own == self.preprocessing else laid_out(image, own).pixels
+        scale = scale_of(image, raw, self.run.preprocessing, counted)
+        refuse_beyond(image, scale.scaled(raw), self.run.preprocessing)
+        own = replace(self.run.preprocessing, channels=len(image.pixels))
+        colours = raw if own == self.run.preprocessing else laid_out(image, own).pixels
         if degradation is None:
             return _finished(image, prepared, colours, self.restored(raw, None, scale), scale)
         steps = degradation.steps(raw.ndim - 2)
@@ -155,7 +138,7 @@ class OwnGrid:
         return _finished(image, prepared, lifted, change, scale, steps, starts)
 
     def _simulated(self, image: Image, prepared: Prepared, told: str) -> Drawn:
-        poor, _, own, seen, known = simulated(image, self.preprocessing, self.degradation, told, self.folder)
+        poor, _, own, seen, known = simulated(image, self.run.preprocessing, self.degradation, told, self.run.folder)
         change = self.restored(poor, known, seen) * seen.unit.reshape(1, -1, *[1] * (poor.ndim - 2))
         return _finished(image, prepared, own.values(poor), change, own)
 
@@ -252,8 +235,3 @@ def _finished(
         added = added.mean(1, keepdims=True)
     values, frame = turned_back((poor + added).astype(np.float32), image, prepared, steps, starts)
     return Drawn(within_limits(image, values), frame, float(np.abs(change).mean()), float(np.abs(change).max()))
-
-
-def within_limits(image: Image, values: np.ndarray) -> np.ndarray:
-    """Values of an image, clipped to those that its file can hold."""
-    return values if image.limits is None or image.kind == "dicom" else values.clip(*image.limits)

@@ -200,7 +200,7 @@ class _Work:
 
     def rows(self, left: Sequence[Any], pool: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
         """The figures of each image, or why it has none."""
-        for (one,) in intake(left, lambda image: (laid_out(image, self.brush.preprocessing),), pool, 1):
+        for (one,) in intake(left, lambda image: (laid_out(image, self.brush.run.preprocessing),), pool, 1):
             about = {name: value for name, value in one.about.items() if name != "mask"}
             if one.image is None:
                 yield {**about, "error": one.error}
@@ -228,7 +228,7 @@ class _Work:
     def shown(self, rows: Sequence[Any]) -> Iterator[tuple[str, Judged]]:
         """The versions of some images again, to be drawn."""
         with ThreadPoolExecutor(1) as pool:
-            for (one,) in intake(rows, lambda image: (laid_out(image, self.brush.preprocessing),), pool, 1):
+            for (one,) in intake(rows, lambda image: (laid_out(image, self.brush.run.preprocessing),), pool, 1):
                 if one.image is not None:
                     yield str(one.row["id"]), self.versions(one)
 

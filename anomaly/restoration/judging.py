@@ -52,11 +52,11 @@ def versions_of(brush: OwnGrid, image: Image, floors: Floors, told: str, good: s
         told: what chance follows from.
         good: file of the good image of a pair.
     """
-    laid = laid_out(image, brush.preprocessing)
+    laid = laid_out(image, brush.run.preprocessing)
     if good is None:
-        poor, x, own, seen, known = simulated(image, brush.preprocessing, brush.degradation, told, brush.folder)
+        poor, x, own, seen, known = simulated(image, brush.run.preprocessing, brush.degradation, told, brush.run.folder)
     else:
-        (x, poor), own = pair_of(image, read(Path(good)), brush.preprocessing)
+        (x, poor), own = pair_of(image, read(Path(good)), brush.run.preprocessing)
         seen, known = Scale.none(x.shape[1]), None
     unit = seen.unit.reshape(1, -1, *[1] * (x.ndim - 2))
     drawn = poor + brush.restored(poor, known, seen) * unit
@@ -96,7 +96,7 @@ def inside_of(image: Image, brush: OwnGrid, space: tuple[int, ...]) -> np.ndarra
     """
     if image.mask is None:
         return None
-    found: np.ndarray = crop(holes_of(image, brush.preprocessing), space)
+    found: np.ndarray = crop(holes_of(image, brush.run.preprocessing), space)
     if not found.any():
         raise UnreadableImage(f"{image.path}: its mask lies beyond what is left of the image on whole steps")
     return found

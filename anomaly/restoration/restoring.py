@@ -107,16 +107,16 @@ def restore(
     )  # fmt: skip
     cohort = counting(cohort)
     if not allow_overlap:
-        refuse_overlap(brush.trained, cohort, brush.folder)
+        refuse_overlap(brush.trained, cohort, brush.run.folder)
     rows: list[Any] = cohort.to_dict("records")
     facts = {
-        "run": brush.identity, "undoes": brush.undoes, "degraded": degrade, "seed": seed if degrade else None,
+        "run": brush.run.identity, "undoes": brush.undoes, "degraded": degrade, "seed": seed if degrade else None,
         "holes": None if holes is None else cohort.attrs["masks_from"], "runs": [os.path.relpath(run, out)],
     }  # fmt: skip
     table = GrowingTable(RESTORED, out, settings=facts, columns=COLUMNS)
     left = table.left(rows)
     if left and isinstance(brush, OwnGrid):
-        tell_direction(cohort, brush.degradation, brush.preprocessing, poor=not degrade)
+        tell_direction(cohort, brush.degradation, brush.run.preprocessing, poor=not degrade)
     before = len(rows) - len(left)
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool, table, one_core_left(),

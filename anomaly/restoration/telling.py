@@ -11,8 +11,9 @@ from anomaly.pictures import heatmaps
 from anomaly.reporting import sections
 from anomaly.reporting.template import written
 from anomaly.restoration.judging import MEASURES, POOR, RESTORED, TRUTH, Judged
-from anomaly.restorers.cards import EDGES, flat
+from anomaly.restorers.cards import flat
 from anomaly.restorers.run import RestorerRun
+from anomaly.runs.previews import EDGES
 from anomaly.statistics import auroc_interval, bootstrap, compare_aurocs
 from anomaly.statistics.estimates import FEWEST_PERSONS, between
 

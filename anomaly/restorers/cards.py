@@ -9,10 +9,9 @@ import numpy as np
 from anomaly.degradations.base import Degradation
 from anomaly.pictures import heatmaps
 from anomaly.restorers.sample import Pictures
-from anomaly.runs.previews import shown_slice
+from anomaly.runs.previews import EDGES, bullets, shown_slice
 from anomaly.translators.restorer import Restorer
 
-EDGES = (-1.0, 1.0)
 ROWS = ("poor", "restored", "good")
 
 
@@ -50,10 +49,10 @@ def model_card(restorer: Restorer, degradation: Degradation | None, facts: Mappi
     return CARD.format(
         name=restorer.name,
         undoes=f"`{degradation.name}` ({degradation.summary})" if degradation else "what tells the pairs given apart",
-        degradation=_bullets(facts["degradation"]["settings"]) if degradation else f"pairs by {facts['pairs']}",
-        settings=_bullets(restorer.settings()),
-        preprocessing=_bullets({k: v for k, v in facts["preprocessing"].items() if v is not None}),
-        split=_bullets(data["split"]),
+        degradation=bullets(facts["degradation"]["settings"]) if degradation else f"pairs by {facts['pairs']}",
+        settings=bullets(restorer.settings()),
+        preprocessing=bullets({k: v for k, v in facts["preprocessing"].items() if v is not None}),
+        split=bullets(data["split"]),
         shape=" x ".join(map(str, restorer.shape_)),
         after=told["psnr"],
         before=told["psnr_before"],
@@ -61,10 +60,6 @@ def model_card(restorer: Restorer, degradation: Degradation | None, facts: Mappi
         seed=facts["seed"],
         **{name: data[name] for name in ("images", "subjects", "subjects_from", "unreadable", "fingerprint")},
     )
-
-
-def _bullets(values: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in values.items()) or "none"
 
 
 CARD = """# Model card: {name}

@@ -1,6 +1,7 @@
 """Pages for a reader: pictures and plain words that a training leaves, and what a run draws beside real images."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,9 @@ def model_card(
         "name": detector.name,
         "summary": getattr(detector, "summary", "a method of the user's own"),
         "cite": getattr(detector, "cite", "not given by the author of the method"),
-        "settings": _bullets(detector.settings()) or "none",
+        "settings": bullets(detector.settings()),
         "story": f"{story}\n" if (story := detector.story()) else "",
-        "preprocessing": _bullets(dataclasses.asdict(preprocessing)),
+        "preprocessing": bullets(dataclasses.asdict(preprocessing)),
         "shape": " x ".join(str(side) for side in detector.shape_),
         "smallest": f"{1 / (data['calibration_subjects'] + 1):.3g}",
         "masks": " --mask MASKS" if preprocessing.mask == "given" else "",
@@ -193,8 +194,9 @@ def _middles(image: np.ndarray, affine: np.ndarray) -> list[np.ndarray]:
     return panels
 
 
-def _bullets(values: dict[str, Any]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in values.items())
+def bullets(values: Mapping[str, Any]) -> str:
+    """Names and values as a list in Markdown; "none" where there are none."""
+    return "\n".join(f"- {name}: {value}" for name, value in values.items()) or "none"
 
 
 NO_LABELS = (

@@ -8,7 +8,7 @@ import numpy as np
 
 from anomaly.images.pictures import write_png
 from anomaly.pictures import heatmaps
-from anomaly.runs.previews import EDGES, flat_pictures
+from anomaly.runs.previews import EDGES, bullets, flat_pictures
 from anomaly.training.batches import chunks, evenly
 from anomaly.translators.cycle import CycleGAN
 
@@ -69,18 +69,14 @@ def model_card(translator: CycleGAN, facts: Mapping[str, Any]) -> str:
         name=translator.name,
         summary=translator.summary,
         cite=translator.cite,
-        settings=_bullets(translator.settings()),
-        preprocessing=_bullets(facts["preprocessing"]),
-        split=_bullets(data["split"]),
+        settings=bullets(translator.settings()),
+        preprocessing=bullets(facts["preprocessing"]),
+        split=bullets(data["split"]),
         shape=" x ".join(map(str, translator.shape_)),
         seed=facts["seed"],
         **{name: data[name] for name in ("images", "subjects", "subjects_from", "unreadable", "fingerprint")},
         **{name: f"{value:.4f}" for name, value in told.items()},
     )
-
-
-def _bullets(values: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in values.items()) or "none"
 
 
 CARD = """# Model card: {name}

@@ -8,6 +8,7 @@ import numpy as np
 
 from anomaly.images.pictures import write_png
 from anomaly.pictures.scales import next_to_nothing
+from anomaly.runs.previews import bullets
 from anomaly.training.learned import Learned
 from explain.classifier import Classifier
 from explain.pictures.pictures import summary
@@ -74,9 +75,9 @@ def model_card(learner: Learned, facts: Mapping[str, Any]) -> str:
         use=USE_CLASSIFIER if classifier else USE_EXPLAINER,
         summary=getattr(learner, "summary", "a method of the user's own"),
         cite=getattr(learner, "cite", "not given by the author of the method"),
-        settings=_bullets(learner.settings()),
-        preprocessing=_bullets(facts["preprocessing"]),
-        split=_bullets(data["split"]),
+        settings=bullets(learner.settings()),
+        preprocessing=bullets(facts["preprocessing"]),
+        split=bullets(data["split"]),
         images=data["images"],
         subjects=data["subjects"],
         subjects_from=data["subjects_from"],
@@ -86,10 +87,6 @@ def model_card(learner: Learned, facts: Mapping[str, Any]) -> str:
         shape=" x ".join(map(str, learner.shape_)),
         held_out=held_out,
     )
-
-
-def _bullets(values: Mapping[str, Any]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in values.items()) or "none"
 
 
 EXPLAINS = """An explainer: it learned from images of cases and of controls how a case would look as a control,
