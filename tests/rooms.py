@@ -25,8 +25,9 @@ FLOORS = (
         "explain.base",
     ),
     (
-        *("anomaly.classical", "anomaly.cohorts", "anomaly.detectors", "anomaly.pictures", "anomaly.translators"),
-        *("explain.attributions", "explain.classifier", "explain.fields", "explain.measures", "explain.trained"),
+        *("anomaly.changes", "anomaly.classical", "anomaly.cohorts", "anomaly.detectors", "anomaly.evolution"),
+        *("anomaly.pictures", "anomaly.registrars", "anomaly.translators"),
+        *("explain.attributions", "explain.classifier", "explain.measures", "explain.trained"),
     ),
     (
         *("anomaly.runs", "anomaly.evaluation", "anomaly.reporting", "anomaly.simulation"),
@@ -36,7 +37,10 @@ FLOORS = (
         *("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "anomaly.restorers"),
         *("explain.runs", "explain.evaluating"),
     ),
-    ("anomaly.checkup", "anomaly.demonstration", "anomaly.restoration", "anomaly.translation", "explain.checking"),
+    (
+        *("anomaly.checkup", "anomaly.demonstration", "anomaly.progression", "anomaly.registration"),
+        *("anomaly.restoration", "anomaly.translation", "explain.checking"),
+    ),
     ("explain.commands",),
     ("cli",),
 )

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from anomaly.nets.fields import bending, folded_share, integrate, length, roughness, warp
 from explain.base import Explanation
 from explain.counterfactuals.additive import CriticisedExplainer
-from explain.fields.fields import bending, folded_share, integrate, length, roughness, warp
 from explain.trained import drawn
 
 COSTS = {"roughness": roughness, "bending": bending}

@@ -11,14 +11,14 @@ import torch
 from nibabel.orientations import io_orientation
 
 from anomaly.images import Image, write_volume
+from anomaly.images.fields import field_in_mm, write_field
 from anomaly.images.image import located
 from anomaly.images.prepared import Prepared
 from anomaly.images.redrawn import changed, write_redrawn
+from anomaly.nets.fields import log_jacobian
 from anomaly.pictures.pages import View, views
 from anomaly.runs.facts import CLASSIFIER
 from explain.base import Explanation, Walk
-from explain.fields.fields import log_jacobian
-from explain.fields.files import field_in_mm, write_field
 from explain.pictures.pictures import save_figure
 from explain.pictures.walks import Told, Walked, save_walk
 from explain.runs.given import TargetRun

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from test_frames import in_itk, in_nibabel
 
 from anomaly.images import Image, write_volume
+from anomaly.images.fields import field_in_mm, read_field, write_field
 from anomaly.images.frame import Frame
 from anomaly.images.image import invertible
 from anomaly.images.itk import has_reader
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
-from explain.fields.files import field_in_mm, read_field, write_field
 
 LETTERS = st.sampled_from(["RAS", "LPS", "PIL", "ASR", "keep"])
 angles = st.floats(-3, 3)

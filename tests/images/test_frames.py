@@ -11,10 +11,10 @@ import pytest
 
 from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read, write_volume
+from anomaly.images.fields import field_in_mm, read_field, write_field
 from anomaly.images.frame import Frame, orthogonal, upright
 from anomaly.images.image import invertible
 from anomaly.images.preprocessing import Preprocessing
-from explain.fields.files import field_in_mm, read_field, write_field
 
 ANGLE = 0.3
 TURN = np.array([[np.cos(ANGLE), -np.sin(ANGLE), 0], [np.sin(ANGLE), np.cos(ANGLE), 0], [0, 0, 1]])

@@ -18,8 +18,8 @@ from studies import broken, call, start, trained
 
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images import read
+from anomaly.images.fields import read_field
 from anomaly.images.preprocessing import Preprocessing
-from explain.fields.files import read_field
 from explain.pictures.walks import Told
 from explain.runs.mapping import map_images, prepare, records
 from explain.runs.run import LearnedRun

@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.images import Image, read, write_volume
-from explain.sides.pairing import knee_pairs, mirrored, register, registered, write_pairs
+from anomaly.registrars.rigid import mirrored, register
+from explain.sides.pairing import knee_pairs, registered, write_pairs
 
 
 def table(*rows: tuple[str, str, int, float | None]) -> pd.DataFrame:

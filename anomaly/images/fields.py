@@ -25,7 +25,7 @@ def field_in_mm(field: np.ndarray, prepared: Prepared, where: Frame | np.ndarray
     """Bring the field of one image from the grid a network saw to the grid of its file, in millimetres, RAS+.
 
     Args:
-        field: (dims, *size) in prepared pixels, component c along axis c, as in `explain.fields.fields`; for the slices
+        field: (dims, *size) in prepared pixels, component c along axis c, as in `anomaly.nets.fields`; for the slices
             of a volume (S, 2, *size), which move within their planes only.
         prepared: the image as the network took it.
         where: `Image.frame` of the source image, or its affine, (4, 4), index to millimetres, RAS+. Where a file says
@@ -61,7 +61,7 @@ def write_field(path: Path, displacement: np.ndarray, where: Frame | np.ndarray)
     ITK takes vectors of this intent as they are; its description says so. It lies as the image lies, with both of its
     forms and its units, and appears whole or not at all.
 
-    Two things to know in ITK: beyond the image it draws its default value, where `explain.fields.fields.warp` repeats
+    Two things to know in ITK: beyond the image it draws its default value, where `anomaly.nets.fields.warp` repeats
     the edge; and it drops a third axis of length 1 from vectors only. Pictures then fit where their affine does not
     tilt them, in readers of three dimensions (ANTs, 3D Slicer) as they are, in SimpleITK by their first two components.
 

@@ -8,8 +8,7 @@ from scipy.linalg import expm
 from torch import Tensor
 
 from anomaly.errors import AnomalyError
-from anomaly.nets.losses import gaussian_blur
-from explain.fields.fields import (
+from anomaly.nets.fields import (
     SMALLEST,
     bending,
     compose,
@@ -23,6 +22,7 @@ from explain.fields.fields import (
     roughness,
     warp,
 )
+from anomaly.nets.losses import gaussian_blur
 
 SPACES = [(7, 5), (224, 31), (4, 6, 3), (1, 9), (5, 1, 4)]
 SLOPES = {2: [[0.2, -0.1], [0.3, 0.1]], 3: [[0.2, -0.1, 0.0], [0.3, 0.1, 0.1], [-0.2, 0.1, -0.3]]}

@@ -9,10 +9,10 @@ from scipy import ndimage
 
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.images import Image, write_volume
+from anomaly.images.fields import CONVENTION, field_in_mm, read_field, write_field
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
-from explain.fields.fields import warp
-from explain.fields.files import CONVENTION, field_in_mm, read_field, write_field
+from anomaly.nets.fields import warp
 
 LPS = np.diag([-1, -1, 1, 1])
 SPACE = (6, 5, 4)

@@ -1,0 +1,222 @@
+"""Who was seen more than once: each image beside an earlier one of the same person, side and contrast."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from anomaly.cohorts.results import plain_text, some
+from anomaly.cohorts.times import Times, times_of
+from anomaly.errors import CohortError
+
+SIDES = ("side", "laterality", "eye", "knee", "hip")
+CONTRASTS = ("contrast", "sequence", "modality", "suffix")
+BIDS_SUFFIX = re.compile(r"(?:^|/)sub-[^/]*_([A-Za-z0-9]+)\.[^/]*$")
+WHICH = ("first", "next", "last")
+
+
+@dataclass(frozen=True)
+class VisitPairs:
+    """Images of two visits, the later beside the earlier, and what could not be paired.
+
+    Args:
+        pairs: one row a pair: id and path of the later image, subject, side and contrast where these are known, visit
+            and baseline_visit as a person would type them, baseline (path) and baseline_id of the earlier image,
+            interval (in `unit`), years (NaN where the unit is not known), row and baseline_row (places in the table,
+            from 0).
+        left_out: images that stand in no pair: id, path, subject, reason.
+        unit: of the interval: days, weeks, months, years, visits, or "" where nobody says.
+        single: subjects of which there is one visit only.
+    """
+
+    pairs: pd.DataFrame
+    left_out: pd.DataFrame
+    unit: str
+    single: tuple[str, ...]
+
+    def told(self) -> list[str]:
+        """Sentences for a report or the log: how many pairs, and who stands in none, by reason."""
+        people = self.pairs["subject"].nunique()
+        said = [f"{len(self.pairs)} pairs of visits of {people} persons."]
+        if self.single:
+            one = f"{len(self.single)} persons have one visit only"
+            said.append(f"{one} ({some(self.single)}); they tell no change.")
+        others = self.left_out[~self.left_out["subject"].isin(self.single)]
+        for reason, rows in others.groupby("reason", sort=False):
+            said.append(f"{len(rows)} images are left out ({some(rows['id'])}): {reason}.")
+        return said
+
+
+def visit_pairs(
+    table: pd.DataFrame,
+    *,
+    visit: str = "visit",
+    subject: str = "subject",
+    side: str | None = None,
+    contrast: str | None = None,
+    date: str | None = None,
+    unit: str | None = None,
+    order: Sequence[str] | None = None,
+    which: str = "first",
+) -> VisitPairs:
+    """Pair the images of each person by their visits; whoever cannot be paired is named, the rest goes on.
+
+    Only images of one side and one contrast are paired. Where two images of a person, side and contrast have one time,
+    or their dates run against their visits, none of that person's, side's and contrast's is, for nobody could say
+    which came first.
+
+    Args:
+        table: one row an image, with id, path and subject, as `anomaly.cohorts.cohort.read_cohort` gives.
+        visit: its column of visits: numbers, dates, or names (see `anomaly.cohorts.times.times_of`).
+        subject: its column of persons.
+        side: its column of sides; None takes side, laterality, eye, knee or hip where there is one, "" none.
+        contrast: its column of contrasts; None takes contrast, sequence, modality or suffix where there is one, else
+            the suffix of BIDS names (FLAIR, T1w), "" none.
+        date: its column of dates, where visits are names: intervals come from it, and it must run with the visits.
+        unit: of visits that are numbers: days, weeks, months or years.
+        order: names of the visits from first to last.
+        which: "first" pairs every later visit with the first one, "next" each with the one before it, "last" the last
+            with the first.
+
+    Raises:
+        CohortError: a column is missing, tells no time, or nobody has two visits.
+    """
+    if which not in WHICH:
+        raise CohortError(f"which is {which!r}; expected one of {', '.join(WHICH)}")
+    _need(table, [visit, subject, *(name for name in (side, contrast, date) if name)])
+    times = times_of(table[visit], unit=unit, order=order)
+    dated = None if date is None else times_of(table[date])
+    if dated is not None and dated.unit != "days":
+        raise CohortError(f"the column {date} holds no dates ({some(table[date].dropna())}); write them as 2021-03-30")
+    known = pd.DataFrame(
+        {
+            "row": np.arange(len(table)),
+            "id": table["id"].to_numpy(),
+            "path": table["path"].to_numpy(),
+            "subject": table[subject].astype(object).where(table[subject].notna(), None).to_numpy(),
+            "visit": [None if pd.isna(cell) else plain_text(cell) for cell in table[visit]],
+            "time": times.values,
+            "day": times.values if dated is None else dated.values,
+        }
+    )
+    kinds = _kinds(table, known, side, contrast)
+    pairs, reasons = _paired(known, kinds, which, visit, date)
+    if not pairs:
+        raise CohortError(
+            f"nobody has two visits that can be compared: {len(known)} images of {known['subject'].nunique()} persons, "
+            f"visits {some(known['visit'].dropna().unique(), 6) or 'none'}"
+            + (f"; {next(iter(reasons.values()))}" if reasons else "")
+        )
+    found = _table(known, pairs, kinds, dated or times)
+    used = {*found["row"], *found["baseline_row"]}
+    left = known[~known["row"].isin(used)]
+    left = left.assign(reason=[reasons.get(row, SINGLE) for row in left["row"]])[["id", "path", "subject", "reason"]]
+    seen = known.dropna(subset=["time", "subject"]).groupby("subject", sort=False)["time"].nunique()
+    single = tuple(map(str, seen.index[seen == 1]))
+    return VisitPairs(found, left.reset_index(drop=True), (dated or times).unit, single)
+
+
+SINGLE = "there is no other visit of it"
+
+
+def _kinds(table: pd.DataFrame, known: pd.DataFrame, side: str | None, contrast: str | None) -> list[str]:
+    """Put side and contrast beside what is known, where they are; their names."""
+    sides = side if side is not None else next((name for name in SIDES if name in table), "")
+    contrasts = contrast if contrast is not None else next((name for name in CONTRASTS if name in table), "")
+    if sides:
+        known["side"] = table[sides].astype(object).where(table[sides].notna(), None).to_numpy()
+    if contrasts:
+        known["contrast"] = table[contrasts].astype(object).where(table[contrasts].notna(), None).to_numpy()
+    elif contrast is None:
+        told = [BIDS_SUFFIX.search(Path(str(path)).as_posix()) for path in table["path"]]
+        if all(told):
+            known["contrast"] = [match[1] for match in told if match is not None]
+    return [name for name in ("side", "contrast") if name in known]
+
+
+def _paired(
+    known: pd.DataFrame, kinds: Sequence[str], which: str, visit: str, date: str | None
+) -> tuple[list[tuple[int, int]], dict[int, str]]:
+    """Rows (earlier, later) of each pair, and for rows that can be in none the reason."""
+    pairs: list[tuple[int, int]] = []
+    reasons: dict[int, str] = {}
+    empty = known[["subject", "time", *kinds]].isna()
+    for name, told in (("subject", "nothing says whose it is"), ("time", f"its {visit} tells no time")):
+        reasons |= dict.fromkeys(known.loc[empty[name], "row"], told)
+    for name in kinds:
+        reasons |= dict.fromkeys(known.loc[empty[name], "row"], f"its {name} is not told")
+    if date is not None:
+        undated = known["day"].isna() & ~known["row"].isin(reasons)
+        reasons |= dict.fromkeys(known.loc[undated, "row"], f"its {date} tells no date")
+    good = known[~known["row"].isin(reasons)]
+    for _, rows in good.groupby(["subject", *kinds], sort=False):
+        seen = rows.sort_values("time", kind="stable")
+        wrong = _wrong(seen, visit)
+        if wrong:
+            reasons |= dict.fromkeys(seen["row"], wrong)
+        else:
+            pairs.extend(_of_one(list(seen["row"]), which))
+    reasons |= _of_other_kinds(good, kinds, {row for pair in pairs for row in pair}, reasons)
+    return pairs, reasons
+
+
+def _wrong(seen: pd.DataFrame, visit: str) -> str:
+    """Why the images of one person, side and contrast tell no order; "" where they do."""
+    twice = seen["time"].duplicated(keep=False)
+    if twice.any():
+        return f"{int(twice.sum())} images have the same {visit} {seen['visit'][twice].iloc[0]}; keep one of each"
+    steps = np.diff(seen["day"].to_numpy(dtype=float))
+    if (steps == 0).any():
+        return "two visits have one date; correct the dates"
+    if (steps < 0).any():
+        place = int(np.argmax(steps < 0))
+        before, after = seen["visit"].iloc[place : place + 2]
+        return f"visit {after} is dated before visit {before}; correct the dates or the visits"
+    return ""
+
+
+def _of_one(rows: Sequence[int], which: str) -> Iterator[tuple[int, int]]:
+    if len(rows) > 1 and which == "last":
+        yield rows[0], rows[-1]
+    elif which == "next":
+        yield from pairwise(rows)
+    else:
+        yield from ((rows[0], row) for row in rows[1:])
+
+
+def _of_other_kinds(good: pd.DataFrame, kinds: Sequence[str], used: set[int], told: dict[int, str]) -> dict[int, str]:
+    """Why images of persons with several visits found no other one of their own side and contrast."""
+    reasons: dict[int, str] = {}
+    for _, rows in good.groupby("subject", sort=False):
+        alone = [row for row in rows["row"] if row not in used and row not in told]
+        for name in kinds:
+            if alone and rows["time"].nunique() > 1 and rows[name].nunique() > 1:
+                reasons |= dict.fromkeys(alone, f"there is no other visit of it with the same {name}")
+    return reasons
+
+
+def _table(known: pd.DataFrame, pairs: Sequence[tuple[int, int]], kinds: Sequence[str], times: Times) -> pd.DataFrame:
+    before, after = (known.iloc[[pair[i] for pair in pairs]].reset_index(drop=True) for i in (0, 1))
+    interval = (after["day"] - before["day"]).astype(float)
+    return pd.DataFrame(
+        {
+            **{name: after[name] for name in ("id", "path", "subject", *kinds, "visit")},
+            "baseline_visit": before["visit"],
+            "baseline": before["path"],
+            "baseline_id": before["id"],
+            "interval": interval,
+            "years": interval / times.per_year,
+            "row": after["row"],
+            "baseline_row": before["row"],
+        }
+    )
+
+
+def _need(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise CohortError(f"the table has no column {', '.join(missing)}; its columns are {some(table.columns, 20)}")
