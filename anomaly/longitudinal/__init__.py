@@ -1,0 +1,11 @@
+"""Scores of several visits of a person: how they change, what of it is noise, and what the change tells.
+
+Knows no torch.
+
+Floor 5: may import what lies below.
+"""
+
+from anomaly.longitudinal.evaluating import evaluate_visits
+from anomaly.longitudinal.question import VisitsEvaluation
+
+__all__ = ["VisitsEvaluation", "evaluate_visits"]
