@@ -2,7 +2,8 @@
 
 Knows no torch.
 
-Floor 5: may import what lies below.
+Floor 6: may import what lies below. Imports changes, cohorts, evaluation, images, pictures and statistics;
+imported by cli.
 """
 
 from anomaly.longitudinal.evaluating import evaluate_visits

@@ -113,9 +113,9 @@ def beyond(seen: Seen, sign: str, known: dict[str, statistics.Repeatability]) ->
             rows.append(row)
     main = rows[: len(groups)]
     sentences = [
-        f"{row['group'].capitalize() if row['group'] != EVERYBODY else 'Of all pairs'}: the score of {row['rose_n']} of "
-        f"{row['n']} rose beyond the least detectable change ({_percent(row, 'rose')}), that of {row['fell_n']} fell "
-        f"beyond it ({_percent(row, 'fell')})."
+        f"{'Of all pairs' if row['group'] == EVERYBODY else row['group'].capitalize()}: {row['rose_n']} of {row['n']} "
+        f"scores rose beyond the least detectable change ({_percent(row, 'rose')}), {row['fell_n']} fell beyond it "
+        f"({_percent(row, 'fell')})."
         for row in main
     ]
     sentences.append("Of pairs that did not change, 2.5 in 100 are expected either way.")

@@ -41,6 +41,8 @@ def change_and_outcome(seen: Seen, question: Question, seed: int) -> Section | N
         more, said = _model(seen, name, event, scores, held, covariates, whose, seed, question)
         rows += more
         sentences += said
+    more, said = _still_free(seen, event, known, scores, whose, question)
+    rows += more
     table = pd.DataFrame(rows)
     drawn = figures.forest(
         list(table["predictor"]), table[["auroc", "auroc_low", "auroc_high"]].to_numpy(), "AUROC", none=0.5
@@ -50,7 +52,9 @@ def change_and_outcome(seen: Seen, question: Question, seed: int) -> Section | N
         "by person; their intervals do not count the fitting. If the outcome begins before the last image the change "
         "holds part of it: what it tells then is not a prediction."
     )
-    return Section("change_and_outcome", f"Change and {question.sign}", list(filter(None, sentences)), caption, table, drawn)
+    return Section(
+        "change_and_outcome", f"Change and {question.sign}", [*filter(None, sentences), *said], caption, table, drawn
+    )
 
 
 def _plain(seen: Seen, event: np.ndarray, known: np.ndarray) -> dict[str, np.ndarray]:
@@ -110,6 +114,37 @@ def _faster(seen: Seen, event: np.ndarray, known: np.ndarray, question: Question
     except EvaluationError as error:
         seen.notes.append(f"By how much more the score rose with {question.sign} is not told: {error}.")
         return ""
+
+
+def _still_free(
+    seen: Seen,
+    event: np.ndarray,
+    known: np.ndarray,
+    scores: dict[str, np.ndarray],
+    whose: np.ndarray,
+    question: Question,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The same of those free of the event at the last image, for whom alone the change is a prediction."""
+    if seen.already is None:
+        return [], [
+            f"If {question.sign} begins before the last image, the change holds part of it and predicts nothing; give "
+            "--time and --event to see what it tells of those still free of it."
+        ]
+    had = seen.already[known]
+    free = ~had
+    told = f"Of the {int(event.sum())} with {question.sign} {int((had & (event == 1)).sum())} had it by the last image"
+    try:
+        joining.check_numbers(event[free], f"those free of {question.sign} at the last image")
+    except EvaluationError as error:
+        return [], [f"{told}, so that the change holds part of it; the others are too few to be told alone ({error})."]
+    kept = {name: scores[name][free] for name in (FIRST, CHANGED, LAST)}
+    rows = [_row(f"{name}, free until the last image", event[free], score, whose[free]) for name, score in kept.items()]
+    parts = [f"{row['auroc']:.2f} ({between(row['auroc_low'], row['auroc_high'])})" for row in rows]
+    return rows, [
+        f"{told}, so that the change holds part of it. Among the {int(free.sum())} free of it until then, for whom "
+        f"alone it predicts, the AUROC of the first score is {parts[0]}, of the change {parts[1]}, of the last score "
+        f"{parts[2]}."
+    ]
 
 
 def _model(

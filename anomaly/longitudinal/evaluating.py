@@ -104,7 +104,12 @@ def evaluate_visits(
     sections = [section for section in told if section is not None]
     pairs = _marked(seen, known)
     result = VisitsEvaluation(
-        pairs, sections, left_out, _headline(sections, seen), list(dict.fromkeys(seen.notes)), Path(out) / question.folder
+        pairs,
+        sections,
+        left_out,
+        _headline(sections),
+        list(dict.fromkeys(seen.notes)),
+        Path(out) / question.folder,
     )
     table = "table" if isinstance(cohort, pd.DataFrame) else str(Path(cohort).resolve())
     about = {"scores": str(seen.file.resolve()), "cohort": table} | asdict(question) | {"seed": seed}
@@ -123,7 +128,7 @@ def _marked(seen: Seen, known: Mapping[str, statistics.Repeatability]) -> pd.Dat
     return pairs
 
 
-def _headline(sections: Sequence[Section], seen: Seen) -> str:
+def _headline(sections: Sequence[Section]) -> str:
     """The change, and what it tells of the outcome where one is asked for."""
     found = {section.name: section.sentences for section in sections}
     first = found["change"][0]

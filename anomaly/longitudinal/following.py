@@ -10,14 +10,12 @@ from anomaly import statistics
 from anomaly.cohorts.times import PER_YEAR
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.section import Section, ends, in_words, listed
-from anomaly.longitudinal.question import Question, Seen
+from anomaly.longitudinal.question import LATE, Question, Seen
 from anomaly.pictures import figures
 from anomaly.statistics import design
 from anomaly.statistics.estimates import between
 from anomaly.statistics.hazards import MOST_VISITS
 
-LATE = 0.1
-"""Years by which an image may come after the beginning of the year that it stands for."""
 _ROUNDING = 1e-6
 
 
@@ -38,7 +36,7 @@ class Rows:
 
 
 def by_visit(seen: Seen, question: Question) -> Section | None:
-    """Odds of the event by the next visit, and its hazard, by the latest score; None where no time of events is told."""
+    """Odds of the event by the next visit, and its hazard, by the latest score; None without a time of events."""
     if question.time is None and not seen.by_visit:
         return None
     called = question.event if question.time is not None else question.sign
@@ -71,10 +69,13 @@ def _from_times(seen: Seen, question: Question) -> Rows:
     """Stretches between images of each unit, the last of them up to its event or the end of observation."""
     per = PER_YEAR.get(question.time_unit)
     if per is None:
-        raise EvaluationError(f"the unit of {question.time} is {question.time_unit!r}; expected days, weeks, months or years")
+        raise EvaluationError(
+            f"the unit of {question.time} is {question.time_unit!r}; expected days, weeks, months or years"
+        )
     if not seen.yearly:
         raise EvaluationError(
-            f"nobody says how long a {seen.time} is, so that visits cannot be set beside {question.time}; give --visit-unit"
+            f"nobody says how long a {seen.time} is, so that visits cannot be set beside {question.time}; give "
+            "--visit-unit"
         )
     keys = seen.images[["unit", "time"]].assign(
         until=pd.to_numeric(seen.people[question.time], errors="coerce").astype(float) / per,
@@ -90,6 +91,8 @@ def _from_times(seen: Seen, question: Question) -> Rows:
         until, event = float(told["until"].iloc[0]), bool(told["event"].iloc[0])
         before = own[own["time"] < until]
         late += len(own) - len(before)
+        if before.empty:
+            continue
         ends_ = [*before["time"][1:], until]
         found += [
             (image, begin, end, event and end == until)
@@ -174,7 +177,12 @@ def _ratios(seen: Seen, question: Question, figure: str, rows: Rows) -> list[dic
         except EvaluationError as error:
             seen.notes.append(f"No {figure.replace('_', ' ')} by the latest score, adjusted for {held}: {error}.")
             continue
-        about = {"figure": figure, "adjusted_for": held, "rows": int(image.size), "events": int(rows.event[known].sum())}
+        about = {
+            "figure": figure,
+            "adjusted_for": held,
+            "rows": int(image.size),
+            "events": int(rows.event[known].sum()),
+        }
         about |= {"persons": int(np.unique(whose[image]).size)}
         found.append(about | ends("estimate", told) | {"p_value": told.p_value, "method": told.method})
     return found

@@ -7,16 +7,19 @@ import pandas as pd
 
 from anomaly.cohorts import joining
 from anomaly.cohorts.results import read_scores, read_table, scored_trained, some
+from anomaly.cohorts.times import PER_YEAR
 from anomaly.cohorts.visits import SIDES, SINGLE, VisitPairs, visit_pairs
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import BASELINE, scores_file
 from anomaly.longitudinal.outcomes import UnitOutcomes, outcomes_of
-from anomaly.longitudinal.question import AFTER, BEFORE, CHANGE, Question, Seen
+from anomaly.longitudinal.question import AFTER, BEFORE, CHANGE, LATE, Question, Seen
 from anomaly.longitudinal.unchanged import rescans, unchanged
 from anomaly.statistics import design
 from anomaly.statistics.design import column_of, perhaps_groups
 
-_TRAINED = "subjects the model was trained on were let in (allow_overlap), whose scores are too low; do not compare them."
+_TRAINED = (
+    "subjects the model was trained on were let in (allow_overlap), whose scores are too low; do not compare them."
+)
 
 
 def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tuple[Seen, pd.DataFrame]:
@@ -54,7 +57,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
     notes += [joining.SIMULATED] if joining.simulated(people) else []
     seen = Seen(
         images, people, pairs, noise, names, called, yearly, _covariates(people, pairs, question, notes),
-        told.at_visit, noise_from, notes, file, _maps(scored, file.parent),
+        told.at_visit, noise_from, notes, file, _maps(scored, file.parent), _already(people, pairs, yearly, question),
     )  # fmt: skip
     return seen, every.left_out
 
@@ -132,9 +135,7 @@ def _with_scores(pairs: pd.DataFrame, images: pd.DataFrame, names: list[str]) ->
     return pairs
 
 
-def _covariates(
-    people: pd.DataFrame, pairs: pd.DataFrame, question: Question, notes: list[str]
-) -> pd.DataFrame | None:
+def _covariates(people: pd.DataFrame, pairs: pd.DataFrame, question: Question, notes: list[str]) -> pd.DataFrame | None:
     """Covariates at the first visit of each pair, incomplete rows NaN."""
     if not question.adjust:
         return None
@@ -145,6 +146,17 @@ def _covariates(
     if len(lost):
         notes.append(f"{len(lost)} pairs lack a covariate and were left out of all that is adjusted ({some(lost)}).")
     return columns
+
+
+def _already(people: pd.DataFrame, pairs: pd.DataFrame, yearly: bool, question: Question) -> np.ndarray | None:
+    """Pairs (n,) whose event came by their last image, by the time and event at their first."""
+    if question.time is None or not yearly or question.time_unit not in PER_YEAR:
+        return None
+    first = people.iloc[pairs["baseline_row"]]
+    time, event = (pd.to_numeric(first[name], errors="coerce") for name in (question.time, question.event))
+    return (event.to_numpy() == 1) & (
+        time.to_numpy() / PER_YEAR[question.time_unit] <= pairs["years"].to_numpy() + LATE
+    )
 
 
 def _maps(scored: pd.DataFrame, folder: Path) -> np.ndarray | None:

@@ -108,7 +108,9 @@ def _note(seen: Seen, without: int, broken: list[str], astray: list[str]) -> Non
     if without:
         seen.notes.append(f"{without} pairs lack a map with numbers in it, and their lesions were not followed.")
     if broken:
-        seen.notes.append(f"{len(broken)} maps could not be read, and their pairs' lesions not followed: {some(broken)}.")
+        seen.notes.append(
+            f"{len(broken)} maps could not be read, and their pairs' lesions not followed: {some(broken)}."
+        )
     if astray:
         seen.notes.append(
             f"The two maps of {len(astray)} pairs lie on different grids ({some(astray)}): register them first, with "

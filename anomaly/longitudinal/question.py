@@ -14,6 +14,8 @@ from anomaly.evaluation.section import Section
 from anomaly.shown import Readable
 
 BEFORE, AFTER, CHANGE = "_before", "_after", "_change"
+LATE = 0.1
+"""Years by which an image may miss the visit that it stands for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class Seen:
         names: scores, the main one first.
         time: what a year, or one unit of time, is called; `yearly` tells whether it is a year.
         covariates: of the pairs, at the first visit; None where none are asked for.
+        already: mask (pairs,) of those who had the event by their last image; None where no time of it is told.
         at_visit: the outcome (n,) of each image, where it is told at each visit; else None.
         noise_from: where `noise` comes from, in words.
         maps: paths (n,) of the images' maps; None where there are none.
@@ -86,6 +89,7 @@ class Seen:
     notes: list[str]
     file: Path
     maps: np.ndarray | None = None
+    already: np.ndarray | None = None
 
     @property
     def by_visit(self) -> bool:

@@ -10,7 +10,6 @@ from anomaly.longitudinal.question import Question, Seen
 from anomaly.statistics.estimates import between
 
 
-
 def slopes(seen: Seen, question: Question) -> Section | None:
     """Slopes of the score by outcome, over all images of who was seen twice or more."""
     images = seen.images

@@ -1,4 +1,4 @@
-"""Draws scores of several visits: a line from the first to the last of each, and changes within the noise and beyond."""
+"""Draws scores of several visits: a line from the first to the last of each, and changes within noise and beyond."""
 
 from collections.abc import Mapping
 

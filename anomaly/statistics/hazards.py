@@ -79,6 +79,7 @@ def require_dead(events: np.ndarray, groups: np.ndarray) -> None:
 def robust_by_subject(
     model: PartialLikelihood, params: np.ndarray, covariance: np.ndarray, groups: np.ndarray, confidence: float
 ) -> Estimate:
+    """The hazard ratio of the first column with errors that count persons (n,), numbered from 0 (see `cox`)."""
     slopes = np.stack([np.bincount(groups, weights=column) for column in model.residuals(params).T], axis=1)
     plain, width = float(np.sum((slopes @ covariance[:, 0]) ** 2)), len(params)
     corrected = slopes

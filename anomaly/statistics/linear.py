@@ -88,7 +88,7 @@ def _root(left: np.ndarray) -> np.ndarray:
 
 
 def _degrees(freed: np.ndarray, mixed: np.ndarray, inverse: np.ndarray) -> float:
-    """(tr G'G)^2 / tr (G'G)^2, whose entries are freed - mixed' inverse mixed on the diagonal, and the latter off it."""
+    """(tr G'G)^2 / tr (G'G)^2: freed - mixed' inverse mixed on its diagonal, the latter alone off it."""
     through = np.einsum("kp,pq,kq->k", mixed, inverse, mixed)
     cross = inverse @ (mixed.T @ mixed)
     first = float(np.sum(freed - through))

@@ -57,7 +57,7 @@ def slopes(
         unit: (n,) what is seen several times, such as a person's knee; the person by default.
 
     Raises:
-        EvaluationError: values or times that are not finite, times that do not vary within anybody, as `mean_difference`.
+        EvaluationError: values or times that are not finite, nobody who was seen twice, as `mean_difference`.
     """
     values, times = (np.asarray(each, dtype=np.float64) for each in (value, time))
     people = groups_of(subject, values.size)
