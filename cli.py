@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables
+from anomaly.progression.commands import commands as progress
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
@@ -33,6 +34,7 @@ commands = typer.Typer(
 commands.add_typer(explain, name="explain")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(translate, name="translate")
+commands.add_typer(progress, name="progress")
 
 
 def _version(asked: bool) -> None:
@@ -437,6 +439,7 @@ everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo",
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
 everywhere.furnish(translate, quick=())
+everywhere.furnish(progress, quick=())
 
 
 if __name__ == "__main__":

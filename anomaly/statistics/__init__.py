@@ -3,7 +3,7 @@
 Throughout, `outcome` is (n,) of 0/1, a score (n,), `subject` (n,) of names or numbers: images of one
 subject are correlated and count together. Leave `subject` out only where each image is another person.
 
-Floor 2: may import what lies below. Imports the ground floor alone; imported by detectors, evaluation,
+Floor 2: may import what lies below. Imports the ground floor alone; imported by changes, detectors, evaluation,
 explain.association, explain.checking, explain.classifier, explain.evaluating, explain.latent, explain.measures,
 explain.runs, generation, pictures, restoration, simulation and translation.
 """
