@@ -75,8 +75,8 @@ class FilmedUNet(nn.Module):
         entering = [channels, *widths[1:]]
         self.down = nn.ModuleList(FilmedBlock(a, b, told, dims) for a, b in zip(entering, widths, strict=True))
         pairs = list(zip(pairwise(widths), factors, strict=True))
-        self.halve = nn.ModuleList(ConvolutionThenHalve(each, a, b) for (a, b), each in pairs)
-        self.double = nn.ModuleList(DoubleThenConvolution(each, b, a) for (a, b), each in reversed(pairs))
+        self.halved = nn.ModuleList(ConvolutionThenHalve(each, a, b) for (a, b), each in pairs)
+        self.doubled = nn.ModuleList(DoubleThenConvolution(each, b, a) for (a, b), each in reversed(pairs))
         self.up = nn.ModuleList(FilmedBlock(2 * a, a, told, dims) for (a, _), _ in reversed(pairs))
         initialise(self)
         for module in self.modules():
@@ -91,11 +91,11 @@ class FilmedUNet(nn.Module):
         space = x.shape[2:]
         x = pad_to(x, self.multiples)
         across: list[Tensor] = []
-        for block, halve in zip(self.down, [*self.halve, nn.Identity()], strict=True):
+        for block, halve in zip(self.down, [*self.halved, nn.Identity()], strict=True):
             across.append(block(x, told))
             x = halve(across[-1])
         across.pop()
-        for double, block in zip(self.double, self.up, strict=True):
+        for double, block in zip(self.doubled, self.up, strict=True):
             x = block(torch.cat([double(x), across.pop()], 1), told)
         given: Tensor = self.leave(crop(x, space))
         return given
