@@ -341,7 +341,7 @@ def simulate(
     kind: Annotated[str, typer.Argument(help="knees, squares, ellipses, lesions ...: see `anomaly methods`.")],
     out: options.Out,
     count: Annotated[int | None, typer.Option(help="Persons (knees) or images (toys) to draw.", min=1)] = None,
-    dims: Annotated[int | None, typer.Option(help="knees: 2 (sagittal slices) or 3 (volumes).")] = None,
+    dims: Annotated[int | None, typer.Option(help="knees, evolving: 2 (pictures) or 3 (volumes).")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
     normals: Annotated[
         Path | None,

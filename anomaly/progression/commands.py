@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from anomaly.commandline import exits
+from anomaly.progression.commands_evolution import evaluate, predict, train
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -14,5 +15,5 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 # Each command stands in a file of its own and is a plain function there.
-for command in ():
+for command in (train, predict, evaluate):
     commands.command()(command)
