@@ -52,6 +52,10 @@ def lay(
         AnomalyError: they cannot be registered.
         UnreadableImage: their fields of view hardly overlap.
     """
+    for image in (moving, fixed):
+        inside = measured(image)
+        if np.ptp(grey(image) if inside is None else grey(image)[inside]) == 0:
+            raise UnreadableImage(f"{image.path}: has one value wherever it counts, so nothing says where it lies")
     begun = Transform.linear(linear(moving, fixed, start, metric=metric, seed=seed), moving, fixed)
     before = _agreement(Transform.linear(by_header(moving, fixed), moving, fixed))
     inside = common(begun)

@@ -12,8 +12,8 @@ from anomaly.registrars.grids import grey, matrix_in, measured, on_grid, one_thr
 
 KINDS = ("rigid", "affine")
 ROUNDS = 200
-SAMPLED, ENOUGH = 0.2, 50_000
-"""Share of the voxels that are compared, and how many are few enough to compare all."""
+ENOUGH = 50_000
+"""Voxels that are compared at each level; all where there are fewer."""
 BINS = 50
 """Of the joint histogram of Mattes' mutual information."""
 
@@ -76,9 +76,6 @@ def _method(itk: Any, fixed: Image, moving: Image, plane: np.ndarray, metric: st
         method.SetMetricAsCorrelation()
     else:
         method.SetMetricAsMattesMutualInformation(BINS)
-    if np.prod(fixed.space) > ENOUGH:
-        method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(max(SAMPLED, min(1.0, ENOUGH / np.prod(fixed.space))), seed + 1)
     for image, set_mask in ((fixed, method.SetMetricFixedMask), (moving, method.SetMetricMovingMask)):
         inside = measured(image)
         if inside is not None:
@@ -88,6 +85,10 @@ def _method(itk: Any, fixed: Image, moving: Image, plane: np.ndarray, metric: st
     method.SetOptimizerScalesFromPhysicalShift()
     factors = [factor for factor in (4, 2, 1) if min(fixed.space) >= 8 * factor] or [1]
     method.SetShrinkFactorsPerLevel(factors)
+    shares = [min(1.0, ENOUGH * factor**fixed.ndim / np.prod(fixed.space)) for factor in factors]
+    if min(shares) < 1:
+        method.SetMetricSamplingStrategy(method.RANDOM)
+        method.SetMetricSamplingPercentagePerLevel([float(share) for share in shares], seed + 1)  # 0 takes the clock
     method.SetSmoothingSigmasPerLevel([factor / 2 if factor > 1 else 0.0 for factor in factors])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
     return method
