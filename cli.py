@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
+from anomaly.progression.commands import commands as progress
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
@@ -33,6 +34,7 @@ commands = typer.Typer(
 commands.add_typer(explain, name="explain")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(translate, name="translate")
+commands.add_typer(progress, name="progress")
 
 
 def _version(asked: bool) -> None:
@@ -367,7 +369,7 @@ def simulate(
     kind: Annotated[str, typer.Argument(help="knees, squares, ellipses, lesions ...: see `anomaly methods`.")],
     out: options.Out,
     count: Annotated[int | None, typer.Option(help="Persons (knees) or images (toys) to draw.", min=1)] = None,
-    dims: Annotated[int | None, typer.Option(help="knees: 2 (sagittal slices) or 3 (volumes).")] = None,
+    dims: Annotated[int | None, typer.Option(help="knees, evolving: 2 (pictures) or 3 (volumes).")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
     normals: Annotated[
         Path | None,
@@ -465,6 +467,7 @@ everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo",
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
 everywhere.furnish(translate, quick=())
+everywhere.furnish(progress, quick=())
 
 
 if __name__ == "__main__":

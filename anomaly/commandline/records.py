@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from anomaly.runs.facts import CLASSIFIER, EXPLAINER, RESTORER, TRANSLATOR, kind_of
+from anomaly.runs.facts import CLASSIFIER, EXPLAINER, FORECASTER, RESTORER, TRANSLATOR, kind_of
 from anomaly.runs.plans import ASKED
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def record_of(facts: Facts) -> Record | None:
 
 def _trainers(facts: Facts) -> tuple[str, ...]:
     explaining = {EXPLAINER: ("explain train",), CLASSIFIER: ("explain train", "explain classifier")}
-    drawing = {TRANSLATOR: ("translate train",), RESTORER: ("restore train",)}
+    drawing = {TRANSLATOR: ("translate train",), RESTORER: ("restore train",), FORECASTER: ("progress train",)}
     return {**explaining, **drawing}.get(kind_of(facts), ("train",))
 
 
