@@ -310,7 +310,7 @@ def _evaluate_visits(
 
 
 @commands.command()
-@options.shared(options.comparison)
+@options.shared(options.comparison, visits.visited)
 def associate(
     maps: Annotated[
         Path,
@@ -319,8 +319,8 @@ def associate(
         ),
     ],
     cohort: options.Table,
-    outcome: Annotated[str, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")],
     out: options.Out,
+    outcome: options.Outcome = None,
     correction: Annotated[
         str, typer.Option(help="max-t, cluster or tfce.", callback=options.one_of("max-t", "cluster", "tfce"))
     ] = "max-t",
@@ -346,19 +346,24 @@ def associate(
     folds: Annotated[int, typer.Option(help="Folds of persons for that prediction.", min=2)] = 5,
     alpha: Annotated[float, typer.Option(help="Family-wise error rate.", callback=options.share)] = 0.05,
     pooled: Annotated[bool, typer.Option("--pooled", help="One variance for cases and controls.")] = False,
+    annual: Annotated[bool, typer.Option("--annual", help="With --visits: change a year.")] = False,
     seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
     **given: Any,
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
     compared = options.compared(given)
-    tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
+    visits.refuse_lone(given, annual=annual)
+    if not given["visits"] or outcome:
+        tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
+    tables.refuse_table(cohort, [given["visits"], given["date"]])
     from anomaly.reporting import report as draw
     from explain.association import associate as run
 
     found = run(
         maps, cohort, outcome=outcome, out=out, correction=correction, permutations=permutations,
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (), beside=beside or (),
-        folds=folds, alpha=alpha, robust=not pooled, seed=seed, **compared,
+        folds=folds, alpha=alpha, robust=not pooled, annual=annual, seed=seed, **compared,
+        **visits.pairing(given),
     )  # fmt: skip
     draw(out)
     pages = [f"picture: {out / 'association.png'}", f"report: {out / 'association.html'}"]
