@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import asking, everywhere, exits, log, options, tables
+from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
+from anomaly.progression.commands import commands as progress
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
@@ -33,6 +34,7 @@ commands = typer.Typer(
 commands.add_typer(explain, name="explain")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(translate, name="translate")
+commands.add_typer(progress, name="progress")
 
 
 def _version(asked: bool) -> None:
@@ -235,7 +237,7 @@ def score(
 
 
 @commands.command()
-@options.shared(options.comparison, options.further)
+@options.shared(options.comparison, options.further, visits.visited, visits.followed)
 def evaluate(
     scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.", callback=options.there)],
     cohort: options.PerhapsTable = None,
@@ -255,6 +257,10 @@ def evaluate(
     """Say with honest intervals whether scores tell cases from controls, and whether maps mark the disease."""
     compared = options.compared(given)
     counted = options.labels(labels)
+    visits.refuse_mixed(given, truth=truth, labels=labels, flags=flags)
+    if given["visits"]:
+        _evaluate_visits(scores, cohort, outcome, out, seed, given)
+        return
     options.refuse_unasked(cohort, truth, outcome or given["time"])
     if cohort is not None and (outcome or given["time"]):
         tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
@@ -275,6 +281,30 @@ def evaluate(
     typer.echo(f"\nreport: {draw(result.out)}")
     if (more := len(list(out.glob("*/evaluation.json")))) > 1:
         typer.echo(f"all {more} outcomes asked so far: {out / 'index.html'}")
+
+
+def _evaluate_visits(
+    scores: Path, cohort: Path | None, outcome: str | None, out: Path | None, seed: int, given: dict[str, Any]
+) -> None:
+    if cohort is None:
+        raise typer.BadParameter("visits are a column of a table; give it", param_hint="--cohort")
+    compared = options.compared(given)
+    named = [given[name] for name in ("visits", "date", "time", "event")]
+    tables.refuse_table(cohort, [*filter(None, [*named, outcome])], compared["where"])
+    asking.refuse_folder(scores, "scores.csv")
+    from anomaly.longitudinal import evaluate_visits as run
+    from anomaly.reporting import report as draw
+
+    del compared["match"]
+    result = run(
+        scores, cohort, outcome=outcome, out=out or (scores if scores.is_dir() else scores.parent), seed=seed,
+        time_unit=given["time_unit"] or "years", **compared, **visits.pairing(given),
+        **options.chosen(given, "time", "event", "stable", "limit"),
+    )  # fmt: skip
+    typer.echo(result.headline)
+    for section in result.sections:
+        typer.echo("\n".join([f"\n{section.title}", *section.sentences]))
+    typer.echo(f"\nreport: {draw(result.out)}")
 
 
 @commands.command()
@@ -339,7 +369,7 @@ def simulate(
     kind: Annotated[str, typer.Argument(help="knees, squares, ellipses, lesions ...: see `anomaly methods`.")],
     out: options.Out,
     count: Annotated[int | None, typer.Option(help="Persons (knees) or images (toys) to draw.", min=1)] = None,
-    dims: Annotated[int | None, typer.Option(help="knees: 2 (sagittal slices) or 3 (volumes).")] = None,
+    dims: Annotated[int | None, typer.Option(help="knees, evolving: 2 (pictures) or 3 (volumes).")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
     normals: Annotated[
         Path | None,
@@ -437,6 +467,7 @@ everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo",
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
 everywhere.furnish(translate, quick=())
+everywhere.furnish(progress, quick=())
 
 
 if __name__ == "__main__":

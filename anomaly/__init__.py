@@ -3,7 +3,7 @@
 The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
 `generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
 `evaluate_restorer`, `anomaly translate` likewise `learn_translation`, `translate` and `evaluate_translation`,
-`anomaly associate` is `explain.association.associate`.
+`anomaly evaluate --visits` is `evaluate_visits`, `anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
 """
 
@@ -16,6 +16,7 @@ _PLACES = {
     "foresee": "anomaly.runs.foreseeing",
     "score": "anomaly.scoring.score",
     "evaluate": "anomaly.evaluation",
+    "evaluate_visits": "anomaly.longitudinal",
     "report": "anomaly.reporting",
     "generate": "anomaly.generation.generate",
     "simulate": "anomaly.simulation",

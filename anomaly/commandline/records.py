@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from anomaly.runs.facts import CLASSIFIER, EXPLAINER, REGISTRAR, RESTORER, TRANSLATOR, kind_of
+from anomaly.runs.facts import CLASSIFIER, EXPLAINER, FORECASTER, REGISTRAR, RESTORER, TRANSLATOR, kind_of
 from anomaly.runs.plans import ASKED
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,10 @@ def record_of(facts: Facts) -> Record | None:
 
 def _trainers(facts: Facts) -> tuple[str, ...]:
     explaining = {EXPLAINER: ("explain train",), CLASSIFIER: ("explain train", "explain classifier")}
-    drawing = {TRANSLATOR: ("translate train",), RESTORER: ("restore train",), REGISTRAR: ("register train",)}
+    drawing = {
+        TRANSLATOR: ("translate train",), RESTORER: ("restore train",), FORECASTER: ("progress train",),
+        REGISTRAR: ("register train",),
+    }  # fmt: skip
     return {**explaining, **drawing}.get(kind_of(facts), ("train",))
 
 

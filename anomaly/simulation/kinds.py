@@ -7,6 +7,7 @@ from typing import Any
 
 from anomaly.simulation.asking import asked
 from anomaly.simulation.ellipses import simulate_ellipses
+from anomaly.simulation.evolving import simulate_evolving
 from anomaly.simulation.knees import simulate_knees
 from anomaly.simulation.lesions import simulate_lesions
 from anomaly.simulation.squares import simulate_growing_squares, simulate_squares, simulate_squares_anywhere
@@ -18,6 +19,7 @@ KINDS: dict[str, Callable[..., Path]] = {
     "growing-squares": simulate_growing_squares,
     "ellipses": simulate_ellipses,
     "lesions": simulate_lesions,
+    "evolving": simulate_evolving,
 }
 
 

@@ -20,6 +20,7 @@ from anomaly.commandline.analyses import ANALYSES
 from anomaly.degradations.register import DEGRADATIONS
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError
+from anomaly.progression.commands import commands as progress_commands
 from anomaly.restoration.commands import commands as restore_commands
 from anomaly.simulation import KINDS
 from anomaly.translation.commands import commands as translate_commands
@@ -29,7 +30,12 @@ from explain import EXPLAINERS
 from explain.commands import commands as explain_commands
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.commands.registered_commands)
-GROUPS = {"explain": explain_commands, "restore": restore_commands, "translate": translate_commands}
+GROUPS = {
+    "explain": explain_commands,
+    "progress": progress_commands,
+    "restore": restore_commands,
+    "translate": translate_commands,
+}
 EVERY = [
     *([name] for name in [*COMMANDS, *GROUPS]),
     *(
