@@ -14,6 +14,7 @@ import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
 from anomaly.progression.commands import commands as progress
+from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
@@ -110,7 +111,7 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, registrars, asking.kinds),
         ),
     ] = None,
 ) -> None:
@@ -122,6 +123,7 @@ def methods(
         "explainers": explainers(),
         **restoration(),
         "translators": translators(),
+        "registrars": registrars(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 

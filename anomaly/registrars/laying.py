@@ -66,7 +66,7 @@ def lay(
         now = begun.image(moving)
         spacing = np.linalg.norm(fixed.affine[:3, : fixed.ndim], axis=0).tolist()
         count = None if inside.all() else inside
-        field = deformable.field(now.pixels, fixed.pixels, spacing=spacing, inside=count)
+        field = deformable.field(now.pixels, fixed.pixels, spacing=spacing, inside=count, affine=fixed.affine)
         found = begun.deformed(field)
     after = _agreement(found)
     quality = {

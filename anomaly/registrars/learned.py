@@ -30,10 +30,10 @@ Pair = tuple[Tensor, Tensor]
 
 
 class Found(NamedTuple):
-    """What the network found of a batch of pairs: fields there and back, and of each of its rounds the velocity."""
+    """What the network found of a batch of pairs: the field, that of the way back, and of each round the velocity."""
 
     field: Tensor
-    inverse: Tensor
+    inverse: Tensor | None
     velocities: list[Tensor]
 
 
@@ -154,25 +154,25 @@ class VoxelMorph(Learned):
         self.net_.eval().requires_grad_(False)
         return self
 
-    def found(self, moving: Tensor, fixed: Tensor) -> Found:
-        """Fields there and back for images (N, C, *space) of any sides, in pixels, with their gradients."""
-        there, back, velocities = [], [], []
+    def found(self, moving: Tensor, fixed: Tensor, *, back: bool = True) -> Found:
+        """Fields for images (N, C, *space) of any sides, in pixels, with their gradients; of the way back if asked."""
+        there, returning, velocities = [], [], []
         seen = moving
         drawn = partial(field_of, space=moving.shape[2:], halved=self.halved, steps=self.integration)
         for network in self.net_["rounds"]:
             velocity = network(seen, fixed)
             velocities.append(velocity)
             there.append(drawn(velocity))
-            back.append(drawn(-velocity))
+            returning.extend([drawn(-velocity)] if back else [])
             if len(there) < self.rounds:
                 seen = warp(moving, joined(there))
-        return Found(joined(there), joined(back[::-1]), velocities)
+        return Found(joined(there), joined(returning[::-1]) if back else None, velocities)
 
     def loss(self, batch: Pair) -> Loss:
         """Disagreement of (warped, fixed), and back, + smoothness cost(velocity) + adversarial CE(critic, real)."""
         moving, fixed = batch
-        found = self.found(moving, fixed)
-        ways = [(moving, fixed, found.field), *([(fixed, moving, found.inverse)] if self.symmetric else [])]
+        found = self.found(moving, fixed, back=self.symmetric)
+        ways = [(moving, fixed, found.field), *([(fixed, moving, found.inverse)] if found.inverse is not None else [])]
         terms = {"agreement": torch.stack([self.disagreement(*way).mean() for way in ways]).mean()}
         costs = COSTS[self.cost]
         terms[self.cost] = torch.stack([costs(velocity).mean() for velocity in found.velocities]).sum()
@@ -187,7 +187,7 @@ class VoxelMorph(Learned):
         """Half the cross-entropy for (fixed slightly moved, fixed) as real and (warped, fixed) as not."""
         moving, fixed = batch
         with torch.no_grad():
-            warped = warp(moving, self.found(moving, fixed).field)
+            warped = warp(moving, self.found(moving, fixed, back=False).field)
             real = perturbed(fixed, self.perturbation)
         judged = self.net_["critic"](torch.cat([torch.cat([each, fixed], 1) for each in (warped, real)]))
         of_warped, of_real = judged.chunk(2)
@@ -207,6 +207,13 @@ class VoxelMorph(Learned):
             return within(fixed) & (warp(within(moving).float(), field) > 0.5)
 
     @torch.no_grad()
+    def field(self, moving: Tensor, fixed: Tensor) -> Tensor:
+        """The field (N, dims, *space) in pixels that brings moving onto fixed images, as `fields` gives it."""
+        self._admit(moving, fixed)
+        pairs = zip(moving.to(self.device).split(1), fixed.to(self.device).split(1), strict=True)
+        return torch.cat([self.found(*pair, back=False).field for pair in pairs])
+
+    @torch.no_grad()
     def fields(self, moving: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor]:
         """Fields (N, dims, *space) in pixels that bring moving onto fixed images, and back; each pair by itself.
 
@@ -216,14 +223,18 @@ class VoxelMorph(Learned):
         Raises:
             AnomalyError: nothing has been learned, or images of other channels or axes, or of two shapes.
         """
+        self._admit(moving, fixed)
+        pairs = zip(moving.to(self.device).split(1), fixed.to(self.device).split(1), strict=True)
+        there, back = zip(*(self.found(*pair)[:2] for pair in pairs), strict=True)
+        return torch.cat(there), torch.cat(back)
+
+    def _admit(self, moving: Tensor, fixed: Tensor) -> None:
         self.ready()
         if moving.shape != fixed.shape or moving.ndim != len(self.shape_) + 1 or moving.shape[1] != self.shape_[0]:
             raise AnomalyError(
                 f"images have shapes {tuple(moving.shape[1:])} and {tuple(fixed.shape[1:])}, the registrar was fitted "
                 f"on {self.shape_[0]} channels and {len(self.shape_) - 1} axes; prepare both in the same way"
             )
-        found = [self.found(a[None].to(self.device), b[None].to(self.device)) for a, b in zip(moving, fixed)]  # noqa: B905
-        return tuple(torch.cat([getattr(each, name) for each in found]) for name in ("field", "inverse"))  # type: ignore[return-value]
 
     def glance(self, shown: Pair) -> Glance:
         """What a person sees of the training: moving, warped and fixed images, and figures of them."""

@@ -36,7 +36,7 @@ def figures(registrar: VoxelMorph, moving: Tensor, fixed: Tensor, untouched: Pai
     for k in range(len(moving)):
         pair = moving[k : k + 1].to(registrar.device), fixed[k : k + 1].to(registrar.device)
         told = {name: float(value) for name, value in registrar.judged(*pair).items()}
-        field, _ = registrar.fields(*pair)
+        field = registrar.field(*pair)
         before = pair if untouched is None else tuple(each[k : k + 1].to(registrar.device) for each in untouched)
         found = {
             "correlation_before": _correlation(registrar, *before),
@@ -65,8 +65,7 @@ def preview(registrar: VoxelMorph, moving: Tensor, fixed: Tensor, path: Path) ->
     """
     places = torch.from_numpy(evenly(len(moving), SHOWN))
     moving, fixed = moving[places], fixed[places]
-    field, _ = registrar.fields(moving, fixed)
-    moved = warp(moving, field.cpu())
+    moved = warp(moving, registrar.field(moving, fixed).cpu())
     shown = {"moving": moving, "moved": moved, "fixed": fixed, "chessboard": torch.where(board(fixed), moved, fixed)}
     rows = [
         [heatmaps.grey(one, EDGES) for one in flat_pictures(each.numpy(), each.ndim == 5)] for each in shown.values()

@@ -21,7 +21,8 @@ from anomaly.images.masking import masked
 from anomaly.images.prepared import scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
-from anomaly.registrars.rigid import register
+from anomaly.registrars.linear import linear
+from anomaly.registrars.transforms import Transform
 from anomaly.registration.pairing import CHOOSE, TRAIN, UNTOUCHED
 from anomaly.streams import ordered
 from anomaly.training.batches import Batches
@@ -132,7 +133,7 @@ def _ready(row: Mapping[str, Any], preprocessing: Preprocessing, seed: int) -> n
 
 
 def started(image: Image, row: Mapping[str, Any], seed: int) -> Image:
-    """An image moved and turned onto the one that its row names, its mask with it; as it is where it names none.
+    """An image moved as a whole onto the one that its row names, its mask with it; as it is where it names none.
 
     Raises:
         UnreadableImage: the other one cannot be read, or nothing was found.
@@ -140,13 +141,10 @@ def started(image: Image, row: Mapping[str, Any], seed: int) -> Image:
     if not row.get("onto"):
         return image
     fixed = masked(read(Path(row["onto"])), row.get("onto_mask"))
-    channels = image.pixels if image.mask is None else np.concatenate([image.pixels, image.mask[None]])
     try:
-        laid = register(replace(image, pixels=channels.astype(np.float32), mask=None), fixed, seed=seed)
+        matrix = linear(image, fixed, row["start"], seed=seed)
+        return Transform.linear(matrix, image, fixed).image(image)
     except UnreadableImage:
         raise
     except AnomalyError as error:
         raise UnreadableImage(str(error)) from error
-    if image.mask is None:
-        return laid
-    return replace(laid, pixels=laid.pixels[:-1], mask=laid.pixels[-1] > 0.5)

@@ -116,6 +116,11 @@ def asked_of(
     registrar = make(known(METHODS, method), settings)
     if preprocessing is not None and preprocessing.context is not None:
         raise AnomalyError(f"{registrar.name} makes nothing of context; leave it out of the preprocessing")
+    if preprocessing is not None and preprocessing.intensity == "range":
+        raise AnomalyError(
+            "intensity is 'range'; what was laid on another image no longer tells the range of its file: take "
+            "percentile, window or zscore"
+        )
     return registrar, preprocessing or Preprocessing()
 
 

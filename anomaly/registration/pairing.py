@@ -20,7 +20,7 @@ from anomaly.images.masking import masked
 logger = logging.getLogger(__name__)
 TRAIN, CHOOSE, UNTOUCHED = "train", "choose", "untouched"
 """Parts: those to learn from, those held out, and these once more as they are, without a start."""
-STARTS = ("rigid", "none")
+STARTS = ("rigid", "affine", "none")
 ANY, VISITS = "any two images", "visits"
 
 
@@ -31,15 +31,16 @@ class Pairing:
     Args:
         images: a folder or a table.
         visits: column of visits: later images are brought onto earlier ones of the same person; None takes any two.
-        start: how images are laid on one another before a network sees them: "rigid" (moved and turned onto the earlier
-            visit, or, where any two are taken, all onto the first image) or "none", where that has been done.
+        start: how images are laid on one another before a network sees them, later visits on earlier ones, or, where
+            any two are taken, all on the first image: "rigid" (moved and turned), "affine" (stretched as well) or
+            "none", where that has been done.
         date, side, contrast, unit, order, which: of visits, see `visit_pairs`.
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`.
     """
 
     images: Path | str | pd.DataFrame
     visits: str | None = None
-    start: str = "rigid"
+    start: str = "affine"
     date: str | None = None
     side: str | None = None
     contrast: str | None = None
@@ -83,6 +84,7 @@ class Pairing:
         if self.start == "none":
             rows = rows.assign(onto="", onto_mask="")
         else:
+            rows = rows.assign(start=self.start)
             again = rows[rows["split"] == CHOOSE].assign(split=UNTOUCHED, onto="", onto_mask="")
             rows = pd.concat([rows, again], ignore_index=True)
         rows.attrs |= told

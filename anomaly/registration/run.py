@@ -114,7 +114,7 @@ class RegistrarRun(Readable):
             )
         laid = [self._prepared(each, spacing, inside, affine) for each in (moving, fixed)]
         pair = [torch.from_numpy(each.pixels) for each in laid]
-        found, _ = self.registrar.fields(pair[0], pair[1])
+        found = self.registrar.field(pair[0], pair[1])
         return on_source(found[0].cpu().numpy(), laid[1])
 
     def _prepared(
@@ -122,7 +122,9 @@ class RegistrarRun(Readable):
     ) -> Prepared:
         lies = np.diag([*spacing, *[1.0] * (4 - len(spacing))]) if affine is None else affine
         kind = "picture" if affine is None and pixels.ndim == 3 else "nifti"
-        mask = inside if self.preprocessing.mask == "given" else None
+        mask = None
+        if self.preprocessing.mask == "given":
+            mask = np.ones(pixels.shape[1:], dtype=bool) if inside is None else inside
         image = Image(np.asarray(pixels, dtype=np.float32), lies, Path(kind), kind, mask=mask)
         prepared = scaled(self.preprocessing.apply(image), image.path)
         if prepared.pixels.shape[1:2] != self.registrar.shape_[:1]:

@@ -34,9 +34,10 @@ def train(
     start: Annotated[
         str,
         typer.Option(
-            help="rigid, or none where images lie on one another already.", callback=options.one_of("rigid", "none")
+            help="rigid, affine, or none where images lie on one another already.",
+            callback=options.one_of("rigid", "affine", "none"),
         ),
-    ] = "rigid",
+    ] = "affine",
     method: Annotated[
         str, typer.Option(help="See `anomaly methods`.", autocompletion=asking.completing(registrars))
     ] = "voxelmorph",

@@ -45,9 +45,7 @@ def _registered(job: Mapping[str, Any], out: Path, way: Way, deformable: Registr
     before = Transform.linear(by_header(moving, fixed), moving, fixed)
     beside, figures = _beside(job, out, laid, before)
     name, image = str(job["id"]), laid.transform.image(moving)
-    path = write_redrawn(
-        out / REGISTERED / name, image, within_limits(moving, image.pixels), SAYS, fixed.frame
-    )
+    path = write_redrawn(out / REGISTERED / name, image, within_limits(moving, image.pixels), SAYS, fixed.frame)
     field = out / FIELDS / f"{name}_field.nii.gz"
     write_field(field, (laid.transform.turned_back(original) if job["mirror"] else laid.transform).displacement,
                 fixed.frame)  # fmt: skip

@@ -1,4 +1,4 @@
-"""VoxelMorph: it begins with nothing, recovers a known shift, folds nothing, keeps masks out, and comes back exactly."""
+"""VoxelMorph: begins with nothing, recovers a known shift, folds nothing, keeps masks out, comes back exactly."""
 
 import json
 from pathlib import Path
@@ -182,9 +182,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         journal = Journal(folder=tmp_path, resume=resume, save_every=2)
         return VoxelMorph(**settings).fit(source, (1, 16, 16), held_out=source[0], machine=CPU, journal=journal)
 
-    whole = VoxelMorph(**{**TINY, "steps": 6, "adversarial": 0.1}).fit(
-        Shifted((16, 16), 1.0, 2), (1, 16, 16), machine=CPU
-    )
+    whole = fitted(steps=6, adversarial=0.1)
     with pytest.raises(KeyboardInterrupt):
         train(Stopping((16, 16), 1.0, 2))
     assert (

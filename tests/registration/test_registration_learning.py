@@ -29,7 +29,7 @@ from anomaly.runs.run import Run
 
 TINY = {"width": 2, "levels": 2, "steps": 4, "batch": 2}
 SIDE = 24
-RANGE = Preprocessing(size=SIDE, intensity="range")
+PREPARED = Preprocessing(size=SIDE)
 FILES = {"run.json", "weights.safetensors", "cohort.csv", "training.csv", "training.png", "MODEL_CARD.md"}
 
 
@@ -53,7 +53,7 @@ def persons(folder: Path, count: int = 6) -> Path:
 
 def learned(table: Path, out: Path, pairing: dict[str, Any] | None = None, **options: Any) -> RegistrarRun:
     asked = {"start": "none", **(pairing or {})}
-    given = {"settings": TINY, "preprocessing": RANGE, "machine": CPU, "workers": 1, "choose": 0.3, **options}
+    given = {"settings": TINY, "preprocessing": PREPARED, "machine": CPU, "workers": 1, "choose": 0.3, **options}
     return learn_registration(Pairing(images=table, **asked), out, **given)
 
 
@@ -129,6 +129,8 @@ def test_refused_before_long_work(table: Path, tmp_path: Path) -> None:
         learned(table, tmp_path / "run", {"visits": "phase"})
     with pytest.raises(AnomalyError, match="start is 'warm'"):
         Pairing(images=table, start="warm")
+    with pytest.raises(AnomalyError, match="intensity is 'range'"):
+        learned(table, tmp_path / "run", preprocessing=Preprocessing(intensity="range"))
     with pytest.raises(AnomalyError, match="no setting 'sharpness'"):
         learned(table, tmp_path / "run", settings={"sharpness": 2})
     assert not (tmp_path / "run").exists()
@@ -158,9 +160,8 @@ def test_a_field_comes_back_to_the_grid_of_the_file() -> None:
     matrix = np.array([[0, -2.0, 18], [2.0, 0, 1], [0, 0, 1]])
     field = np.zeros((2, 10, 10), dtype=np.float32)
     field[0] = 1.5  # along the prepared first axis, which is the file's second
-    found = on_source(
-        field, Prepared(np.zeros((1, 1, 10, 10)), np.ones((1, 1, 10, 10), bool), matrix, (20, 22), None, np.ones(1))
-    )
+    inside = np.ones((1, 1, 10, 10), dtype=bool)
+    found = on_source(field, Prepared(inside.astype(np.float32), inside, matrix, (20, 22), None, np.ones(1)))
     assert found.shape == (2, 20, 22) and np.allclose(found[1], 3.0) and np.allclose(found[0], 0.0)
     image = torch.arange(22.0).view(1, 1, 1, 22).expand(1, 1, 20, 22)
     assert torch.allclose(warp(image, torch.from_numpy(found)[None])[0, 0, 5, :18], torch.arange(3.0, 21.0))
