@@ -14,6 +14,7 @@ import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
 from anomaly.progression.commands import commands as progress
+from anomaly.registration.commands import commands as registering
 from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
@@ -33,6 +34,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(translate, name="translate")
 commands.add_typer(progress, name="progress")

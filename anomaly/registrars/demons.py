@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from anomaly.errors import AnomalyError
 from anomaly.registrars.base import alike
-from anomaly.registrars.grids import plain, simpleitk, vectors, voxels
+from anomaly.registrars.grids import one_thread, plain, simpleitk, vectors, voxels
 from anomaly.registrars.information import binned, pull
 from anomaly.registrars.pyramid import coarser, drawn, levels, to_grid
 
@@ -27,7 +27,7 @@ REFRESH = 20
 NOISE = 0.3
 """Of an image's spread, what is added to that of a neighbourhood, so that noise is not taken for anatomy."""
 LEAST_STEP = 0.1
-SLOWER = 0.7
+SLOWER = 0.5
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 
 
@@ -84,11 +84,12 @@ class Demons:
         for start in range(0, rounds, REFRESH):
             quiet = still if inside.all() else np.where(inside, still, drawn(first, field))
             demons: Any = simpleitk().DiffeomorphicDemonsRegistrationFilter()
-            demons.SetNumberOfWorkUnits(1)  # one sum in one order, so the same field on any machine
             demons.SetNumberOfIterations(min(REFRESH, rounds - start))
             demons.SetStandardDeviations(smooth)
             demons.SetMaximumUpdateStepLength(2.0)
-            field = voxels(demons.Execute(plain(quiet, ones), plain(first, ones), vectors(field, ones)), ones)
+            with one_thread():
+                done = demons.Execute(plain(quiet, ones), plain(first, ones), vectors(field, ones))
+            field = voxels(done, ones)
         return field
 
     def _by_information(
@@ -96,17 +97,21 @@ class Demons:
     ) -> np.ndarray:
         smooth = partial(ndimage.gaussian_filter, sigma=self.smooth or 0.7)
         fluid = partial(ndimage.gaussian_filter, sigma=self.fluid)
-        still, step, before = binned(target, inside), 1.0, -np.inf
+        still, step, best, kept, update = binned(target, inside), 1.0, -np.inf, field, field
         for _ in range(rounds):
             towards, told = pull(drawn(source, field), still, inside)
-            step, before = step * (SLOWER if told < before else 1.0), told
-            update = np.stack([fluid(part) for part in towards])
-            longest = float(np.sqrt((update**2).sum(0)).max())
-            if step < LEAST_STEP or longest == 0:
+            if told > best:
+                update = np.stack([fluid(part) for part in towards])
+                longest = float(np.sqrt((update**2).sum(0)).max())
+                best, kept, update = told, field, update / (longest or 1.0)
+            else:
+                step *= SLOWER
+            if step < LEAST_STEP:
                 break
-            update *= step / longest
-            field = np.stack([smooth(one + drawn(part, update)) for one, part in zip(update, field, strict=True)])
-        return field
+            moves = step * update
+            parts = [smooth(one + drawn(part, moves)) for one, part in zip(moves, kept, strict=True)]
+            field = np.stack(parts).astype(np.float32)
+        return kept
 
 
 def local(values: np.ndarray, sigma: float) -> np.ndarray:

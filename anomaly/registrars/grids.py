@@ -1,6 +1,8 @@
 """Images as SimpleITK takes them: one channel, on a grid whose place in the body two images share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,30 @@ def simpleitk() -> Any:
     except ImportError as error:
         raise MissingPackage(f"registration needs SimpleITK, which is missing: {EXTRA}") from error
     return SimpleITK
+
+
+_LOCK = Lock()
+_HELD: list[int] = []
+"""What the number of threads was before, once for each block that holds it at one."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let SimpleITK work in one thread a call: sums are then made in one order, and give the same bytes on any machine.
+
+    Some of its metrics ask for no other number than the one that is set for all.
+    """
+    process = simpleitk().ProcessObject
+    with _LOCK:
+        _HELD.append(_HELD[0] if _HELD else process.GetGlobalDefaultNumberOfThreads())
+        process.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            before = _HELD.pop()
+            if not _HELD:
+                process.SetGlobalDefaultNumberOfThreads(before)
 
 
 def grey(image: Image) -> np.ndarray:
@@ -66,7 +92,7 @@ def matrix_in(image: Image, plane: np.ndarray) -> np.ndarray:
 def on_grid(values: np.ndarray, matrix: np.ndarray) -> Any:
     """Values (*space) as an image of SimpleITK that lies where a matrix (dims + 1, dims + 1) says.
 
-    ITK knows no shear: the axes of its images have to stand upright on one another, or it measures by others.
+    In memory ITK takes sheared axes as they are; only its reader of NIfTI sets them upright.
     """
     dims = values.ndim
     image = simpleitk().GetImageFromArray(np.ascontiguousarray(values.T))

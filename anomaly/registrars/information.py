@@ -10,7 +10,7 @@ WIDTH = 1.0
 
 
 def binned(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Intensities as places among the bins, from 0 to `BINS` - 1; what lies beyond the outer percentiles is at the ends."""
+    """Intensities as places among the bins, from 0 to `BINS` - 1; beyond the outer percentiles at the ends."""
     low, high = np.percentile(values[inside], EDGES)
     if not high > low:
         low, high = float(values[inside].min()), float(values[inside].max())

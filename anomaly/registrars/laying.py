@@ -58,16 +58,13 @@ def lay(
     overlap = float(begun.inside.mean())
     if overlap < LEAST_OVERLAP or not inside.any():
         raise UnreadableImage(
-            f"{moving.path} covers {overlap:.0%} of the field of view of {fixed.path}, or nothing that counts; expected "
-            f"{LEAST_OVERLAP:.0%} or more: is it the same part of the body?"
+            f"{moving.path} covers {overlap:.0%} of the field of view of {fixed.path}, or nothing that counts; "
+            f"expected {LEAST_OVERLAP:.0%} or more: is it the same part of the body?"
         )
-    found, field = begun, np.zeros((fixed.ndim, *fixed.space), dtype=np.float32)
+    field = np.zeros((fixed.ndim, *fixed.space), dtype=np.float32)
     if deformable is not None:
-        now = begun.image(moving)
-        spacing = np.linalg.norm(fixed.affine[:3, : fixed.ndim], axis=0).tolist()
-        count = None if inside.all() else inside
-        field = deformable.field(now.pixels, fixed.pixels, spacing=spacing, inside=count, affine=fixed.affine)
-        found = begun.deformed(field)
+        field = deformation(begun, deformable)
+    found = begun if deformable is None else begun.deformed(field)
     after = _agreement(found)
     quality = {
         "overlap": overlap, **{f"{name}_before": value for name, value in before.items()},
@@ -75,6 +72,15 @@ def lay(
         "moved": float(np.sqrt((field**2).sum(0)).mean()),
     }  # fmt: skip
     return Laid(found, quality, _warning(quality, metric))
+
+
+def deformation(begun: Transform, deformable: Registrar) -> np.ndarray:
+    """What deforms an image after its start, (dims, *space) in voxels of the fixed image."""
+    moving, fixed, inside = begun.moving, begun.fixed, common(begun)
+    spacing = np.linalg.norm(fixed.affine[:3, : fixed.ndim], axis=0).tolist()
+    count = None if inside.all() else inside
+    drawn = begun.image(moving).pixels
+    return deformable.field(drawn, fixed.pixels, spacing=spacing, inside=count, affine=fixed.affine)
 
 
 def common(transform: Transform) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from anomaly.errors import AnomalyError
 from anomaly.images import Image
 from anomaly.registrars.demons import METRICS, refuse_metric
-from anomaly.registrars.grids import grey, matrix_in, measured, on_grid, shared_plane, simpleitk
+from anomaly.registrars.grids import grey, matrix_in, measured, on_grid, one_thread, shared_plane, simpleitk
 
 KINDS = ("rigid", "affine")
 ROUNDS = 200
@@ -43,12 +43,13 @@ def linear(moving: Image, fixed: Image, kind: str = "affine", *, metric: str = M
         raise AnomalyError(f"the kind is {kind!r}; expected one of {', '.join(KINDS)}")
     itk, plane = simpleitk(), shared_plane(moving, fixed)
     still, first = (_from_zero(each, plane) for each in (fixed, moving))
-    method = _method(itk, fixed, moving, plane, metric, seed)
     try:
-        start = _best_start(itk, method, still, first, moving, fixed)
-        found = _executed(method, still, first, start)
-        if kind == "affine":
-            found = _executed(method, still, first, _as_affine(itk, found, fixed.ndim))
+        with one_thread():
+            method = _method(itk, fixed, moving, plane, metric, seed)
+            start = _best_start(itk, method, still, first, fixed.ndim)
+            found = _executed(method, still, first, start)
+            if kind == "affine":
+                found = _executed(method, still, first, _as_affine(itk, found, fixed.ndim))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise AnomalyError(f"{moving.path} could not be registered to {fixed.path}: {reason}") from error
@@ -71,7 +72,6 @@ def _from_zero(image: Image, plane: np.ndarray) -> Any:
 
 def _method(itk: Any, fixed: Image, moving: Image, plane: np.ndarray, metric: str, seed: int) -> Any:
     method = itk.ImageRegistrationMethod()
-    method.SetNumberOfWorkUnits(1)  # sums in one order, so the same result on any number of cores
     if metric == METRICS[0]:
         method.SetMetricAsCorrelation()
     else:
@@ -101,11 +101,11 @@ def _executed(method: Any, still: Any, first: Any, start: Any) -> Any:
     return found.Downcast() if hasattr(found, "Downcast") else found
 
 
-def _best_start(itk: Any, method: Any, still: Any, first: Any, moving: Image, fixed: Image) -> Any:
+def _best_start(itk: Any, method: Any, still: Any, first: Any, dims: int) -> Any:
     """The start of which the metric is best; RuntimeError where none has an overlap."""
     values: list[tuple[float, Any]] = []
     failure = RuntimeError("the images do not overlap")
-    for start in _starts(itk, still, first, moving, fixed):
+    for start in _starts(itk, still, first, dims):
         method.SetInitialTransform(start, inPlace=False)
         try:
             values.append((float(method.MetricEvaluate(still, first)), start))
@@ -116,8 +116,7 @@ def _best_start(itk: Any, method: Any, still: Any, first: Any, moving: Image, fi
     return min(values, key=lambda each: each[0])[1]
 
 
-def _starts(itk: Any, still: Any, first: Any, moving: Image, fixed: Image) -> Iterator[Any]:
-    dims = fixed.ndim
+def _starts(itk: Any, still: Any, first: Any, dims: int) -> Iterator[Any]:
     rigid = itk.Euler3DTransform if dims == 3 else itk.Euler2DTransform
     middle = still.TransformContinuousIndexToPhysicalPoint([(side - 1) / 2 for side in still.GetSize()])
     header = rigid()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from anomaly.nets.fields import folded_share, invert, inverse_consistency
+from anomaly.nets.fields import folded_share, inverse_consistency, invert
 from anomaly.registrars.information import mutual_information
 
 

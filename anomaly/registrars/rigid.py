@@ -1,6 +1,5 @@
 """One image moved and turned until it lies on another, in one call."""
 
-
 from anomaly.images import Image
 from anomaly.registrars.linear import linear
 from anomaly.registrars.transforms import Transform

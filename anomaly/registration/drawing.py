@@ -1,4 +1,4 @@
-"""One picture of a registration: fixed, moving before and after, checkerboard, deformed grid, differences on one scale."""
+"""One picture of a registration: before and after, checkerboard, deformed grid, differences on one scale."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -80,14 +80,14 @@ def checked(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def grid(view: View, field: np.ndarray) -> np.ndarray:
     """Where the straight lines of a grid on the moving image come to lie on the fixed one, (rows, columns, 3)."""
     flow = view.flow(field)
-    step = max(flow.shape[1:]) / LINES
+    step = max(view.size) / LINES  # squares of the page, also where voxels are none
     bright = np.zeros(view.size[::-1], dtype=np.float32)
     stretch = partial(resized, size=view.size, filter=Picture.Resampling.BILINEAR)
     for axis, size in enumerate(view.size[::-1]):
         scale = size / flow.shape[1 + axis]
-        own = (np.arange(size) + 0.5) / scale - 0.5
-        place = stretch(flow[axis].astype(np.float32)) + (own[:, None] if axis == 0 else own[None])
-        off = np.abs(place / step - np.rint(place / step)) * step * scale
+        own = np.arange(size) + 0.5
+        place = scale * stretch(flow[axis].astype(np.float32)) + (own[:, None] if axis == 0 else own[None])
+        off = np.abs(place / step - np.rint(place / step)) * step
         bright = np.maximum(bright, np.clip(1.3 - off, 0, 1))
     return np.rint(24 + bright[..., None] * (np.array(LINE) - 24)).astype(np.uint8)
 

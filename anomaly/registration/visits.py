@@ -56,7 +56,7 @@ def register_visits(
         start: "rigid" or "affine", what a deformation begins with; within one person rigid, since the skull does not
             grow.
         maps, labels: maps (linear) and labels (nearest voxel) that are taken along: a folder, a pattern or a column.
-        subject, subject_pattern, where, match, exclude, mask: see `read_cohort`; what lies outside a mask moves nothing.
+        subject, subject_pattern, where, match, exclude, mask: see `read_cohort`; only what lies in masks pulls.
         seed: of the voxels that the start compares.
         device: where a run works.
         workers: pairs at once; None takes one a core.

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import typer
 from scipy import ndimage
 from studies import values
 from tiny import CPU
@@ -23,9 +22,9 @@ from anomaly.nets.fields import warp
 from anomaly.registration.learning import learn_registration
 from anomaly.registration.pairing import Pairing
 from anomaly.registration.run import RegistrarRun, on_source
-from anomaly.registration.training import train
 from anomaly.runs.describing import describe
 from anomaly.runs.run import Run
+from cli import commands
 
 TINY = {"width": 2, "levels": 2, "steps": 4, "batch": 2}
 SIDE = 24
@@ -207,11 +206,9 @@ def test_masks_are_taken_along(table: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_trains(table: Path, tmp_path: Path) -> None:
-    program = typer.Typer()
-    program.command()(train)
     settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
-    asked = [str(table), "--visits", "visit", "--start", "none", "--out", str(tmp_path / "run"), "--size", str(SIDE)]
-    done = CliRunner().invoke(program, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
+    asked = ["register", "train", str(table), "--visits", "visit", "--start", "none", "--out", str(tmp_path / "run"), "--size", str(SIDE)]
+    done = CliRunner().invoke(commands, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
     assert done.exit_code == 0 and "held out: local correlation" in done.output
-    done = CliRunner().invoke(program, [*asked, "--set", "sharpness=1"])
+    done = CliRunner().invoke(commands, [*asked, "--set", "sharpness=1"])
     assert done.exit_code != 0
