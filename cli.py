@@ -15,6 +15,7 @@ import typer
 from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
 from anomaly.progression.commands import commands as progress
 from anomaly.registration.commands import commands as registering
+from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
@@ -112,7 +113,7 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, registrars, asking.kinds),
         ),
     ] = None,
 ) -> None:
@@ -124,6 +125,7 @@ def methods(
         "explainers": explainers(),
         **restoration(),
         "translators": translators(),
+        "registrars": registrars(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
