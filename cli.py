@@ -15,6 +15,7 @@ import typer
 from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
 from anomaly.progression.commands import commands as progress
 from anomaly.registration.commands import commands as registering
+from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
@@ -112,7 +113,7 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, registrars, asking.kinds),
         ),
     ] = None,
 ) -> None:
@@ -124,6 +125,7 @@ def methods(
         "explainers": explainers(),
         **restoration(),
         "translators": translators(),
+        "registrars": registrars(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
@@ -310,7 +312,7 @@ def _evaluate_visits(
 
 
 @commands.command()
-@options.shared(options.comparison)
+@options.shared(options.comparison, visits.visited)
 def associate(
     maps: Annotated[
         Path,
@@ -319,8 +321,8 @@ def associate(
         ),
     ],
     cohort: options.Table,
-    outcome: Annotated[str, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")],
     out: options.Out,
+    outcome: options.Outcome = None,
     correction: Annotated[
         str, typer.Option(help="max-t, cluster or tfce.", callback=options.one_of("max-t", "cluster", "tfce"))
     ] = "max-t",
@@ -346,19 +348,24 @@ def associate(
     folds: Annotated[int, typer.Option(help="Folds of persons for that prediction.", min=2)] = 5,
     alpha: Annotated[float, typer.Option(help="Family-wise error rate.", callback=options.share)] = 0.05,
     pooled: Annotated[bool, typer.Option("--pooled", help="One variance for cases and controls.")] = False,
+    annual: Annotated[bool, typer.Option("--annual", help="With --visits: change a year.")] = False,
     seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
     **given: Any,
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
     compared = options.compared(given)
-    tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
+    visits.refuse_lone(given, annual=annual)
+    if not given["visits"] or outcome:
+        tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
+    tables.refuse_table(cohort, [given["visits"], given["date"]])
     from anomaly.reporting import report as draw
     from explain.association import associate as run
 
     found = run(
         maps, cohort, outcome=outcome, out=out, correction=correction, permutations=permutations,
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (), beside=beside or (),
-        folds=folds, alpha=alpha, robust=not pooled, seed=seed, **compared,
+        folds=folds, alpha=alpha, robust=not pooled, annual=annual, seed=seed, **compared,
+        **visits.pairing(given),
     )  # fmt: skip
     draw(out)
     pages = [f"picture: {out / 'association.png'}", f"report: {out / 'association.html'}"]

@@ -59,6 +59,12 @@ def refuse_mixed(given: Mapping[str, Any], **more: Any) -> None:
         raise typer.BadParameter(told, param_hint="--" + found[0].replace("_", "-"))
 
 
+def refuse_lone(given: Mapping[str, Any], **more: Any) -> None:
+    """Refuse options of visits where none are asked for."""
+    if not given.get("visits"):
+        refuse_mixed(given, **more)
+
+
 def pairing(given: Mapping[str, Any]) -> dict[str, Any]:
     """How visits are paired, by the options of `visited`."""
     return {

@@ -95,7 +95,7 @@ def _units(table: pd.DataFrame, every: VisitPairs) -> tuple[np.ndarray, np.ndarr
     time[pairs["baseline_row"]] = 0.0
     time[pairs["row"]] = pairs["years" if yearly else "interval"]
     # Who has one image alone is watched all the same, from that image on.
-    alone = every.left_out.loc[every.left_out["reason"].str.startswith(SINGLE), "id"]
+    alone = every.left_out.loc[every.left_out["reason"].astype(str).str.startswith(SINGLE), "id"]
     single = table["id"].isin(alone).to_numpy()
     first[single], time[single] = np.flatnonzero(single), 0.0
     known = first >= 0

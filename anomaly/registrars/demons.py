@@ -56,8 +56,9 @@ class Demons:
         refuse_metric(self.metric)
 
     def field(
-        self, moving: np.ndarray, fixed: np.ndarray, *, spacing: Sequence[float], inside: np.ndarray | None = None
-    ) -> np.ndarray:
+        self, moving: np.ndarray, fixed: np.ndarray, *, spacing: Sequence[float], inside: np.ndarray | None = None,
+        affine: np.ndarray | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """See `anomaly.registrars.base.Registrar`. Several channels are looked at as their mean."""
         alike(moving, fixed, inside)
         source, target = moving.mean(0), fixed.mean(0)

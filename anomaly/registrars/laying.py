@@ -83,7 +83,8 @@ def deformation(begun: Transform, deformable: Registrar) -> np.ndarray:
     moving, fixed, inside = begun.moving, begun.fixed, common(begun)
     spacing = np.linalg.norm(fixed.affine[:3, : fixed.ndim], axis=0).tolist()
     count = None if inside.all() else inside
-    return deformable.field(begun.image(moving).pixels, fixed.pixels, spacing=spacing, inside=count)
+    drawn = begun.image(moving).pixels
+    return deformable.field(drawn, fixed.pixels, spacing=spacing, inside=count, affine=fixed.affine)
 
 
 def common(transform: Transform) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`anomaly register visits | sides | template | pair`: each a thin wrapper of one public function."""
+"""`anomaly register visits | sides | template | pair | train`: each a thin wrapper of one public function."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anomaly.commandline import exits, options, tables
+from anomaly.registration.training import train
 
 if TYPE_CHECKING:
     from anomaly.registration.registering import Registered
@@ -20,6 +21,7 @@ commands = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+commands.command()(train)
 By = Annotated[
     str,
     typer.Option(help="rigid, affine, demons (deforms), or a run of `anomaly register train`.", metavar="HOW|RUN"),

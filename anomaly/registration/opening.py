@@ -67,5 +67,11 @@ class Way:
 
 
 def open_registrar(run: str, *, device: str) -> Registrar:
-    """The registrar that a run folder holds."""
-    raise AnomalyError(f"{run}: learned registration is not there yet")
+    """The registrar that a run folder holds.
+
+    Raises:
+        RunError: there is none, or a damaged one.
+    """
+    from anomaly.registration.run import RegistrarRun
+
+    return RegistrarRun.open(run, device=device)

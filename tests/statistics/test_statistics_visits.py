@@ -57,14 +57,14 @@ def test_long_tails_widen_the_interval():
 def test_the_least_detectable_change_covers_and_holds_95_of_100(sides, shared):
     rng, held, inside = np.random.default_rng(5), 0, []
     people = np.repeat(np.arange(40), sides)
-    for _ in range(200):
+    for _ in range(100):
         common = np.repeat(rng.normal(size=40), sides)
         change = np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.normal(size=people.size)
         level = rng.normal(size=people.size)
         found = repeatability(level, level + change, people)
         held += found.least_detectable.low <= norm.ppf(0.975) <= found.least_detectable.high
         inside.append(2 * norm.cdf(found.least_detectable.value) - 1)
-    assert 184 <= held <= 199  # 190 expected
+    assert 89 <= held  # 95 expected
     assert np.mean(inside) == pytest.approx(0.95, abs=0.01)
 
 
@@ -209,9 +209,9 @@ def test_visits_at_which_all_or_none_have_the_event_say_nothing():
 
 
 def visited(hazard, rng):
-    """Two knees of 80 persons each, a score every year until the event: person, year, end, event, score."""
+    """Two knees of 60 persons each, a score every year until the event: person, year, end, event, score."""
     rows = []
-    for person in range(80):
+    for person in range(60):
         shared = rng.normal()
         for _side in range(2):
             for year in range(4):
@@ -225,7 +225,7 @@ def visited(hazard, rng):
 
 def test_time_varying_figures_cover_their_truth():
     rng, odds, hazards = np.random.default_rng(7), 0, 0
-    for _ in range(60):
+    for _ in range(25):
         # A hazard that is constant within the year; then a chance of the year alone.
         person, year, end, event, score = visited(lambda s: rng.exponential() / (0.25 * np.exp(0.5 * s)), rng)
         found = cox_by_interval(year, end, event, score, None, person, deviation=1.0)
@@ -233,5 +233,5 @@ def test_time_varying_figures_cover_their_truth():
         person, year, _, event, score = visited(lambda s: 0.5 + (rng.random() > expit(-1.5 + 0.5 * s)), rng)
         found = odds_by_visit(event, score, year, None, person, deviation=1.0)
         odds += found.low <= np.exp(0.5) <= found.high
-    assert 53 <= hazards  # 57 expected
-    assert 53 <= odds
+    assert 21 <= hazards  # 24 expected
+    assert 21 <= odds
