@@ -21,6 +21,7 @@ from anomaly.degradations.register import DEGRADATIONS
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError
 from anomaly.progression.commands import commands as progress_commands
+from anomaly.registration.commands import commands as register_commands
 from anomaly.restoration.commands import commands as restore_commands
 from anomaly.simulation import KINDS
 from anomaly.translation.commands import commands as translate_commands
@@ -33,6 +34,7 @@ COMMANDS = sorted(command.callback.__name__ for command in cli.commands.register
 GROUPS = {
     "explain": explain_commands,
     "progress": progress_commands,
+    "register": register_commands,
     "restore": restore_commands,
     "translate": translate_commands,
 }
