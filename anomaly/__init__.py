@@ -3,7 +3,7 @@
 The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
 `generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
 `evaluate_restorer`, `anomaly translate` likewise `learn_translation`, `translate` and `evaluate_translation`,
-`anomaly associate` is `explain.association.associate`.
+`anomaly progress change` is `change_between_visits`, `anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
 """
 
@@ -27,6 +27,7 @@ _PLACES = {
     "learn_translation": "anomaly.translation.learning",
     "translate": "anomaly.translation.translating",
     "evaluate_translation": "anomaly.translation.evaluating",
+    "change_between_visits": "anomaly.progression.changing",
     "Heaps": "anomaly.translation.heaps",
     "TranslatorRun": "anomaly.translation.run",
     "Run": "anomaly.runs.run",
