@@ -101,7 +101,7 @@ def main() -> None:
         line([name, *(f"{each:.3f}" for each in figures)])
     table = {setting: [patient.judged(patient.map("FLAIR", *setting)) for patient in patients] for setting in GRID}
     for (which, other), by in product(((0, 1), (1, 0)), (0, 1)):
-        best = max(GRID, key=lambda setting: table[setting][which][by])  # noqa: B023 (used at once)
+        best = max(GRID, key=lambda setting: table[setting][which][by])
         told = "AUROC {:.3f}, AP {:.3f}".format(*table[best][other])
         what = ("AUROC", "AP")[by]
         print(f"chosen on {names[which]} by {what}: smooth {best[0]}, {best[1]}; on {names[other]}: {told}")
