@@ -122,7 +122,7 @@ def asked_of(method: str, settings: Mapping[str, Any] | None, image: str) -> Evo
     """What is to learn; arguments as of `learn_progression`."""
     if image not in IMAGES:
         raise AnomalyError(f"image is {image!r}; expected one of {', '.join(IMAGES)}")
-    return make(known(FORECASTERS, method), settings)  # type: ignore[type-abstract]
+    return make(known(FORECASTERS, method), settings)
 
 
 def parted(visits: Visits, choose: float, calibrate: float) -> tuple[pd.DataFrame, bool]:
