@@ -14,6 +14,8 @@ import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
 from anomaly.progression.commands import commands as progress
+from anomaly.registration.commands import commands as registering
+from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
@@ -32,6 +34,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(translate, name="translate")
 commands.add_typer(progress, name="progress")
@@ -110,7 +113,7 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, registrars, asking.kinds),
         ),
     ] = None,
 ) -> None:
@@ -122,6 +125,7 @@ def methods(
         "explainers": explainers(),
         **restoration(),
         "translators": translators(),
+        "registrars": registrars(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 

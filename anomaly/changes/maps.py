@@ -16,7 +16,9 @@ from anomaly.errors import AnomalyError
 
 EDGE = 1.0
 """Blur, in pixels of the finest axis, of the image whose edges and levels tell how much noise to expect."""
-LEVELS = 8
+LEVELS = (12.5, 25, 37.5, 50, 62.5, 75, 87.5)
+STEEPNESS = (20, 40, 60, 80, 90, 95, 98)
+"""Percentiles between which voxels count as alike; finer where it is steep, since strong edges are thin."""
 FEWEST = 30  # voxels of which a spread is told
 AGAINST = -0.2  # correlation below which two images are not of one contrast
 FLOOR = 0.25  # of the whole's spread: no voxel is less noisy
@@ -169,17 +171,18 @@ def _noise(difference: np.ndarray, level: np.ndarray, counts: np.ndarray, size: 
             steep += np.square(np.gradient(level, axis=axis) / np.sqrt(step))
     found, apart = np.ones_like(difference), difference[counts]
     whole = spread(apart) or 1.0
-    bins = int(np.clip(np.sqrt(apart.size / (4 * FEWEST)), 1, LEVELS))
-    which = _ranked(level[counts], bins) * bins + _ranked(steep[counts], bins)
+    edge = _ranked(steep[counts], STEEPNESS)
+    both = edge * (len(LEVELS) + 1) + _ranked(level[counts], LEVELS)
     spreads = np.full(apart.shape, whole)
-    for each in range(bins * bins):
-        here = which == each
-        if here.sum() >= FEWEST:
-            spreads[here] = max(spread(apart[here], around=0.0), FLOOR * whole)
+    for which in (edge, both):  # where too few are alike in both, those that are as steep tell
+        for each in range(int(which.max()) + 1):
+            here = which == each
+            if here.sum() >= FEWEST:
+                spreads[here] = max(spread(apart[here], around=0.0), FLOOR * whole)
     found[counts] = spreads
     return found
 
 
-def _ranked(values: np.ndarray, bins: int) -> np.ndarray:
-    """Which of so many bins of equal number each value lies in."""
-    return np.digitize(values, np.percentile(values, np.linspace(0, 100, bins + 1)[1:-1]))
+def _ranked(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
+    """Between which of their percentiles values lie, from 0."""
+    return np.digitize(values, np.percentile(values, percentiles))

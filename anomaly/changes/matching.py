@@ -3,7 +3,8 @@
 import numpy as np
 
 MATCHES = ("quantiles", "line", "none")
-QUANTILES = np.linspace(0, 100, 201)
+QUANTILES = np.linspace(2, 98, 193)
+"""Percentiles that are brought onto one another; what lies beyond may be lesions, and goes on along a line."""
 TRIMMED, ROUNDS, FEWEST = 2.5, 5, 30
 
 
@@ -13,14 +14,22 @@ def matched(first: np.ndarray, second: np.ndarray, counts: np.ndarray, match: st
     if np.ptp(b) == 0:
         changed = np.full_like(b, np.median(a))
     elif match == "quantiles":
-        levels, places = np.unique(np.percentile(b, QUANTILES), return_inverse=True)
-        wanted = np.bincount(places, np.percentile(a, QUANTILES)) / np.bincount(places)  # of ties, their mean
-        changed = np.interp(b, levels, wanted)
+        changed = _by_quantiles(a, b)
     else:
         changed = on_a_line(a, b)
     out = np.zeros_like(first)
     out[counts] = changed
     return out
+
+
+def _by_quantiles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """b with the percentiles of a; beyond the last of them it goes on by the ratio of their ranges."""
+    from_, to = np.percentile(b, QUANTILES), np.percentile(a, QUANTILES)
+    levels, places = np.unique(from_, return_inverse=True)
+    wanted = np.bincount(places, to) / np.bincount(places)  # of ties, their mean
+    scale = (to[-1] - to[0]) / max(from_[-1] - from_[0], np.finfo(float).tiny) if levels.size > 1 else 1.0
+    beyond = scale * ((b - levels[-1]).clip(min=0) + (b - levels[0]).clip(max=0))
+    return np.interp(b, levels, wanted) + beyond
 
 
 def on_a_line(a: np.ndarray, b: np.ndarray) -> np.ndarray:

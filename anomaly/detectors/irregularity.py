@@ -40,7 +40,7 @@ class Irregularity(Detector):
     positive: ClassVar[tuple[str, ...]] = ("sources", "largest")
     at_most_one: ClassVar[tuple[str, ...]] = ("largest",)
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"penalty": PENALTIES, "pool": POOLS}
-    sources: int = 512
+    sources: int = 128
     largest: float = 0.125
     penalty: str = "bright"
     pool: str = "top"
@@ -75,7 +75,7 @@ def irregularity_map(
     image: np.ndarray,
     inside: np.ndarray | None = None,
     *,
-    sources: int = 512,
+    sources: int = 128,
     largest: float = 0.125,
     penalty: str = "bright",
     stretch: bool = True,

@@ -247,7 +247,9 @@ class Evolving(Learned):
             shown = {"now": before, "drawn": drawn, "next visit": after}
             pictures = {name: 2 * each - 1 for name, each in shown.items()} | {"change": change}
             off = (volume(drawn, *limit) - volume(after, *limit)).abs().mean() / self.net_.size.cpu()
-            return Glance(pictures=pictures, figures={"dice": float(dice(drawn, after, *limit).mean()), "off": float(off)})
+            return Glance(
+                pictures=pictures, figures={"dice": float(dice(drawn, after, *limit).mean()), "off": float(off)}
+            )
 
         return look
 

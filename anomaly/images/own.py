@@ -14,6 +14,7 @@ FACTS: dict[str, tuple[str, ...]] = {
     "generated.json": ("run", "method", "seed"),
     "translate.json": ("translator", "back"),
     "translation.json": ("translator", "sentences"),
+    "progress.json": ("forecaster", "draws"),
     "association.json": ("headline", "permutations"),
     "evaluation.json": ("headline", "notes"),
     "check.json": ("check", "passed"),
@@ -23,6 +24,7 @@ FACTS: dict[str, tuple[str, ...]] = {
 PARTS = {
     "score.json": ("heatmaps",),
     "explain.json": ("maps",),
+    "progress.json": ("maps", "pictures"),
     "run.json": ("samples", "checkpoint"),
     "checkpoint/plan.json": ("samples", "checkpoint"),
 }

@@ -25,7 +25,7 @@ LEAST = 1e-6
 
 
 def irregularity(
-    image: Tensor, inside: Tensor | None = None, *, sources: int = 512, largest: float = 0.125, penalty: str = "bright"
+    image: Tensor, inside: Tensor | None = None, *, sources: int = 128, largest: float = 0.125, penalty: str = "bright"
 ) -> Tensor:
     """The irregularity of each pixel, between 0 and 1.
 

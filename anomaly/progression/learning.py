@@ -122,7 +122,7 @@ def asked_of(method: str, settings: Mapping[str, Any] | None, image: str) -> Evo
     """What is to learn; arguments as of `learn_progression`."""
     if image not in IMAGES:
         raise AnomalyError(f"image is {image!r}; expected one of {', '.join(IMAGES)}")
-    return make(known(FORECASTERS, method), settings)  # type: ignore[type-abstract]
+    return make(known(FORECASTERS, method), settings)
 
 
 def parted(visits: Visits, choose: float, calibrate: float) -> tuple[pd.DataFrame, bool]:
@@ -196,9 +196,7 @@ def _write_down(out: Path, learned: Evolving, kept: KeptPairs, machine: Machine,
     clear(out)
 
 
-def _judged(
-    learned: Evolving, kept: KeptPairs, reading: Reading, workers: int | None
-) -> Iterator[dict[str, Any]]:
+def _judged(learned: Evolving, kept: KeptPairs, reading: Reading, workers: int | None) -> Iterator[dict[str, Any]]:
     """The table of pairs with volumes now and then, and of those held out what is predicted."""
     rows: list[Any] = kept.table.drop(columns="slices").to_dict("records")
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:

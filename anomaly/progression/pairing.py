@@ -94,8 +94,8 @@ class Visits:
     def _given(self, cohort: pd.DataFrame, base: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         if BEFORE not in cohort:
             raise CohortError(
-                f"the table of pairs has no column {BEFORE!r}; its columns are {some(cohort.columns, 20)}: give one with "
-                "id, path, baseline and subject, or the column of visits of a table of images"
+                f"the table of pairs has no column {BEFORE!r}; its columns are {some(cohort.columns, 20)}: give one "
+                "with id, path, baseline and subject, or the column of visits of a table of images"
             )
         empty = cohort[BEFORE].isna() | (cohort[BEFORE].astype(str).str.strip() == "")
         left = cohort.loc[empty, ["id", "path", "subject"]].assign(reason="its baseline is not told")
@@ -125,7 +125,7 @@ def singles(
     told = cohort.attrs["subjects_from"]
     base = Path() if isinstance(images, pd.DataFrame) else Path(os.path.abspath(images)).parent
     found = _maps(cohort, maps, base)
-    cohort = cohort.assign(**{BEFORE: cohort["path"], MAP: found, BEFORE_MAP: found, "years": np.nan})
+    cohort[BEFORE], cohort[MAP], cohort[BEFORE_MAP], cohort["years"] = cohort["path"], found, found, np.nan
     cohort.attrs = {"subjects_from": told}
     return cohort
 

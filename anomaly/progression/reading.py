@@ -151,7 +151,7 @@ def _scaled(image: Image, span: tuple[float, float], cut: bool) -> np.ndarray:
 
 
 def _span(*maps: Image) -> tuple[float, float]:
-    """Which values count as 0 and 1 where nobody says: those of a picture by its depth, unless it holds 0 and 1 only."""
+    """Which values count as 0 and 1 where nobody says: of pictures by their depth, unless they hold 0 and 1 only."""
     pictures = [each for each in maps if each.kind == "picture" and each.limits is not None]
     if not pictures or all(np.isin(each.pixels, (0, 1)).all() for each in maps):
         return 0.0, 1.0
@@ -162,7 +162,7 @@ def _span(*maps: Image) -> tuple[float, float]:
 def _refuse_other_grid(image: Image, other: Image, what: str) -> None:
     if not same_grid(image, other):
         raise UnreadableImage(
-            f"{image.path}: the {what} {other.path.name} lies on another grid ({' x '.join(map(str, image.space))} here, "
-            f"{' x '.join(map(str, other.space))} there, or elsewhere in space); register them first, by `anomaly "
-            "register visits`"
+            f"{image.path}: the {what} {other.path.name} lies on another grid "
+            f"({' x '.join(map(str, image.space))} here, {' x '.join(map(str, other.space))} there, or elsewhere in "
+            "space); register them first, by `anomaly register visits`"
         )

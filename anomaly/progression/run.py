@@ -39,7 +39,9 @@ class ForecasterRun(Readable):
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
         told = self.facts["held_out"]
-        off = f"volume off by {told['off']:.4g} {self.unit} in the mean, by {told['persistence']:.4g} if nothing changed"
+        off = (
+            f"volume off by {told['off']:.4g} {self.unit} in the mean, by {told['persistence']:.4g} if nothing changed"
+        )
         return method_in_short(self.forecaster), {
             "learned": images_in_short(self.facts).replace("images", "pairs of visits", 1),
             "prepared": preprocessing_in_short(self.reading.preprocessing),

@@ -20,8 +20,9 @@ class Registrar(Protocol):
     name: str
 
     def field(
-        self, moving: np.ndarray, fixed: np.ndarray, *, spacing: Sequence[float], inside: np.ndarray | None = None
-    ) -> np.ndarray:
+        self, moving: np.ndarray, fixed: np.ndarray, *, spacing: Sequence[float], inside: np.ndarray | None = None,
+        affine: np.ndarray | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """The displacement that draws the moving image on the fixed one: drawn(p) = moving(p + field(p)).
 
         Args:
@@ -29,6 +30,8 @@ class Registrar(Protocol):
             fixed: (C, *space), in its own intensities.
             spacing: millimetres of a voxel along each axis of space.
             inside: (*space) bool, where both images were measured and count; None for everywhere.
+            affine: (4, 4), where the grid lies, RAS+, for what has to know which axis points where; None for axes that
+                point right, to the front and up.
 
         Returns:
             (dims, *space) float32, in voxels of the grid, component c along axis c, as in `anomaly.nets.fields`.

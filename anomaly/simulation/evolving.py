@@ -143,7 +143,8 @@ def drawn_visits(person: Person, *, dims: int, size: int) -> tuple[Visit, Visit]
                 image += RIM * np.exp(-0.5 * ((far + 1) / 1.2) ** 2)
         image += NOISE * rng.standard_normal(image.shape)
         likely += NOISE * _smooth(rng, likely.shape, 1.0)
-        found.append(Visit(*(each.clip(0, 1).astype(np.float32) for each in (image, likely)), mask))
+        bright, seen = (each.clip(0, 1).astype(np.float32) for each in (image, likely))
+        found.append(Visit(bright, seen, mask))
     return found[0], found[1]
 
 
