@@ -302,7 +302,7 @@ def _evaluate_visits(
     del compared["match"]
     result = run(
         scores, cohort, outcome=outcome, out=out or (scores if scores.is_dir() else scores.parent), seed=seed,
-        time_unit=given["time_unit"] or "years", **compared, **visits.pairing(given),
+        time_unit=given["time_unit"] or "years", smallest=given["smallest"] or 0.0, **compared, **visits.pairing(given),
         **options.chosen(given, "time", "event", "stable", "limit"),
     )  # fmt: skip
     typer.echo(result.headline)
