@@ -12,8 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import asking, everywhere, exits, log, options, tables
+from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
 from anomaly.progression.commands import commands as progress
+from anomaly.registration.commands import commands as registering
+from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
@@ -32,6 +34,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(translate, name="translate")
 commands.add_typer(progress, name="progress")
@@ -110,7 +113,7 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, translators, asking.kinds),
+            autocompletion=asking.completing(asking.detectors, explainers, translators, registrars, asking.kinds),
         ),
     ] = None,
 ) -> None:
@@ -122,6 +125,7 @@ def methods(
         "explainers": explainers(),
         **restoration(),
         "translators": translators(),
+        "registrars": registrars(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
@@ -237,7 +241,7 @@ def score(
 
 
 @commands.command()
-@options.shared(options.comparison, options.further)
+@options.shared(options.comparison, options.further, visits.visited, visits.followed)
 def evaluate(
     scores: Annotated[Path, typer.Argument(help="scores.csv, or the folder that holds it.", callback=options.there)],
     cohort: options.PerhapsTable = None,
@@ -257,6 +261,10 @@ def evaluate(
     """Say with honest intervals whether scores tell cases from controls, and whether maps mark the disease."""
     compared = options.compared(given)
     counted = options.labels(labels)
+    visits.refuse_mixed(given, truth=truth, labels=labels, flags=flags)
+    if given["visits"]:
+        _evaluate_visits(scores, cohort, outcome, out, seed, given)
+        return
     options.refuse_unasked(cohort, truth, outcome or given["time"])
     if cohort is not None and (outcome or given["time"]):
         tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
@@ -279,8 +287,32 @@ def evaluate(
         typer.echo(f"all {more} outcomes asked so far: {out / 'index.html'}")
 
 
+def _evaluate_visits(
+    scores: Path, cohort: Path | None, outcome: str | None, out: Path | None, seed: int, given: dict[str, Any]
+) -> None:
+    if cohort is None:
+        raise typer.BadParameter("visits are a column of a table; give it", param_hint="--cohort")
+    compared = options.compared(given)
+    named = [given[name] for name in ("visits", "date", "time", "event")]
+    tables.refuse_table(cohort, [*filter(None, [*named, outcome])], compared["where"])
+    asking.refuse_folder(scores, "scores.csv")
+    from anomaly.longitudinal import evaluate_visits as run
+    from anomaly.reporting import report as draw
+
+    del compared["match"]
+    result = run(
+        scores, cohort, outcome=outcome, out=out or (scores if scores.is_dir() else scores.parent), seed=seed,
+        time_unit=given["time_unit"] or "years", **compared, **visits.pairing(given),
+        **options.chosen(given, "time", "event", "stable", "limit"),
+    )  # fmt: skip
+    typer.echo(result.headline)
+    for section in result.sections:
+        typer.echo("\n".join([f"\n{section.title}", *section.sentences]))
+    typer.echo(f"\nreport: {draw(result.out)}")
+
+
 @commands.command()
-@options.shared(options.comparison)
+@options.shared(options.comparison, visits.visited)
 def associate(
     maps: Annotated[
         Path,
@@ -289,8 +321,8 @@ def associate(
         ),
     ],
     cohort: options.Table,
-    outcome: Annotated[str, typer.Option(help="Column of the outcome, 0 or 1.", metavar="COLUMN")],
     out: options.Out,
+    outcome: options.Outcome = None,
     correction: Annotated[
         str, typer.Option(help="max-t, cluster or tfce.", callback=options.one_of("max-t", "cluster", "tfce"))
     ] = "max-t",
@@ -316,19 +348,24 @@ def associate(
     folds: Annotated[int, typer.Option(help="Folds of persons for that prediction.", min=2)] = 5,
     alpha: Annotated[float, typer.Option(help="Family-wise error rate.", callback=options.share)] = 0.05,
     pooled: Annotated[bool, typer.Option("--pooled", help="One variance for cases and controls.")] = False,
+    annual: Annotated[bool, typer.Option("--annual", help="With --visits: change a year.")] = False,
     seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
     **given: Any,
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
     compared = options.compared(given)
-    tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
+    visits.refuse_lone(given, annual=annual)
+    if not given["visits"] or outcome:
+        tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
+    tables.refuse_table(cohort, [given["visits"], given["date"]])
     from anomaly.reporting import report as draw
     from explain.association import associate as run
 
     found = run(
         maps, cohort, outcome=outcome, out=out, correction=correction, permutations=permutations,
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (), beside=beside or (),
-        folds=folds, alpha=alpha, robust=not pooled, seed=seed, **compared,
+        folds=folds, alpha=alpha, robust=not pooled, annual=annual, seed=seed, **compared,
+        **visits.pairing(given),
     )  # fmt: skip
     draw(out)
     pages = [f"picture: {out / 'association.png'}", f"report: {out / 'association.html'}"]

@@ -3,6 +3,7 @@
 The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
 `generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
 `evaluate_restorer`, `anomaly translate` likewise `learn_translation`, `translate` and `evaluate_translation`,
+`anomaly evaluate --visits` is `evaluate_visits`, `anomaly register visits` is `register_visits` and so on,
 `anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
 """
@@ -16,6 +17,7 @@ _PLACES = {
     "foresee": "anomaly.runs.foreseeing",
     "score": "anomaly.scoring.score",
     "evaluate": "anomaly.evaluation",
+    "evaluate_visits": "anomaly.longitudinal",
     "report": "anomaly.reporting",
     "generate": "anomaly.generation.generate",
     "simulate": "anomaly.simulation",
@@ -27,6 +29,13 @@ _PLACES = {
     "learn_translation": "anomaly.translation.learning",
     "translate": "anomaly.translation.translating",
     "evaluate_translation": "anomaly.translation.evaluating",
+    "learn_registration": "anomaly.registration.learning",
+    "Pairing": "anomaly.registration.pairing",
+    "RegistrarRun": "anomaly.registration.run",
+    "register_visits": "anomaly.registration.visits",
+    "register_sides": "anomaly.registration.visits",
+    "register_pair": "anomaly.registration.visits",
+    "register_template": "anomaly.registration.template",
     "Heaps": "anomaly.translation.heaps",
     "TranslatorRun": "anomaly.translation.run",
     "Run": "anomaly.runs.run",

@@ -38,7 +38,13 @@ FLOORS = (
         *("explain.runs", "explain.evaluating"),
     ),
     (
-        *("anomaly.checkup", "anomaly.demonstration", "anomaly.progression", "anomaly.registration"),
+        *(
+            "anomaly.checkup",
+            "anomaly.demonstration",
+            "anomaly.longitudinal",
+            "anomaly.progression",
+            "anomaly.registration",
+        ),
         *("anomaly.restoration", "anomaly.translation", "explain.checking"),
     ),
     ("explain.commands",),

@@ -228,9 +228,13 @@ def test_the_slope_of_the_value_is_that_of_finite_differences(case, shape, tmp_p
     path = tmp_path / "weights.safetensors"
     fitted(case, shape).save(path)
     detector = type(fitted(case, shape)).load(path)
-    # Texture leaps where its gradient is taken for zero; a deep network, and the nearest of many cells that are nearly
-    # alike, bend in too many places. The densities' slopes are held to this by "gradients, place".
-    if not detector.differentiable or case in ("auto", "features", "gradients"):
+    # Texture leaps where its gradient is taken for zero; a deep network, and the nearest (or the farthest) of many that
+    # are nearly alike, bend in too many places. The densities' slopes are held to this by "gradients, place".
+    if (
+        not detector.differentiable
+        or case.partition(",")[0] == "irregularity"
+        or case in ("auto", "features", "gradients")
+    ):
         return
     detector.net_.double()
     x = with_lesion(unseen(shape, 4)).double()

@@ -2,5 +2,5 @@
 
 Plain arrays in, maps and tables out.
 
-Floor 3: may import what lies below. Imports statistics; imported by nobody else.
+Floor 3: may import what lies below. Imports statistics; imported by longitudinal and progression.
 """

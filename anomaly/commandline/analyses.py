@@ -68,6 +68,13 @@ ANALYSES = (
         "calibration", "whether the score, read as a chance, means what it says", "evaluate", "Van Calster et al. 2016"
     ),
     Analysis(
+        "visits",
+        "change between visits, what of it is noise, lesions that came and went, and what the change tells",
+        "evaluate --visits",
+        "least detectable change: Bland and Altman 1996; latest score: D'Agostino et al. 1990, Andersen and Gill 1982; "
+        "slopes: Laird and Ware 1982",
+    ),
+    Analysis(
         "truth",
         "whether maps mark the disease: average precision, AUROC, PRO and Dice of pixels, beside floors",
         "evaluate --truth",

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from anomaly.runs.facts import CLASSIFIER, EXPLAINER, FORECASTER, RESTORER, TRANSLATOR, kind_of
+from anomaly.runs.facts import CLASSIFIER, EXPLAINER, FORECASTER, REGISTRAR, RESTORER, TRANSLATOR, kind_of
 from anomaly.runs.plans import ASKED
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,10 @@ def record_of(facts: Facts) -> Record | None:
 
 def _trainers(facts: Facts) -> tuple[str, ...]:
     explaining = {EXPLAINER: ("explain train",), CLASSIFIER: ("explain train", "explain classifier")}
-    drawing = {TRANSLATOR: ("translate train",), RESTORER: ("restore train",), FORECASTER: ("progress train",)}
+    drawing = {
+        TRANSLATOR: ("translate train",), RESTORER: ("restore train",), FORECASTER: ("progress train",),
+        REGISTRAR: ("register train",),
+    }  # fmt: skip
     return {**explaining, **drawing}.get(kind_of(facts), ("train",))
 
 
@@ -63,6 +66,7 @@ def _of_training(facts: Facts, folder: Path) -> dict[str, Any]:
         "context": facts["preprocessing"].get("context"),
         **{name: facts.get(name) for name in ("seed", "choose", "calibrate", "precision", "nuisance")},
     }
+    found |= {name: (facts.get("pairing") or {}).get(name) for name in ("visits", "start", "date", "which")}
     for name in ("target", "generator"):
         if place := (facts.get(name) or {}).get("folder"):
             found[name] = _from(folder, place)

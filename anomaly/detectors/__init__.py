@@ -3,7 +3,7 @@
 It knows neither tables nor image files, and but for its base no disk.
 
 Floor 3: may import what lies below. Imports degradations, nets, statistics and training; imported by commandline,
-generation, runs and translation.
+generation, progression, runs and translation.
 """
 
 from anomaly.detectors.alphagan import AlphaGAN
@@ -17,6 +17,7 @@ from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.irregularity import Irregularity
 from anomaly.detectors.local import LocalDetector
 from anomaly.detectors.nearby import Nearby
 from anomaly.detectors.own_features import OwnFeatures
@@ -45,6 +46,7 @@ __all__ = [
     "Features",
     "Gradients",
     "Intensity",
+    "Irregularity",
     "LocalDetector",
     "MeanImage",
     "Nearby",

@@ -11,6 +11,7 @@ from anomaly.detectors.fanogan import FAnoGAN
 from anomaly.detectors.feature_autoencoder import FeatureAutoencoder
 from anomaly.detectors.features import Features
 from anomaly.detectors.gradients import Gradients
+from anomaly.detectors.irregularity import Irregularity
 from anomaly.detectors.nearby import Nearby
 from anomaly.detectors.own_features import OwnFeatures
 from anomaly.detectors.restoration import Restoration
@@ -28,6 +29,7 @@ CLASSES: tuple[type[Detector], ...] = (
     Gradients,
     Scattering,
     Nearby,
+    Irregularity,
     Features,
     OwnFeatures,
     FeatureAutoencoder,

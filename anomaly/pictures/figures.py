@@ -40,12 +40,12 @@ def roc(images: pd.DataFrame, names: list[str]) -> bytes:
         kept = np.unique(np.linspace(0, false.size - 1, _POINTS).astype(int))
         axes.plot(false[kept], true[kept], color=colour, linestyle=style, linewidth=width, label=label)
     axes.legend(title="Score: AUROC", loc="lower right", fontsize=7.5, title_fontsize=7.5, framealpha=0.9)
-    return _png(figure)
+    return png(figure)
 
 
 def distribution(values: np.ndarray, groups: Mapping[str, np.ndarray]) -> bytes:
     """Histograms of the values (n,) of each named group, a mask (n,), as shares of the group."""
-    figure, axes = _figure(5.6, 4.2)
+    figure, axes = plot(5.6, 4.2)
     low, high = float(values.min()), float(values.max())
     edges = np.linspace(low, high if high > low else low + 1, 31)
     for (label, chosen), colour in zip(groups.items(), COLOURS, strict=False):
@@ -57,13 +57,13 @@ def distribution(values: np.ndarray, groups: Mapping[str, np.ndarray]) -> bytes:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.margins(y=0.15)
     axes.legend(fontsize=9, framealpha=0.9)
-    return _png(figure)
+    return png(figure)
 
 
 def forest(labels: Sequence[str], numbers: np.ndarray, what: str, *, none: float, logarithmic: bool = False) -> bytes:
     """A figure (n, 3) of value, low and high as a point and a line a row; `none` is where there is no effect."""
     numbers = np.asarray(numbers, dtype=float)[:FOREST]
-    figure, axes = _figure(6.8, 1.4 + 0.34 * len(numbers))
+    figure, axes = plot(6.8, 1.4 + 0.34 * len(numbers))
     places = np.arange(len(numbers))[::-1]
     axes.hlines(places, numbers[:, 1], numbers[:, 2], color=COLOURS[0], linewidth=1.8)
     axes.plot(numbers[:, 0], places, "o", color=COLOURS[0], markersize=6)
@@ -76,7 +76,7 @@ def forest(labels: Sequence[str], numbers: np.ndarray, what: str, *, none: float
     axes.set_yticks(places, [_short(label) for label in labels[: len(numbers)]], fontsize=8.5)
     axes.set_ylim(-0.7, len(numbers) - 0.3)
     axes.set_xlabel(f"{what}\n95 % interval; dashed: no effect", fontsize=9)
-    return _png(figure)
+    return png(figure)
 
 
 def curves(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
@@ -85,12 +85,12 @@ def curves(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
     for (label, (false, true)), colour, style in zip(points.items(), COLOURS, STYLES, strict=False):
         axes.plot(false, true, color=colour, linestyle=style, linewidth=1.8, label=label)
     axes.legend(title="Score: AUROC", loc="lower right", fontsize=7.5, title_fontsize=7.5, framealpha=0.9)
-    return _png(figure)
+    return png(figure)
 
 
 def calibration(curve: pd.DataFrame) -> bytes:
     """Observed against predicted chances; `curve` has predicted, observed, low, high and images, a row a bin."""
-    figure, axes = _figure(4.9, 4.9)
+    figure, axes = plot(4.9, 4.9)
     top = min(1.0, 1.08 * float(curve[["predicted", "high"]].to_numpy().max()))
     axes.plot([0, top], [0, top], color="0.6", linewidth=0.9, label="right")
     axes.vlines(curve["predicted"], curve["low"], curve["high"], color=COLOURS[0], linewidth=1.5)
@@ -101,12 +101,12 @@ def calibration(curve: pd.DataFrame) -> bytes:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(loc="upper left", fontsize=8.5, framealpha=0.9)
-    return _png(figure)
+    return png(figure)
 
 
 def survival(groups: Sequence[Curve], at: float, what: str) -> bytes:
     """Kaplan-Meier curves with their limits up to a time, and below them how many are still observed."""
-    figure, axes = _figure(5.8, 4.4, layout=None)
+    figure, axes = plot(5.8, 4.4, layout=None)
     ticks = np.linspace(0, at, 5)
     for place, (curve, colour, style) in enumerate(zip(groups, COLOURS, STYLES, strict=False)):
         axes.step(curve.time, curve.free, where="post", color=colour, linestyle=style, label=str(curve.group))
@@ -134,7 +134,7 @@ def survival(groups: Sequence[Curve], at: float, what: str) -> bytes:
     axes.legend(fontsize=8.5, framealpha=0.9, loc="lower left")
     # Room for the numbers below the axis, which the layout does not know of.
     figure.subplots_adjust(left=0.15, right=0.97, top=0.97, bottom=0.2 + 0.04 * len(groups))
-    return _png(figure)
+    return png(figure)
 
 
 def grid(aurocs: np.ndarray, parts: Mapping[str, Estimate]) -> bytes:
@@ -144,7 +144,7 @@ def grid(aurocs: np.ndarray, parts: Mapping[str, Estimate]) -> bytes:
         aurocs: 0 to 1; colours run from 0 to 1 in every figure, and are white at 0.5.
         parts: what stands above the grid, by name, with its interval where there is one.
     """
-    figure, axes = _figure(5.4, 5.2)
+    figure, axes = plot(5.4, 5.2)
     rows, columns = aurocs.shape
     shown = axes.imshow(aurocs, _DIVERGING, vmin=0, vmax=1)
     for (row, column), auroc in np.ndenumerate(aurocs):
@@ -161,7 +161,7 @@ def grid(aurocs: np.ndarray, parts: Mapping[str, Estimate]) -> bytes:
     ]
     axes.set_title("\n".join("     ".join(told[k : k + 2]) for k in range(0, len(told), 2)), fontsize=9)
     figure.colorbar(shown, ax=axes, shrink=0.8, ticks=[0, 0.25, 0.5, 0.75, 1], label="AUROC (0.50: chance)")
-    return _png(figure)
+    return png(figure)
 
 
 def stamped(content: bytes, words: str) -> bytes:
@@ -174,7 +174,8 @@ def stamped(content: bytes, words: str) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> tuple[Figure, Axes]:
+def plot(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> tuple[Figure, Axes]:
+    """An empty figure, inches wide and high, in the style of all of them."""
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -186,7 +187,7 @@ def _figure(width: float, height: float, layout: Literal["constrained"] | None =
 
 def _square() -> tuple[Figure, Axes]:
     """The frame of a ROC curve, with the line of chance."""
-    figure, axes = _figure(4.9, 4.9)
+    figure, axes = plot(4.9, 4.9)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.9, label="chance: 0.50")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel("Controls called abnormal (1 − specificity)")
@@ -200,7 +201,8 @@ def _short(label: str) -> str:
     return label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of its file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, facecolor="white")
     return buffer.getvalue()

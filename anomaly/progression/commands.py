@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from anomaly.commandline import exits
+from anomaly.progression.change_command import change
 from anomaly.progression.commands_evolution import evaluate, predict, train
 
 commands = typer.Typer(
@@ -15,5 +16,5 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 # Each command stands in a file of its own and is a plain function there.
-for command in (train, predict, evaluate):
+for command in (train, predict, evaluate, change):
     commands.command()(command)

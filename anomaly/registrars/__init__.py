@@ -2,5 +2,5 @@
 
 Arrays and images in, transforms and displacement fields out; no files.
 
-Floor 3: may import what lies below. Imports images; imported by explain.sides.
+Floor 3: may import what lies below. Imports images, nets and training; imported by explain.sides and registration.
 """

@@ -37,8 +37,8 @@ def _outcomes(folder: Path) -> list[Path]:
 
 
 def _truths(folder: Path) -> list[Path]:
-    """Those of maps beside a truth where no outcome was asked for."""
-    found = _inside(folder, "evaluation.json", "truth")
+    """Those of maps beside a truth where no outcome was asked for, and of several visits."""
+    found = [*_inside(folder, "evaluation.json", "truth"), *_inside(folder, "evaluation.json", "visits")]
     return [each for each in found if not any(_says(each / "evaluation.json", key) for key in _NOT_ALONE)]
 
 

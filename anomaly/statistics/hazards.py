@@ -55,18 +55,18 @@ def cox(
     times, happened, columns, names = _columns(time, event, score, covariates)
     groups = groups_of(subject, times.size)
     model = PartialLikelihood(times, happened, columns)
-    params, covariance = _likeliest(model, names)
+    params, covariance = likeliest(model, names)
     fits, subjects = concordance(times, happened, columns @ params), persons(groups)
     if subjects < times.size:
         if subjects <= len(names):
             raise EvaluationError(f"{subjects} subjects allow no model of {len(names)} columns; adjust for fewer")
-        _require_persons(happened, groups)
-        return Hazards(_clustered(model, params, covariance, groups, confidence), fits)
+        require_dead(happened, groups)
+        return Hazards(robust_by_subject(model, params, covariance, groups, confidence), fits)
     ratio = wald(float(params[0]), float(covariance[0, 0]), "Cox, Wald", confidence=confidence)
     return Hazards(exponentiated(ratio), fits)
 
 
-def _require_persons(events: np.ndarray, groups: np.ndarray) -> None:
+def require_dead(events: np.ndarray, groups: np.ndarray) -> None:
     """An error where images repeat persons and these, or those with the event, are too few; all may have it."""
     dead, everyone = persons(groups[events]), persons(groups)
     if min(dead, everyone / 2) < FEWEST_PERSONS:
@@ -76,9 +76,10 @@ def _require_persons(events: np.ndarray, groups: np.ndarray) -> None:
         )
 
 
-def _clustered(
+def robust_by_subject(
     model: PartialLikelihood, params: np.ndarray, covariance: np.ndarray, groups: np.ndarray, confidence: float
 ) -> Estimate:
+    """The hazard ratio of the first column with errors that count persons (n,), numbered from 0 (see `cox`)."""
     slopes = np.stack([np.bincount(groups, weights=column) for column in model.residuals(params).T], axis=1)
     plain, width = float(np.sum((slopes @ covariance[:, 0]) ** 2)), len(params)
     corrected = slopes
@@ -164,7 +165,7 @@ def _columns(
     return times, happened, columns, names
 
 
-def _likeliest(model: PartialLikelihood, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def likeliest(model: PartialLikelihood, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (p,) of the Cox model and their covariance (p, p) by its curvature."""
     with np.errstate(all="ignore"):
         params = maximised(model.height, model.slope, model.information, np.zeros(len(names)))

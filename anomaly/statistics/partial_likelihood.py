@@ -16,10 +16,13 @@ class _Moment:
 class PartialLikelihood:
     """Cox 1972 with the ties of Efron 1977: images (n,) in the order of their times, every death a term.
 
-    Of d deaths at one time the l-th (l = 0 ... d - 1) has l / d of the others' risk gone before it.
+    Of d deaths at one time the l-th (l = 0 ... d - 1) has l / d of the others' risk gone before it. With `entries`
+    (n,), an image is at risk after its entry, up to its time (Andersen and Gill 1982).
     """
 
-    def __init__(self, times: np.ndarray, events: np.ndarray, columns: np.ndarray) -> None:
+    def __init__(
+        self, times: np.ndarray, events: np.ndarray, columns: np.ndarray, entries: np.ndarray | None = None
+    ) -> None:
         self.order = np.argsort(times, kind="stable")
         self.columns, self.times = columns[self.order], times[self.order]
         self.dead = np.flatnonzero(events[self.order])
@@ -28,6 +31,14 @@ class PartialLikelihood:
         starts = np.cumsum(count) - count
         self.gone = (np.arange(self.dead.size) - starts[self.step]) / count[self.step]
         self.starts = starts
+        # How many steps each image has seen when it left, and before it came.
+        self.known = np.searchsorted(self.steps, self.times, side="right")
+        self.late: np.ndarray | None = None
+        if entries is not None:
+            came = entries[self.order]
+            self.before = np.searchsorted(self.steps, came, side="right")
+            self.late = np.argsort(came, kind="stable")
+            self.absent = np.searchsorted(came[self.late], self.steps)  # the first, by entry, not yet there at a step
 
     def height(self, params: np.ndarray) -> float:
         """The log-likelihood at coefficients (p,)."""
@@ -54,13 +65,11 @@ class PartialLikelihood:
     def residuals(self, params: np.ndarray) -> np.ndarray:
         """What each image adds (n, p) to the slope, in the order they were given; they sum to zero at the maximum."""
         at = self._at(params)
-        hazard, spared = self._by_step(1 / at.below), self._by_step(self.gone / at.below)
-        known = np.searchsorted(self.steps, self.times, side="right")
-        lived = np.append(0.0, np.cumsum(hazard))[known]
+        lived, spared = self._lived(1 / at.below), self._by_step(self.gone / at.below)
         found = np.empty(self.columns.shape)
         for j, x in enumerate(self.columns.T):
             mean = self._mean(at, x)
-            lived_mean = np.append(0.0, np.cumsum(self._by_step(mean / at.below)))[known]
+            lived_mean = self._lived(mean / at.below)
             here = -at.risk * (x * lived - lived_mean)
             # Those with the event at a step are at risk for 1 - l / d of it: give back the rest.
             spared_mean = self._by_step(self.gone * mean / at.below)
@@ -73,18 +82,13 @@ class PartialLikelihood:
     def shares(self, params: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """What each person adds (K, p, p) to the information: the spread of its images about those at risk."""
         at, width, whose = self._at(params), self.columns.shape[1], groups[self.order]
-        known = np.searchsorted(self.steps, self.times, side="right")
-
-        def lived(values: np.ndarray) -> np.ndarray:
-            return np.append(0.0, np.cumsum(self._by_step(values / at.below)))[known]
-
-        hazard, means = lived(np.ones(self.dead.size)), [self._mean(at, x) for x in self.columns.T]
-        levels = [lived(mean) for mean in means]
+        hazard, means = self._lived(1 / at.below), [self._mean(at, x) for x in self.columns.T]
+        levels = [self._lived(mean / at.below) for mean in means]
         found = np.empty((int(groups.max()) + 1, width, width))
         for i in range(width):
             for j in range(i + 1):
                 x, y = self.columns[:, i], self.columns[:, j]
-                spread = x * y * hazard - x * levels[j] - y * levels[i] + lived(means[i] * means[j])
+                spread = x * y * hazard - x * levels[j] - y * levels[i] + self._lived(means[i] * means[j] / at.below)
                 found[:, i, j] = found[:, j, i] = np.bincount(whose, at.risk * spread, len(found))
         return found
 
@@ -96,11 +100,18 @@ class PartialLikelihood:
     def _below(self, weighted: np.ndarray) -> np.ndarray:
         """The sum (deaths,) of weights (n,) over those at risk at each death."""
         left = np.cumsum(weighted[::-1])[::-1][self.first]
+        if self.late is not None:
+            left = left - np.append(np.cumsum(weighted[self.late][::-1])[::-1], 0.0)[self.absent]
         return left[self.step] - self.gone * self._by_step(weighted[self.dead])[self.step]
 
     def _mean(self, at: _Moment, values: np.ndarray) -> np.ndarray:
         """The mean (deaths,) of values (n,) over those at risk at each death, by their risk."""
         return self._below(at.risk * values) / at.below
+
+    def _lived(self, values: np.ndarray) -> np.ndarray:
+        """The sum (n,) of values of the deaths (deaths,) over those that each image was at risk for."""
+        grown = np.append(0.0, np.cumsum(self._by_step(values)))
+        return grown[self.known] if self.late is None else grown[self.known] - grown[self.before]
 
     def _by_step(self, values: np.ndarray) -> np.ndarray:
         """Sums (steps,) of values of the deaths (deaths,)."""

@@ -47,6 +47,7 @@ class Plan:
         basis: (k, q) orthonormal columns that span the covariates.
         freedom: degrees of freedom of the residual.
         arrangements: how many ways the shufflings can arrange the outcome, which bounds the p-value below.
+        against_zero: whether the rows are held against zero, as changes are, and not one group against another.
     """
 
     kept: np.ndarray
@@ -58,6 +59,12 @@ class Plan:
     basis: np.ndarray
     freedom: int
     arrangements: int
+    against_zero: bool = False
+
+    @property
+    def signed(self) -> bool:
+        """Whether signs change rather than places: of differences, or of values that are held against zero."""
+        return self.against_zero or self.partner is not None
 
     def rows(self, values: np.ndarray) -> np.ndarray:
         """The rows of the model from values (n, ...) of all images."""
@@ -79,7 +86,7 @@ class Plan:
         columns, sizes, score = self.columns, np.bincount(self.levels), np.empty_like(self.tested)
         for rows in members(self.blocks):
             fitted = columns[:, rows].T @ columns[:, rows]
-            if self.partner is None:
+            if not self.signed:
                 levels = self.levels[rows]
                 fitted = fitted + (levels[:, None] == levels) / sizes[levels]
             score[rows] = np.linalg.pinv(np.eye(rows.size) - fitted, rcond=1e-6, hermitian=True) @ self.tested[rows]
@@ -122,13 +129,26 @@ def plan(
     return _model(kept, None, event[kept], added[kept], sets, people)
 
 
+def against_zero(size: int, covariates: ArrayLike | None = None, subject: ArrayLike | None = None) -> Plan:
+    """The model of whether values of `size` images, such as changes, are 0 on average, beside covariates (n, p).
+
+    All values of a subject change sign as one, which is fair if they lie symmetrically about zero under the null.
+
+    Raises:
+        EvaluationError: covariates determine the mean.
+    """
+    added = np.empty((size, 0)) if covariates is None else np.asarray(covariates, dtype=np.float64)
+    everyone, alike = np.arange(size), np.zeros(size, dtype=int)
+    return _model(everyone, None, np.ones(size), added - added.mean(axis=0), alike, groups_of(subject, size), zero=True)
+
+
 def shuffled(plan: Plan, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """`number` fair shufflings, evenly drawn: for each row the row it stands for, and its sign, both (number, k).
 
     Drawn in any portions, they are the same.
     """
     size, count = plan.blocks.size, int(plan.blocks.max()) + 1
-    if plan.partner is not None:
+    if plan.signed:
         signs = np.where(rng.random((number, count)) < 0.5, -1.0, 1.0)
         return np.broadcast_to(np.arange(size), (number, size)), signs[:, plan.blocks]
     cells, blocks = _cells(plan)
@@ -169,11 +189,14 @@ def _model(
     added: np.ndarray,
     levels: np.ndarray,
     blocks: np.ndarray,
+    *,
+    zero: bool = False,
 ) -> Plan:
+    signed = zero or partner is not None
     blocks = groups_of(blocks, event.size)
     both = np.column_stack([event, added])
     fitted = 0
-    if partner is None:
+    if not signed:
         both, fitted = both - means(levels, both)[levels], int(levels.max()) + 1
     scale = np.linalg.norm(added, axis=0)
     left, strength, _ = np.linalg.svd(both[:, 1:] / np.where(scale > 0, scale, 1.0), full_matrices=False)
@@ -184,8 +207,8 @@ def _model(
         raise EvaluationError(
             f"covariates and matched sets determine the outcome of the {event.size} images; adjust for fewer"
         )
-    count = _arrangements(event, levels, blocks) if partner is None else 2 ** (int(blocks.max()) + 1)
-    return Plan(kept, partner, levels, blocks, tested / length, length, basis, freedom, count)
+    count = 2 ** (int(blocks.max()) + 1) if signed else _arrangements(event, levels, blocks)
+    return Plan(kept, partner, levels, blocks, tested / length, length, basis, freedom, count, zero)
 
 
 def members(blocks: np.ndarray) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 It knows no method, no network and no image. `learned.Learned` is the base of all that is trained and kept as one file.
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, commandline, detectors,
-explain.attributions, explain.checking, explain.classifier, explain.counterfactuals, explain.latent, explain.runs,
-explain.trained, generation, restoration, restorers, runs, scoring, translation and translators.
+evolution, explain.attributions, explain.checking, explain.classifier, explain.counterfactuals, explain.latent,
+explain.runs, explain.trained, generation, progression, registrars, registration, restoration, restorers, runs,
+scoring, translation and translators.
 """

@@ -1,6 +1,6 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
-{method} NAME, {methods} [detectors|explainers|translators], {analyses}, {kinds}, {commands}, {doors}; {floors} and
+{method} NAME, {methods} [detectors|explainers|translators|registrars], {analyses}, {kinds}, {commands}, {doors}; {floors} and
 {rooms} are in `house`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the
 written pages.
 """
@@ -28,6 +28,7 @@ from sphinx.util.typing import stringify_annotation
 from anomaly.commandline.analyses import ANALYSES
 from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.detectors import DETECTORS
+from anomaly.registration.run import METHODS as REGISTRARS
 from anomaly.simulation import KINDS
 from anomaly.translation.run import METHODS as TRANSLATORS
 from anomaly.translators.restorer import Restorer
@@ -36,7 +37,7 @@ from explain import EXPLAINERS, Classifier, TrainedExplainer
 
 ROOT = Path(__file__).resolve().parents[2]
 SPELT_OUT = stringify_annotation(ArrayLike, "smart")
-SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS, "translators": TRANSLATORS}
+SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS, "translators": TRANSLATORS, "registrars": REGISTRARS}
 
 
 class Method(Directive):
@@ -48,7 +49,7 @@ class Method(Directive):
         """Write it."""
         (name,) = self.arguments
         own = {Classifier.name: Classifier, Restorer.name: Restorer}
-        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **own}
+        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **REGISTRARS, **own}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -136,6 +137,8 @@ def _asked(name: str, cls: Any) -> str:
     needs += " --generator RUN" if getattr(cls, "takes_generator", False) else ""
     if name in DETECTORS:
         return f"anomaly train --method {name}"
+    if name in REGISTRARS:
+        return f"anomaly register train --method {name}"
     if name in TRANSLATORS:
         return f"anomaly translate train --method {name}"
     if cls is Classifier:
@@ -156,6 +159,8 @@ def _learns_from(name: str, cls: Any) -> str:
     """What a method wants to see before it says anything."""
     if name in DETECTORS:
         return "images of normal people"
+    if name in REGISTRARS:
+        return "visits of persons, or any images that lie roughly on one another"
     if name in TRANSLATORS:
         return "two heaps of images, no pairs"
     if cls is Classifier:
@@ -180,6 +185,8 @@ def _order(name: str, cls: Any) -> int:
 
 
 def _door(name: str) -> str:
+    if name in REGISTRARS:
+        return "anomaly.registrars.learned"
     if name in TRANSLATORS or name == Restorer.name:
         return "anomaly.translators.cycle" if name in TRANSLATORS else Restorer.__module__
     return "anomaly.detectors" if name in DETECTORS else "explain"

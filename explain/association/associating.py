@@ -15,7 +15,7 @@ import pandas as pd
 from anomaly.cohorts import joining
 from anomaly.cohorts.results import some
 from anomaly.errors import EvaluationError
-from anomaly.statistics.permutation import Plan, plan
+from anomaly.statistics.permutation import Plan, against_zero, plan
 from explain.association.body import NONE, within_body
 from explain.association.findings import (
     Association,
@@ -29,8 +29,10 @@ from explain.association.findings import (
 from explain.association.groupmap import group_map
 from explain.association.load import loads, prediction, units
 from explain.association.maps import Maps, read_maps
-from explain.association.people import Sample, gather
+from explain.association.people import Sample, gather, refuse_few
 from explain.association.regions import regions
+from explain.association.visits import Pairing
+from explain.association.visits import facts as facts_of_visits
 
 __all__ = ["Association", "associate"]
 
@@ -39,7 +41,7 @@ def associate(
     maps: Path,
     cohort: Path | pd.DataFrame,
     *,
-    outcome: str,
+    outcome: str | None = None,
     out: Path,
     subject: str | None = None,
     positive: str | None = None,
@@ -57,14 +59,23 @@ def associate(
     folds: int = 5,
     alpha: float = 0.05,
     robust: bool = True,
+    visits: str | None = None,
+    visit_unit: str | None = None,
+    visit_order: Sequence[str] = (),
+    date: str | None = None,
+    annual: bool = False,
     seed: int = 0,
 ) -> Association:
     """Where maps are higher or lower with an outcome, corrected for all voxels; writes `out`.
 
+    With `visits` the maps are those of change: the last visit of each person, side and contrast less the first one.
+    They are compared between those with the outcome and without; where none is named, held against no change.
+
     Args:
         maps: as `maps.list_maps`: a folder that scoring wrote with `--heatmaps nifti`, a table, or a folder of files.
         cohort: a table with `id` (or `path`) and the outcome, joined as in `evaluate`.
-        outcome: column of 0/1, or of other values with `positive` naming the event.
+        outcome: column of 0/1, or of other values with `positive` naming the event; of changes it may stand on the row
+            of either visit, and may be left out.
         out: receives mean_difference, t, auroc, p_corrected and significant (t where significant, else 0) as
             NIfTI on the grid of the maps; association.png, regions.csv, association.json, errors.csv where a map
             could not be read, and load.csv and prediction.csv with `predict`.
@@ -85,6 +96,9 @@ def associate(
         alpha: family-wise error rate.
         robust: variance that lets groups spread differently, as those with a disease do (see `voxels.t_maps`);
             with fewer than a hundred cases it takes away most of the harm, not all. False pools it.
+        visits: column of visits, whose images must lie on one grid: register follow-ups first (`anomaly register
+            visits`). visit_unit, visit_order and date: as in `anomaly.cohorts.visits.visit_pairs`.
+        annual: whether changes are divided by the years between both visits.
         seed: of shufflings and folds.
 
     Raises:
@@ -93,14 +107,19 @@ def associate(
     """
     if not 0 < alpha < 1:
         raise EvaluationError(f"alpha must lie between 0 and 1, got {alpha}")
+    pairing = None
+    if visits is not None:
+        pairing = Pairing(visits=visits, visit_unit=visit_unit, visit_order=visit_order, date=date, annual=annual)
+    _refuse(outcome, pairing, predict, match, bool(visit_unit or visit_order or date or annual))
     notes: list[str] = []
     adjust, predict, beside = (joining.columns(each) for each in (adjust, predict, beside))
     sample = gather(
         Path(maps), cohort, outcome=outcome, subject=subject, positive=positive, adjust=adjust, match=match,
-        where=where or {}, missing=missing, predict=predict, beside=beside, notes=notes,
+        where=where or {}, missing=missing, predict=predict, beside=beside, pairing=pairing,
+        notes=notes,
     )  # fmt: skip
     mask = None if mask is None else NONE if str(mask) == NONE else Path(mask)
-    sample, read = _read(sample, [outcome, *predict], mask, smooth, notes)
+    sample, read = _read(sample, outcome, predict, mask, smooth, notes)
     model = _model(sample, match, alpha, permutations, notes)
     found = group_map(
         read.values, sample.outcome, model, read.mask, correction=correction, permutations=permutations,
@@ -117,7 +136,7 @@ def associate(
         "missing": list(missing),
         "correction": correction, "cluster_threshold": found.threshold, "permutations": permutations,
         "smooth": smooth, "mask": str(mask.resolve()) if isinstance(mask, Path) else mask, "predict": list(predict),
-        "folds": folds, "alpha": alpha, "robust": robust, "seed": seed,
+        "folds": folds, "alpha": alpha, "robust": robust, "seed": seed, **facts_of_visits(pairing),
     }  # fmt: skip
     facts = settings | facts_of(found, read, table, alpha, sample.rows(model.images))
     result = Association(
@@ -128,7 +147,12 @@ def associate(
 
 
 def _read(
-    sample: Sample, columns: Sequence[str], mask: Path | str | None, smooth: float, notes: list[str]
+    sample: Sample,
+    outcome: str | None,
+    predict: Sequence[str],
+    mask: Path | str | None,
+    smooth: float,
+    notes: list[str],
 ) -> tuple[Sample, Maps]:
     """The maps, and the rows of those that could be read."""
     read = read_maps(sample.images, mask if isinstance(mask, Path) else None, smooth, shown=True)
@@ -137,8 +161,8 @@ def _read(
         read = within_body(read, sample, notes)
     elif mask == NONE:
         notes.append(f"All {int(read.mask.sum()):,} voxels count, those outside the body too (mask none).")
-    joining.check_numbers(sample.outcome, columns[0])
-    for column in columns[1:]:
+    refuse_few(sample, outcome)
+    for column in predict:
         joining.check_numbers(sample.images[column].dropna().to_numpy(), column)
     if len(read.failed):
         notes.append(f"{len(read.failed)} maps could not be read and were left out ({some(read.failed['id'])}).")
@@ -147,7 +171,10 @@ def _read(
 
 def _model(sample: Sample, match: str | None, alpha: float, permutations: int, notes: list[str]) -> Plan:
     """The model with its shufflings, refused where these are too few to say anything at `alpha`."""
-    model = plan(sample.outcome, sample.covariates, sample.names("subject"), sample.names("match"))
+    if sample.outcome.all():
+        model = against_zero(len(sample.images), sample.covariates, sample.names("subject"))
+    else:
+        model = plan(sample.outcome, sample.covariates, sample.names("subject"), sample.names("match"))
     # Turning every outcome round leaves the size of t as it is, so two arrangements count as one.
     distinct = model.arrangements // 2
     if min(distinct, permutations + 1) * alpha < 1:
@@ -160,6 +187,20 @@ def _model(sample: Sample, match: str | None, alpha: float, permutations: int, n
         notes.append(f"{lost} images are in sets of {match} without both outcomes; they tell nothing of the map.")
     notes.append(about_shufflings(sample, model))
     return model
+
+
+def _refuse(
+    outcome: str | None, pairing: Pairing | None, predict: Sequence[str], match: str | None, asked: bool
+) -> None:
+    """Refuse questions that mean nothing without an outcome, or without visits."""
+    if pairing is None and asked:
+        raise EvaluationError(
+            "unit, order and dates of visits, and changes a year, go with visits; name these"
+        )
+    if outcome is None and pairing is None:
+        raise EvaluationError("name the outcome that maps are compared by, or the column of visits")
+    if outcome is None and (len(predict) or match):
+        raise EvaluationError("loads and matched sets take an outcome; name it, or leave them out")
 
 
 def _loads(

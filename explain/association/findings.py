@@ -62,6 +62,8 @@ class Association(Readable):
 
 def about_shufflings(sample: Sample, model: Plan) -> str:
     """A sentence on what changed places under the null hypothesis."""
+    if model.against_zero:
+        return f"Changes are held against none: their signs change, in {model.blocks.max() + 1} independent units."
     if model.partner is not None:
         return f"{model.kept.size} pairs: signs of differences change, in {model.blocks.max() + 1} independent units."
     people, within = sample.names("subject"), " within matched sets" if sample.names("match") is not None else ""
@@ -75,7 +77,7 @@ def about_shufflings(sample: Sample, model: Plan) -> str:
 
 def about_spread(values: np.ndarray, sample: Sample, model: Plan, robust: bool) -> list[str]:
     """A warning where the fewer, with the outcome or without, spread so much more that too much may be found."""
-    if model.partner is not None:
+    if model.signed:
         return []
     fewer = sample.outcome == int(sample.outcome.mean() < 0.5)
     people = np.unique(groups_of(sample.names("subject"), fewer.size)[fewer]).size
@@ -109,23 +111,34 @@ def facts_of(found: GroupMap, maps: Maps, table: pd.DataFrame, alpha: float, sam
 def headline_of(facts: dict[str, Any], table: pd.DataFrame) -> str:
     """What was found, in one sentence."""
     name = _named(facts)
-    about = f"{facts['n']} images" + (f" of {facts['persons']} persons" if facts["persons"] else "")
-    about += f", {facts['events']} with {name}"
+    about = f"{facts['n']} {'pairs' if facts.get('visits') else 'images'}"
+    about += f" of {facts['persons']} persons" if facts["persons"] else ""
+    about += f", {facts['events']} with {name}" if name else ""
     about += f", adjusted for {', '.join(facts['adjust'])}" if facts["adjust"] else ""
     if table.empty:
         top = facts["peak"]
         place = f"{top['mm']} mm" if "mm" in top else f"voxel {top['voxel']}"
+        what = "differs" if name else "changes"
         return (
-            f"No region differs ({about}): the largest t, {top['t']:.1f} at {place}, has a corrected p of "
+            f"No region {what} ({about}): the largest t, {top['t']:.1f} at {place}, has a corrected p of "
             f"{top['p_corrected']:.3f}, above {facts['alpha']:g}"
         )
     first, more = table.iloc[0], len(table) - 1
     side = f" ({first['side']})" if isinstance(first.get("side"), str) else ""
     rest = f", and in {more} further region{'s' * (more > 1)}" if more else ""
     return (
-        f"Maps are {'higher' if first['sign'] == 'more' else 'lower'} with {name} in a region of {first['size']:.0f} "
+        f"Maps {_way(first['sign'] == 'more', name, bool(facts.get('visits')))} in a region of {first['size']:.0f} "
         f"{first['unit']}{side}, peak t {first['peak_t']:.1f}, corrected p {first['p_corrected']:.3f}{rest} ({about})"
     )
+
+
+def _way(more: bool, name: str, change: bool) -> str:
+    """What the maps of a region do: of changes whether they rise, or rise more with the outcome."""
+    if not change:
+        return f"are {'higher' if more else 'lower'} with {name}"
+    if not name:
+        return f"{'rise' if more else 'fall'} between visits"
+    return f"change {'upwards' if more else 'downwards'} with {name}, beside those without,"
 
 
 def about_prediction(predicted: pd.DataFrame | None) -> list[str]:
@@ -161,11 +174,12 @@ def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Map
             (out / f"{file}.csv").unlink(missing_ok=True)  # of an earlier call
     told = {"headline": result.headline, "sentences": result.sentences, "notes": result.notes} | facts
     write_whole(out / "association.json", json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
-    controls = sample.outcome == 0
-    mean, under = maps.volume(maps.values[controls].mean(axis=0)), "mean map of the controls"
+    controls = sample.outcome == 0 if (sample.outcome == 0).any() else sample.outcome == 1
+    whose = "controls" if facts["outcome"] else "all"
+    mean, under = maps.volume(maps.values[controls].mean(axis=0)), f"mean map of {whose}"
     images = mean_image(sample.images.loc[controls, "image"], maps) if "image" in sample.images else None
     if images is not None:
-        mean, under = images, "mean image of controls"
+        mean, under = images, f"mean image of {whose}"
     picture = pictures.association(t, significant, mean, maps.affine, result.regions, _title(facts), under)
     made_up = SIMULATED in result.notes
     write_whole(out / "association.png", stamped(picture, "SIMULATED") if made_up else picture)
@@ -174,14 +188,16 @@ def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Map
 
 
 def _named(facts: dict[str, Any]) -> str:
-    """What the event is called in a sentence."""
-    return facts["outcome"] if facts["positive"] is None else f"{facts['outcome']} {facts['positive']}"
+    """What the event is called in a sentence; "" where changes are held against none."""
+    return facts["outcome"] or "" if facts["positive"] is None else f"{facts['outcome']} {facts['positive']}"
 
 
 def _title(facts: dict[str, Any]) -> str:
     count = facts["regions"]
     survived = "no region" if not count else "1 region" if count == 1 else f"{count} regions"
+    counted = f"{facts['n']} pairs of visits" if facts.get("visits") else f"{facts['n']} images"
+    counted += f", {facts['events']} events" if facts["outcome"] else ""
     return (
-        f"{_named(facts)}: {facts['n']} images, {facts['events']} events; {survived} at p ≤ {facts['alpha']:g}\n"
+        f"{_named(facts) or 'change'}: {counted}; {survived} at p ≤ {facts['alpha']:g}\n"
         f"({facts['correction']}, corrected for {facts['voxels']:,} voxels)"
     )

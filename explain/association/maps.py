@@ -18,6 +18,7 @@ from anomaly.images.frame import Frame
 from anomaly.images.image import same_grid
 from anomaly.images.reading import suffix
 from anomaly.progress import progress
+from explain.association.visits import BEFORE, YEARS
 
 _FORMATS = (".nii", ".nii.gz", ".npy")
 _MAP = re.compile(r"_(?:anomaly|map)$")
@@ -91,7 +92,7 @@ def list_maps(source: Path, *, names: Sequence[str] = ()) -> tuple[pd.DataFrame,
 
 
 def read_maps(table: pd.DataFrame, mask: Path | None = None, smooth: float = 0.0, *, shown: bool = False) -> Maps:
-    """The maps of a table with `id` and `map`, each read once.
+    """The maps of a table with `id` and `map`, each read once; less `map_before` where there is such, over `years`.
 
     Args:
         mask: an image on the same grid, not zero where voxels count. Voxels that are the same in all maps never do.
@@ -102,20 +103,26 @@ def read_maps(table: pd.DataFrame, mask: Path | None = None, smooth: float = 0.0
     """
     values, kept, failed, astray = np.empty((0, 0), dtype=np.float32), list[int](), list[dict[str, str]](), list[str]()
     first: Image | None = None
+    earlier = table[BEFORE].to_numpy() if BEFORE in table else None
+    years = table[YEARS].to_numpy(dtype=float) if YEARS in table else None
     with progress("Maps", len(table), unit="maps", shown=shown) as bar:
         for row, (name, path) in enumerate(zip(table["id"], table["map"], strict=True)):
             bar.advance()
             try:
                 image = _one_channel(read(Path(path)))
+                before = None if earlier is None else _one_channel(read(Path(earlier[row])))
             except UnreadableImage as error:
                 failed.append({"id": name, "path": str(path), "error": str(error)})
                 continue
             if first is None:
                 first = image
                 values = np.empty((len(table), image.pixels.size), dtype=np.float32)
-            if not same_grid(image, first):
+            if not same_grid(image, first) or (before is not None and not same_grid(before, first)):
                 astray.append(name)
                 continue
+            if before is not None:
+                change = (image.pixels - before.pixels) / (1.0 if years is None else years[row])
+                image = replace(image, pixels=change.astype(np.float32))
             values[len(kept)] = _smoothed(image, smooth).reshape(-1)
             kept.append(row)
     if first is None:
@@ -124,6 +131,7 @@ def read_maps(table: pd.DataFrame, mask: Path | None = None, smooth: float = 0.0
         raise EvaluationError(
             f"{len(astray)} of {len(table)} maps lie on another grid than that of {table['id'].iloc[kept[0]]} "
             f"{first.space} ({some(astray)}); register the images, or prepare them on one grid, before scoring"
+            + ("" if earlier is None else ": follow-ups by anomaly register visits")
         )
     values, chosen = _masked(values[: len(kept)], first, mask)
     return Maps(values, chosen, first.frame, np.array(kept), pd.DataFrame(failed, columns=["id", "path", "error"]))

@@ -13,6 +13,7 @@ from anomaly.errors import EvaluationError
 from anomaly.statistics.design import column_of, design, perhaps_groups
 from explain.association.maps import list_maps
 from explain.association.several import about_several
+from explain.association.visits import BEFORE, YEARS, Pairing, follow_ups
 
 _OWN = ("id", "map", "image", "mask", "outcome", "subject", "match", "value", "load", "mean_of_map", "fold")
 
@@ -49,7 +50,7 @@ def gather(
     maps: Path,
     cohort: Path | pd.DataFrame,
     *,
-    outcome: str,
+    outcome: str | None,
     subject: str | None,
     positive: str | None,
     adjust: Sequence[str],
@@ -58,6 +59,7 @@ def gather(
     missing: Sequence[str] = (),
     predict: Sequence[str],
     beside: Sequence[str],
+    pairing: Pairing | None = None,
     notes: list[str],
 ) -> Sample:
     """Maps with a row in the cohort, whose outcome, covariates and set are known; the others are named in `notes`.
@@ -70,17 +72,25 @@ def gather(
     cohort_folder = Path.cwd() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
     people = joining.chosen(read_table(cohort, "cohort", names=texts, missing=missing), where, notes)
     listed, people = joining.join(listed, people, folder, cohort_folder, notes)
+    if pairing is not None:
+        told = [name for name in (outcome, *predict) if name]
+        listed, people = follow_ups(listed, people, pairing, subject=subject, outcomes=told, notes=notes)
     images = pd.DataFrame({"id": listed["id"], "map": listed["map"]})
+    for name in (BEFORE, YEARS):
+        if pairing is not None and name in listed:
+            images[name] = listed[name]
     if {"path", "heatmap"} <= set(listed):
         images["image"] = [str(folder / str(path)) for path in listed["path"]]
     if "mask" in listed:
         images["mask"] = [str(folder / path) if isinstance(path, str) and path else None for path in listed["mask"]]
     if joining.simulated(people):
         notes.append(joining.SIMULATED)
-    images["outcome"] = joining.events(people, outcome, positive, notes)
+    images["outcome"] = 1.0 if outcome is None else joining.events(people, outcome, positive, notes)
     joining.require(people, [*texts[bool(subject) :], *(column_of(name, people) for name in adjust)])
     notes += perhaps_groups(people, adjust)
-    known = _known(images, images["outcome"].notna() & images["map"].notna(), f"{outcome} or map", notes)
+    known = _known(
+        images, images["outcome"].notna() & images["map"].notna(), f"{outcome} or map" if outcome else "the map", notes
+    )
     if match:
         images["match"] = people[match]
         known &= _known(images, images["match"].notna(), match, notes)
@@ -103,9 +113,18 @@ def gather(
     if groups is not None:
         sample.images["subject"] = groups
     used = {outcome, subject, match, *adjust, *predict, *beside, *where}
-    notes += about_several(people, sample.names("subject"), {name for name in used if name})
-    joining.check_numbers(sample.outcome, outcome)
+    if pairing is None:
+        notes += about_several(people, sample.names("subject"), {name for name in used if name})
+    refuse_few(sample, outcome)
     return sample
+
+
+def refuse_few(sample: Sample, outcome: str | None) -> None:
+    """Refuse fewer than ten images with the outcome or without, or where none is asked for fewer than ten changes."""
+    if outcome is not None:
+        joining.check_numbers(sample.outcome, outcome)
+    elif len(sample.images) < joining.FEWEST:
+        raise EvaluationError(f"{len(sample.images)} pairs of visits with maps: at least {joining.FEWEST} are needed")
 
 
 def _numbers(table: pd.DataFrame, name: str) -> pd.Series:

@@ -22,7 +22,7 @@ def residuals(plan: Plan, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         some = slice(start, start + _VOXELS)
         left = plan.rows(maps[:, some]).astype(np.float64)
         before = np.linalg.norm(left, axis=0)
-        if plan.partner is None:
+        if not plan.signed:
             left -= means(plan.levels, left)[plan.levels]
         left -= plan.basis @ (plan.basis.T @ left)
         lengths[some] = np.linalg.norm(left, axis=0)
@@ -64,8 +64,10 @@ def t_maps(
 
 
 def voxel_auroc(maps: np.ndarray, outcome: np.ndarray) -> np.ndarray:
-    """AUROC (V,) of each voxel of maps (n, V), by midranks."""
+    """AUROC (V,) of each voxel of maps (n, V), by midranks; without controls the share above zero, ties one half."""
     event = np.asarray(outcome).astype(bool)
+    if event.all():
+        return (1 + np.sign(maps).mean(axis=0, dtype=np.float64)) / 2
     cases, controls = int(event.sum()), int((~event).sum())
     sums = [rankdata(maps[:, i : i + _VOXELS], axis=0)[event].sum(axis=0) for i in range(0, maps.shape[1], _VOXELS)]
     return (np.concatenate(sums) - cases * (cases + 1) / 2) / (cases * controls)

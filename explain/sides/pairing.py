@@ -11,7 +11,8 @@ from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
 from anomaly.images import read, write_volume
 from anomaly.progress import progress
-from anomaly.registrars.rigid import mirrored, register
+from anomaly.registrars.mirror import mirrored
+from anomaly.registrars.rigid import register
 
 
 def knee_pairs(

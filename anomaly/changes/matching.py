@@ -1,0 +1,57 @@
+"""The second visit in the intensities of the first, by what the two images share."""
+
+import numpy as np
+
+MATCHES = ("quantiles", "line", "none")
+QUANTILES = np.linspace(2, 98, 193)
+"""Percentiles that are brought onto one another; what lies beyond may be lesions, and goes on along a line."""
+TRIMMED, ROUNDS, FEWEST = 2.5, 5, 30
+
+
+def matched(first: np.ndarray, second: np.ndarray, counts: np.ndarray, match: str) -> np.ndarray:
+    """The second image in the intensities of the first, 0 outside."""
+    a, b = first[counts], second[counts]
+    if np.ptp(b) == 0:
+        changed = np.full_like(b, np.median(a))
+    elif match == "quantiles":
+        changed = _by_quantiles(a, b)
+    else:
+        changed = on_a_line(a, b)
+    out = np.zeros_like(first)
+    out[counts] = changed
+    return out
+
+
+def _by_quantiles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """b with the percentiles of a; beyond the last of them it goes on by the ratio of their ranges."""
+    from_, to = np.percentile(b, QUANTILES), np.percentile(a, QUANTILES)
+    levels, places = np.unique(from_, return_inverse=True)
+    wanted = np.bincount(places, to) / np.bincount(places)  # of ties, their mean
+    scale = (to[-1] - to[0]) / max(from_[-1] - from_[0], np.finfo(float).tiny) if levels.size > 1 else 1.0
+    beyond = scale * ((b - levels[-1]).clip(min=0) + (b - levels[0]).clip(max=0))
+    return np.interp(b, levels, wanted) + beyond
+
+
+def on_a_line(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """b scaled and shifted to a by what most voxels say: mean and spread of those that lie near the line.
+
+    Least squares would take the noise of b for a smaller scale, and leave a change wherever the image is bright.
+    """
+    taken = np.ones(a.shape, bool)
+    changed = b
+    for _ in range(ROUNDS):
+        scale = a[taken].std() / max(b[taken].std(), np.finfo(float).tiny)
+        changed = scale * (b - b[taken].mean()) + a[taken].mean()
+        apart = np.abs(a - changed - np.median(a - changed))
+        nearest = apart <= max(TRIMMED * spread(a - changed), np.finfo(float).tiny)
+        if nearest.sum() < FEWEST or np.array_equal(nearest, taken):
+            break
+        taken = nearest
+    return changed
+
+
+def spread(values: np.ndarray, around: float | None = None) -> float:
+    """Robust standard deviation: 1.4826 times the median distance from the median; the plain one where that is 0."""
+    middle = np.median(values) if around is None else around
+    robust = 1.4826 * float(np.median(np.abs(values - middle)))
+    return robust or float(np.sqrt(np.square(values - middle).mean()))

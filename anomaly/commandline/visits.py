@@ -1,0 +1,73 @@
+"""Options of commands that compare the visits of a person, and what they may not be asked together with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from anomaly.commandline import options
+
+Visits = Annotated[
+    str | None,
+    typer.Option(help="Column of visits (dates, numbers, names): compare those of a person.", metavar="COLUMN"),
+]
+Unit = Annotated[
+    str | None, typer.Option(help="With --visits that are numbers: days, weeks, months or years.", metavar="UNIT")
+]
+Order = Annotated[
+    str | None,
+    typer.Option(help="With --visits: names from the first to the last, with commas.", metavar="NAMES"),
+]
+Dated = Annotated[
+    str | None, typer.Option(help="With --visits that are names: column of their dates.", metavar="COLUMN")
+]
+_ALONE = ("visit_unit", "visit_order", "date", "stable", "time_unit", "limit", "annual")
+_NEVER = ("strata", "match", "compare", "at", "truth", "labels", "flags")
+
+
+def visited(visits: Visits = None, visit_unit: Unit = None, visit_order: Order = None, date: Dated = None) -> None:
+    """Which visits are compared."""
+
+
+def followed(
+    stable: Annotated[
+        str | None,
+        typer.Option(
+            help="With --visits: who did not change, or which are rescans, for the least detectable change.",
+            metavar="COLUMN[=VALUE]",
+        ),
+    ] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="With --visits: unit of --time; years by default.", metavar="UNIT")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="With --visits: what a map exceeds in a lesion; else as normals fixed it.")
+    ] = None,
+) -> None:
+    """What is asked of the change between visits."""
+
+
+def refuse_mixed(given: Mapping[str, Any], **more: Any) -> None:
+    """Refuse options of visits where none are asked for, and questions of single images where they are."""
+    asked = {**given, **more}
+    wrong = _NEVER if asked.get("visits") else _ALONE
+    found = [name for name in wrong if asked.get(name)]
+    if found:
+        told = "asks about single images; ask it without --visits" if asked.get("visits") else "goes with --visits"
+        raise typer.BadParameter(told, param_hint="--" + found[0].replace("_", "-"))
+
+
+def refuse_lone(given: Mapping[str, Any], **more: Any) -> None:
+    """Refuse options of visits where none are asked for."""
+    if not given.get("visits"):
+        refuse_mixed(given, **more)
+
+
+def pairing(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How visits are paired, by the options of `visited`."""
+    return {
+        **options.chosen(given, "visits", "visit_unit", "date"),
+        "visit_order": [name.strip() for name in (given["visit_order"] or "").split(",") if name.strip()],
+    }

@@ -1,0 +1,118 @@
+"""Irregularity: how far each patch lies from others of the same image. It needs neither training nor healthy people."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from anomaly.detectors.base import Detector, Score
+from anomaly.detectors.baselines import Buffers
+from anomaly.detectors.local import POOLS, pooled
+from anomaly.errors import AnomalyError
+from anomaly.nets.irregularity import PENALTIES, irregularity, stretched
+
+PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(kw_only=True)
+class Irregularity(Detector):
+    """Distance of the patches of an image from other patches of the same image, LOTS-IM. Learns nothing.
+
+    Normals serve to calibrate alone.
+
+    Args:
+        sources: patches of the same image that each is compared with, at most.
+        largest: share of the distances, the largest, whose mean is taken.
+        penalty: "bright" multiplies the map by the image, for findings that are bright; "dark" by its negative; "none"
+            leaves what is irregular either way.
+        pool: what ranks images: "top", the mean of the highest twentieth of the map, its "max" or its "mean".
+        stretch: each map from 0 to 1 by itself, as published; then maps of two images are on two scales, and values
+            say little.
+    """
+
+    name: ClassVar[str] = "irregularity"
+    summary: ClassVar[str] = "patches unlike the rest of the same image (LOTS-IM); learns from nobody"
+    cite: ClassVar[str] = "Rachmadi et al. 2020, Comput Med Imaging Graph"
+    positive: ClassVar[tuple[str, ...]] = ("sources", "largest")
+    at_most_one: ClassVar[tuple[str, ...]] = ("largest",)
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"penalty": PENALTIES, "pool": POOLS}
+    sources: int = 128
+    largest: float = 0.125
+    penalty: str = "bright"
+    pool: str = "top"
+    stretch: bool = False
+
+    def build(self, shape: tuple[int, ...]) -> nn.Module:
+        """An empty module but for the place it is on."""
+        return Buffers(nothing=torch.zeros(1))
+
+    def error(self, x: Tensor) -> Tensor:
+        """Irregularity, between 0 and 1."""
+        inside = self.within(x)
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            maps = self._of(x, inside)
+        else:  # the distances of all patches are too many to be kept for the way back
+            alone = [None] * len(x) if inside is None else inside.split(1)
+            each = zip(x.split(1), alone, strict=True)
+            maps = torch.cat([checkpoint(self._of, one, counts, use_reentrant=False) for one, counts in each])
+        return stretched(maps, inside) if self.stretch else maps
+
+    def judge(self, x: Tensor) -> Score:
+        """Map, value, and what the other pools would have said."""
+        error = self.error(x)
+        values = pooled(error, self.within(x))
+        return Score(error, values[self.pool], values)
+
+    def _of(self, x: Tensor, inside: Tensor | None) -> Tensor:
+        return irregularity((x + 1) / 2, inside, sources=self.sources, largest=self.largest, penalty=self.penalty)
+
+
+def irregularity_map(
+    image: np.ndarray,
+    inside: np.ndarray | None = None,
+    *,
+    sources: int = 128,
+    largest: float = 0.125,
+    penalty: str = "bright",
+    stretch: bool = True,
+) -> np.ndarray:
+    """The irregularity of each pixel of one image in its own intensities, from no other image than this.
+
+    Its values are brought to [0, 1] by their percentiles 0.5 and 99.5 within the mask.
+
+    Args:
+        image: (*space), 2D or 3D.
+        inside: what counts, such as the brain, bool (*space); None for all. Without a mask the background is what
+            most is compared with.
+        sources, largest, penalty: see `Irregularity`.
+        stretch: from 0 to 1, as published; else as the distances are.
+
+    Returns:
+        (*space) float32 in [0, 1], 0 outside the mask.
+
+    Raises:
+        AnomalyError: no picture or volume, values that are no numbers, or a mask of another shape.
+    """
+    settings = Irregularity(sources=sources, largest=largest, penalty=penalty)  # refuses what may not be
+    image = np.asarray(image, dtype=np.float32)
+    counts = np.ones(image.shape, bool) if inside is None else np.asarray(inside).astype(bool)
+    if image.ndim not in (2, 3) or counts.shape != image.shape:
+        raise AnomalyError(
+            f"got an image of shape {image.shape} and a mask of shape {counts.shape}; expected a picture or a volume, "
+            "and a mask on its grid"
+        )
+    if not np.isfinite(image[counts]).all():
+        raise AnomalyError("the image holds values that are NaN or infinite within its mask; replace them")
+    if not counts.any():
+        return np.zeros_like(image)
+    low, high = np.percentile(image[counts], PERCENTILES)
+    scaled = np.where(counts, (image - low) / max(high - low, np.finfo(np.float32).tiny), 0).clip(0, 1)
+    x, within = (torch.as_tensor(each)[None, None] for each in (scaled.astype(np.float32), counts))
+    with torch.no_grad():
+        maps = irregularity(x, within, sources=settings.sources, largest=settings.largest, penalty=settings.penalty)
+        maps = stretched(maps, within) if stretch else maps
+    return maps[0, 0].numpy()

@@ -1,0 +1,12 @@
+"""Scores of several visits of a person: how they change, what of it is noise, and what the change tells.
+
+Knows no torch.
+
+Floor 6: may import what lies below. Imports changes, cohorts, evaluation, images, pictures and statistics;
+imported by cli.
+"""
+
+from anomaly.longitudinal.evaluating import evaluate_visits
+from anomaly.longitudinal.question import VisitsEvaluation
+
+__all__ = ["VisitsEvaluation", "evaluate_visits"]

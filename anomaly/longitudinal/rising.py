@@ -1,0 +1,72 @@
+"""How fast scores rise over all visits, and whether faster with the outcome: a mixed model, and what stands in."""
+
+import numpy as np
+import pandas as pd
+
+from anomaly import statistics
+from anomaly.errors import EvaluationError
+from anomaly.evaluation.section import Section, ends, in_words
+from anomaly.longitudinal.question import Question, Seen
+from anomaly.statistics.estimates import between
+
+
+def slopes(seen: Seen, question: Question) -> Section | None:
+    """Slopes of the score by outcome, over all images of who was seen twice or more."""
+    images = seen.images
+    several = images.groupby("unit")["id"].transform("size") > 1
+    chosen = ((images["unit"] >= 0) & several).to_numpy()
+    group = images["outcome"].to_numpy(dtype=float)
+    compared = chosen & np.isfinite(group)
+    grouped = set(np.unique(group[compared])) == {0.0, 1.0}
+    chosen = compared if grouped else chosen
+    columns = None
+    if grouped and question.adjust:
+        columns = statistics.design(seen.people[chosen], question.adjust)
+        complete = columns.notna().all(axis=1).to_numpy()
+        chosen, columns = np.flatnonzero(chosen)[complete], columns[complete]
+    rows = images.iloc[np.flatnonzero(chosen) if chosen.dtype == bool else chosen]
+    try:
+        found = statistics.slopes(
+            rows["value"], rows["time"], rows["subject"].astype(str), rows["outcome"] if grouped else None, columns,
+            unit=rows["unit"],
+        )  # fmt: skip
+    except EvaluationError as error:
+        seen.notes.append(f"Slopes of the score are not told: {error}.")
+        return None
+    table = _table(found, question)
+    about = f"{len(rows)} images of {rows['subject'].nunique()} persons"
+    held = f", among people of the same {', '.join(question.adjust)}" if columns is not None else ""
+    sentences = [_told(found, kind, seen, question, grouped) for kind in ("mixed", "marginal") if getattr(found, kind)]
+    caption = (
+        f"Slopes of the score a {seen.time}, {about}{held}. Mixed model (Laird and Ware 1982), random effects: "
+        f"{found.remark}. Beside it the independent model, least squares with errors by person, which asks for less: "
+        "where the two differ, visits are missing for a reason, or the mixed model does not hold."
+    )
+    return Section("slopes", "Slope of the score", sentences, caption, table)
+
+
+def _table(found: statistics.Slopes, question: Question) -> pd.DataFrame:
+    named = {"without": f"without {question.sign}", "with": f"with {question.sign}"}
+    return pd.DataFrame(
+        {"model": model, "slope of": named.get(name, name)}
+        | ends("slope", slope)
+        | {"p_value": slope.p_value, "method": slope.method}
+        for model, part in (("mixed", found.mixed), ("independent", found.marginal))
+        for name, slope in part.items()
+    )
+
+
+def _told(found: statistics.Slopes, kind: str, seen: Seen, question: Question, grouped: bool) -> str:
+    part = getattr(found, kind)
+    by = "mixed model" if kind == "mixed" else "independent model, errors by person"
+    if not grouped:
+        return f"The score rises by {_wide(part['all'])} a {seen.time} ({by}, {in_words(part['all'].p_value)})."
+    apart = part["difference"]
+    return (
+        f"The score rises by {_wide(part['with'])} a {seen.time} with {question.sign} and by {_wide(part['without'])} "
+        f"without: a difference of {_wide(apart)} ({by}, {in_words(apart.p_value)})."
+    )
+
+
+def _wide(found: statistics.Estimate) -> str:
+    return f"{found.value:+.3g} ({between(found.low, found.high, '+.3g')})"

@@ -1,0 +1,183 @@
+"""Two visits of one person as files: read, held against one another, and written as maps, pictures and tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from nibabel.affines import voxel_sizes
+
+from anomaly.changes.lesions import GROWN, KINDS, lesion_changes, lesion_counts
+from anomaly.changes.maps import ChangeMap, change_map, joined
+from anomaly.changes.regions import THRESHOLD, changed_regions
+from anomaly.detectors.irregularity import irregularity_map
+from anomaly.errors import UnreadableImage
+from anomaly.files import write_whole
+from anomaly.images import Image, read, write_volume
+from anomaly.images.image import same_grid
+from anomaly.images.masking import masked
+from anomaly.pictures.changes import save_change
+from anomaly.progression.pairing import BEFORE, BEFORE_MAP, MAP
+
+IRREGULARITY = "irregularity"
+AT = {IRREGULARITY: 0.8, "": 0.5}
+"""Where maps are cut into lesions: irregularity where it was best on another patient, all else at a half."""
+COLUMNS = ("unit", "correlation", "least", "increase", "decrease", "increases", "decreases")
+COUNTED = ("volume_before", "volume_after", *KINDS, *(f"{kind}_change" for kind in KINDS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of each pair of visits.
+
+    Args:
+        maps: "irregularity", "given" (each row names its maps) or "".
+        at: where maps are cut into lesions.
+        threshold: of the change in units of noise, beyond which it is told.
+        smallest: volume of lesions and of regions below which they are left out.
+        grown, least: see `lesion_changes`.
+        smooth, match: see `change_map`.
+        join: contrasts that make one map, the leading one first; a minus before one in which worse is darker.
+    """
+
+    maps: str = ""
+    at: float | None = None
+    threshold: float = THRESHOLD
+    smallest: float = 0.0
+    grown: float = GROWN
+    least: float = 0.0
+    smooth: float = 1.2
+    match: str = "quantiles"
+    join: tuple[str, ...] = ()
+
+    @property
+    def cut(self) -> float:
+        """Where maps are cut."""
+        return AT.get(self.maps, AT[""]) if self.at is None else self.at
+
+
+def compared(rows: Sequence[Mapping[str, Any]], asked: Asked, out: Path) -> dict[str, Any]:
+    """Compare two visits, one row a contrast, and write all that is made of it; gives the row of the table.
+
+    Raises:
+        UnreadableImage: a file cannot be used, or the visits do not lie on one grid.
+    """
+    first, second = _visits(rows[0], None)
+    found = [_change(first, second, asked)]
+    found += [_change(*_visits(other, first), asked) for other in rows[1:]]
+    inside = np.ones(first.space, bool) if first.mask is None else first.mask
+    signs = [-1 if name.startswith("-") else 1 for name in asked.join] or [1]
+    z, lead, (voxel, unit) = joined([each.z for each in found], signs, inside), found[0], _voxel(first)
+    table, line = _regions(z, voxel, asked)
+    line = {"unit": unit, "correlation": lead.correlation, "least": asked.threshold * lead.least, **line}
+    maps = {"change": z}
+    if asked.maps:
+        table, counted, made = _lesions(rows[0], first, lead.matched, inside, voxel, asked)
+        line, maps = {**line, **counted}, {**maps, **made}
+    return {**line, "file": ";".join(_written(out, str(rows[0]["id"]), first, lead.matched, maps, table, line))}
+
+
+def _written(
+    out: Path,
+    stem: str,
+    first: Image,
+    matched: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    table: pd.DataFrame,
+    line: Mapping[str, Any],
+) -> list[str]:
+    """Write maps, picture and lesions of a pair; gives the names of the files."""
+    for name, each in maps.items():
+        says = "anomaly: change between visits, units of noise" if name == "change" else "anomaly: irregularity"
+        write_volume(out / f"{stem}_{name}.nii.gz", each, first.frame, says=says)
+    footer = f"brighter {line['increase']:.4g} {line['unit']}, darker {line['decrease']:.4g} {line['unit']}"
+    affine = first.affine if first.placed else None
+    save_change(out / f"{stem}.png", _grey(first), matched, maps["change"], title=stem, footer=footer, affine=affine)
+    write_whole(out / f"{stem}_lesions.csv", table.to_csv(index=False))
+    return [*(f"{stem}_{name}.nii.gz" for name in maps), f"{stem}.png", f"{stem}_lesions.csv"]
+
+
+def _regions(z: np.ndarray, voxel: float, asked: Asked) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Regions that changed, and their volumes and numbers by kind."""
+    table = changed_regions(z, threshold=asked.threshold, smallest=asked.smallest, voxel=voxel)
+    line: dict[str, Any] = {}
+    for kind in ("increase", "decrease"):
+        of_kind = table[table["kind"] == kind]
+        line |= {kind: float(of_kind["volume"].sum()), f"{kind}s": len(of_kind)}
+    return table, line
+
+
+def _visits(row: Mapping[str, Any], lead: Image | None) -> tuple[Image, Image]:
+    """The earlier image with its mask (that of the leading contrast where there is one), and the later."""
+    first, second = read(Path(row[BEFORE])), read(Path(row["path"]))
+    first = masked(first, row.get("mask")) if lead is None else first
+    _refuse_other_grid(first, second)
+    if lead is not None:
+        _refuse_other_grid(lead, first)
+        first = replace(first, mask=lead.mask)
+    return first, second
+
+
+def _refuse_other_grid(image: Image, other: Image) -> None:
+    if not same_grid(image, other):
+        here, there = (" x ".join(map(str, each.space)) for each in (image, other))
+        where = f"{here} there, {there} here" if image.space != other.space else f"both {here}, elsewhere in space"
+        raise UnreadableImage(
+            f"{other.path}: does not lie on the grid of {image.path} ({where}); register them first: "
+            "anomaly register visits"
+        )
+
+
+def _grey(image: Image) -> np.ndarray:
+    """The values (*space) of an image; of a colour picture the mean of its colours."""
+    if len(image.pixels) > 1 and image.kind not in ("picture", "dicom"):
+        raise UnreadableImage(f"{image.path}: holds {len(image.pixels)} volumes; give one contrast a file")
+    grey: np.ndarray = image.pixels.mean(0)
+    return grey
+
+
+def _change(first: Image, second: Image, asked: Asked) -> ChangeMap:
+    size = voxel_sizes(first.affine)[: first.ndim] if first.placed else None
+    return change_map(
+        _grey(first), _grey(second), inside=first.mask, spacing=size, smooth=asked.smooth, match=asked.match
+    )
+
+
+def _voxel(image: Image) -> tuple[float, str]:
+    """The volume of a voxel and its unit."""
+    if not image.placed:
+        return 1.0, "pixels"
+    return float(np.prod(voxel_sizes(image.affine)[: image.ndim])), f"mm{image.ndim}"
+
+
+def _lesions(
+    row: Mapping[str, Any], first: Image, matched: np.ndarray, inside: np.ndarray, voxel: float, asked: Asked
+) -> tuple[pd.DataFrame, dict[str, Any], dict[str, np.ndarray]]:
+    """The table of lesions, its counts in one row, and the maps that were made for it, by name."""
+    if asked.maps == IRREGULARITY:
+        before, after = (irregularity_map(each, inside, stretch=False) for each in (_grey(first), matched))
+        low, high = before[inside].min(), before[inside].max()
+        # One scale for both visits, from 0 to 1 at the first: else a new lesion would make all old ones shrink.
+        maps = [np.where(inside, ((each - low) / ((high - low) or 1)).clip(0, 1), 0) for each in (before, after)]
+        made = dict(zip(("before", "after"), maps, strict=True))
+    else:
+        maps, made = [_given(row[name], first) for name in (BEFORE_MAP, MAP)], {}
+    table = lesion_changes(
+        *(each > asked.cut for each in maps), voxel=voxel, inside=inside, smallest=asked.smallest, grown=asked.grown,
+        least=asked.least,
+    )  # fmt: skip
+    counts = lesion_counts(table)
+    return table, {name: counts[name] for name in COUNTED}, made
+
+
+def _given(path: str, image: Image) -> np.ndarray:
+    """A map or a mask (*space) that lies on the grid of an image."""
+    if not path:
+        raise UnreadableImage(f"{image.path}: there is no map for one of the visits; give both, or leave --maps out")
+    found = read(Path(path))
+    _refuse_other_grid(image, found)
+    values = _grey(found)
+    whole = found.kind == "picture" and found.limits is not None and not np.isin(values, (0, 1)).all()
+    return values / found.limits[1] if whole and found.limits else values

@@ -1,0 +1,118 @@
+"""Any number of pairs registered, several at once, and only what is missing."""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anomaly.cohorts.tables import Form, GrowingTable
+from anomaly.errors import RunError
+from anomaly.progress import progress
+from anomaly.registration.opening import Way
+from anomaly.registration.writing import FIELDS, PICTURES, REGISTERED, finished
+from anomaly.shown import Readable
+from anomaly.streams import ordered
+
+PAIRS = Form("pairs", "register.json", ("id", "path", "subject", "files"), files="files")
+KNOWN = ("side", "contrast", "visit", "baseline_visit", "baseline", "baseline_id", "interval", "years")
+QUALITY = (
+    *("overlap", "correlation_before", "correlation_after", "mutual_information_before", "mutual_information_after"),
+    *("folded", "inverse_consistency", "moved"),
+)
+BESIDE = {"map": ("map", "baseline_map"), "labels": ("labels", "baseline_labels", "dice_before", "dice_after")}
+
+
+@dataclass(frozen=True, repr=False)
+class Registered(Readable):
+    """What a call of `anomaly register` did.
+
+    Args:
+        path: the table of pairs.
+        errors: the table of pairs that could not be registered, there if there are any.
+        new, before, failed: pairs registered now, by an earlier call, and that could not be.
+        warned: pairs that were registered, with a warning.
+        images, fields, pictures: folders.
+    """
+
+    path: Path
+    errors: Path
+    new: int
+    before: int
+    failed: int
+    warned: int
+    images: Path
+    fields: Path
+    pictures: Path
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        title = f"{self.new} pairs new, {self.before} from before, {self.failed} failed, {self.warned} with a warning"
+        told = {"table": self.path, "images": self.images, "fields": self.fields, "pictures": self.pictures}
+        return title, {**told, "errors": self.errors if self.failed else None}
+
+
+def register_jobs(
+    jobs: pd.DataFrame, out: Path, way: Way, facts: Mapping[str, Any], *, workers: int | None = None
+) -> Registered:
+    """Register each row of a table of `anomaly.registration.jobs`, and keep `OUT/pairs.csv` of what is done.
+
+    Threads share the work, for SimpleITK computes beside Python; each pair is done by one, so that its field does not
+    depend on how many there are.
+
+    Args:
+        jobs: a row a pair.
+        out: the folder.
+        way: how.
+        facts: further settings that all rows of the table share.
+        workers: pairs at once; None takes one a core.
+
+    Raises:
+        RunError: the folder holds pairs registered otherwise.
+    """
+    deformable = way.deformable()
+    table = GrowingTable(PAIRS, out, settings={**way.told(deformable), **facts}, columns=columns_of(jobs))
+    rows: list[Any] = jobs.to_dict("records")
+    left = _left(table, rows)
+    threads = workers or os.cpu_count() or 1
+    with (
+        ThreadPoolExecutor(threads) as pool, table,
+        progress("registering", len(rows), done=len(rows) - len(left), unit="pairs") as bar,
+    ):  # fmt: skip
+        work = partial(finished, out=out, way=way, deformable=deformable)
+        for row in ordered(pool, work, left, ahead=threads):
+            table.add([row])
+            bar.advance()
+    kept = pd.read_csv(table.path, dtype=str, keep_default_na=False)
+    return Registered(
+        table.path, table.errors, table.added, len(rows) - len(left), table.failed, int((kept["warning"] != "").sum()),
+        out / REGISTERED, out / FIELDS, out / PICTURES,
+    )  # fmt: skip
+
+
+def columns_of(jobs: pd.DataFrame) -> list[str]:
+    """Columns of the table behind the usual ones, by what is known of the pairs."""
+    known = [name for name in KNOWN if name in jobs]
+    beside = [each for name, columns in BESIDE.items() if f"moving_{name}" in jobs for each in columns]
+    masks = ["mask"] if "fixed_mask" in jobs else []
+    masks += ["registered_mask"] if "moving_mask" in jobs else []
+    return [*known, "moving", *masks, *beside, *QUALITY, "warning"]
+
+
+def _left(table: GrowingTable, rows: list[Any]) -> list[Any]:
+    """The pairs that are not in the table yet.
+
+    Raises:
+        RunError: an id stands there for other images.
+    """
+    before = pd.read_csv(table.path, dtype=str, keep_default_na=False) if table.done else pd.DataFrame()
+    known = {row["id"]: (row["moving"], row["baseline"]) for row in before.to_dict("records")}
+    for row in rows:
+        if known.get(row["id"], (row["moving"], row["fixed"])) != (row["moving"], row["fixed"]):
+            raise RunError(
+                f"{table.path} has {row['id']} of other images ({known[row['id']][0]}); choose another --out"
+            )
+    return [row for row in rows if row["id"] not in known]

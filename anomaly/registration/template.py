@@ -1,0 +1,77 @@
+"""A cohort laid on one template, and a template made of the cohort: the mean image in the mean shape."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from anomaly.cohorts.masks import Given
+from anomaly.errors import AnomalyError, RunError
+from anomaly.files import write_whole
+from anomaly.images.finding import Globs
+from anomaly.registration.averaging import make_template
+from anomaly.registration.jobs import cohort_with, jobs_of_template
+from anomaly.registration.opening import Way
+from anomaly.registration.registering import Registered, register_jobs
+
+TEMPLATE = "template.nii.gz"
+MADE = "template.csv"
+"""Of which images it was made."""
+
+
+def register_template(
+    images: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    template: Path | str | None = None,
+    rounds: int = 4,
+    by: str = "demons",
+    metric: str = "correlation",
+    start: str = "affine",
+    maps: Given = None,
+    labels: Given = None,
+    subject: str | None = None,
+    subject_pattern: str | None = None,
+    where: Mapping[str, str] | None = None,
+    match: Globs = None,
+    exclude: Globs = None,
+    mask: Given = None,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+) -> Registered:
+    """Bring a cohort onto one template; this is `anomaly register template`.
+
+    Without a template one is made: all images are moved onto one of them, averaged, and registered to their mean
+    again and again; each time the mean of all displacements is taken out, so that the template has the mean shape of
+    the cohort and not that of the image it began with. It is kept as `OUT/template.nii.gz`, and a second call goes on
+    with it.
+
+    Args:
+        images: a folder or a table.
+        out: the folder.
+        template: an image; None makes one.
+        rounds: how often the mean is made anew.
+        by, metric, start, maps, labels, seed, device, workers: see `register_visits`.
+        subject, subject_pattern, where, match, exclude, mask: see `read_cohort`.
+
+    Raises:
+        CohortError: fewer than two images to make a template of.
+        RunError: an `out` that holds images registered otherwise.
+    """
+    out, way = Path(out), Way(by=by, metric=metric, start=start, seed=seed, device=device)
+    persons = {"subject": subject, "subject_pattern": subject_pattern, "where": where, "match": match,
+               "exclude": exclude, "mask": mask}  # fmt: skip
+    table = cohort_with(images, maps, labels, persons)
+    if rounds < 1:
+        raise AnomalyError(f"rounds is {rounds}; expected 1 or more")
+    if template is None:
+        place, facts = (out / TEMPLATE).resolve(), {"onto": "the mean", "rounds": rounds}
+        if place.exists() and not (out / MADE).exists():
+            raise RunError(f"{place} was not made by this command; give it as --template, or choose another --out")
+        if not place.exists():
+            used = make_template(table, place, way, rounds, workers=workers)
+            write_whole(out / MADE, pd.DataFrame(used)[["id", "path"]].to_csv(index=False))
+    else:
+        place, facts = Path(template).resolve(), {"onto": str(Path(template).resolve()), "rounds": None}
+    return register_jobs(jobs_of_template(table, place), out, way, facts, workers=workers)

@@ -1,0 +1,161 @@
+"""Pairs of visits as files: maps on the grid of the images, tables, what is named, and going on where it stopped."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import ndimage
+from typer.testing import CliRunner
+
+import cli
+from anomaly.errors import CohortError, RunError
+from anomaly.progression.changing import change_between_visits
+from anomaly.progression.comparing import Asked
+from anomaly.progression.pairing import Visits
+
+SPACE = (16, 18, 10)
+AFFINE = np.diag([-2.0, 2, 3, 1])
+LESION = np.s_[6:9, 7:10, 4:6]
+
+
+def scans(seed: int, count: int = 2) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    tissue = ndimage.gaussian_filter(rng.normal(size=SPACE), 2)
+    tissue = 100 + 30 * tissue / tissue.std()
+    return [(tissue + rng.normal(scale=3, size=SPACE)).astype(np.float32) for _ in range(count)]
+
+
+def save(path: Path, values: np.ndarray) -> Path:
+    nib.save(nib.Nifti1Image(values.astype(np.float32), AFFINE), path)
+    return path
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two persons with two visits, one of them with a new lesion; masks of lesions and brains beside."""
+    inside = np.ones(SPACE)
+    inside[:2] = 0
+    save(tmp_path / "brain.nii.gz", inside)
+    rows = []
+    for person in range(2):
+        for visit, scan in enumerate(scans(person)):
+            truth = np.zeros(SPACE)
+            if person == 0 and visit == 1:
+                truth[LESION] = 1
+            save(tmp_path / f"p{person}_v{visit}.nii.gz", np.where(truth > 0, 230, scan))
+            save(tmp_path / f"p{person}_v{visit}_truth.nii.gz", truth)
+            rows.append(
+                {
+                    "id": f"p{person} v{visit}",
+                    "path": f"p{person}_v{visit}.nii.gz",
+                    "subject": f"p{person}",
+                    "visit": visit,
+                    "mask": "brain.nii.gz",
+                    "truth": f"p{person}_v{visit}_truth.nii.gz",
+                }
+            )
+    pd.DataFrame(rows).to_csv(tmp_path / "visits.csv", index=False)
+    return tmp_path
+
+
+def asked(study: Path, **more: object) -> Visits:
+    return Visits(images=study / "visits.csv", visits="visit", mask="mask", **more)
+
+
+def test_a_new_lesion_is_found_in_its_place_and_size(study):
+    done = change_between_visits(asked(study, maps="truth"), study / "out", asked=Asked(smallest=60))
+    table = pd.read_csv(done.path, index_col="subject")
+    assert (done.new, done.failed, done.left_out) == (2, 0, 0) and (table["unit"] == "mm3").all()
+    assert table.loc["p0", ["new", "volume_before", "volume_after", "increases"]].tolist() == [1, 0, 18 * 12, 1]
+    assert 18 * 12 <= table.loc["p0", "increase"] <= 3 * 18 * 12  # the map is smoothed
+    assert table.loc["p1", ["new", "increases", "decreases"]].tolist() == [0, 0, 0]
+    (lesion,) = pd.read_csv(done.lesions).to_dict("records")
+    assert (lesion["id"], lesion["kind"], lesion["centre_i"], lesion["centre_k"]) == ("p0_v1", "new", 7, 4.5)
+    image = nib.load(study / "out" / "p0_v1_change.nii.gz")
+    z = np.asarray(image.dataobj)
+    assert image.shape == SPACE and np.array_equal(image.affine, AFFINE)
+    assert z[LESION].min() > 3 and not z[:2].any()
+    assert np.asarray(Image.open(study / "out" / "p0_v1.png")).shape[2] == 3
+
+
+def test_without_maps_lesions_are_regions_of_change(study):
+    done = change_between_visits(asked(study), study / "out", asked=Asked(smallest=30))
+    found = pd.read_csv(done.lesions)
+    assert found["kind"].tolist() == ["increase"] and found["peak"].iloc[0] > 5
+    assert "new" not in pd.read_csv(done.path)
+
+
+def test_maps_of_irregularity_are_made_on_one_scale(study):
+    done = change_between_visits(asked(study, maps="irregularity"), study / "out", asked=Asked(at=0.6))
+    before, after = (
+        np.asarray(nib.load(study / "out" / f"p0_v1_{name}.nii.gz").dataobj) for name in ("before", "after")
+    )
+    assert after[LESION].mean() > 0.7 > before[LESION].mean()
+    assert (before.min(), before.max()) == (0, 1) and not before[:2].any()
+    assert pd.read_csv(done.path, index_col="subject").loc["p0", "new_change"] > 100
+
+
+def test_it_goes_on_where_it_stopped_and_refuses_other_settings(study):
+    first = change_between_visits(asked(study), study / "out")
+    whole = first.path.read_bytes()
+    (study / "out" / "p1_v1_change.nii.gz").unlink()
+    again = change_between_visits(asked(study), study / "out")
+    assert (again.new, again.before) == (1, 1)
+    assert sorted(first.path.read_bytes().splitlines()) == sorted(whole.splitlines())
+    with pytest.raises(RunError, match="threshold"):
+        change_between_visits(asked(study), study / "out", asked=Asked(threshold=3))
+
+
+def test_contrasts_are_joined_and_a_missing_one_is_named(study):
+    table = pd.read_csv(study / "visits.csv").assign(contrast="FLAIR")
+    other = table[table["subject"] == "p0"].assign(contrast="T1w", id=["t0", "t1"])
+    darker = []
+    for row in other.to_dict("records"):
+        truth = np.asarray(nib.load(study / row["truth"]).dataobj) > 0
+        values = 300 - np.where(truth, 230, scans(0, 4)[2 + len(darker)])  # of other noise
+        darker.append(save(study / f"{row['id']}.nii.gz", values).name)
+    pd.concat([table, other.assign(path=darker)]).to_csv(study / "visits.csv", index=False)
+    done = change_between_visits(asked(study), study / "out", asked=Asked(join=("FLAIR", "-T1w")))
+    assert pd.read_csv(done.path)["subject"].tolist() == ["p0"] and done.failed == 1
+    assert "no pair of T1w to join with FLAIR" in pd.read_csv(done.errors)["error"].iloc[0]
+    alone = change_between_visits(asked(study, where={"contrast": "FLAIR"}), study / "alone")
+    joined, lead = (np.asarray(nib.load(each.path.parent / "p0_v1_change.nii.gz").dataobj) for each in (done, alone))
+    assert joined[LESION].mean() > lead[LESION].mean()
+    with pytest.raises(CohortError, match="no pair of visits is of the contrast T2w; there are FLAIR"):
+        change_between_visits(asked(study), study / "none", asked=Asked(join=("T2w",)))
+
+
+def test_the_command_names_what_cannot_be_used_and_goes_on(study):
+    save(study / "p1_v1.nii.gz", np.ones((16, 18, 9)))
+    table = pd.read_csv(study / "visits.csv")
+    single = table.iloc[:1].assign(id="single", subject="p9", path="p9.nii.gz")
+    pd.concat([table, single]).to_csv(study / "visits.csv", index=False)
+    given = ["--images", str(study / "visits.csv"), "--visits", "visit", "--mask", "mask", "--out", str(study / "out")]
+    result = CliRunner().invoke(cli.commands, ["progress", "change", *given])
+    assert result.exit_code == 3, result.output
+    error = pd.read_csv(study / "out" / "errors.csv")["error"].iloc[0]
+    assert "16 x 18 x 10 there, 16 x 18 x 9 here" in error and "register them first: anomaly register visits" in error
+    assert pd.read_csv(study / "out" / "changes.csv")["subject"].tolist() == ["p0"]
+    assert pd.read_csv(study / "out" / "left_out.csv")["id"].tolist() == ["single"]
+
+
+def test_pairs_of_a_table_and_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    tissue = ndimage.gaussian_filter(rng.normal(size=(60, 50)), 2)
+    tissue = 120 + 40 * tissue / tissue.std()
+    for name, change in (("a", 0), ("b", 60)):
+        values = tissue + rng.normal(scale=3, size=tissue.shape)
+        values[20:25, 20:25] += change
+        Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "pairs.csv").write_text("id,path,baseline,subject\nb,b.png,a.png,p\nc,absent.png,a.png,q\n")
+    arguments = ["--pairs", str(tmp_path / "pairs.csv"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli.commands, ["progress", "change", *arguments])
+    assert result.exit_code == 3, result.output
+    (row,) = pd.read_csv(tmp_path / "out" / "changes.csv").to_dict("records")
+    assert row["unit"] == "pixels" and row["increases"] == 1 and 15 <= row["increase"] <= 50
+    assert pd.read_csv(tmp_path / "out" / "errors.csv")["id"].tolist() == ["c"]
+    both = CliRunner().invoke(cli.commands, ["progress", "change", *arguments, "--images", str(tmp_path / "pairs.csv")])
+    assert both.exit_code != 0

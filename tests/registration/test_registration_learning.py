@@ -1,0 +1,214 @@
+"""From images, or visits of persons, to a run: what it leaves, what it refuses, how it goes on, and what it draws."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import ndimage
+from studies import values
+from tiny import CPU
+from typer.testing import CliRunner
+
+from anomaly.errors import AnomalyError, CohortError, RunError
+from anomaly.images.prepared import Prepared
+from anomaly.images.preprocessing import Preprocessing
+from anomaly.nets.fields import warp
+from anomaly.registration.learning import learn_registration
+from anomaly.registration.pairing import Pairing
+from anomaly.registration.run import RegistrarRun, on_source
+from anomaly.runs.describing import describe
+from anomaly.runs.run import Run
+from cli import commands
+
+TINY = {"width": 2, "levels": 2, "steps": 4, "batch": 2}
+SIDE = 24
+PREPARED = Preprocessing(size=SIDE)
+FILES = {"run.json", "weights.safetensors", "cohort.csv", "training.csv", "training.png", "MODEL_CARD.md"}
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(image, np.eye(4)), path)
+
+
+def persons(folder: Path, count: int = 6) -> Path:
+    """Two visits of each, the later one moved by two pixels; persons p0, p1, ..."""
+    rows = []
+    for k in range(count):
+        image = values((28, 26), seed=k)
+        for visit in (0, 12):
+            file = f"images/p{k}_{visit}.nii.gz"
+            write(folder / file, ndimage.shift(image, (visit / 6, 0), mode="nearest")[..., None])
+            rows.append({"path": file, "subject": f"p{k}", "visit": visit})
+    pd.DataFrame(rows).to_csv(folder / "cohort.csv", index=False)
+    return folder / "cohort.csv"
+
+
+def learned(table: Path, out: Path, pairing: dict[str, Any] | None = None, **options: Any) -> RegistrarRun:
+    asked = {"start": "none", **(pairing or {})}
+    given = {"settings": TINY, "preprocessing": PREPARED, "machine": CPU, "workers": 1, "choose": 0.3, **options}
+    return learn_registration(Pairing(images=table, **asked), out, **given)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return persons(tmp_path_factory.mktemp("persons"))
+
+
+@pytest.fixture(scope="module")
+def run(table: Path) -> RegistrarRun:
+    return learned(table, table.parent / "run", {"visits": "visit"})
+
+
+def test_a_run_folder_is_complete(run: RegistrarRun) -> None:
+    assert {path.name for path in run.folder.iterdir()} == FILES | {"preview.png", "samples"}
+    data, told = run.facts["data"], run.facts["held_out"]
+    assert data["images"] == 12 and data["subjects"] == 6 and sum(data["split"].values()) == 12
+    assert set(told) == {
+        "correlation_before", "correlation_start", "correlation", "disagreement_start", "disagreement", "folded",
+        "moved", "there_and_back",
+    }  # fmt: skip
+    assert told["correlation_before"] == told["correlation_start"]  # nothing was done before
+    card = (run.folder / "MODEL_CARD.md").read_text()
+    assert "visits" in card and "{" not in card
+    assert "voxelmorph(" in describe(run.folder) and "visits" in repr(run)
+    assert len(run.trained) == 4 and run.trained < {f"p{k}" for k in range(6)}
+
+
+def test_other_kinds_of_runs_say_what_they_are(run: RegistrarRun) -> None:
+    with pytest.raises(RunError, match=r"a registrar \(voxelmorph\), expected a detector"):
+        Run.open(run.folder)
+
+
+def test_nobody_is_in_two_parts_and_any_two_images_pair(table: Path, tmp_path: Path) -> None:
+    run = learned(table, tmp_path / "run")
+    parts = pd.read_csv(run.folder / "cohort.csv").groupby("subject")["split"].nunique()
+    assert (parts == 1).all() and run.facts["pairing"]["of"] == "any two images"
+
+
+def test_a_start_lays_later_visits_on_earlier_ones(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK")
+    told = learned(table, tmp_path / "run", {"visits": "visit", "start": "rigid"}).facts["held_out"]
+    assert told["correlation_start"] > told["correlation_before"] + 0.1
+
+
+def test_same_seed_same_bytes(table: Path, run: RegistrarRun, tmp_path: Path) -> None:
+    again = learned(table, tmp_path / "again", {"visits": "visit"})
+    assert again.identity == run.identity
+    other = learned(table, tmp_path / "other", {"visits": "visit"}, seed=1)
+    assert other.identity != run.identity
+
+
+def test_a_finished_run_is_returned_and_other_settings_are_refused(table: Path, run: RegistrarRun) -> None:
+    assert learned(table, run.folder, {"visits": "visit"}, resume=True).identity == run.identity
+    with pytest.raises(RunError, match="width was 2, now 3"):
+        learned(table, run.folder, {"visits": "visit"}, resume=True, settings={**TINY, "width": 3})
+    with pytest.raises(RunError, match="already holds"):
+        learned(table, run.folder, {"visits": "visit"})
+
+
+def test_what_cannot_be_used_is_named_and_its_pair_is_left_out(table: Path, tmp_path: Path) -> None:
+    shutil.copytree(table.parent / "images", tmp_path / "images")
+    shutil.copy(table, tmp_path)
+    (tmp_path / "images" / "p1_12.nii.gz").write_bytes(b"nothing")
+    run = learned(tmp_path / "cohort.csv", tmp_path / "run", {"visits": "visit"})
+    errors = pd.read_csv(run.folder / "errors.csv")
+    assert list(errors["id"]) == ["p1_12"] and run.facts["data"]["images"] == 10
+    assert "p1" not in set(pd.read_csv(run.folder / "cohort.csv")["subject"])
+
+
+def test_refused_before_long_work(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(CohortError, match="no column phase"):
+        learned(table, tmp_path / "run", {"visits": "phase"})
+    with pytest.raises(AnomalyError, match="start is 'warm'"):
+        Pairing(images=table, start="warm")
+    with pytest.raises(AnomalyError, match="intensity is 'range'"):
+        learned(table, tmp_path / "run", preprocessing=Preprocessing(intensity="range"))
+    with pytest.raises(AnomalyError, match="no setting 'sharpness'"):
+        learned(table, tmp_path / "run", settings={"sharpness": 2})
+    assert not (tmp_path / "run").exists()
+
+
+def test_volumes_are_not_taken_apart(tmp_path: Path) -> None:
+    for k in range(4):
+        write(tmp_path / "images" / f"v{k}.nii.gz", values((10, 9, 8), seed=k))
+    with pytest.raises(CohortError, match="give --dims 3"):
+        learned(tmp_path / "images", tmp_path / "run")
+    solid = Preprocessing(dims=3, size=8)
+    run = learned(tmp_path / "images", tmp_path / "solid", preprocessing=solid)
+    assert run.registrar.shape_ == (1, 8, 8, 8)
+
+
+def test_a_run_is_a_registrar_for_images_of_any_grid(run: RegistrarRun) -> None:
+    moving, fixed = (values((40, 33), seed=k)[None].astype(np.float32) for k in (1, 2))
+    field = run.field(moving, fixed, spacing=(1.0, 1.0))
+    assert field.shape == (2, 40, 33) and field.dtype == np.float32 and np.isfinite(field).all()
+    assert np.array_equal(run.field(moving, fixed, spacing=(1.0, 1.0)), field)
+    with pytest.raises(AnomalyError, match="images of 2 axes, these have 3"):
+        run.field(np.zeros((1, 8, 8, 8)), np.zeros((1, 8, 8, 8)), spacing=(1, 1, 1))
+
+
+def test_a_field_comes_back_to_the_grid_of_the_file() -> None:
+    """Axes exchanged and turned round, pixels of two voxels: a shift stays the shift that it is."""
+    matrix = np.array([[0, -2.0, 18], [2.0, 0, 1], [0, 0, 1]])
+    field = np.zeros((2, 10, 10), dtype=np.float32)
+    field[0] = 1.5  # along the prepared first axis, which is the file's second
+    inside = np.ones((1, 1, 10, 10), dtype=bool)
+    found = on_source(field, Prepared(inside.astype(np.float32), inside, matrix, (20, 22), None, np.ones(1)))
+    assert found.shape == (2, 20, 22) and np.allclose(found[1], 3.0) and np.allclose(found[0], 0.0)
+    image = torch.arange(22.0).view(1, 1, 1, 22).expand(1, 1, 20, 22)
+    assert torch.allclose(warp(image, torch.from_numpy(found)[None])[0, 0, 5, :18], torch.arange(3.0, 21.0))
+
+
+def test_a_stopped_training_goes_on_to_the_same_bytes(
+    table: Path, run: RegistrarRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anomaly.registrars.learned import VoxelMorph
+
+    loss, calls = VoxelMorph.loss, []
+
+    def stopping(self: VoxelMorph, batch: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return loss(self, batch)
+
+    monkeypatch.setattr(VoxelMorph, "loss", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        learned(table, tmp_path / "run", {"visits": "visit"}, save_every=2)
+    monkeypatch.undo()
+    assert json.loads((tmp_path / "run" / "checkpoint" / "plan.json").read_text())["kind"] == "registrar"
+    again = learned(table, tmp_path / "run", {"visits": "visit"}, save_every=2, resume=True)
+    assert again.identity == run.identity and not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_masks_are_taken_along(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK")
+    shutil.copytree(table.parent / "images", tmp_path / "images")
+    rows = pd.read_csv(table)
+    for path in rows["path"]:
+        mask = np.zeros((28, 26, 1), dtype=np.uint8)
+        mask[5:23, 5:21] = 1
+        write(tmp_path / path.replace("images", "masks"), mask)
+    rows.assign(mask=rows["path"].str.replace("images", "masks")).to_csv(tmp_path / "cohort.csv", index=False)
+    run = learned(tmp_path / "cohort.csv", tmp_path / "run", {"visits": "visit", "start": "rigid"})
+    assert run.registrar.masked_ and run.preprocessing.mask == "given"
+    inside = np.zeros((28, 26), dtype=bool)
+    inside[5:23, 5:21] = True
+    image = values((28, 26), seed=3)[None].astype(np.float32)
+    assert np.isfinite(run.field(image, image[:, ::-1], spacing=(1, 1), inside=inside)).all()
+
+
+def test_the_command_trains(table: Path, tmp_path: Path) -> None:
+    settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
+    asked = ["register", "train", str(table), "--visits", "visit", "--start", "none", "--out", str(tmp_path / "run"), "--size", str(SIDE)]
+    done = CliRunner().invoke(commands, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
+    assert done.exit_code == 0 and "held out: local correlation" in done.output
+    done = CliRunner().invoke(commands, [*asked, "--set", "sharpness=1"])
+    assert done.exit_code != 0
