@@ -3,6 +3,7 @@
 The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
 `generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
 `evaluate_restorer`, `anomaly translate` likewise `learn_translation`, `translate` and `evaluate_translation`,
+`anomaly progress` has `learn_progression`, `predict_progression` and `evaluate_progression`,
 `anomaly evaluate --visits` is `evaluate_visits`, `anomaly register visits` is `register_visits` and so on,
 `anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
@@ -29,6 +30,11 @@ _PLACES = {
     "learn_translation": "anomaly.translation.learning",
     "translate": "anomaly.translation.translating",
     "evaluate_translation": "anomaly.translation.evaluating",
+    "learn_progression": "anomaly.progression.learning",
+    "predict_progression": "anomaly.progression.predicting",
+    "evaluate_progression": "anomaly.progression.evaluating",
+    "Visits": "anomaly.progression.pairing",
+    "ForecasterRun": "anomaly.progression.run",
     "learn_registration": "anomaly.registration.learning",
     "Pairing": "anomaly.registration.pairing",
     "RegistrarRun": "anomaly.registration.run",
