@@ -14,8 +14,8 @@ import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
 from anomaly.progression.commands import commands as progress
-from anomaly.registration.commands import commands as registering
 from anomaly.progression.commands_evolution import forecasters
+from anomaly.registration.commands import commands as registering
 from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration

@@ -1,7 +1,7 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
-{method} NAME, {methods} [detectors|explainers|translators|registrars], {analyses}, {kinds}, {commands}, {doors}; {floors} and
-{rooms} are in `house`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the
+{method} NAME, {methods} [detectors|explainers|translators|registrars|forecasters], {analyses}, {kinds}, {commands},
+{doors}; {floors} and {rooms} are in `house`. At the beginning of a build the pages of the API and copies of the notebooks are laid beside the
 written pages.
 """
 
@@ -28,9 +28,9 @@ from sphinx.util.typing import stringify_annotation
 from anomaly.commandline.analyses import ANALYSES
 from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.detectors import DETECTORS
+from anomaly.evolution.register import FORECASTERS
 from anomaly.registration.run import METHODS as REGISTRARS
 from anomaly.simulation import KINDS
-from anomaly.evolution.register import FORECASTERS
 from anomaly.translation.run import METHODS as TRANSLATORS
 from anomaly.translators.restorer import Restorer
 from cli import commands
