@@ -26,8 +26,8 @@ from anomaly.simulation.evolving import (
 def test_a_lesion_has_the_volume_of_its_ellipsoid_and_grows_by_its_factor() -> None:
     grid = np.indices((80, 80)).astype(float)
     lesion = Lesion(np.array([40.0, 38.0]), np.array([12.0, 18.0]), "rim", 1.2)
-    assert (lesion.distance(grid) < 0).sum() == pytest.approx(np.pi * 12 * 18, rel=0.02)
-    assert (lesion.distance(grid, 1.2) < 0).sum() == pytest.approx(1.44 * np.pi * 12 * 18, rel=0.02)
+    assert (lesion.distance(grid) < 0).sum() == pytest.approx(np.pi * 12 * 18, rel=0.03)
+    assert (lesion.distance(grid, 1.2) < 0).sum() == pytest.approx(1.44 * np.pi * 12 * 18, rel=0.03)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
