@@ -207,7 +207,19 @@ def test_masks_are_taken_along(table: Path, tmp_path: Path) -> None:
 
 def test_the_command_trains(table: Path, tmp_path: Path) -> None:
     settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
-    asked = ["register", "train", str(table), "--visits", "visit", "--start", "none", "--out", str(tmp_path / "run"), "--size", str(SIDE)]
+    asked = [
+        "register",
+        "train",
+        str(table),
+        "--visits",
+        "visit",
+        "--start",
+        "none",
+        "--out",
+        str(tmp_path / "run"),
+        "--size",
+        str(SIDE),
+    ]
     done = CliRunner().invoke(commands, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
     assert done.exit_code == 0 and "held out: local correlation" in done.output
     done = CliRunner().invoke(commands, [*asked, "--set", "sharpness=1"])
