@@ -4,7 +4,7 @@
 
 FLAIR is a skull-stripped volume, LESIONS its lesion mask on the same grid. The brain is what is not 0 in FLAIR, its
 holes filled. Nothing is tuned here but what a row says. The bare loop compares one patch after another in NumPy, as the
-method is usually written, on one slice.
+method is usually written, on 32 x 32 pixels of a slice.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def slicewise(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     scaled = torch.as_tensor(np.where(inside, (image - low) / (high - low), 0).clip(0, 1).astype(np.float32))
     x, counts = (each.movedim(2, 0)[:, None] for each in (scaled, torch.as_tensor(inside)))
     with torch.no_grad():
-        return np.moveaxis(nets.irregularity(x, counts)[:, 0].numpy(), 0, 2)
+        return np.moveaxis(nets.irregularity(x, counts, smooth=1.0)[:, 0].numpy(), 0, 2)
 
 
 def by_loops(image: np.ndarray, inside: np.ndarray, sources: int = 128) -> float:
@@ -74,20 +74,20 @@ def main() -> None:
         line([name, *judged(each, truth, inside), "-"])
     for name, work in {
         "irregularity, 3D": lambda: irregularity_map(image, inside),
+        "irregularity, 3D, unsmoothed as published": lambda: irregularity_map(image, inside, smooth=0),
         "irregularity, 3D, no penalty": lambda: irregularity_map(image, inside, penalty="none"),
         "irregularity, slice by slice": lambda: slicewise(image, inside),
     }.items():
         begun = time.perf_counter()
         found = work()
         line([name, *judged(found, truth, inside), f"{time.perf_counter() - begun:.1f}"])
-        if "3D" in name and "no" not in name:
-            line(["the same, blurred by 1", *judged(blurred(found, inside, 1), truth, inside), "-"])
     middle = image.shape[2] // 2
-    seen, counts = image[..., middle], inside[..., middle]
+    part = tuple(slice(side // 2 - 16, side // 2 + 16) for side in image.shape[:2])  # the loop is slow
+    seen, counts = image[(*part, middle)], inside[(*part, middle)]
     begun = time.perf_counter()
     irregularity_map(seen, counts)
     ours = time.perf_counter() - begun
-    print(f"one slice of {counts.sum()} pixels: {ours:.2f} s, a bare loop {by_loops(seen, counts):.1f} s")
+    print(f"{counts.sum()} pixels of a slice: {ours:.2f} s, a bare loop {by_loops(seen, counts):.1f} s")
 
 
 def judged(found: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> tuple[str, str]:

@@ -25,7 +25,7 @@ TINY: dict[str, dict[str, Any]] = {
     "gradients": {},
     "scattering": {"cells": 8},
     "nearby": {"cells": 16},
-    "irregularity": {"sources": 64},
+    "irregularity": {"sources": 64, "smooth": 0.0},
     "features": {"block": 2, "side": 32},
     "own-features": {"width": 8, "steps": 30, "batch": 8},
     "feature-autoencoder": {
@@ -50,7 +50,7 @@ TINY: dict[str, dict[str, Any]] = {
 OTHER_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "pca, mahalanobis": ("pca", {"value_from": "mahalanobis"}),
     "texture, memory": ("texture", {"density": "memory", "pool": "top"}),
-    "irregularity, stretched": ("irregularity", {"sources": 32, "stretch": True}),
+    "irregularity, stretched": ("irregularity", {"sources": 32, "smooth": 0.0, "stretch": True}),
     "gradients, place": ("gradients", {"density": "place", "pool": "max"}),
     "autoencoder, plain l1": (
         "autoencoder",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ class Irregularity(Detector):
         largest: share of the distances, the largest, whose mean is taken.
         penalty: "bright" multiplies the map by the image, for findings that are bright; "dark" by its negative; "none"
             leaves what is irregular either way.
+        smooth: of the map at last, standard deviation in pixels; 0 as published.
         pool: what ranks images: "top", the mean of the highest twentieth of the map, its "max" or its "mean".
         stretch: each map from 0 to 1 by itself, as published; then maps of two images are on two scales, and values
             say little.
@@ -38,11 +39,13 @@ class Irregularity(Detector):
     summary: ClassVar[str] = "patches unlike the rest of the same image (LOTS-IM); learns from nobody"
     cite: ClassVar[str] = "Rachmadi et al. 2020, Comput Med Imaging Graph"
     positive: ClassVar[tuple[str, ...]] = ("sources", "largest")
+    not_negative: ClassVar[tuple[str, ...]] = ("smooth",)
     at_most_one: ClassVar[tuple[str, ...]] = ("largest",)
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"penalty": PENALTIES, "pool": POOLS}
     sources: int = 128
     largest: float = 0.125
     penalty: str = "bright"
+    smooth: float = 1.0
     pool: str = "top"
     stretch: bool = False
 
@@ -68,7 +71,8 @@ class Irregularity(Detector):
         return Score(error, values[self.pool], values)
 
     def _of(self, x: Tensor, inside: Tensor | None) -> Tensor:
-        return irregularity((x + 1) / 2, inside, sources=self.sources, largest=self.largest, penalty=self.penalty)
+        asked: dict[str, Any] = {"largest": self.largest, "penalty": self.penalty, "smooth": self.smooth}
+        return irregularity((x + 1) / 2, inside, sources=self.sources, **asked)
 
 
 def irregularity_map(
@@ -78,6 +82,7 @@ def irregularity_map(
     sources: int = 128,
     largest: float = 0.125,
     penalty: str = "bright",
+    smooth: float = 1.0,
     stretch: bool = True,
 ) -> np.ndarray:
     """The irregularity of each pixel of one image in its own intensities, from no other image than this.
@@ -88,7 +93,7 @@ def irregularity_map(
         image: (*space), 2D or 3D.
         inside: what counts, such as the brain, bool (*space); None for all. Without a mask the background is what
             most is compared with.
-        sources, largest, penalty: see `Irregularity`.
+        sources, largest, penalty, smooth: see `Irregularity`.
         stretch: from 0 to 1, as published; else as the distances are.
 
     Returns:
@@ -97,7 +102,8 @@ def irregularity_map(
     Raises:
         AnomalyError: no picture or volume, values that are no numbers, or a mask of another shape.
     """
-    settings = Irregularity(sources=sources, largest=largest, penalty=penalty)  # refuses what may not be
+    asked: dict[str, Any] = {"sources": sources, "largest": largest, "penalty": penalty, "smooth": smooth}
+    Irregularity(**asked)  # refuses what may not be
     image = np.asarray(image, dtype=np.float32)
     counts = np.ones(image.shape, bool) if inside is None else np.asarray(inside).astype(bool)
     if image.ndim not in (2, 3) or counts.shape != image.shape:
@@ -113,6 +119,6 @@ def irregularity_map(
     scaled = np.where(counts, (image - low) / max(high - low, np.finfo(np.float32).tiny), 0).clip(0, 1)
     x, within = (torch.as_tensor(each)[None, None] for each in (scaled.astype(np.float32), counts))
     with torch.no_grad():
-        maps = irregularity(x, within, sources=settings.sources, largest=settings.largest, penalty=settings.penalty)
+        maps = irregularity(x, within, **asked)
         maps = stretched(maps, within) if stretch else maps
     return maps[0, 0].numpy()

@@ -25,7 +25,13 @@ LEAST = 1e-6
 
 
 def irregularity(
-    image: Tensor, inside: Tensor | None = None, *, sources: int = 128, largest: float = 0.125, penalty: str = "bright"
+    image: Tensor,
+    inside: Tensor | None = None,
+    *,
+    sources: int = 128,
+    largest: float = 0.125,
+    penalty: str = "bright",
+    smooth: float = 0.0,
 ) -> Tensor:
     """The irregularity of each pixel, between 0 and 1.
 
@@ -44,6 +50,7 @@ def irregularity(
         largest: share of the distances whose mean is taken.
         penalty: "bright" multiplies the map by the image, so that what is irregular and dark (fluid in FLAIR) fades;
             "dark" by 1 - image; "none" leaves it.
+        smooth: of the map at last, over the mask alone, standard deviation in pixels.
 
     Returns:
         (N, 1, *space); 0 outside the mask, and all over an image that is the same everywhere.
@@ -54,7 +61,15 @@ def irregularity(
     grey = image.mean(1, keepdim=True)
     if penalty != "none":
         maps = maps * (grey if penalty == "bright" else 1 - grey)
-    return maps * inside
+    return smoothed(maps, inside, smooth)
+
+
+def smoothed(maps: Tensor, inside: Tensor, sigma: float) -> Tensor:
+    """Means of maps (N, 1, *space) under a Gaussian over the mask alone, so that its rim is not pulled to 0."""
+    if sigma == 0:
+        return maps * inside
+    counts = inside.to(maps)
+    return gaussian_blur(maps * counts, sigma) / gaussian_blur(counts, sigma).clamp_min(LEAST) * counts
 
 
 def stretched(maps: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -68,7 +83,7 @@ def stretched(maps: Tensor, inside: Tensor | None = None) -> Tensor:
 
 def _blended(image: Tensor, inside: Tensor, sources: int, largest: float) -> Tensor:
     """The map (1, *space) of one image (C, *space), before the penalty."""
-    total, weights, counts = torch.zeros_like(image[:1]), 0.0, inside.to(image)
+    total, weights = torch.zeros_like(image[:1]), 0.0
     for side, weight in zip(SIDES, BLEND, strict=True):
         sides = tuple(min(side, length) for length in image.shape[1:])
         places = _places(inside[0], sides, sources)
@@ -77,9 +92,8 @@ def _blended(image: Tensor, inside: Tensor, sources: int, largest: float) -> Ten
         cells = _cells(image, inside, sides, places, largest)
         for axis, times in enumerate(sides, start=1):
             cells = cells.repeat_interleave(times, axis).narrow(axis, 0, image.shape[axis])
-        if side > 1:  # only what is inside has a say, so that the rim is not pulled to 0
-            share = gaussian_blur(counts[None], side / 2)[0].clamp_min(LEAST)
-            cells = gaussian_blur((cells * counts)[None], side / 2)[0] / share
+        if side > 1:
+            cells = smoothed(cells[None], inside[None], side / 2)[0]
         total, weights = total + weight * cells, weights + weight
     return total / max(weights, LEAST)
 

@@ -119,6 +119,17 @@ def test_from_0_to_1_within_the_mask():
     torch.testing.assert_close(stretched(maps, inside), torch.tensor([[[[0.0, 0.5], [1.0, 0.0]]]]))
 
 
+def test_smoothing_takes_nothing_from_outside_the_mask():
+    maps, inside = torch.zeros(1, 1, 7, 7), torch.zeros(1, 1, 7, 7, dtype=torch.bool)
+    inside[..., 2:5, 2:5] = True
+    maps[inside] = 0.5
+    torch.testing.assert_close(nets.smoothed(maps + 3.0 * ~inside, inside, 1.0), maps)
+    image = brain(12, 12)
+    plain = irregularity(image)
+    assert irregularity(image, smooth=1.5).std() < 0.7 * plain.std()
+    assert irregularity_map(image[0, 0].numpy()).max() == irregularity_map(image[0, 0].numpy(), smooth=0).max() == 1
+
+
 def test_slopes_where_no_two_pixels_are_alike():
     detector = Irregularity(sources=40).fit(brain(14, 12) * 1.8 - 0.9)
     detector.net_.double()
