@@ -14,6 +14,7 @@ import typer
 
 from anomaly.commandline import asking, everywhere, exits, log, options, tables, visits
 from anomaly.progression.commands import commands as progress
+from anomaly.progression.commands_evolution import forecasters
 from anomaly.registration.commands import commands as registering
 from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
@@ -113,7 +114,9 @@ def methods(
         str | None,
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
-            autocompletion=asking.completing(asking.detectors, explainers, translators, registrars, asking.kinds),
+            autocompletion=asking.completing(
+                asking.detectors, explainers, translators, registrars, forecasters, asking.kinds
+            ),
         ),
     ] = None,
 ) -> None:
@@ -126,6 +129,7 @@ def methods(
         **restoration(),
         "translators": translators(),
         "registrars": registrars(),
+        "forecasters": forecasters(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
@@ -302,7 +306,7 @@ def _evaluate_visits(
     del compared["match"]
     result = run(
         scores, cohort, outcome=outcome, out=out or (scores if scores.is_dir() else scores.parent), seed=seed,
-        time_unit=given["time_unit"] or "years", **compared, **visits.pairing(given),
+        time_unit=given["time_unit"] or "years", smallest=given["smallest"] or 0.0, **compared, **visits.pairing(given),
         **options.chosen(given, "time", "event", "stable", "limit"),
     )  # fmt: skip
     typer.echo(result.headline)

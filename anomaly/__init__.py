@@ -4,7 +4,7 @@ The commands of the program are functions here: `learn` (`anomaly train`), `scor
 `generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
 `evaluate_restorer`, `anomaly translate` likewise `learn_translation`, `translate` and `evaluate_translation`,
 `anomaly evaluate --visits` is `evaluate_visits`, `anomaly register visits` is `register_visits` and so on,
-`anomaly associate` is `explain.association.associate`.
+`anomaly progress change` is `change_between_visits`, `anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
 """
 
@@ -29,6 +29,7 @@ _PLACES = {
     "learn_translation": "anomaly.translation.learning",
     "translate": "anomaly.translation.translating",
     "evaluate_translation": "anomaly.translation.evaluating",
+    "change_between_visits": "anomaly.progression.changing",
     "learn_registration": "anomaly.registration.learning",
     "Pairing": "anomaly.registration.pairing",
     "RegistrarRun": "anomaly.registration.run",

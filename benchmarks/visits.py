@@ -14,6 +14,7 @@ The second: cohorts drawn with a known truth.
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ from anomaly.statistics import auroc_interval, cox_by_interval, odds_by_visit, r
 from anomaly.statistics.repeatability import REACH
 from benchmarks.coverage import Share, heading, line
 
-DETECTORS = {"texture": {}, "autoencoder": {"value_from": "l2_excess"}}
+DETECTORS: dict[str, dict[str, Any]] = {"texture": {}, "pca": {}, "autoencoder": {"value_from": "l2_excess"}}
 PERSONS = (20, 50, 200)
 EFFECT = 0.5
 

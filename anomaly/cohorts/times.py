@@ -71,6 +71,9 @@ def times_of(column: pd.Series, *, unit: str | None = None, order: Sequence[str]
     units = {kind for _, kind in found.values() if kind != "baseline"}
     if len(units) > 1:
         raise CohortError(f"the column {name} tells times in {' and '.join(sorted(units))} ({some(known)}); use one")
+    if units and (from_when := _calendar(found)):
+        raise CohortError(f"the column {name} holds {from_when} beside names such as baseline, which is no date; write "
+                          "its date as well")  # fmt: skip
     told = next(iter(units), VISITS)
     if told == "":
         from_name = _COLUMN.search(name)
@@ -82,6 +85,16 @@ def times_of(column: pd.Series, *, unit: str | None = None, order: Sequence[str]
                           "2021-03-30, numbers, names such as m24 or ses-02, or the order of the names")  # fmt: skip
     values = np.array([found[text][0] if text is not None and text in found else np.nan for text in texts])
     return Times(values, told, tuple(sorted({text for text in known if text not in found})))
+
+
+def _calendar(found: dict[str, tuple[float, str]]) -> str:
+    """What stands beside a baseline but counts from no baseline: dates, or years of the calendar; "" where nothing."""
+    kinds = {kind for _, kind in found.values()}
+    if "baseline" not in kinds:
+        return ""
+    numbers = [time for time, kind in found.values() if kind == ""]
+    years = bool(numbers) and min(numbers) >= 1800
+    return "dates" if any(_date(text) is not None for text in found) else "years of the calendar" if years else ""
 
 
 def _read(known: Sequence[str], name: str) -> dict[str, tuple[float, str]]:

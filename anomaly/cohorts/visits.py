@@ -89,9 +89,7 @@ def visit_pairs(
         raise CohortError(f"which is {which!r}; expected one of {', '.join(WHICH)}")
     _need(table, [visit, subject, *(name for name in (side, contrast, date) if name)])
     times = times_of(table[visit], unit=unit, order=order)
-    dated = None if date is None else times_of(table[date])
-    if dated is not None and dated.unit != "days":
-        raise CohortError(f"the column {date} holds no dates ({some(table[date].dropna())}); write them as 2021-03-30")
+    dated = times if date is None else _dated(table[date])
     known = pd.DataFrame(
         {
             "row": np.arange(len(table)),
@@ -100,7 +98,7 @@ def visit_pairs(
             "subject": table[subject].astype(object).where(table[subject].notna(), None).to_numpy(),
             "visit": [None if pd.isna(cell) else plain_text(cell) for cell in table[visit]],
             "time": times.values,
-            "day": times.values if dated is None else dated.values,
+            "day": dated.values,
         }
     )
     kinds = _kinds(table, known, side, contrast)
@@ -111,16 +109,33 @@ def visit_pairs(
             f"visits {some(known['visit'].dropna().unique(), 6) or 'none'}"
             + (f"; {next(iter(reasons.values()))}" if reasons else "")
         )
-    found = _table(known, pairs, kinds, dated or times)
-    used = {*found["row"], *found["baseline_row"]}
-    left = known[~known["row"].isin(used)]
-    left = left.assign(reason=[reasons.get(row, SINGLE) for row in left["row"]])[["id", "path", "subject", "reason"]]
+    return _found(known, _table(known, pairs, kinds, dated), reasons, dated.unit)
+
+
+def _dated(column: pd.Series) -> Times:
+    """The dates of a column; CohortError where it holds something else."""
+    dated = times_of(column)
+    if dated.unit != "days":
+        raise CohortError(
+            f"the column {column.name} holds no dates ({some(column.dropna())}); write them as 2021-03-30"
+        )
+    return dated
+
+
+def _found(known: pd.DataFrame, found: pd.DataFrame, reasons: dict[int, str], unit: str) -> VisitPairs:
+    """The pairs, with whoever stands in none and why."""
     seen = known.dropna(subset=["time", "subject"]).groupby("subject", sort=False)["time"].nunique()
     single = tuple(map(str, seen.index[seen == 1]))
-    return VisitPairs(found, left.reset_index(drop=True), (dated or times).unit, single)
+    left = known[~known["row"].isin({*found["row"], *found["baseline_row"]})]
+    compared = set(found["subject"])
+    otherwise = [BETWEEN if subject in compared else SINGLE for subject in left["subject"]]
+    told = [reasons.get(row, why) for row, why in zip(left["row"], otherwise, strict=True)]
+    left = left.assign(reason=told)[["id", "path", "subject", "reason"]]
+    return VisitPairs(found, left.reset_index(drop=True), unit, single)
 
 
-SINGLE = "there is no other visit of it"
+SINGLE = "there is no other visit that it could be compared with"
+BETWEEN = "it lies between the visits that are compared"
 
 
 def _kinds(table: pd.DataFrame, known: pd.DataFrame, side: str | None, contrast: str | None) -> list[str]:

@@ -23,7 +23,7 @@ Order = Annotated[
 Dated = Annotated[
     str | None, typer.Option(help="With --visits that are names: column of their dates.", metavar="COLUMN")
 ]
-_ALONE = ("visit_unit", "visit_order", "date", "stable", "time_unit", "limit", "annual")
+_ALONE = ("visit_unit", "visit_order", "date", "stable", "time_unit", "limit", "smallest", "annual")
 _NEVER = ("strata", "match", "compare", "at", "truth", "labels", "flags")
 
 
@@ -44,6 +44,10 @@ def followed(
     ] = None,
     limit: Annotated[
         float | None, typer.Option(help="With --visits: what a map exceeds in a lesion; else as normals fixed it.")
+    ] = None,
+    smallest: Annotated[
+        float | None,
+        typer.Option(help="With --visits: leave lesions out below this volume, in mm3 (mm2, pixels).", min=0),
     ] = None,
 ) -> None:
     """What is asked of the change between visits."""

@@ -90,9 +90,9 @@ def noise(seen: Seen, sign: str) -> tuple[Section | None, dict[str, statistics.R
         "Within-person standard deviation, least detectable change (1.96 sqrt(2) times it), intraclass correlation and "
         f"mean change of pairs that did not change: {seen.noise_from}. 95 % interval: {own.within.method}."
     )
-    before, after = (seen.pairs[f"value{end}"].to_numpy() for end in (BEFORE, AFTER))
+    first, last = (seen.pairs[f"value{end}"].to_numpy() for end in (BEFORE, AFTER))
     least = (own.least_detectable.value, own.least_detectable.low, own.least_detectable.high)
-    drawn = pictures.against_mean(before, after, groups_of(seen, sign), least)
+    drawn = pictures.against_mean(first, last, groups_of(seen, sign), least)
     return Section("noise", "Least detectable change", sentences, caption, pd.DataFrame(rows), drawn), found
 
 

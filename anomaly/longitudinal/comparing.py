@@ -33,7 +33,7 @@ def change_and_outcome(seen: Seen, question: Question, seed: int) -> Section | N
     whose = seen.pairs["subject"].to_numpy()[known]
     rows = [_row(name, event, score, whose) for name, score in scores.items()]
     sentences = [_told(rows, question.sign), _against(event, scores, whose), _faster(seen, event, known, question)]
-    models = {f"{FIRST} and {CHANGED}": ([FIRST], None)}
+    models: dict[str, tuple[list[str], pd.DataFrame | None]] = {f"{FIRST} and {CHANGED}": ([FIRST], None)}
     if seen.covariates is not None:
         matrix = seen.covariates[known]
         models |= {"covariates": ([], matrix), "covariates and both": ([FIRST], matrix)}

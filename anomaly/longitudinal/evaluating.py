@@ -49,6 +49,7 @@ def evaluate_visits(
     event: str | None = None,
     time_unit: str = "years",
     limit: float | None = None,
+    smallest: float = 0.0,
     seed: int = 0,
 ) -> VisitsEvaluation:
     """How scores change between the visits of a person, what of it is noise, and what it tells; writes `out`.
@@ -76,6 +77,8 @@ def evaluate_visits(
         time, event: time from the first image to the event or the end of observation, in `time_unit`, and 1 where it
             was seen: how the latest score goes with what comes.
         limit: what lies above it in a map is a lesion; by default what at most 1 % of held-out normals' pixels exceed.
+        smallest: lesions below this volume at both visits (mm3, mm2 of pictures, or pixels where files tell no size)
+            are left out; with 0 single pixels come and go by noise.
         seed: of folds.
 
     Raises:
@@ -86,7 +89,7 @@ def evaluate_visits(
     question = Question(
         visits=visits, unit=visit_unit, order=joining.columns(visit_order), date=date, stable=stable, outcome=outcome,
         positive=positive, subject=subject, where=dict(where or {}), missing=missing, adjust=joining.columns(adjust),
-        time=time, event=event, time_unit=time_unit, limit=limit,
+        time=time, event=event, time_unit=time_unit, limit=limit, smallest=smallest,
     )  # fmt: skip
     seen, left_out = gather(Path(scores), cohort, question)
     sign = question.sign

@@ -101,7 +101,7 @@ def _units(table: pd.DataFrame, every: VisitPairs) -> tuple[np.ndarray, np.ndarr
     known = first >= 0
     unit = np.full(len(table), -1)
     unit[known] = np.unique(first[known], return_inverse=True)[1]
-    return unit, time, yearly, "year" if yearly else (every.unit.removesuffix("s") or "unit of the visits")
+    return unit, time, yearly, "year" if yearly else (every.unit.removesuffix("s") or "unit")
 
 
 def _scores(images: pd.DataFrame, scored: pd.DataFrame, notes: list[str]) -> list[str]:

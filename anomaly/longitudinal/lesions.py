@@ -32,7 +32,7 @@ def changed_lesions(seen: Seen, question: Question) -> tuple[Section | None, pd.
     if limit is None:
         seen.notes.append(f"Lesions were not followed: {told}.")
         return None, nothing
-    lesions, pairs, unit = _followed(seen, limit)
+    lesions, pairs, unit = _followed(seen, limit, question.smallest)
     if pairs.empty:
         seen.notes.append("Lesions were not followed: no pair of visits has two maps on one grid.")
         return None, nothing
@@ -66,7 +66,7 @@ def _limit(file: Path, question: Question) -> tuple[float | None, str]:
     return float(found), "which at most 1 % of the pixels of held-out normals exceed"
 
 
-def _followed(seen: Seen, limit: float) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def _followed(seen: Seen, limit: float, smallest: float) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """A row a lesion, a row a pair of maps that could be compared, and the unit of volumes."""
     assert seen.maps is not None
     lesions, pairs, astray, broken = [], list[dict[str, Any]](), list[str](), list[str]()
@@ -90,7 +90,7 @@ def _followed(seen: Seen, limit: float) -> tuple[pd.DataFrame, pd.DataFrame, str
                 continue
             size, unit = _voxel(before)
             units.add(unit)
-            found = lesion_changes(before.pixels[0] > limit, after.pixels[0] > limit, voxel=size)
+            found = lesion_changes(before.pixels[0] > limit, after.pixels[0] > limit, voxel=size, smallest=smallest)
             found.insert(0, "id", name)
             found.insert(1, "subject", subject)
             found.insert(2, "baseline_id", baseline)

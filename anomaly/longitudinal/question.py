@@ -37,6 +37,7 @@ class Question:
     event: str | None = None
     time_unit: str = "years"
     limit: float | None = None
+    smallest: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.time is None) != (self.event is None):

@@ -14,17 +14,16 @@ def slopes(seen: Seen, question: Question) -> Section | None:
     """Slopes of the score by outcome, over all images of who was seen twice or more."""
     images = seen.images
     several = images.groupby("unit")["id"].transform("size") > 1
-    chosen = ((images["unit"] >= 0) & several).to_numpy()
-    group = images["outcome"].to_numpy(dtype=float)
-    compared = chosen & np.isfinite(group)
-    grouped = set(np.unique(group[compared])) == {0.0, 1.0}
-    chosen = compared if grouped else chosen
+    chosen = np.flatnonzero((images["unit"] >= 0) & several)
+    group = images["outcome"].to_numpy(dtype=float)[chosen]
+    grouped = set(np.unique(group[np.isfinite(group)])) == {0.0, 1.0}
+    chosen = chosen[np.isfinite(group)] if grouped else chosen
     columns = None
     if grouped and question.adjust:
-        columns = statistics.design(seen.people[chosen], question.adjust)
+        columns = statistics.design(seen.people.iloc[chosen], question.adjust)
         complete = columns.notna().all(axis=1).to_numpy()
-        chosen, columns = np.flatnonzero(chosen)[complete], columns[complete]
-    rows = images.iloc[np.flatnonzero(chosen) if chosen.dtype == bool else chosen]
+        chosen, columns = chosen[complete], columns[complete]
+    rows = images.iloc[chosen]
     try:
         found = statistics.slopes(
             rows["value"], rows["time"], rows["subject"].astype(str), rows["outcome"] if grouped else None, columns,

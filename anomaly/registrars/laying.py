@@ -15,6 +15,8 @@ from anomaly.registrars.transforms import Transform
 
 LEAST_OVERLAP, SMALL_OVERLAP = 0.1, 0.5
 """Shares of the fixed image's grid: below the one a pair is refused, below the other it is told."""
+HARDLY = 1.01
+"""Times the mutual information before, what a deformation gains by noise alone."""
 UNLIKE = 0.3
 """A correlation below which two images are hardly of one contrast."""
 
@@ -109,8 +111,8 @@ def _warning(quality: Mapping[str, float], metric: str) -> str:
     before, after = quality[f"{name}_before"], quality[f"{name}_after"]
     if quality["overlap"] < SMALL_OVERLAP:
         told.append(f"another field of view: {quality['overlap']:.0%} of the fixed image is covered")
-    if after <= before and before < 1 - 1e-6:
-        told.append(f"{name} is no better than before")
+    if after <= before * (1 if name == "correlation" else HARDLY) and before < 1 - 1e-6:
+        told.append(f"{metric} is no better than before")
     if name == "correlation" and after < UNLIKE:
         told.append(f"correlation is {after:.2f} at the end: another contrast? then ask for mutual-information")
     return "; ".join(told)

@@ -19,6 +19,8 @@ SIGNED = ((90, 170, 255), (24, 24, 24), (255, 150, 60))
 LINE = (235, 235, 235)
 PANEL = 224
 EXTREME = 99.5
+ALIKE = 0.7
+"""A correlation below which a difference of intensities tells nothing."""
 
 
 def draw(path: Path, name: str, before: Transform, after: Transform, inside: np.ndarray, words: str) -> None:
@@ -64,7 +66,7 @@ def _differences(
     if inside.sum() < 3 or np.ptp(fixed[inside]) == 0 or np.ptp(shown["after"][inside]) == 0:
         return None
     slope, intercept = np.polyfit(shown["after"][inside].astype(np.float64), fixed[inside].astype(np.float64), 1)
-    if slope <= 0 or np.corrcoef(shown["after"][inside], fixed[inside])[0, 1] < 0.5:
+    if slope <= 0 or np.corrcoef(shown["after"][inside], fixed[inside])[0, 1] < ALIKE:
         return None
     told = {name: np.where(inside, slope * each + intercept - fixed, 0) for name, each in shown.items()}
     return {name: each.astype(np.float32) for name, each in told.items()}

@@ -99,7 +99,8 @@ def cox_by_interval(
         return exponentiated(_per(found, value, deviation))
     _refuse_few(groups, names, happened)
     found = robust_by_subject(model, params, covariance, groups, confidence)
-    logs = Estimate(*np.log([found.value, found.low, found.high]), found.method, found.variance, found.p_value)
+    log, low, high = (float(each) for each in np.log([found.value, found.low, found.high]))
+    logs = Estimate(log, low, high, found.method, found.variance, found.p_value)
     return exponentiated(replace(_per(logs, value, deviation), method=found.method.replace("Cox", "Cox by interval")))
 
 

@@ -1,8 +1,8 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
-{method} NAME, {methods} [detectors|explainers|translators|registrars], {analyses}, {kinds}, {commands}, {doors};
-{floors} and {rooms} are in `house`. At the beginning of a build the pages of the API and copies of the notebooks are
-laid beside the written pages.
+{method} NAME, {methods} [detectors|explainers|translators|registrars|forecasters], {analyses}, {kinds}, {commands},
+{doors}; {floors} and {rooms} are in `house`. At the beginning of a build the pages of the API and copies of the
+notebooks are laid beside the written pages.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sphinx.util.typing import stringify_annotation
 from anomaly.commandline.analyses import ANALYSES
 from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.detectors import DETECTORS
+from anomaly.evolution.register import FORECASTERS
 from anomaly.registration.run import METHODS as REGISTRARS
 from anomaly.simulation import KINDS
 from anomaly.translation.run import METHODS as TRANSLATORS
@@ -38,6 +39,7 @@ from explain import EXPLAINERS, Classifier, TrainedExplainer
 ROOT = Path(__file__).resolve().parents[2]
 SPELT_OUT = stringify_annotation(ArrayLike, "smart")
 SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS, "translators": TRANSLATORS, "registrars": REGISTRARS}
+SIDES |= {"forecasters": FORECASTERS}
 
 
 class Method(Directive):
@@ -49,7 +51,7 @@ class Method(Directive):
         """Write it."""
         (name,) = self.arguments
         own = {Classifier.name: Classifier, Restorer.name: Restorer}
-        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **REGISTRARS, **own}
+        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **REGISTRARS, **FORECASTERS, **own}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -141,6 +143,8 @@ def _asked(name: str, cls: Any) -> str:
         return f"anomaly register train --method {name}"
     if name in TRANSLATORS:
         return f"anomaly translate train --method {name}"
+    if name in FORECASTERS:
+        return f"anomaly progress train --method {name}"
     if cls is Classifier:
         return "anomaly explain classifier"
     if cls is Restorer:
@@ -163,6 +167,8 @@ def _learns_from(name: str, cls: Any) -> str:
         return "visits of persons, or any images that lie roughly on one another"
     if name in TRANSLATORS:
         return "two heaps of images, no pairs"
+    if name in FORECASTERS:
+        return "persons seen twice, with a map of the disease at both visits"
     if cls is Classifier:
         return "cases and controls"
     if cls is Restorer:
@@ -187,6 +193,8 @@ def _order(name: str, cls: Any) -> int:
 def _door(name: str) -> str:
     if name in REGISTRARS:
         return "anomaly.registrars.learned"
+    if name in FORECASTERS:
+        return "anomaly.evolution.register"
     if name in TRANSLATORS or name == Restorer.name:
         return "anomaly.translators.cycle" if name in TRANSLATORS else Restorer.__module__
     return "anomaly.detectors" if name in DETECTORS else "explain"

@@ -194,9 +194,7 @@ def _refuse(
 ) -> None:
     """Refuse questions that mean nothing without an outcome, or without visits."""
     if pairing is None and asked:
-        raise EvaluationError(
-            "unit, order and dates of visits, and changes a year, go with visits; name these"
-        )
+        raise EvaluationError("unit, order and dates of visits, and changes a year, go with visits; name these")
     if outcome is None and pairing is None:
         raise EvaluationError("name the outcome that maps are compared by, or the column of visits")
     if outcome is None and (len(predict) or match):

@@ -44,6 +44,8 @@ def test_unit_of_numbers_is_given_or_stands_in_the_name() -> None:
     ("cells", "given", "message"),
     [
         (["01/02/2020", "03/02/2021"], {}, "do not say which number is the day"),
+        (["baseline", "2021-03-30"], {}, "holds dates beside names such as baseline"),
+        (["bl", "2015", "2017"], {}, "holds years of the calendar beside names"),
         (["m12", "y1"], {}, "tells times in months and years"),
         (["m12", "m24"], {"unit": "years"}, "tells times in months .* not in years"),
         (["early", "late"], {}, "no cell of the column visit tells when"),
@@ -79,6 +81,10 @@ def test_later_visits_stand_beside_earlier_ones() -> None:
     assert told(table) == [("i1", "i2"), ("i1", "i0"), ("i4", "i3")]
     assert told(table, which="next") == [("i1", "i2"), ("i2", "i0"), ("i4", "i3")]
     assert told(table, which="last") == [("i1", "i0"), ("i4", "i3")]
+    between = visit_pairs(table, which="last").left_out
+    assert dict(zip(between["id"], between["reason"], strict=True)) == {
+        "i2": "it lies between the visits that are compared", "i5": "there is no other visit that it could be compared with"
+    }  # fmt: skip
     found = visit_pairs(table, unit="months")
     assert found.single == ("c",) and list(found.left_out["id"]) == ["i5"]
     np.testing.assert_allclose(found.pairs["years"], [1, 2, 1])

@@ -230,6 +230,8 @@ def test_lesions_of_maps_are_followed(told, tmp_path):
     row = found.section("lesion_changes").table.iloc[0]
     assert (row["n"], row["lesions"], row["new"], row["stable"]) == (78, 156, 78, 78)
     assert (row["change"], row["unit"]) == (pytest.approx(2 * 1.5**3), "mm3")
+    large = told((scores, cohort), limit=2.0, smallest=3 * 1.5**3).section("lesion_changes").table.iloc[0]
+    assert (large["new"], large["stable"]) == (0, 78)
     said = " ".join(found.notes)
     assert "different grids (p00-r-24): register them first, with anomaly register visits" in said
     assert "1 maps could not be read" in said
