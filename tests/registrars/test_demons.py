@@ -101,6 +101,52 @@ def test_what_does_not_count_pulls_at_nothing(metric: str) -> None:
     assert np.abs(held).mean() < 0.2 * np.abs(free).mean()
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("space", [(64, 60), (26, 24, 22)])
+def test_what_lies_outside_a_mask_changes_nothing_inside(metric: str, space: tuple[int, ...]) -> None:
+    values = anatomy(space)
+    moving, truth = np.roll(values, 1, axis=0), np.zeros((len(space), *space))
+    truth[0] = 1
+    inside = np.zeros(space, dtype=bool)
+    inside[tuple(slice(side // 5, side - side // 5) for side in space)] = True
+    rng = np.random.default_rng(3)
+    fields = [
+        Demons(metric=metric).field(*(np.where(inside, each, fill * rng.normal(1, 0.5, space)).astype(np.float32)[None]
+                                      for each, fill in ((moving, ours), (values, theirs))),
+                                    spacing=(1.0,) * len(space), inside=inside)
+        for ours, theirs in ((0, 0), (1000, 0), (-1000, -1000), (np.nan, 7))
+    ]  # fmt: skip
+    assert all(np.array_equal(each, fields[0]) for each in fields)
+    assert error(fields[0], truth, inside) < 0.5
+
+
+@pytest.mark.parametrize("start", ["rigid", "affine"])
+def test_values_in_padding_and_outside_masks_change_no_pair(start: str) -> None:
+    values = anatomy((60, 64))
+    seen = ndimage.shift(ndimage.rotate(values, 5, reshape=False, order=1), (1.5, -1), order=1)
+    counts, measured = np.zeros((2, 60, 64), dtype=bool)
+    counts[8:54, 8:50], measured[:, 4:58] = True, True
+    found = []
+    for fill in (0.0, -1024.0, 3000.0):
+        moving, fixed = (
+            Image(np.where(kept, each, fill).astype(np.float32)[None], np.eye(4), Path("a.nii"), "nifti")
+            for each, kept in ((seen, measured), (values, counts))
+        )
+        pair = replace(moving, padding=~measured), replace(fixed, mask=counts)
+        found.append(lay(*pair, start=start, deformable=Demons()).transform.places)
+    assert all(np.array_equal(each, found[0]) for each in found)
+
+
+def test_an_edge_of_the_field_of_view_pulls_at_nothing() -> None:
+    """The lower part was not measured by the one: what is left of it, the fill, is no anatomy."""
+    values = anatomy((64, 64))
+    moving = Image(values[None, 20:], np.eye(4), Path("a.nii"), "nifti")
+    lies = np.eye(4)
+    lies[0, 3] = -20
+    found = lay(moving, Image(values[None], lies, Path("b.nii"), "nifti"), start="rigid", deformable=Demons())
+    assert np.abs(found.transform.places - np.indices((64, 64)) + np.array([20, 0]).reshape(2, 1, 1)).max() < 0.1
+
+
 def test_the_field_is_the_same_each_time_and_on_any_number_of_cores() -> None:
     import SimpleITK
 
