@@ -75,7 +75,7 @@ def lay(
     after = _agreement(found)
     quality = {
         "overlap": overlap, **{f"{name}_before": value for name, value in before.items()},
-        **{f"{name}_after": value for name, value in after.items()}, **soundness(found.field),
+        **{f"{name}_after": value for name, value in after.items()}, **soundness(found.field, field),
         "moved": float(np.sqrt((field**2).sum(0)).mean()),
     }  # fmt: skip
     return Laid(found, quality, _warning(quality, metric))

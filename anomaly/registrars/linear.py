@@ -31,17 +31,20 @@ def linear(moving: Image, fixed: Image, kind: str = "affine", *, metric: str = M
         fixed: what it is laid on.
         kind: "rigid" or "affine".
         metric: "correlation" of intensities, or "mutual-information" (Mattes').
-        seed: of the voxels that are compared.
+        seed: of the voxels that are compared; 0 or more.
 
     Returns:
         (dims + 1, dims + 1), a voxel of the fixed image to the voxel of the moving image that belongs there.
 
     Raises:
-        AnomalyError: SimpleITK is not there, one is a picture and one a volume, or no overlap is found.
+        AnomalyError: SimpleITK is not there, the seed is negative, one is a picture and one a volume, or no overlap is
+            found.
     """
     refuse_metric(metric)
     if kind not in KINDS:
         raise AnomalyError(f"the kind is {kind!r}; expected one of {', '.join(KINDS)}")
+    if seed < 0:
+        raise AnomalyError(f"the seed is {seed}; expected 0 or more")
     itk, plane = simpleitk(), shared_plane(moving, fixed)
     still, first = (_without_edges(each, plane) for each in (fixed, moving))
     masses = [_from_zero(each, plane) for each in (fixed, moving)]

@@ -34,7 +34,7 @@ def drawn(values: np.ndarray, field: np.ndarray) -> np.ndarray:
 
 
 def filled(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Values (*space) whose voxels outside a mask have the value of the nearest one inside, so that no edge is there."""
+    """Values (*space), outside a mask those of the nearest voxel inside, so that there is no edge."""
     if inside.all() or not inside.any():
         return values
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
