@@ -41,7 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "xrays": {"agreement": "difference", "smoothness": 0.003, "batch": 4, "lr": 2e-3, "symmetric": False},
     "volumes": {"agreement": "difference", "smoothness": 0.003, "batch": 1, "lr": 2e-3, "symmetric": False},
 }
-STORED = {2: 300, 3: 40}
+STORED = {2: 300, 3: 12}
 """Fields to learn from, by the axes of images."""
 Way = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Moving and fixed (*space) -> field (dims, *space) in pixels."""
@@ -246,7 +246,7 @@ def syn(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
     from dipy.align.metrics import CCMetric
 
-    asked = SymmetricDiffeomorphicRegistration(CCMetric(moving.ndim), [100, 50, 25])
+    asked = SymmetricDiffeomorphicRegistration(CCMetric(moving.ndim), level_iters=[100, 50, 25])
     asked.verbosity = 0
     mapping = asked.optimize(fixed.astype(np.float64), moving.astype(np.float64))
     found: np.ndarray = np.moveaxis(np.asarray(mapping.get_forward_field()), -1, 0).astype(np.float32)

@@ -17,7 +17,10 @@ from anomaly.errors import AnomalyError
 class Registrar(Protocol):
     """Finds how one image has to be deformed to lie on another."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """By which it is asked for."""
+        ...
 
     def field(
         self, moving: np.ndarray, fixed: np.ndarray, *, spacing: Sequence[float], inside: np.ndarray | None = None,

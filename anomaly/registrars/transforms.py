@@ -65,8 +65,7 @@ class Transform:
     def inside(self) -> np.ndarray:
         """(*space) bool, which voxels are fetched from within the moving image."""
         ends = np.array(self.moving.space).reshape(-1, *(1,) * self.moving.ndim) - 1 + RIM
-        found: np.ndarray = ((self.places >= -RIM) & (self.places <= ends)).all(0)
-        return found
+        return np.asarray(((self.places >= -RIM) & (self.places <= ends)).all(0))
 
     def values(self, values: np.ndarray, *, nearest: bool = False, outside: float = 0.0) -> np.ndarray:
         """Values (*moving space) on the fixed grid (*space), interpolated once; labels by their nearest voxel."""

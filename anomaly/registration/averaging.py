@@ -118,7 +118,8 @@ def make_template(
     """
     threads = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool, TemporaryDirectory() as folder:
-        every = _Making(table.to_dict("records"), way, Path(folder), pool, threads)
+        images: list[Any] = table.to_dict("records")
+        every = _Making(images, way, Path(folder), pool, threads)
         axes = list(every.each(lambda number: _axes(every.rows[number])))
         dims = next((each for each in axes if each), 0)
         rows = [row for row, each in zip(every.rows, axes, strict=True) if dims and each == dims]
