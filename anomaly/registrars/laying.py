@@ -1,7 +1,7 @@
 """One image laid on another: moved as a whole, then deformed, and how well that went."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from anomaly.images import Image
 from anomaly.registrars.base import Registrar
 from anomaly.registrars.grids import grey, measured
 from anomaly.registrars.linear import by_header, linear
+from anomaly.registrars.pyramid import filled
 from anomaly.registrars.quality import agreement, soundness
 from anomaly.registrars.transforms import Transform
 
@@ -74,7 +75,7 @@ def lay(
     after = _agreement(found)
     quality = {
         "overlap": overlap, **{f"{name}_before": value for name, value in before.items()},
-        **{f"{name}_after": value for name, value in after.items()}, **soundness(found.field),
+        **{f"{name}_after": value for name, value in after.items()}, **soundness(found.field, field),
         "moved": float(np.sqrt((field**2).sum(0)).mean()),
     }  # fmt: skip
     return Laid(found, quality, _warning(quality, metric))
@@ -85,6 +86,9 @@ def deformation(begun: Transform, deformable: Registrar) -> np.ndarray:
     moving, fixed, inside = begun.moving, begun.fixed, common(begun)
     spacing = np.linalg.norm(fixed.affine[:3, : fixed.ndim], axis=0).tolist()
     count = None if inside.all() else inside
+    theirs = measured(moving)
+    if theirs is not None:  # what is interpolated at the rim of a mask takes nothing from beyond it
+        moving = replace(moving, pixels=np.stack([filled(each, theirs) for each in moving.pixels]))
     drawn = begun.image(moving).pixels
     return deformable.field(drawn, fixed.pixels, spacing=spacing, inside=count, affine=fixed.affine)
 

@@ -91,7 +91,10 @@ def test_itk_draws_by_the_field_what_is_written(tmp_path: Path, by: str) -> None
     values = texture((30, 34, 18))
     moved = ndimage.shift(ndimage.rotate(values, 6, reshape=False, order=1), [1.5, 0, 0.5], order=1)
     write_volume(tmp_path / "fixed.nii.gz", values, oblique())
-    write_volume(tmp_path / "moving.nii.gz", moved, oblique())
+    # The moving file has its axes in another order, and one of them turned: the same places in the body.
+    other = oblique()[:, [1, 0, 2, 3]] @ np.diag([1, -1, 1, 1.0])
+    other[:3, 3] = (oblique() @ [29, 0, 0, 1])[:3]
+    write_volume(tmp_path / "moving.nii.gz", moved.transpose(1, 0, 2)[:, ::-1], other)
     done = register_pair(tmp_path / "moving.nii.gz", tmp_path / "fixed.nii.gz", tmp_path / "out", by=by)
     row = pd.read_csv(done.path).iloc[0]
     fixed, moving = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in ("fixed", "moving"))
@@ -137,6 +140,8 @@ def test_between_contrasts_and_slices_and_what_does_not_suit(tmp_path: Path) -> 
     assert empty.failed == 1 and "one value" in empty.errors.read_text()
     with pytest.raises(AnomalyError, match="by is 'syn'; expected rigid, affine, demons, or the run folder"):
         register_pair(tmp_path / "t2.nii.gz", tmp_path / "t1.nii.gz", tmp_path / "out", by="syn")
+    with pytest.raises(AnomalyError, match="the seed is -1; expected 0 or more"):
+        register_pair(tmp_path / "t2.nii.gz", tmp_path / "t1.nii.gz", tmp_path / "out", seed=-1)
 
 
 def test_the_left_side_comes_to_lie_on_the_right_one(tmp_path: Path) -> None:
