@@ -26,14 +26,14 @@ from anomaly.progression.pairing import BEFORE, Visits
 from anomaly.progression.predicting import about, new_to, said
 from anomaly.progression.reading import Pair
 from anomaly.progression.run import ForecasterRun
-from anomaly.progression.telling import HTML, html, picture, sentences_of
+from anomaly.progression.telling import HTML, PERSON, TRAINING, html, picture, sentences_of
 from anomaly.shown import Readable
 from anomaly.training.machine import one_core_left
 
 PROGRESSION = Form("progression", "evaluation_of_progress.json", ("id", "subject", "path", "files"), files="files")
 COLUMNS = (
     *(BEFORE, "years", "volume", "true_volume", "true_change", f"{DRAWN}_change", "change_low", "change_high"),
-    *("spread", "p_growing", "sureness", "brightness", *(f"{name}_change" for name in LAID)),
+    *("spread", "p_growing", "sureness", "brightness", "trend_of", *(f"{name}_change" for name in LAID)),
     *(f"{name}_{each}" for name in (DRAWN, *LAID) for each in OVERLAPS),
     INPUTS,
 )
@@ -88,8 +88,8 @@ def evaluate_progression(
 
     Floors: nothing changes (`persistence`); what most persons of the training did (`majority`, of growth against
     shrinkage); their mean change a year (`trend`), or a person's own where a visit before is among the pairs (`which`
-    "next"); least squares on volume, how sure the map is, how bright the image is there, and years (`regression`).
-    Their maps are the disease of now, grown or shrunk evenly to that volume.
+    "next"; the column trend_of says which); least squares on volume, how sure the map is, how bright the image is
+    there, and years (`regression`). Their maps are the disease of now, grown or shrunk evenly to that volume.
 
     Args:
         run: what `learn_progression` left.
@@ -112,13 +112,7 @@ def evaluate_progression(
     rows = new_to(opened, pairs, visits.mask, allow_overlap)
     work = _Work(opened, Floors.of(opened.learned_from), draws)
     table = work.done(rows, out, workers)
-    (out / LEFT_OUT).unlink(missing_ok=True)
-    if len(left_out):
-        write_whole(out / LEFT_OUT, left_out.to_csv(index=False))
-    found = pd.read_csv(table.path, dtype=dict.fromkeys((*TEXTS, INPUTS), str), keep_default_na=False, na_values=[""])
-    found = found[found[INPUTS].isin({row[INPUTS] for row in rows})].reset_index(drop=True)
-    if found.empty:
-        raise CohortError(f"none of the {len(rows)} pairs of visits can be used; see {table.errors}")
+    found = _of_this_call(table, rows, out, left_out)
     means = summary(found, work.floors.grow, least=least, seed=seed)
     sentences = sentences_of(means, opened, found, least=least, draws=draws, missing=(table.failed, len(left_out)))
     told = {"sentences": sentences, "rows": json.loads(means.to_json(orient="records")), "least": least, "seed": seed}
@@ -129,6 +123,20 @@ def evaluate_progression(
         write_whole(out / name, content)
     write_whole(out / HTML, html(means, opened, sentences, out))
     return Progression(table.path, means, out / HTML, table.errors, table.failed, len(left_out), tuple(sentences))
+
+
+def _of_this_call(
+    table: GrowingTable, rows: Sequence[Mapping[str, Any]], out: Path, left_out: pd.DataFrame
+) -> pd.DataFrame:  # fmt: skip
+    """The figures of the pairs that are asked for now, whatever else an earlier call left; names who is in no pair."""
+    (out / LEFT_OUT).unlink(missing_ok=True)
+    if len(left_out):
+        write_whole(out / LEFT_OUT, left_out.to_csv(index=False))
+    found = pd.read_csv(table.path, dtype=dict.fromkeys((*TEXTS, INPUTS), str), keep_default_na=False, na_values=[""])
+    found = found[found[INPUTS].isin({row[INPUTS] for row in rows})].reset_index(drop=True)
+    if found.empty:
+        raise CohortError(f"none of the {len(rows)} pairs of visits can be used; see {table.errors}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,7 @@ class _Work:
         return {
             **{name: value for name, value in found.items() if name != "change"}, f"{DRAWN}_change": found["change"],
             **{name: interval[name] for name in ("change_low", "change_high", "p_growing")},
+            "trend_of": TRAINING if earlier is None else PERSON,
             **{f"{name}_change": change for name, change in changes.items()},
             **{name: "" if np.isnan(value) else value for name, value in
                overlaps(pair, told, changes, learned.threshold).items()},

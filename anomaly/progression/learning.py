@@ -87,16 +87,8 @@ def learn_progression(
     finished, _, work = longer.gone_on_with(out, learner, settings or {}, machine, resume=resume)
 
     def prepare() -> None:  # by the first process alone
-        pairs, timed = parted(visits, choose, calibrate)
-        of_masks = dataclasses.replace(prepared, mask="given" if MASK in pairs else "none")
-        plan: dict[str, Any] = dict(
-            kind=FORECASTER, method=learner.name, settings=learner.settings(), image=image, range=span,
-            flags=span is None and flags_alone(pairs, workers), preprocessing=dataclasses.asdict(of_masks), seed=seed,
-            pairs=visits.asked(), fingerprint=fingerprint(pairs), choose=choose, calibrate=calibrate, told_years=timed,
-            subjects_from=pairs.attrs["subjects_from"], precision=machine.precision,
-            processes=machine.processes * machine.nodes,
-        )  # fmt: skip
-        _begin(out, work, plan, finished, pairs, resume, workers)
+        pairs, plan = _plan(visits, learner, image, span, prepared, (choose, calibrate), machine, workers)
+        _begin(out, work, {**plan, "seed": seed}, finished, pairs, resume, workers)
 
     machine.lead(prepare)
     if not finished:
@@ -104,6 +96,22 @@ def learn_progression(
         learned = _fit(learner, kept, out, machine, seed, resume, save_every)
         machine.lead(lambda: _write_down(out, learned, kept, machine, workers))
     return ForecasterRun.open(out, device=str(machine.torch_device))
+
+
+def _plan(
+    visits: Visits, learner: Evolving, image: str, span: tuple[float, float] | None, prepared: Preprocessing,
+    shares: tuple[float, float], machine: Machine, workers: int | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
+    """The pairs with their split, and what is asked of the training."""
+    pairs, timed = parted(visits, *shares)
+    of_masks = dataclasses.replace(prepared, mask="given" if MASK in pairs else "none")
+    return pairs, dict(
+        kind=FORECASTER, method=learner.name, settings=learner.settings(), image=image, range=span,
+        flags=span is None and flags_alone(pairs, workers), preprocessing=dataclasses.asdict(of_masks),
+        pairs=visits.asked(), fingerprint=fingerprint(pairs), choose=shares[0], calibrate=shares[1], told_years=timed,
+        subjects_from=pairs.attrs["subjects_from"], precision=machine.precision,
+        processes=machine.processes * machine.nodes,
+    )  # fmt: skip
 
 
 def _begin(

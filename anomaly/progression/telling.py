@@ -17,6 +17,8 @@ from anomaly.reporting.template import written
 from anomaly.statistics.estimates import between
 
 HTML = "progression.html"
+PERSON, TRAINING = "person", "training"
+"""Whose change a year the floor `trend` goes by."""
 TITLES = {
     "accuracy": "growth told from shrinkage", "absolute_error": "absolute error of the volume",
     "volume_error": "error of the volume, mean", "volume_error_sd": "error of the volume, SD",
@@ -45,6 +47,9 @@ def sentences_of(
         *_beside(told, "pooled_dice_growing", TITLES["pooled_dice_growing"], ".3f", ""),
         *_beside(told, "pooled_dice_shrinking", TITLES["pooled_dice_shrinking"], ".3f", ""),
     ]
+    own = int((found["trend_of"] == PERSON).sum())
+    theirs = f"the change before of the same person in {own} pairs, in the others " if own else ""
+    said.append(f"The floor trend is {theirs}the mean change a year of the training.")
     covered = told[told["measure"] == "coverage"]
     if covered.empty:
         return [*said, f"{why_none(run, draws).capitalize()}."]

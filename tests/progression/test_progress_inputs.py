@@ -87,6 +87,8 @@ def test_figures_of_other_maps_or_visits_are_not_taken_for_these(
     visits = Visits(images=table, visits="year", which="next")
     whole = evaluate_progression(run.folder, visits, tmp_path / "e", device="cpu")
     assert whole.sentences[0].startswith("6 pairs of visits of 3 persons")
+    assert pd.read_csv(whole.path).set_index("id")["trend_of"]["t0-v2"] == "person"
+    assert any("the same person in 3 pairs" in each for each in whole.sentences)
     for asked in ({"which": "first"}, {"which": "next", "maps": "other"}):
         with pytest.raises(RunError, match="another earlier visit, map, mask or years"):
             evaluate_progression(run.folder, Visits(images=table, visits="year", **asked), tmp_path / "e", device="cpu")
