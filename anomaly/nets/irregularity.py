@@ -170,7 +170,15 @@ def _taken(image: Tensor, sides: Sequence[int], places: Tensor) -> Tensor:
     """The patches that begin at places (S, dims) of an image (C, *space): (S, C * pixels)."""
     steps = torch.cartesian_prod(*(torch.arange(side, device=image.device) for side in sides)).view(-1, len(sides))
     at = places[:, None] + steps
-    return image[(slice(None), *at.unbind(2))].movedim(1, 0).flatten(1)
+    return image.flatten(1)[:, _flat(at, image.shape[1:])].movedim(1, 0).flatten(1)
+
+
+def _flat(at: Tensor, space: Sequence[int]) -> Tensor:
+    """Places (..., dims) of a grid as numbers of its cells in their order."""
+    found = torch.zeros_like(at[..., 0])
+    for axis, side in enumerate(space):
+        found = found * side + at[..., axis]
+    return found
 
 
 def _places(inside: Tensor, sides: tuple[int, ...], sources: int) -> Tensor:

@@ -112,7 +112,7 @@ def _groups(pairs: pd.DataFrame, join: Sequence[str]) -> list[list[dict[str, Any
     Raises:
         CohortError: the table tells no contrasts, or not those that are asked for.
     """
-    rows: list[dict[str, Any]] = pairs.to_dict("records")
+    rows: list[Any] = pairs.to_dict("records")
     names = [name.lstrip("-") for name in join]
     if not names:
         return [[row] for row in rows]

@@ -48,7 +48,7 @@ def beside(
         str | None,
         typer.Option(help="Labels of the images, taken along as labels; Dice is told.", metavar="DIR|GLOB|COLUMN"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the voxels that the start compares.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the voxels that the start compares.", min=0)] = 0,
     device: options.Device = "auto",
     workers: Annotated[int | None, typer.Option(help="Pairs at once; one a core by default.", min=1)] = None,
 ) -> None:
@@ -170,7 +170,7 @@ def pair(
     fixed_labels: Annotated[
         File, typer.Option(help="Labels of the fixed image, to tell Dice.", metavar="FILE", callback=options.there)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the voxels that the start compares.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the voxels that the start compares.", min=0)] = 0,
     device: options.Device = "auto",
 ) -> None:
     """Lay one image on another."""
