@@ -60,9 +60,9 @@ def by_visit(seen: Seen, question: Question) -> Section | None:
     caption = (
         "Ratios for one standard deviation of the score at the first image, by the latest score at the beginning of "
         "each stretch of time. Odds: pooled logistic, a level for each visit and length of the stretch, right where "
-        "events are found at visits (D'Agostino et al. 1990). Hazard: Cox with a score that varies (Andersen and Gill 1982). Both suppose that "
-        "the score of an image holds until the next one, and that leaving tells nothing of the event; what the score "
-        "tells of an event soon after is no prediction of a late one."
+        "events are found at visits (D'Agostino et al. 1990). Hazard: Cox with a score that varies (Andersen and "
+        "Gill 1982). Both suppose that the score of an image holds until the next one, and that leaving tells nothing "
+        "of the event; what the score tells of an event soon after is no prediction of a late one."
     )
     return Section("by_visit", "The latest score and what comes next", sentences, caption, table, drawn)
 
@@ -97,7 +97,7 @@ def _from_times(seen: Seen, question: Question) -> Rows:
     if late:
         seen.notes.append(
             f"{late} images were taken at or after {question.time}, or less than {LATE:g} years before the event, and "
-            f"say nothing of what comes ({question.time} is taken in {question.time_unit} from the person's first visit)."
+            f"say nothing of what comes ({question.time} is taken in {question.time_unit} from a person's first visit)."
         )
     if not found:
         raise EvaluationError(f"no image was taken before {question.time} of anybody")

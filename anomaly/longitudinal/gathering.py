@@ -73,8 +73,9 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
         images["outcome"] = np.where(images["unit"] >= 0, told.of(joined.keys, start), np.nan)
     images["until"], images["event"] = event_times(joined, images, question, notes)
     first = at_first(joined, images, question)
-    again = images["again"].to_numpy()
-    last = _with_scores(_paired(table, question, "last", again).pairs, images, names)
+    # Of each first image the pairs come in the order of time.
+    last = every.pairs.drop_duplicates("baseline_row", keep="last").reset_index(drop=True)
+    last = _with_scores(last, images, names)
     noise, noise_from = unchanged(table, images, last, every, question)
     noise = _with_scores(noise, images, names)
     notes += every.told()
@@ -82,10 +83,11 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
     notes += [_TRAINED] if scored_trained(file) else []
     notes += [joining.SIMULATED] if joining.simulated(people) else []
     maps = _maps(joined.scored, file.parent)
+    had = _had(images, last, told, question, notes)
+    visits = None if told is None else _without_rescans(told.visits, images)
     seen = Seen(
         images, first, last, noise, names, called, joined.yearly, _covariates(first, last, question, notes),
-        None if told is None else _without_rescans(told.visits, images), noise_from, notes, file, maps, _had(images, last, told, question, notes),
-        _placed(joined.scored, file.parent, last),
+        visits, noise_from, notes, file, maps, had, _placed(joined.scored, file.parent, last),
     )  # fmt: skip
     return seen, every.left_out
 
