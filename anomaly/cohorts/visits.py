@@ -45,6 +45,8 @@ class VisitPairs:
         """Sentences for a report or the log: how many pairs, and who stands in none, by reason."""
         people = self.pairs["subject"].nunique()
         said = [f"{len(self.pairs)} pairs of visits of {people} persons."]
+        if not self.unit:
+            said.append("Nobody says what the numbers of visits count, so nothing is told a year; give their unit.")
         if self.single:
             one = f"{len(self.single)} persons have one visit only"
             said.append(f"{one} ({some(self.single)}); they tell no change.")

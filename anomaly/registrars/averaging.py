@@ -17,8 +17,10 @@ EDGES = (1, 99)
 
 
 def reference(image: Image) -> Image:
-    """What a cohort is first laid on: the grid of one image and its values, of one channel."""
-    return replace(image, pixels=scaled(image)[None], limits=None, mask=None, padding=None)
+    """What a cohort is first laid on: the grid of one image and its values, of one channel, where they count."""
+    inside = measured(image)
+    padding = None if inside is None else ~inside
+    return replace(image, pixels=scaled(image)[None], limits=None, mask=None, padding=padding)
 
 
 def scaled(image: Image) -> np.ndarray:

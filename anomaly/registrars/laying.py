@@ -1,7 +1,7 @@
 """One image laid on another: moved as a whole, then deformed, and how well that went."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from anomaly.images import Image
 from anomaly.registrars.base import Registrar
 from anomaly.registrars.grids import grey, measured
 from anomaly.registrars.linear import by_header, linear
+from anomaly.registrars.pyramid import filled
 from anomaly.registrars.quality import agreement, soundness
 from anomaly.registrars.transforms import Transform
 
@@ -55,18 +56,10 @@ def lay(
         UnreadableImage: their fields of view hardly overlap.
     """
     for image in (moving, fixed):
-        inside = measured(image)
-        if np.ptp(grey(image) if inside is None else grey(image)[inside]) == 0:
-            raise UnreadableImage(f"{image.path}: has one value wherever it counts, so nothing says where it lies")
+        refuse_blank(image)
     begun = Transform.linear(linear(moving, fixed, start, metric=metric, seed=seed), moving, fixed)
     before = _agreement(Transform.linear(by_header(moving, fixed), moving, fixed))
-    inside = common(begun)
-    overlap = float(begun.inside.mean())
-    if overlap < LEAST_OVERLAP or not inside.any():
-        raise UnreadableImage(
-            f"{moving.path} covers {overlap:.0%} of the field of view of {fixed.path}, or nothing that counts; "
-            f"expected {LEAST_OVERLAP:.0%} or more: is it the same part of the body?"
-        )
+    overlap = overlapping(begun)
     field = np.zeros((fixed.ndim, *fixed.space), dtype=np.float32)
     if deformable is not None:
         field = deformation(begun, deformable)
@@ -74,10 +67,37 @@ def lay(
     after = _agreement(found)
     quality = {
         "overlap": overlap, **{f"{name}_before": value for name, value in before.items()},
-        **{f"{name}_after": value for name, value in after.items()}, **soundness(found.field),
+        **{f"{name}_after": value for name, value in after.items()}, **soundness(found.field, field),
         "moved": float(np.sqrt((field**2).sum(0)).mean()),
     }  # fmt: skip
     return Laid(found, quality, _warning(quality, metric))
+
+
+def refuse_blank(image: Image) -> None:
+    """Refuse an image that shows nothing.
+
+    Raises:
+        UnreadableImage: it has one value wherever it counts.
+    """
+    inside = measured(image)
+    values = grey(image) if inside is None else grey(image)[inside]
+    if not values.size or np.ptp(values) == 0:
+        raise UnreadableImage(f"{image.path}: has one value wherever it counts, so nothing says where it lies")
+
+
+def overlapping(begun: Transform) -> float:
+    """The share of the fixed image's grid that the moving one covers.
+
+    Raises:
+        UnreadableImage: it is small, or nothing of it counts.
+    """
+    overlap = float(begun.inside.mean())
+    if overlap < LEAST_OVERLAP or not common(begun).any():
+        raise UnreadableImage(
+            f"{begun.moving.path} covers {overlap:.0%} of the field of view of {begun.fixed.path}, or nothing that "
+            f"counts; expected {LEAST_OVERLAP:.0%} or more: is it the same part of the body?"
+        )
+    return overlap
 
 
 def deformation(begun: Transform, deformable: Registrar) -> np.ndarray:
@@ -85,6 +105,9 @@ def deformation(begun: Transform, deformable: Registrar) -> np.ndarray:
     moving, fixed, inside = begun.moving, begun.fixed, common(begun)
     spacing = np.linalg.norm(fixed.affine[:3, : fixed.ndim], axis=0).tolist()
     count = None if inside.all() else inside
+    theirs = measured(moving)
+    if theirs is not None:  # what is interpolated at the rim of a mask takes nothing from beyond it
+        moving = replace(moving, pixels=np.stack([filled(each, theirs) for each in moving.pixels]))
     drawn = begun.image(moving).pixels
     return deformable.field(drawn, fixed.pixels, spacing=spacing, inside=count, affine=fixed.affine)
 

@@ -1,6 +1,6 @@
 """Images moved, turned, stretched and sheared as a whole until they lie on others, by SimpleITK's optimisers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from anomaly.errors import AnomalyError
 from anomaly.images import Image
 from anomaly.registrars.demons import METRICS, refuse_metric
 from anomaly.registrars.grids import grey, matrix_in, measured, on_grid, one_thread, shared_plane, simpleitk
+from anomaly.registrars.pyramid import filled
 
 KINDS = ("rigid", "affine")
 ROUNDS = 200
@@ -30,23 +31,27 @@ def linear(moving: Image, fixed: Image, kind: str = "affine", *, metric: str = M
         fixed: what it is laid on.
         kind: "rigid" or "affine".
         metric: "correlation" of intensities, or "mutual-information" (Mattes').
-        seed: of the voxels that are compared.
+        seed: of the voxels that are compared; 0 or more.
 
     Returns:
         (dims + 1, dims + 1), a voxel of the fixed image to the voxel of the moving image that belongs there.
 
     Raises:
-        AnomalyError: SimpleITK is not there, one is a picture and one a volume, or no overlap is found.
+        AnomalyError: SimpleITK is not there, the seed is negative, one is a picture and one a volume, or no overlap is
+            found.
     """
     refuse_metric(metric)
     if kind not in KINDS:
         raise AnomalyError(f"the kind is {kind!r}; expected one of {', '.join(KINDS)}")
+    if seed < 0:
+        raise AnomalyError(f"the seed is {seed}; expected 0 or more")
     itk, plane = simpleitk(), shared_plane(moving, fixed)
-    still, first = (_from_zero(each, plane) for each in (fixed, moving))
+    still, first = (_without_edges(each, plane) for each in (fixed, moving))
+    masses = [_from_zero(each, plane) for each in (fixed, moving)]
     try:
         with one_thread():
             method = _method(itk, fixed, moving, plane, metric, seed)
-            start = _best_start(itk, method, still, first, fixed.ndim)
+            start = _best_start(method, still, first, _starts(itk, *masses, fixed.ndim))
             found = _executed(method, still, first, start)
             if kind == "affine":
                 found = _executed(method, still, first, _as_affine(itk, found, fixed.ndim))
@@ -63,10 +68,17 @@ def by_header(moving: Image, fixed: Image) -> np.ndarray:
     return np.asarray(np.linalg.inv(matrix_in(moving, plane)) @ matrix_in(fixed, plane))
 
 
+def _without_edges(image: Image, plane: np.ndarray) -> Any:
+    """As it is compared: also what is smoothed at the rim of a mask takes nothing from beyond it."""
+    values, inside = grey(image), measured(image)
+    return on_grid(values if inside is None else filled(values, inside), matrix_in(image, plane))
+
+
 def _from_zero(image: Image, plane: np.ndarray) -> Any:
+    """As its centre of mass is told."""
     values = grey(image)
     inside = measured(image)
-    values = values - values.min()
+    values = values - (values if inside is None else values[inside]).min()
     return on_grid(values if inside is None else np.where(inside, values, 0), matrix_in(image, plane))
 
 
@@ -102,11 +114,11 @@ def _executed(method: Any, still: Any, first: Any, start: Any) -> Any:
     return found.Downcast() if hasattr(found, "Downcast") else found
 
 
-def _best_start(itk: Any, method: Any, still: Any, first: Any, dims: int) -> Any:
+def _best_start(method: Any, still: Any, first: Any, starts: Iterable[Any]) -> Any:
     """The start of which the metric is best; RuntimeError where none has an overlap."""
     values: list[tuple[float, Any]] = []
     failure = RuntimeError("the images do not overlap")
-    for start in _starts(itk, still, first, dims):
+    for start in starts:
         method.SetInitialTransform(start, inPlace=False)
         try:
             values.append((float(method.MetricEvaluate(still, first)), start))

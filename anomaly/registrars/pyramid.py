@@ -33,6 +33,15 @@ def drawn(values: np.ndarray, field: np.ndarray) -> np.ndarray:
     return found
 
 
+def filled(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Values (*space), outside a mask those of the nearest voxel inside, so that there is no edge."""
+    if inside.all() or not inside.any():
+        return values
+    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    found: np.ndarray = values[tuple(nearest)]
+    return found
+
+
 def coarser(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
     """An image smoothed, and then with fewer voxels along each axis, over the same field of view."""
     if max(factors) == 1:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from anomaly.nets.fields import folded_share, inverse_consistency, invert
+from anomaly.nets.fields import compose, folded_share, invert, length
 from anomaly.registrars.information import mutual_information
 
 
@@ -18,15 +18,41 @@ def agreement(moving: np.ndarray, fixed: np.ndarray, inside: np.ndarray) -> Mapp
     return {"correlation": correlation, "mutual_information": mutual_information(moving, fixed, inside)}
 
 
-def soundness(field: np.ndarray) -> Mapping[str, float]:
-    """Of a field (dims, *space) in voxels: the share that folds, and how far there and back ends from the start.
+def soundness(field: np.ndarray, deformation: np.ndarray) -> Mapping[str, float]:
+    """The share of a whole field that folds, and how far there and back ends from the start, in voxels.
 
-    The way back is the field's numerical inverse, without which nothing can be carried from the fixed image to the
-    moving one. Voxels that would leave the grid there or back do not count; NaN where all would.
+    The way back undoes the affine part in closed form, which is exact for every turn, and the deformation numerically,
+    without which nothing can be carried from the fixed image to the moving one. What is left over is that of the
+    deformation alone, the mean of both orders. Voxels that leave the grid, there or back, do not count; NaN where all
+    do.
+
+    Args:
+        field: (dims, *space) in voxels, affine part and deformation in one.
+        deformation: (dims, *space) in voxels of the fixed image, before the affine part; 0 where nothing was deformed.
     """
-    there = torch.from_numpy(np.ascontiguousarray(field, dtype=np.float32))[None]
-    folded = float(folded_share(there)[0])
-    return {"folded": folded, "inverse_consistency": float(inverse_consistency(there, invert(there))[0])}
+    whole, there = (torch.from_numpy(np.ascontiguousarray(each, dtype=np.float32))[None]
+                    for each in (field, deformation))  # fmt: skip
+    back = invert(there)
+    return {"folded": float(folded_share(whole)[0]), "inverse_consistency": _there_and_back(there, back)}
+
+
+def _there_and_back(there: torch.Tensor, back: torch.Tensor) -> float:
+    """Mean voxels from the start of both orders, of voxels that stay on the grid."""
+    total, count = 0.0, 0
+    for first, second in ((there, back), (back, there)):
+        stays = _stays(second)
+        total += float(length(compose(first, second))[0, 0][stays].sum())
+        count += int(stays.sum())
+    return total / count if count else float("nan")
+
+
+def _stays(field: torch.Tensor) -> torch.Tensor:
+    """(*space) bool, of which voxels a field (1, dims, *space) ends within the outer centres of the grid."""
+    found = torch.ones(field.shape[2:], dtype=torch.bool, device=field.device)
+    for axis, side in enumerate(field.shape[2:]):
+        place = torch.arange(side, device=field.device).view(-1, *(1,) * (field.ndim - 3 - axis)) + field[0, axis]
+        found &= (place >= 0) & (place <= side - 1)
+    return found
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:

@@ -48,7 +48,7 @@ def beside(
         str | None,
         typer.Option(help="Labels of the images, taken along as labels; Dice is told.", metavar="DIR|GLOB|COLUMN"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the voxels that the start compares.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the voxels that the start compares.", min=0)] = 0,
     device: options.Device = "auto",
     workers: Annotated[int | None, typer.Option(help="Pairs at once; one a core by default.", min=1)] = None,
 ) -> None:
@@ -170,7 +170,7 @@ def pair(
     fixed_labels: Annotated[
         File, typer.Option(help="Labels of the fixed image, to tell Dice.", metavar="FILE", callback=options.there)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the voxels that the start compares.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the voxels that the start compares.", min=0)] = 0,
     device: options.Device = "auto",
 ) -> None:
     """Lay one image on another."""
@@ -192,4 +192,6 @@ def _asked(images: Path, given: Mapping[str, Any], *columns: str | None) -> dict
 def _tell(done: Registered) -> None:
     warned = f", {done.warned} with a warning" if done.warned else ""
     typer.echo(f"registered: {done.path} ({done.new} new, {done.before} from before, {done.failed} failed{warned})")
+    if done.unpaired:
+        typer.echo(f"{done.unpaired} images are left out: {done.left_out}")
     exits.end_with(done.failed, done.errors)

@@ -40,6 +40,8 @@ class Way:
             raise AnomalyError(
                 f"by is {self.by!r}; expected {', '.join(BY)}, or the run folder of `anomaly register train`"
             )
+        if self.seed < 0:
+            raise AnomalyError(f"the seed is {self.seed}; expected 0 or more")
         simpleitk()
 
     @property
