@@ -194,8 +194,8 @@ def _paired(
     good = known[~known["row"].isin(reasons)]
     for _, rows in good.groupby(["subject", *kinds], sort=False):
         ordered = rows.sort_values("time", kind="stable")
-        seen, again, told = _apart(ordered, visit)
-        reasons |= told
+        seen, again, unclear = _apart(ordered, visit)
+        reasons |= unclear
         wrong = _wrong(seen, visit)
         if wrong:
             reasons |= dict.fromkeys(ordered["row"], wrong)

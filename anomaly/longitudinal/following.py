@@ -115,13 +115,13 @@ def _from_visits(seen: Seen, question: Question) -> Rows:
         visits = told.get(own["key"].iloc[0])
         if visits is None:
             continue
-        since = own["since"].to_numpy()
-        for first, second in pairwise(visits.itertuples()):
-            if first.event:
+        since = own["since"].to_numpy(dtype=float)
+        for (begin, had), (end, event) in pairwise(visits[["since", "event"]].to_numpy(dtype=float)):
+            if had:
                 break
-            latest = int(np.searchsorted(since, first.since + _ROUNDING, side="right")) - 1
+            latest = int(np.searchsorted(since, begin + _ROUNDING, side="right")) - 1
             if latest >= 0:
-                found.append((own.index[latest], first.since, second.since, second.event))
+                found.append((own.index[latest], begin, end, event))
     if not found:
         raise EvaluationError(f"nobody was free of {question.sign} at one visit with an image and seen again")
     columns = np.array(found, dtype=float).T

@@ -113,7 +113,7 @@ def _outcomes(
         told = outcomes_of(cohort, keys, since, name, event, notes, asked.outcome_at)
         notes += told.notes
         value = told.of(places, start)
-        found[name] = value if event is None else np.select([value == 1, value == 0], [event, "other"], None)
+        found[name] = value if event is None else pd.Series(value).map({1.0: event, 0.0: "other"}).to_numpy()
     return found
 
 

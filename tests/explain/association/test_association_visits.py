@@ -151,6 +151,11 @@ def test_outcomes_are_those_of_the_evaluation_of_visits(tmp_path):
     assert (facts["n"], facts["events"]) == (22, 12)
     assert (told.pairs["outcome"].notna().sum(), told.pairs["outcome"].sum()) == (22, 12)
     assert any("pain is told at each visit" in note for note in found.notes)
+    # The same in words.
+    pain.assign(pain=np.where(pain["pain"] == 1, "severe", "none")).to_csv(tmp_path / "cohort.csv", index=False)
+    run(tmp_path, positive="severe", **asked)
+    facts = json.loads((tmp_path / "out" / "association.json").read_text(encoding="utf-8"))
+    assert (facts["n"], facts["events"]) == (22, 12)
 
 
 def test_the_last_visit_that_has_a_map_is_compared(tmp_path):
