@@ -70,7 +70,7 @@ def timing(
     """Which images are two visits."""
 
 
-def _visits(images: Path | None, pairs: Path | None, maps: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def visited(images: Path | None, pairs: Path | None, maps: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """What `Visits` takes, of the options; refused at once where a table has not what is asked of it."""
     asked = {**options.whose(given), **options.chosen(given, "visits", "which", "unit", "date", "side", "contrast")}
     source = pairs if images is None else images
@@ -129,7 +129,7 @@ def train(
         span = _span(range_)
         asking.refuse_method(forecasters, method, settings)
         asking.refuse_place(out, given["resume"], settings)
-        asked = _visits(images, pairs, maps, given)
+        asked = visited(images, pairs, maps, given)
     from anomaly.progression.learning import learn_progression
     from anomaly.progression.pairing import Visits
 
@@ -197,7 +197,7 @@ def evaluate(
 ) -> None:
     """Say how near what is predicted comes to the next visit, beside what needs no network."""
     asking.refuse_run(run, FORECASTER)
-    asked = _visits(images, pairs, maps, given)
+    asked = visited(images, pairs, maps, given)
     from anomaly.progression.evaluating import evaluate_progression
     from anomaly.progression.pairing import Visits
 
