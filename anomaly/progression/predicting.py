@@ -209,7 +209,7 @@ def said(run: ForecasterRun, told: Forecast, draws: int) -> dict[str, Any]:
     change = told.predicted_volume - told.volume
     found = {"volume": told.volume, "predicted_volume": told.predicted_volume, "change": change, "spread": told.spread}
     interval = run.calibration.said(pd.DataFrame([found]), _many(run, draws)).iloc[0]
-    ends: dict[str, Any] = {name: "" if math.isnan(end) else float(end) for name, end in interval.items()}
+    ends: dict[str, Any] = {str(name): "" if math.isnan(end) else float(end) for name, end in interval.items()}
     if ends["p_growing"] != "":
         ends["p_growing"] = round(ends["p_growing"], 6)
     return {**found, **ends}
