@@ -84,7 +84,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
     maps = _maps(joined.scored, file.parent)
     seen = Seen(
         images, first, last, noise, names, called, joined.yearly, _covariates(first, last, question, notes),
-        None if told is None else told.visits, noise_from, notes, file, maps, _had(images, last, told, question, notes),
+        None if told is None else _without_rescans(told.visits, images), noise_from, notes, file, maps, _had(images, last, told, question, notes),
         _placed(joined.scored, file.parent, last),
     )  # fmt: skip
     return seen, every.left_out
@@ -197,6 +197,15 @@ def _covariates(first: pd.DataFrame, pairs: pd.DataFrame, question: Question, no
     if len(lost):
         notes.append(f"{len(lost)} pairs lack a covariate and were left out of all that is adjusted ({some(lost)}).")
     return columns
+
+
+def _without_rescans(visits: pd.DataFrame | None, images: pd.DataFrame) -> pd.DataFrame | None:
+    """Visits at which an outcome is told, but for those that are there by a rescan alone."""
+    if visits is None or not images["again"].any():
+        return visits
+    there = images.dropna(subset=["since"]).groupby(["key", "since"], as_index=False)["again"].min()
+    found = visits.merge(there, on=["key", "since"], how="left")["again"].fillna(False).to_numpy(dtype=bool)
+    return visits[~found].reset_index(drop=True)
 
 
 def _had(

@@ -7,7 +7,7 @@ from threading import Condition
 from anomaly.images import Image
 from anomaly.training.computer import memory
 
-BYTES = 330
+BYTES = 350
 """Memory that a pair takes at its most, for each voxel of the larger image: measured with demons in 3D, and a tenth."""
 SHARE = 0.7
 """Of the memory that is free, what pairs may take together."""

@@ -71,18 +71,33 @@ def register_template(
         place = Path(template).resolve()
         facts = {"onto": str(place), "rounds": None}
         return register_jobs(jobs_of_template(table, place), out, way, facts, left_out=bare, workers=workers)
-    place = (out / TEMPLATE).resolve()
+    place = _own(out)
     facts = {"onto": "the mean", "rounds": rounds, "mask": None if mask is None else str(mask)}
+
+    def left_out() -> pd.DataFrame:
+        return pd.concat([bare, _made(table, place, way, rounds, workers)])
+
+    return register_jobs(jobs_of_template(table, place), out, way, facts, left_out=left_out, workers=workers)
+
+
+def _own(out: Path) -> Path:
+    """Where the template of a folder lies, or is to lie.
+
+    Raises:
+        RunError: there is one that was not made by this command.
+    """
+    place = (out / TEMPLATE).resolve()
     if place.exists() and not (out / MADE).exists():
         raise RunError(f"{place} was not made by this command; give it as --template, or choose another --out")
+    return place
 
-    def made() -> pd.DataFrame:
-        """Make the template where it is not there yet; who takes no part in it, and why."""
-        if not place.exists():
-            of, still = make_template(table, way, rounds, workers=workers)
-            write_whole(out / MADE, of.to_csv(index=False))  # before the image: without it nobody knows whose that is
-            write_volume(place, still.pixels[0], still.frame, says=SAYS)
-        of = pd.read_csv(out / MADE, dtype=str, keep_default_na=False)
-        return pd.concat([bare, of[of["reason"] != ""]])
 
-    return register_jobs(jobs_of_template(table, place), out, way, facts, left_out=made, workers=workers)
+def _made(table: pd.DataFrame, place: Path, way: Way, rounds: int, workers: int | None) -> pd.DataFrame:
+    """Make a template where it is not there yet; who takes no part in it, and why."""
+    told = place.parent / MADE
+    if not place.exists():
+        of, still = make_template(table, way, rounds, workers=workers)
+        write_whole(told, of.to_csv(index=False))  # before the image: without it nobody knows of whom that is
+        write_volume(place, still.pixels[0], still.frame, says=SAYS)
+    found = pd.read_csv(told, dtype=str, keep_default_na=False)
+    return found[found["reason"] != ""]

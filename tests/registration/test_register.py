@@ -325,5 +325,6 @@ def test_the_commands_say_what_was_done_and_what_failed(tmp_path: Path) -> None:
     asked = ["register", "visits", "--images", str(tmp_path / "cohort.csv"), "--visits", "visit_month", "--by", "rigid"]
     told = CliRunner().invoke(cli.commands, [*asked, "--out", str(tmp_path / "out"), "--workers", "1"])
     assert told.exit_code == 3 and "(2 new, 0 from before, 1 failed)" in told.output and "errors.csv" in told.output
+    assert "1 images are left out: " in told.output
     wrong = CliRunner().invoke(cli.commands, [*asked, "--date", "day", "--out", str(tmp_path / "out")])
     assert wrong.exit_code != 0 and "no column 'day'" in str(wrong.exception)
