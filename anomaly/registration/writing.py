@@ -24,6 +24,7 @@ from anomaly.registration.drawing import draw, title_of, words_of
 from anomaly.registration.opening import Way
 
 REGISTERED, FIELDS, PICTURES = "registered", "fields", "pictures"
+LEARNED = "the run learned from this person: figures of it are too good"
 SAYS = "moved onto another image by anomaly register"
 
 
@@ -50,7 +51,9 @@ def _registered(job: Mapping[str, Any], out: Path, way: Way, deformable: Registr
     write_field(field, (laid.transform.turned_back(original) if job["mirror"] else laid.transform).displacement,
                 fixed.frame)  # fmt: skip
     shown = out / PICTURES / f"{name}.png"
-    words = words_of(laid.quality, way.metric, laid.warning)
+    learned = LEARNED if str(job.get("subject")) in getattr(deformable, "trained", ()) else ""
+    warning = "; ".join(each for each in (laid.warning, learned) if each)
+    words = words_of(laid.quality, way.metric, warning)
     draw(shown, title_of(moving, fixed), before, laid.transform, common(laid.transform), words)
     files = [path, field, shown, *beside.values()]
     return {
@@ -60,7 +63,7 @@ def _registered(job: Mapping[str, Any], out: Path, way: Way, deformable: Registr
         **{f"baseline_{key}": job[f"fixed_{key}"] for key in ("map", "labels") if job.get(f"fixed_{key}")},
         "mask": job.get("fixed_mask") or "",
         **{key: round(value, 6) for key, value in {**laid.quality, **figures}.items()},
-        "warning": laid.warning,
+        "warning": warning,
         "files": ";".join(file.relative_to(out).as_posix() for file in files),
     }
 
