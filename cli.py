@@ -265,9 +265,11 @@ def evaluate(
     """Say with honest intervals whether scores tell cases from controls, and whether maps mark the disease."""
     compared = options.compared(given)
     counted = options.labels(labels)
-    visits.refuse_mixed(given, truth=truth, labels=labels, flags=flags)
+    visits.refuse_mixed(given, truth=truth, labels=labels, flags=flags, outcome=outcome)
     if given["visits"]:
-        _evaluate_visits(scores, cohort, outcome, out, seed, given)
+        from anomaly.longitudinal.commands import evaluate as of_visits
+
+        of_visits(scores, cohort, outcome, out, seed, given)
         return
     options.refuse_unasked(cohort, truth, outcome or given["time"])
     if cohort is not None and (outcome or given["time"]):
@@ -289,30 +291,6 @@ def evaluate(
     typer.echo(f"\nreport: {draw(result.out)}")
     if (more := len(list(out.glob("*/evaluation.json")))) > 1:
         typer.echo(f"all {more} outcomes asked so far: {out / 'index.html'}")
-
-
-def _evaluate_visits(
-    scores: Path, cohort: Path | None, outcome: str | None, out: Path | None, seed: int, given: dict[str, Any]
-) -> None:
-    if cohort is None:
-        raise typer.BadParameter("visits are a column of a table; give it", param_hint="--cohort")
-    compared = options.compared(given)
-    named = [given[name] for name in ("visits", "date", "time", "event")]
-    tables.refuse_table(cohort, [*filter(None, [*named, outcome])], compared["where"])
-    asking.refuse_folder(scores, "scores.csv")
-    from anomaly.longitudinal import evaluate_visits as run
-    from anomaly.reporting import report as draw
-
-    del compared["match"]
-    result = run(
-        scores, cohort, outcome=outcome, out=out or (scores if scores.is_dir() else scores.parent), seed=seed,
-        time_unit=given["time_unit"] or "years", smallest=given["smallest"] or 0.0, **compared, **visits.pairing(given),
-        **options.chosen(given, "time", "event", "stable", "limit"),
-    )  # fmt: skip
-    typer.echo(result.headline)
-    for section in result.sections:
-        typer.echo("\n".join([f"\n{section.title}", *section.sentences]))
-    typer.echo(f"\nreport: {draw(result.out)}")
 
 
 @commands.command()

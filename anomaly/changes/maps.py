@@ -15,13 +15,16 @@ from anomaly.changes.matching import MATCHES, matched, spread
 from anomaly.errors import AnomalyError
 
 EDGE = 1.0
-"""Blur, in pixels of the finest axis, of the image whose edges and levels tell how much noise to expect."""
+"""Blur, in pixels of the finest axis, of the images whose edges and levels tell how much noise to expect."""
 LEVELS = (12.5, 25, 37.5, 50, 62.5, 75, 87.5)
 STEEPNESS = (20, 40, 60, 80, 90, 95, 98)
 """Percentiles between which voxels count as alike; finer where it is steep, since strong edges are thin."""
 FEWEST = 30  # voxels of which a spread is told
 AGAINST = -0.2  # correlation below which two images are not of one contrast
 FLOOR = 0.25  # of the whole's spread: no voxel is less noisy
+ROUNDED = 1e-6  # of the range of the first image: what files in single precision differ by
+EMPTY = 0.2
+"""Share of an image that has one value in both visits, from which on that is background and does not count."""
 FURTHER = 0.4
 """What a further contrast adds where it agrees with the first."""
 
@@ -35,6 +38,7 @@ class ChangeMap:
             where the second visit is brighter; 0 outside the mask.
         least: change of intensity, in those of the first visit, that makes z = 1 over a region at the middle of the
             noise; times a threshold of z it is the least change that can be told there.
+        inside: what counted, bool (*space): the mask, or without one all but a background of one value.
         correlation: of the two images within the mask.
         matched: the second image in the intensities of the first, (*space) float32.
     """
@@ -43,6 +47,7 @@ class ChangeMap:
     least: float
     correlation: float
     matched: np.ndarray
+    inside: np.ndarray
 
 
 def change_map(
@@ -58,17 +63,20 @@ def change_map(
 
     The second image is brought to the intensities of the first. Of the difference, the spread is estimated apart for
     voxels of like brightness and like steepness, since noise grows with brightness, and what is left of a
-    misregistration with the steepness of an edge. The difference over that spread is smoothed and divided by its own
-    robust spread.
+    misregistration with the steepness of an edge. Both are those of the visit that looks more like the rest, so that
+    a large lesion is not told what to expect by itself. The difference over that spread is smoothed and divided by its
+    own robust spread.
 
     Args:
         before: image (*space) of the first visit, 2D or 3D.
         after: image of the second visit, of the same contrast, registered to the first.
-        inside: what counts, such as the brain, bool (*space); None for all.
+        inside: what counts, such as the brain, bool (*space); None for all but a background that has one value in
+            both visits, as where the skull was taken off: it has no noise.
         spacing: millimetres between voxels along each axis; None for 1.
         smooth: standard deviation of the smoothing, in millimetres; 0 for none.
-        match: "quantiles" gives the second image the distribution of the first within the mask, "line" scales and
-            shifts it by what most voxels say (for change of much of the organ), "none" leaves it.
+        match: "quantiles" brings the percentiles 10 to 90 of what did not change in the second image onto those of the
+            first, and goes on along the line; "line" scales and shifts it by what most voxels say (for change of much
+            of the organ), "none" leaves it.
 
     Raises:
         AnomalyError: other grids, values that are no numbers, an empty mask, or images that do not go together.
@@ -86,12 +94,14 @@ def change_map(
         )
     alike = second if match == "none" else matched(first, second, counts, match)
     difference = np.where(counts, alike - first, 0)
-    noise = _noise(difference, _smoothed((first + alike) / 2, counts, EDGE * size.min() / size), counts, size)
+    difference[np.abs(difference) <= ROUNDED * np.ptp(first[counts])] = 0
+    noise = _noise(
+        difference, [_smoothed(each, counts, EDGE * size.min() / size) for each in (first, alike)], counts, size
+    )
     z = _smoothed(difference / noise, counts, smooth / size)
     unit = spread(z[counts]) or 1.0
-    return ChangeMap(
-        (z / unit).astype(np.float32), float(unit * np.median(noise[counts])), correlation, alike.astype(np.float32)
-    )
+    least = float(unit * np.median(noise[counts]))
+    return ChangeMap((z / unit).astype(np.float32), least, correlation, alike.astype(np.float32), counts)
 
 
 def joined(maps: Sequence[np.ndarray], signs: Sequence[int], inside: np.ndarray | None = None) -> np.ndarray:
@@ -137,7 +147,18 @@ def _checked(
     for each, name in ((first, "first"), (second, "second")):
         if not np.isfinite(each[counts]).all():
             raise AnomalyError(f"the {name} image holds NaN or infinite values where it counts; mask or mend them")
+    if inside is None:
+        counts = ~_background(first, second)
     return np.where(counts, first, 0), np.where(counts, second, 0), counts
+
+
+def _background(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Where both images have their commonest value, if that is much of them and there is more than it."""
+    empty = np.ones(first.shape, bool)
+    for each in (first, second):
+        values, times = np.unique(each, return_counts=True)
+        empty &= each == values[times.argmax()]
+    return empty if EMPTY <= empty.mean() < 1 else np.zeros_like(empty)
 
 
 def _spacing(spacing: Sequence[float] | None, dims: int) -> np.ndarray:
@@ -163,12 +184,16 @@ def _smoothed(values: np.ndarray, counts: np.ndarray, sigmas: np.ndarray) -> np.
     return np.divide(blurred, share, out=np.zeros_like(blurred), where=counts & (share > 0))
 
 
-def _noise(difference: np.ndarray, level: np.ndarray, counts: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """The spread of the difference to be expected of each voxel, by its brightness and the steepness around it."""
-    steep = np.zeros_like(level)
-    for axis, step in enumerate(size / size.min()):
-        if level.shape[axis] > 1:
-            steep += np.square(np.gradient(level, axis=axis) / np.sqrt(step))
+def _noise(difference: np.ndarray, visits: Sequence[np.ndarray], counts: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """The spread of the difference to be expected of each voxel, by its brightness and the steepness around it.
+
+    Of both visits, blurred, the one counts that is nearer to the middle of the image and less steep: a lesion that came
+    or grew is bright and has an edge in one of them only, and would else be most of those that are like it.
+    """
+    middle = np.median(visits[0][counts])
+    nearer = np.abs(visits[0] - middle) < np.abs(visits[1] - middle)
+    level = np.where(nearer, *visits)
+    steep = np.minimum(*(_steepness(each, size) for each in visits))
     found, apart = np.ones_like(difference), difference[counts]
     whole = spread(apart) or 1.0
     edge = _ranked(steep[counts], STEEPNESS)
@@ -181,6 +206,15 @@ def _noise(difference: np.ndarray, level: np.ndarray, counts: np.ndarray, size: 
                 spreads[here] = max(spread(apart[here], around=0.0), FLOOR * whole)
     found[counts] = spreads
     return found
+
+
+def _steepness(image: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """The squared slope, of whatever unit."""
+    steep = np.zeros_like(image)
+    for axis, step in enumerate(size / size.min()):
+        if image.shape[axis] > 1:
+            steep += np.square(np.gradient(image, axis=axis) / np.sqrt(step))
+    return steep
 
 
 def _ranked(values: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:

@@ -3,8 +3,9 @@
 import numpy as np
 
 MATCHES = ("quantiles", "line", "none")
-QUANTILES = np.linspace(2, 98, 193)
-"""Percentiles that are brought onto one another; what lies beyond may be lesions, and goes on along a line."""
+QUANTILES = np.linspace(10, 90, 161)
+"""Percentiles that tell how the intensities of two visits go together. Beyond lies what a disease may have changed,
+bright or dark: percentiles there would give both visits the same lesions."""
 TRIMMED, ROUNDS, FEWEST = 2.5, 5, 30
 
 
@@ -23,12 +24,13 @@ def matched(first: np.ndarray, second: np.ndarray, counts: np.ndarray, match: st
 
 
 def _by_quantiles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """b with the percentiles of a; beyond the last of them it goes on by the ratio of their ranges."""
-    from_, to = np.percentile(b, QUANTILES), np.percentile(a, QUANTILES)
+    """b with the percentiles of a, told by what did not change alone; beyond the last of them along the robust line."""
+    line = on_a_line(a, b)
+    kept = _near(a, line)
+    from_, to = np.percentile(b[kept], QUANTILES), np.percentile(a[kept], QUANTILES)
     levels, places = np.unique(from_, return_inverse=True)
     wanted = np.bincount(places, to) / np.bincount(places)  # of ties, their mean
-    scale = (to[-1] - to[0]) / max(from_[-1] - from_[0], np.finfo(float).tiny) if levels.size > 1 else 1.0
-    beyond = scale * ((b - levels[-1]).clip(min=0) + (b - levels[0]).clip(max=0))
+    beyond = np.ptp(line) / np.ptp(b) * ((b - levels[-1]).clip(min=0) + (b - levels[0]).clip(max=0))
     return np.interp(b, levels, wanted) + beyond
 
 
@@ -37,17 +39,29 @@ def on_a_line(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Least squares would take the noise of b for a smaller scale, and leave a change wherever the image is bright.
     """
-    taken = np.ones(a.shape, bool)
+    usual = _between(a) & _between(b)
+    taken = usual if usual.sum() >= FEWEST and np.ptp(a[usual]) and np.ptp(b[usual]) else np.ones(a.shape, bool)
     changed = b
     for _ in range(ROUNDS):
         scale = a[taken].std() / max(b[taken].std(), np.finfo(float).tiny)
         changed = scale * (b - b[taken].mean()) + a[taken].mean()
-        apart = np.abs(a - changed - np.median(a - changed))
-        nearest = apart <= max(TRIMMED * spread(a - changed), np.finfo(float).tiny)
+        nearest = _near(a, changed) & usual
         if nearest.sum() < FEWEST or np.array_equal(nearest, taken):
             break
         taken = nearest
     return changed
+
+
+def _between(values: np.ndarray) -> np.ndarray:
+    """Which lie between the outer percentiles: the lesions of both visits would pull the line by their brightness."""
+    low, high = np.percentile(values, (QUANTILES[0], QUANTILES[-1]))
+    return (values >= low) & (values <= high)
+
+
+def _near(a: np.ndarray, changed: np.ndarray) -> np.ndarray:
+    """Which voxels differ by no more than most do."""
+    apart = np.abs(a - changed - np.median(a - changed))
+    return apart <= max(TRIMMED * spread(a - changed), np.finfo(float).tiny)
 
 
 def spread(values: np.ndarray, around: float | None = None) -> float:

@@ -70,7 +70,8 @@ def times_of(column: pd.Series, *, unit: str | None = None, order: Sequence[str]
     found = _ordered(known, order, name) if order else _read(known, name)
     units = {kind for _, kind in found.values() if kind != "baseline"}
     if len(units) > 1:
-        raise CohortError(f"the column {name} tells times in {' and '.join(sorted(units))} ({some(known)}); use one")
+        told = " and ".join(sorted(unit or "numbers without a unit" for unit in units))
+        raise CohortError(f"the column {name} tells times in {told} ({some(known)}); use one")
     if units and (from_when := _calendar(found)):
         raise CohortError(f"the column {name} holds {from_when} beside names such as baseline, which is no date; write "
                           "its date as well")  # fmt: skip
@@ -126,6 +127,9 @@ def _one(text: str) -> tuple[float, str] | None:
         return 0.0, "baseline"
     if bare in _LATER:
         return float(_LATER[bare]), VISITS
+    session = _date(re.sub(r"^(?:ses|session|visit|v)", "", bare))
+    if session is not None:
+        return session, "days"
     ordinal = _ORDINAL.fullmatch(bare)
     if ordinal:
         return float(ordinal[1]), VISITS

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from numpy.typing import ArrayLike
 
 from anomaly.cohorts.results import plain_text, some
 from anomaly.cohorts.times import Times, times_of
@@ -31,17 +33,21 @@ class VisitPairs:
         left_out: images that stand in no pair: id, path, subject, reason.
         unit: of the interval: days, weeks, months, years, visits, or "" where nobody says.
         single: subjects of which there is one visit only.
+        repeats: one row an image that repeats another one, with the columns of `pairs`, beside the image that it repeats.
     """
 
     pairs: pd.DataFrame
     left_out: pd.DataFrame
     unit: str
     single: tuple[str, ...]
+    repeats: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def told(self) -> list[str]:
         """Sentences for a report or the log: how many pairs, and who stands in none, by reason."""
         people = self.pairs["subject"].nunique()
         said = [f"{len(self.pairs)} pairs of visits of {people} persons."]
+        if not self.unit:
+            said.append("Nobody says what the numbers of visits count, so nothing is told a year; give their unit.")
         if self.single:
             one = f"{len(self.single)} persons have one visit only"
             said.append(f"{one} ({some(self.single)}); they tell no change.")
@@ -62,6 +68,7 @@ def visit_pairs(
     unit: str | None = None,
     order: Sequence[str] | None = None,
     which: str = "first",
+    repeats: ArrayLike | None = None,
 ) -> VisitPairs:
     """Pair the images of each person by their visits; whoever cannot be paired is named, the rest goes on.
 
@@ -81,6 +88,9 @@ def visit_pairs(
         order: names of the visits from first to last.
         which: "first" pairs every later visit with the first one, "next" each with the one before it, "last" the last
             with the first.
+        repeats: (n,) of images that may be rescans, also at the visit of another image. They stand in no pair, but each
+            beside the latest other image that is no later. Where all first images of a person, side and contrast are
+            such, none of its images is one.
 
     Raises:
         CohortError: a column is missing, tells no time, or nobody has two visits.
@@ -90,7 +100,24 @@ def visit_pairs(
     _need(table, [visit, subject, *(name for name in (side, contrast, date) if name)])
     times = times_of(table[visit], unit=unit, order=order)
     dated = times if date is None else _dated(table[date])
-    known = pd.DataFrame(
+    known = _known(table, times, dated, visit, subject)
+    known["again"] = False if repeats is None else np.asarray(repeats, dtype=bool)
+    kinds = _kinds(table, known, side, contrast)
+    pairs, again, reasons = _paired(known, kinds, which, visit, date)
+    if not pairs:
+        raise CohortError(
+            f"nobody has two visits that can be compared: {len(known)} images of {known['subject'].nunique()} persons, "
+            f"visits {some(known['visit'].dropna().unique(), 6) or 'none'}"
+            + (f"; {next(iter(reasons.values()))}" if reasons else "")
+        )
+    return _found(
+        known, _table(known, pairs, kinds, dated), _table(known, again, kinds, dated), reasons, dated.unit
+    )  # fmt: skip
+
+
+def _known(table: pd.DataFrame, times: Times, dated: Times, visit: str, subject: str) -> pd.DataFrame:
+    """A row an image: whose it is, and when it was taken."""
+    return pd.DataFrame(
         {
             "row": np.arange(len(table)),
             "id": table["id"].to_numpy(),
@@ -101,15 +128,6 @@ def visit_pairs(
             "day": dated.values,
         }
     )
-    kinds = _kinds(table, known, side, contrast)
-    pairs, reasons = _paired(known, kinds, which, visit, date)
-    if not pairs:
-        raise CohortError(
-            f"nobody has two visits that can be compared: {len(known)} images of {known['subject'].nunique()} persons, "
-            f"visits {some(known['visit'].dropna().unique(), 6) or 'none'}"
-            + (f"; {next(iter(reasons.values()))}" if reasons else "")
-        )
-    return _found(known, _table(known, pairs, kinds, dated), reasons, dated.unit)
 
 
 def _dated(column: pd.Series) -> Times:
@@ -122,20 +140,26 @@ def _dated(column: pd.Series) -> Times:
     return dated
 
 
-def _found(known: pd.DataFrame, found: pd.DataFrame, reasons: dict[int, str], unit: str) -> VisitPairs:
+def _found(
+    known: pd.DataFrame, found: pd.DataFrame, again: pd.DataFrame, reasons: dict[int, str], unit: str
+) -> VisitPairs:
     """The pairs, with whoever stands in none and why."""
     seen = known.dropna(subset=["time", "subject"]).groupby("subject", sort=False)["time"].nunique()
     single = tuple(map(str, seen.index[seen == 1]))
-    left = known[~known["row"].isin({*found["row"], *found["baseline_row"]})]
-    compared = set(found["subject"])
-    otherwise = [BETWEEN if subject in compared else SINGLE for subject in left["subject"]]
+    left = known[~known["row"].isin({*found["row"], *found["baseline_row"], *again["row"]})]
+    compared, repeated = set(found["subject"]), set(again["baseline_row"])
+    otherwise = [
+        BETWEEN if subject in compared and row not in repeated else RESCANNED if row in repeated else SINGLE
+        for subject, row in zip(left["subject"], left["row"], strict=True)
+    ]
     told = [reasons.get(row, why) for row, why in zip(left["row"], otherwise, strict=True)]
     left = left.assign(reason=told)[["id", "path", "subject", "reason"]]
-    return VisitPairs(found, left.reset_index(drop=True), unit, single)
+    return VisitPairs(found, left.reset_index(drop=True), unit, single, again)
 
 
 SINGLE = "there is no other visit that it could be compared with"
 BETWEEN = "it lies between the visits that are compared"
+RESCANNED = "there is no other visit of it, only a rescan"
 
 
 def _kinds(table: pd.DataFrame, known: pd.DataFrame, side: str | None, contrast: str | None) -> list[str]:
@@ -155,9 +179,10 @@ def _kinds(table: pd.DataFrame, known: pd.DataFrame, side: str | None, contrast:
 
 def _paired(
     known: pd.DataFrame, kinds: Sequence[str], which: str, visit: str, date: str | None
-) -> tuple[list[tuple[int, int]], dict[int, str]]:
-    """Rows (earlier, later) of each pair, and for rows that can be in none the reason."""
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]], dict[int, str]]:
+    """Rows (earlier, later) of each pair and of each repeat, and for rows that can be in none the reason."""
     pairs: list[tuple[int, int]] = []
+    repeats: list[tuple[int, int]] = []
     reasons: dict[int, str] = {}
     empty = known[["subject", "time", *kinds]].isna()
     for name, told in (("subject", "nothing says whose it is"), ("time", f"its {visit} tells no time")):
@@ -169,14 +194,28 @@ def _paired(
         reasons |= dict.fromkeys(known.loc[undated, "row"], f"its {date} tells no date")
     good = known[~known["row"].isin(reasons)]
     for _, rows in good.groupby(["subject", *kinds], sort=False):
-        seen = rows.sort_values("time", kind="stable")
+        ordered = rows.sort_values("time", kind="stable")
+        seen, again, told = _apart(ordered, visit)
+        reasons |= told
         wrong = _wrong(seen, visit)
         if wrong:
-            reasons |= dict.fromkeys(seen["row"], wrong)
+            reasons |= dict.fromkeys(ordered["row"], wrong)
         else:
             pairs.extend(_of_one(list(seen["row"]), which))
-    reasons |= _of_other_kinds(good, kinds, {row for pair in pairs for row in pair}, reasons)
-    return pairs, reasons
+            places = np.searchsorted(seen["time"], again["time"], side="right") - 1
+            repeats.extend(zip(seen["row"].to_numpy()[places].tolist(), again["row"].tolist(), strict=True))
+    used = {row for pair in (*pairs, *repeats) for row in pair}
+    return pairs, repeats, reasons | _of_other_kinds(good, kinds, used, reasons)
+
+
+def _apart(ordered: pd.DataFrame, visit: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, str]]:
+    """Images of one person, side and contrast without their repeats; the repeats; and why some can be neither."""
+    again = ordered["again"]
+    if not again.any() or again[ordered["time"] == ordered["time"].min()].all():
+        return ordered, ordered[:0], {}
+    alike = again & ordered["time"].duplicated(keep=False) & ~ordered["time"].isin(ordered.loc[~again, "time"])
+    told = f"all images of this {visit} are marked as rescans; mark the repeated ones alone"
+    return ordered[~again], ordered[again & ~alike], dict.fromkeys(ordered.loc[alike, "row"], told)
 
 
 def _wrong(seen: pd.DataFrame, visit: str) -> str:

@@ -23,7 +23,7 @@ Order = Annotated[
 Dated = Annotated[
     str | None, typer.Option(help="With --visits that are names: column of their dates.", metavar="COLUMN")
 ]
-_ALONE = ("visit_unit", "visit_order", "date", "stable", "time_unit", "limit", "smallest", "annual")
+_ALONE = ("visit_unit", "visit_order", "date", "stable", "outcome_at", "time_unit", "limit", "smallest", "annual")
 _NEVER = ("strata", "match", "compare", "at", "truth", "labels", "flags")
 
 
@@ -37,6 +37,13 @@ def followed(
         typer.Option(
             help="With --visits: who did not change, or which are rescans, for the least detectable change.",
             metavar="COLUMN[=VALUE]",
+        ),
+    ] = None,
+    outcome_at: Annotated[
+        str | None,
+        typer.Option(
+            help="With --visits: whether --outcome is told at each visit, or once of a person.",
+            metavar="visit|person",
         ),
     ] = None,
     time_unit: Annotated[
@@ -57,10 +64,14 @@ def refuse_mixed(given: Mapping[str, Any], **more: Any) -> None:
     """Refuse options of visits where none are asked for, and questions of single images where they are."""
     asked = {**given, **more}
     wrong = _NEVER if asked.get("visits") else _ALONE
-    found = [name for name in wrong if asked.get(name)]
+    # 0 is asked for too; what is not is None, False or empty.
+    found = [name for name in wrong if asked.get(name) is not None and asked[name] is not False and asked[name] != ()]
     if found:
         told = "asks about single images; ask it without --visits" if asked.get("visits") else "goes with --visits"
         raise typer.BadParameter(told, param_hint="--" + found[0].replace("_", "-"))
+    for name, other in (("time_unit", "time"), ("outcome_at", "outcome")):
+        if asked.get(name) is not None and other in asked and asked[other] is None:
+            raise typer.BadParameter(f"goes with --{other}", param_hint="--" + name.replace("_", "-"))
 
 
 def refuse_lone(given: Mapping[str, Any], **more: Any) -> None:

@@ -54,7 +54,7 @@ class Irregularity(Detector):
         return Buffers(nothing=torch.zeros(1))
 
     def error(self, x: Tensor) -> Tensor:
-        """Irregularity, between 0 and 1."""
+        """Irregularity, between 0 and 1; what lies beyond the range of the normals counts as its end."""
         inside = self.within(x)
         if not (torch.is_grad_enabled() and x.requires_grad):
             maps = self._of(x, inside)
@@ -72,7 +72,7 @@ class Irregularity(Detector):
 
     def _of(self, x: Tensor, inside: Tensor | None) -> Tensor:
         asked: dict[str, Any] = {"largest": self.largest, "penalty": self.penalty, "smooth": self.smooth}
-        return irregularity((x + 1) / 2, inside, sources=self.sources, **asked)
+        return irregularity(((x + 1) / 2).clamp(0, 1), inside, sources=self.sources, **asked)
 
 
 def irregularity_map(
@@ -84,10 +84,11 @@ def irregularity_map(
     penalty: str = "bright",
     smooth: float = 1.0,
     stretch: bool = True,
+    limits: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """The irregularity of each pixel of one image in its own intensities, from no other image than this.
 
-    Its values are brought to [0, 1] by their percentiles 0.5 and 99.5 within the mask.
+    Its values are brought to [0, 1] by their percentiles 0.5 and 99.5 within the mask, or by `limits`.
 
     Args:
         image: (*space), 2D or 3D.
@@ -95,6 +96,7 @@ def irregularity_map(
             most is compared with.
         sources, largest, penalty, smooth: see `Irregularity`.
         stretch: from 0 to 1, as published; else as the distances are.
+        limits: intensities that count as 0 and 1, such as those of another visit; what lies beyond is cut.
 
     Returns:
         (*space) float32 in [0, 1], 0 outside the mask.
@@ -115,7 +117,9 @@ def irregularity_map(
         raise AnomalyError("the image holds values that are NaN or infinite within its mask; replace them")
     if not counts.any():
         return np.zeros_like(image)
-    low, high = np.percentile(image[counts], PERCENTILES)
+    low, high = np.percentile(image[counts], PERCENTILES) if limits is None else limits
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise AnomalyError(f"limits are {limits}; expected the intensities that count as 0 and 1, the lower first")
     scaled = np.where(counts, (image - low) / max(high - low, np.finfo(np.float32).tiny), 0).clip(0, 1)
     x, within = (torch.as_tensor(each)[None, None] for each in (scaled.astype(np.float32), counts))
     with torch.no_grad():

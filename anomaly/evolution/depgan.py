@@ -32,7 +32,7 @@ class DEPGAN(Evolving):
         levels: sizes of the network, the full one and each of the halvings.
         steps: of the network that draws.
         batch: pairs in a batch; 16 in the original.
-        lr: learning rate of Adam (0, 0.9), falling by half a cosine.
+        lr: learning rate of Adam (0, 0.9), falling by half a cosine for the network, and staying for the critics.
         threshold: above which a pixel of a map (0 to 1) is disease: 0.5 of probabilities and masks; take 0.178 for
             irregularity.
         temperature: of the sigmoid in place of that step; 0 takes a tenth of the way from the threshold to the nearer
@@ -71,10 +71,9 @@ class DEPGAN(Evolving):
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The network that draws, and the two critics."""
         nets = super().build(shape)
-        assert isinstance(nets, nn.ModuleDict)
         if self.adversarial > 0:
             for name in JUDGED:
-                nets[f"critic_{name}"] = MeanCritic((1, *shape[1:]), width=self.critic_width)
+                nets.add_module(f"critic_{name}", MeanCritic((1, *shape[1:]), width=self.critic_width))
         return nets
 
     def players(self) -> Sequence[Player]:

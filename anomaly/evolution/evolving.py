@@ -35,8 +35,9 @@ Batch = tuple[Tensor, Tensor]
 class Evolving(Learned):
     """Draws from the map of a disease now how it changes until the next visit; `fit(pairs, years)`.
 
-    Maps are in [0, 1]; the change, in [-1, 1], is cut so that now + change stays in [0, 1]. What is learned is judged
-    by the weighted sum of how far the change is off, of how far the volume above `threshold` is off, and of 1 - Dice.
+    Maps are in [0, 1]; a forecast of the change, in [-1, 1], is cut so that now + change stays in [0, 1]. What is
+    learned is judged by the weighted sum of how far the change is off, of how far the volume above `threshold` is off,
+    and of 1 - Dice.
     """
 
     kind: ClassVar[str] = "forecaster"
@@ -146,7 +147,10 @@ class Evolving(Learned):
         self.net_.timed.fill_(float(years.std() > EVEN * years.mean()))
 
     def drawn(self, pairs: Tensor, years: Tensor, noise: Tensor | None = None) -> Tensor:
-        """How maps change, (N, 1, *space), so that now + change lies in [0, 1]; nothing changes outside of what counts.
+        """How maps change, (N, 1, *space) in (-1, 1); nothing changes outside of what counts.
+
+        This is what the errors of the change and the critic of changes see in training, so that there is a slope where
+        now + change leaves [0, 1]; `forecast` gives it cut to that, and by that the best weights are told.
 
         Args:
             pairs: (N, 3 or more, *space); the map of the next visit is not looked at.

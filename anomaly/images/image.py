@@ -128,6 +128,18 @@ def same_grid(image: Image, other: Image) -> bool:
     return image.space == other.space and bool(np.allclose(image.affine, other.affine, rtol=0, atol=1e-3))
 
 
+def voxel_volume(affine: np.ndarray, dims: int) -> float:
+    """The volume of a voxel in mm3, or the area of a pixel in mm2; of a skewed one too (a tilted gantry).
+
+    Args:
+        affine: (4, 4), voxel index to millimetres.
+        dims: 3 of volumes, 2 of pictures and slices, whose pixel the first two columns span.
+    """
+    first, second, third = affine[:3, :3].astype(float).T
+    across = np.cross(first, second)
+    return float(np.linalg.norm(across) if dims == 2 else abs(across @ third))
+
+
 def located(affine: np.ndarray) -> bool:
     """Whether the files told where in the body voxels lie."""
     return not np.array_equal(affine, np.eye(4))

@@ -10,11 +10,13 @@ from anomaly.errors import EvaluationError
 from anomaly.evaluation.discrimination import spoken
 from anomaly.evaluation.section import Section, ends, in_words, interval
 from anomaly.longitudinal.question import AFTER, BEFORE, Seen
+from anomaly.longitudinal.unchanged import apart
+from anomaly.longitudinal.wording import digits, mean_of, signed
 from anomaly.pictures import visits as pictures
 from anomaly.statistics.estimates import between
-from anomaly.statistics.linear import mean_with_interval
 
 EVERYBODY = "all"
+_OWN = " The limit is made of these very pairs: about 5 in 100 lie beyond it, whatever they did."
 
 
 def groups_of(seen: Seen, sign: str) -> dict[str, np.ndarray]:
@@ -30,14 +32,14 @@ def change(seen: Seen, sign: str) -> Section:
     rows = [_row(seen, name, group, chosen) for name in seen.names for group, chosen in groups.items()]
     table = pd.DataFrame(rows)
     main = rows[: len(groups)]
-    apart = f"{np.median(seen.rate):.2g} {seen.time}s apart in the middle"
+    between_them = f"{np.median(seen.rate):.2g} {seen.time}s apart in the middle"
     first = main[0]
     sentences = [
-        f"Between the two images of {first['n']} pairs of {first['persons']} persons, {apart}, the score changed by "
-        f"{_signed(first, 'change')} on average ({in_words(first['p_value'])}), {_signed(first, 'change_per_time')} a "
+        f"Between the two images of {first['n']} pairs of {first['persons']} persons, {between_them}, the score changed by "
+        f"{signed(first, 'change')} on average ({in_words(first['p_value'])}), {signed(first, 'change_per_time')} a "
         f"{seen.time}."
     ]
-    sentences += [f"{row['group'].capitalize()} it changed by {_signed(row, 'change')}." for row in main[1:]]
+    sentences += [f"{row['group'].capitalize()} it changed by {signed(row, 'change')}." for row in main[1:]]
     moved = [row for row in rows if row["group"] == EVERYBODY and row["score"] != "value" and row["p_value"] < 0.05]
     if moved:
         named = ", ".join(spoken(str(row["score"])) for row in moved)
@@ -76,11 +78,13 @@ def noise(seen: Seen, sign: str) -> tuple[Section | None, dict[str, statistics.R
         return None, {}
     own = found["value"]
     sentences = [
-        f"The least detectable change of the score is {_digits(own.least_detectable)}: of two images of who did not "
+        f"The least detectable change of the score is {digits(own.least_detectable)}: of two images of who did not "
         f"change, 95 in 100 differ by less. It is that of {len(seen.noise)} pairs, {seen.noise_from}.",
         f"Of these pairs {100 * own.inside.value:.0f} % lie within; {_of_correlation(own.correlation)} of what differs "
         "between their images is no noise (intraclass correlation).",
     ]
+    if unlike := apart(seen.noise, seen.pairs, seen.time, seen.yearly):
+        sentences.append(unlike)
     if own.drift.p_value < 0.05:
         sentences.append(
             f"Their scores drift by {own.drift.value:+.3g} ({between(own.drift.low, own.drift.high, '+.3g')}) on "
@@ -101,12 +105,15 @@ def beyond(seen: Seen, sign: str, known: dict[str, statistics.Repeatability]) ->
     if not known:
         return None
     groups = {EVERYBODY: np.ones(len(seen.pairs), bool), **groups_of(seen, sign)}
+    made_of = set(zip(seen.noise["baseline_row"], seen.noise["row"], strict=True))
+    own = np.array([pair in made_of for pair in zip(seen.pairs["baseline_row"], seen.pairs["row"], strict=True)])
     rows = []
     for name, told in known.items():
         moved, least = seen.change(name), told.least_detectable.value
         for group, chosen in groups.items():
             whose = seen.pairs["subject"].to_numpy()[chosen]
             row: dict[str, Any] = {"score": name, "group": group, "n": int(chosen.sum()), "beyond": least}
+            row["made_of"] = int(own[chosen].sum())
             for way, which in (("rose", moved > least), ("fell", moved < -least)):
                 row |= {f"{way}_n": int(which[chosen].sum())}
                 row |= ends(way, statistics.proportion(which[chosen], whose))
@@ -116,26 +123,23 @@ def beyond(seen: Seen, sign: str, known: dict[str, statistics.Repeatability]) ->
         f"{'Of all pairs' if row['group'] == EVERYBODY else row['group'].capitalize()}: {row['rose_n']} of {row['n']} "
         f"scores rose beyond the least detectable change ({_percent(row, 'rose')}), {row['fell_n']} fell beyond it "
         f"({_percent(row, 'fell')})."
+        + (_OWN if row["made_of"] == row["n"] else "")
         for row in main
     ]
     sentences.append("Of pairs that did not change, 2.5 in 100 are expected either way.")
-    caption = "Share that changed by more than the least detectable change, with 95 % interval (Wilson, by person)."
+    caption = (
+        "Share that changed by more than the least detectable change, with 95 % interval (Wilson, by person); made of: "
+        "how many of these pairs it was made of."
+    )
     return Section("beyond", "Who changed beyond the noise", sentences, caption, pd.DataFrame(rows))
 
 
 def _row(seen: Seen, name: str, group: str, chosen: np.ndarray) -> dict[str, Any]:
     pairs, moved = seen.pairs[chosen], seen.change(name)[chosen]
-    whose = np.unique(pairs["subject"].astype(str), return_inverse=True)[1]
+    whose = pairs["subject"].to_numpy()
     row: dict[str, Any] = {"score": name, "group": group, "n": len(pairs), "persons": int(pairs["subject"].nunique())}
     row |= {end.strip("_"): float(pairs[f"{name}{end}"].mean()) for end in (BEFORE, AFTER)}
-    try:
-        mean = mean_with_interval(moved, whose)
-        rate = mean_with_interval(moved / seen.rate[chosen], whose)
-    except EvaluationError as error:
-        mean, rate = (
-            statistics.Estimate(float(each.mean()), np.nan, np.nan, str(error))
-            for each in (moved, moved / seen.rate[chosen])
-        )
+    mean, rate = mean_of(moved, whose), mean_of(moved / seen.rate[chosen], whose)
     row |= ends("change", mean) | ends("change_per_time", rate)
     return row | {"p_value": mean.p_value, "method": mean.method}
 
@@ -149,15 +153,6 @@ def _of_noise(name: str, found: statistics.Repeatability, pairs: pd.DataFrame) -
 
 def _of_correlation(found: statistics.Estimate) -> str:
     return f"{100 * max(found.value, 0):.0f} %" if np.isnan(found.low) else interval(found)
-
-
-def _signed(row: dict[str, Any], name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]:+.3g} ({between(low, high, '+.3g')})"
-
-
-def _digits(found: statistics.Estimate) -> str:
-    return f"{found.value:.3g} ({between(found.low, found.high, '.3g')})"
 
 
 def _percent(row: dict[str, Any], name: str) -> str:

@@ -48,6 +48,7 @@ def evaluate_visits(
     time: str | None = None,
     event: str | None = None,
     time_unit: str = "years",
+    outcome_at: str | None = None,
     limit: float | None = None,
     smallest: float = 0.0,
     seed: int = 0,
@@ -55,43 +56,41 @@ def evaluate_visits(
     """How scores change between the visits of a person, what of it is noise, and what it tells; writes `out`.
 
     The last image of each person, side and contrast is set beside the first one. Whatever could not be paired (one
-    visit only, two on one date, a wrong order) is counted and named.
+    visit only, two on one date, a wrong order) is counted and named, and so is an analysis that cannot be made.
 
     Args:
-        scores: a `scores.csv`, or the folder that holds one; `value` and every `baseline_*` are followed, and the maps
-            it names.
+        scores: a `scores.csv`, or the folder that holds one; `value`, every `baseline_*` and maps are followed.
         cohort: a table with `id` (or `path`), persons and visits, joined as in `evaluate`.
-        visits: column of visits: dates, numbers, or names such as m24 (see `anomaly.cohorts.visits.visit_pairs`).
-        out: receives a folder `visits`, or `visits_OUTCOME`: visits.csv (a row a pair), left_out.csv,
-            evaluation.json, a table and a figure of each analysis, and with maps lesions_by_visit.csv (a row a lesion).
-        visit_unit: of visits that are numbers: days, weeks, months or years.
-        visit_order: names of the visits from first to last; images of others are left out.
-        date: column of dates, where visits are names.
-        stable: column that is 1 (or `COLUMN=VALUE`) for persons who did not change, or for rescans, from which the
-            least detectable change is made. By default those without the outcome, which makes it too large, since they
-            may have changed.
-        outcome: column of 0/1, or of other values with `positive`, taken from whichever row of a person and side has
-            it. Where it differs between the visits of many it is taken as told at each visit. None: changes alone.
+        visits, visit_unit, visit_order, date: columns of the table, as `anomaly.cohorts.visits.visit_pairs` takes them.
+        out: receives a folder `visits`, or `visits_OUTCOME`; its files stand in the docs (outputs).
+        stable: column that is 1 (or `COLUMN=VALUE`) for rescans, or for persons who did not change, from which the
+            least detectable change is made. By default those without the outcome, who may have changed.
+        outcome: column of 0/1, or of other values with `positive`, on whichever row of a person and side has it.
+        outcome_at: "visit" where it is told at each, "person" where once (see `anomaly.cohorts.outcomes`).
         subject: column of persons; `subject` by default.
-        where, missing, adjust: as in `evaluate`; covariates count as they are at the first visit.
-        time, event: time from the first image to the event or the end of observation, in `time_unit`, and 1 where it
-            was seen: how the latest score goes with what comes.
+        where, missing, adjust: as in `evaluate`; covariates count as they are at the first image.
+        time, event: time from the person's first visit in the cohort, scored or not, to the event or the end of
+            observation, in `time_unit`, and 1 where it was seen: how the latest score goes with what comes.
         limit: what lies above it in a map is a lesion; by default what at most 1 % of held-out normals' pixels exceed.
-        smallest: lesions below this volume at both visits (mm3, mm2 of pictures, or pixels where files tell no size)
-            are left out; with 0 single pixels come and go by noise.
+        smallest: lesions below this volume at both visits (mm3, mm2, pixels) are left out; else noise is counted.
         seed: of folds.
 
     Raises:
         EvaluationError: nothing joins, columns that are not there, values that do not say which is the event.
-        CohortError: the visits tell no time, or nobody was seen twice. An analysis that the numbers do not allow is
-            left out and named in the notes.
+        CohortError: the visits tell no time, or nobody was seen twice.
     """
     question = Question(
         visits=visits, unit=visit_unit, order=joining.columns(visit_order), date=date, stable=stable, outcome=outcome,
         positive=positive, subject=subject, where=dict(where or {}), missing=missing, adjust=joining.columns(adjust),
-        time=time, event=event, time_unit=time_unit, limit=limit, smallest=smallest,
+        time=time, event=event, time_unit=time_unit, outcome_at=outcome_at, limit=limit, smallest=smallest,
     )  # fmt: skip
-    seen, left_out = gather(Path(scores), cohort, question)
+    return _answered(Path(scores), cohort, question, Path(out), seed)
+
+
+def _answered(
+    scores: Path, cohort: Path | pd.DataFrame, question: Question, out: Path, seed: int
+) -> VisitsEvaluation:
+    seen, left_out = gather(scores, cohort, question)
     sign = question.sign
     quiet, known = noise(seen, sign)
     lesions, each_lesion = changed_lesions(seen, question)
@@ -99,20 +98,15 @@ def evaluate_visits(
         change(seen, sign),
         quiet,
         beyond(seen, sign, known),
-        change_and_outcome(seen, question, seed) if outcome is not None else None,
+        change_and_outcome(seen, question, seed) if question.outcome is not None else None,
         by_visit(seen, question),
         slopes(seen, question),
         lesions,
     ]
     sections = [section for section in told if section is not None]
-    pairs = _marked(seen, known)
+    notes = list(dict.fromkeys(seen.notes))
     result = VisitsEvaluation(
-        pairs,
-        sections,
-        left_out,
-        _headline(sections),
-        list(dict.fromkeys(seen.notes)),
-        Path(out) / question.folder,
+        _marked(seen, known), sections, left_out, _headline(sections), notes, out / question.folder
     )
     table = "table" if isinstance(cohort, pd.DataFrame) else str(Path(cohort).resolve())
     about = {"scores": str(seen.file.resolve()), "cohort": table} | asdict(question) | {"seed": seed}
@@ -132,11 +126,12 @@ def _marked(seen: Seen, known: Mapping[str, statistics.Repeatability]) -> pd.Dat
 
 
 def _headline(sections: Sequence[Section]) -> str:
-    """The change, and what it tells of the outcome where one is asked for."""
+    """The change, or how the first score goes with the outcome where one is asked for."""
     found = {section.name: section.sentences for section in sections}
     first = found["change"][0]
     if "change_and_outcome" in found:
-        return found["change_and_outcome"][0]
+        # The second says what may be made of a change: whether it holds the outcome, and what it tells where not.
+        return " ".join(found["change_and_outcome"][:2])
     return f"{first} {found['beyond'][0]}" if "beyond" in found else first
 
 

@@ -1,13 +1,13 @@
 """Scores that are taken anew at each visit beside an event: what the latest of them says of what comes next."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from anomaly import statistics
-from anomaly.cohorts.times import PER_YEAR
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.section import Section, ends, in_words, listed
 from anomaly.longitudinal.question import LATE, Question, Seen
@@ -17,6 +17,8 @@ from anomaly.statistics.estimates import between
 from anomaly.statistics.hazards import MOST_VISITS
 
 _ROUNDING = 1e-6
+_UNLIKE = 1.5
+"""Stretches that are more than so many times longer than others have a level of their own."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Rows:
 
     Args:
         image: (n,) places of images.
-        begin, end: (n,) years since the first image.
+        begin, end: (n,) years since the first visit of the person.
         event: (n,) whether the event came at the end.
     """
 
@@ -57,8 +59,8 @@ def by_visit(seen: Seen, question: Question) -> Section | None:
     drawn = figures.forest(labels, numbers, "Ratio per standard deviation", none=1.0, logarithmic=True)
     caption = (
         "Ratios for one standard deviation of the score at the first image, by the latest score at the beginning of "
-        "each stretch of time. Odds: pooled logistic by visit, a level each, right where events are found at visits "
-        "(D'Agostino et al. 1990). Hazard: Cox with a score that varies (Andersen and Gill 1982). Both suppose that "
+        "each stretch of time. Odds: pooled logistic, a level for each visit and length of the stretch, right where "
+        "events are found at visits (D'Agostino et al. 1990). Hazard: Cox with a score that varies (Andersen and Gill 1982). Both suppose that "
         "the score of an image holds until the next one, and that leaving tells nothing of the event; what the score "
         "tells of an event soon after is no prediction of a late one."
     )
@@ -67,43 +69,35 @@ def by_visit(seen: Seen, question: Question) -> Section | None:
 
 def _from_times(seen: Seen, question: Question) -> Rows:
     """Stretches between images of each unit, the last of them up to its event or the end of observation."""
-    per = PER_YEAR.get(question.time_unit)
-    if per is None:
-        raise EvaluationError(
-            f"the unit of {question.time} is {question.time_unit!r}; expected days, weeks, months or years"
-        )
     if not seen.yearly:
         raise EvaluationError(
             f"nobody says how long a {seen.time} is, so that visits cannot be set beside {question.time}; give "
             "--visit-unit"
         )
-    keys = seen.images[["unit", "time"]].assign(
-        until=pd.to_numeric(seen.people[question.time], errors="coerce").astype(float) / per,
-        event=pd.to_numeric(seen.people[question.event], errors="coerce").astype(float),
-        image=np.arange(len(seen.images)),
-    )
+    keys = seen.images[["unit", "since", "until", "event"]].assign(image=np.arange(len(seen.images)))
     found, lost, late = [], 0, 0
-    for _, own in keys[keys["unit"] >= 0].sort_values("time").groupby("unit", sort=True):
-        told = own.dropna(subset=["until", "event"])
-        if told.empty or told["until"].nunique() > 1 or told["event"].nunique() > 1:
+    followed = (keys["unit"] >= 0) & ~seen.images["again"]
+    for _, own in keys[followed].sort_values("since").groupby("unit", sort=True):
+        until, event = own[["until", "event"]].iloc[0]
+        if np.isnan(until) or np.isnan(event):
             lost += 1
             continue
-        until, event = float(told["until"].iloc[0]), bool(told["event"].iloc[0])
-        before = own[own["time"] < until]
+        # The image at which the event was found may be dated a little before it, and would foretell it.
+        before = own[own["since"] < until - (LATE if event else _ROUNDING)]
         late += len(own) - len(before)
         if before.empty:
             continue
-        ends_ = [*before["time"][1:], until]
+        ends_ = [*before["since"][1:], until]
         found += [
-            (image, begin, end, event and end == until)
-            for image, begin, end in zip(before["image"], before["time"], ends_, strict=True)
+            (image, begin, end, bool(event) and end == until)
+            for image, begin, end in zip(before["image"], before["since"], ends_, strict=True)
         ]
     if lost:
         seen.notes.append(f"{lost} have no {question.time} or {question.event}, or several, and were not followed.")
     if late:
         seen.notes.append(
-            f"{late} images were taken at or after {question.time} and say nothing of what comes "
-            f"({question.time} is taken in {question.time_unit} from the first image)."
+            f"{late} images were taken at or after {question.time}, or less than {LATE:g} years before the event, and "
+            f"say nothing of what comes ({question.time} is taken in {question.time_unit} from the person's first visit)."
         )
     if not found:
         raise EvaluationError(f"no image was taken before {question.time} of anybody")
@@ -112,20 +106,34 @@ def _from_times(seen: Seen, question: Question) -> Rows:
 
 
 def _from_visits(seen: Seen, question: Question) -> Rows:
-    """Stretches from each image free of the outcome to the next image, at which it was there or not."""
-    event = seen.at_visit
-    assert event is not None
-    rows = seen.images[["unit", "time"]].assign(event=event, image=np.arange(len(seen.images)))
+    """Stretches from each visit free of the outcome to the next one at which it is known, with the latest image."""
+    assert seen.at_visit is not None
+    told = dict(list(seen.at_visit.sort_values("since").groupby("key")))
+    images = seen.images[(seen.images["unit"] >= 0) & ~seen.images["again"]].dropna(subset=["since", "key"])
     found = []
-    for _, own in rows[rows["unit"] >= 0].dropna(subset=["event"]).sort_values("time").groupby("unit", sort=True):
-        for first, second in zip(own.itertuples(), list(own.itertuples())[1:], strict=False):
+    for _, own in images.sort_values("since", kind="stable").groupby("unit", sort=True):
+        visits = told.get(own["key"].iloc[0])
+        if visits is None:
+            continue
+        since = own["since"].to_numpy()
+        for first, second in pairwise(visits.itertuples()):
             if first.event:
                 break
-            found.append((first.image, first.time, second.time, second.event))
+            latest = int(np.searchsorted(since, first.since + _ROUNDING, side="right")) - 1
+            if latest >= 0:
+                found.append((own.index[latest], first.since, second.since, second.event))
     if not found:
-        raise EvaluationError(f"nobody was free of {question.sign} at one image and seen again")
+        raise EvaluationError(f"nobody was free of {question.sign} at one visit with an image and seen again")
     columns = np.array(found, dtype=float).T
     return Rows(columns[0].astype(int), columns[1], columns[2], columns[3].astype(bool))
+
+
+def _levels(rows: Rows) -> np.ndarray:
+    """A number (n,) for each visit and length of the stretch after it: lengths of a level differ by a half at most."""
+    length = rows.end - rows.begin
+    usual = float(np.median(length))
+    visit, wide = np.round(rows.begin / usual), np.round(np.log(length / usual) / np.log(_UNLIKE))
+    return np.unique(np.stack([visit, wide]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def _by_year(seen: Seen, rows: Rows) -> Rows:
@@ -138,8 +146,9 @@ def _by_year(seen: Seen, rows: Rows) -> Rows:
         own = np.flatnonzero(unit == one)
         end, event = float(rows.end[own].max()), bool(rows.event[own].any())
         years = int(max(np.ceil(end - _ROUNDING), 1)) if event else int(np.floor(end + _ROUNDING))
-        for year in range(years):
-            # Visits are not held to the day: an image that is a little late still begins its year.
+        # Visits are not held to the day: an image that is a little late still begins its year.
+        begun = int(max(np.ceil(float(rows.begin[own].min()) - LATE), 0))
+        for year in range(begun, years):
             latest = own[np.flatnonzero(rows.begin[own] <= year + LATE)[-1]]
             found.append((rows.image[latest], year, year + 1, event and year == years - 1))
     if not found:
@@ -151,23 +160,20 @@ def _by_year(seen: Seen, rows: Rows) -> Rows:
 def _ratios(seen: Seen, question: Question, figure: str, rows: Rows) -> list[dict[str, Any]]:
     score = seen.images["value"].to_numpy()
     whose = seen.images["subject"].astype(str).to_numpy()
-    first = seen.images["time"].to_numpy() == 0
+    first = (seen.images["time"].to_numpy() == 0) & ~seen.images["again"].to_numpy()
     deviation = float(score[first].std(ddof=1))
-    models: list[tuple[str, pd.DataFrame | None]] = [("nothing", None)]
-    if question.adjust:
-        models.append((", ".join(question.adjust), design(seen.people, question.adjust)))
+    levels = np.round(rows.begin, 3) if question.time is not None else _levels(rows)
     found = []
-    for held, covariates in models:
-        known = np.ones(rows.image.size, bool)
-        if covariates is not None:
-            known = covariates.notna().all(axis=1).to_numpy()[rows.image]
-        image = rows.image[known]
-        matrix = None if covariates is None else covariates.iloc[image]
+    for adjusted in ((), question.adjust)[: 1 + bool(question.adjust)]:
+        held = ", ".join(adjusted) or "nothing"
         try:
+            covariates = design(seen.people.iloc[rows.image], adjusted) if adjusted else None
+            known = np.ones(rows.image.size, bool) if covariates is None else covariates.notna().all(axis=1).to_numpy()
+            image = rows.image[known]
+            matrix = None if covariates is None else covariates[known]
             if figure == "odds_ratio":
-                visit = np.round(rows.begin[known], 3) if question.time is not None else _order(seen, image)
                 told = statistics.odds_by_visit(
-                    rows.event[known], score[image], visit, matrix, whose[image], deviation=deviation
+                    rows.event[known], score[image], levels[known], matrix, whose[image], deviation=deviation
                 )
             else:
                 told = statistics.cox_by_interval(
@@ -188,17 +194,11 @@ def _ratios(seen: Seen, question: Question, figure: str, rows: Rows) -> list[dic
     return found
 
 
-def _order(seen: Seen, image: np.ndarray) -> np.ndarray:
-    """Which image of its own (n,), from 0."""
-    known = seen.images[seen.images["unit"] >= 0]
-    return known.groupby("unit")["time"].rank(method="first").reindex(seen.images.index).to_numpy()[image]
-
-
 def _told(row: dict[str, Any], called: str, seen: Seen, question: Question) -> str:
     times = f"{row['estimate']:.2f} ({between(row['estimate_low'], row['estimate_high'])}) times"
     who = "One standard deviation more in the latest score goes with"
     if row["adjusted_for"] != "nothing":
         who = f"Among people of the same {listed(list(question.adjust))}, one standard deviation more goes with"
-    until = "within the next year" if question.time is not None else "by the next image"
+    until = "within the next year" if question.time is not None else "by the next visit"
     what = f"the odds of {called} {until}" if row["figure"] == "odds_ratio" else f"the hazard of {called}"
     return f"{who} {times} {what} ({in_words(row['p_value'])}; {row['events']} events, {row['persons']} persons)."

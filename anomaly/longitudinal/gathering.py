@@ -1,25 +1,52 @@
 """Brings scores of several visits, persons and outcomes together, and pairs the visits."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from anomaly.cohorts import joining
+from anomaly.cohorts.origins import Since, keys_of, persons_of, since_first
+from anomaly.cohorts.outcomes import Outcomes, outcomes_of
 from anomaly.cohorts.results import read_scores, read_table, scored_trained, some
-from anomaly.cohorts.times import PER_YEAR
-from anomaly.cohorts.visits import SIDES, SINGLE, VisitPairs, visit_pairs
+from anomaly.cohorts.visits import RESCANNED, SINGLE, VisitPairs, visit_pairs
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import BASELINE, scores_file
-from anomaly.longitudinal.outcomes import UnitOutcomes, outcomes_of
+from anomaly.longitudinal.followed import at_first, event_times, had_already
 from anomaly.longitudinal.question import AFTER, BEFORE, CHANGE, LATE, Question, Seen
 from anomaly.longitudinal.unchanged import rescans, unchanged
-from anomaly.statistics import design
-from anomaly.statistics.design import column_of, perhaps_groups
+from anomaly.statistics.design import column_of, design, perhaps_groups
 
 _TRAINED = (
     "subjects the model was trained on were let in (allow_overlap), whose scores are too low; do not compare them."
 )
+_SINCE, _ASTRAY = "years since the first visit", "came later than the study began"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Scores beside the cohort.
+
+    Args:
+        scored: rows (n,) of the scores.
+        people: rows (n,) of the cohort.
+        table: the same with id, path and subject, to pair visits by.
+        keys, since, astray: of these rows, see `anomaly.cohorts.origins`.
+        cohort: every row that can tell an outcome or a time: of the whole cohort, those not asked about too.
+        known: keys and since of these.
+        yearly: whether times are years.
+    """
+
+    scored: pd.DataFrame
+    people: pd.DataFrame
+    table: pd.DataFrame
+    keys: pd.Series
+    since: np.ndarray
+    astray: np.ndarray
+    cohort: pd.DataFrame
+    known: pd.DataFrame
+    yearly: bool
 
 
 def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tuple[Seen, pd.DataFrame]:
@@ -31,77 +58,106 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
     """
     notes: list[str] = []
     file = scores_file(scores)
-    texts = [question.subject] if question.subject else []
-    scored = read_scores(file, names=texts)
-    everyone = read_table(cohort, "cohort", names=texts, missing=question.missing)
-    asked = [question.visits, question.date, question.time, question.event]
-    joining.require(everyone, [*asked, *(column_of(name, everyone) for name in question.adjust)])
-    everyone = joining.chosen(everyone, question.where, notes)
-    folder = Path.cwd() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
-    scored, people = joining.join(scored, everyone, file.parent, folder, notes)
-    table = people.assign(id=scored["id"], path=scored["path"] if "path" in scored else scored["id"])
-    table["subject"] = _persons(scored, people, question.subject)
-    every = _paired(table, question, "first")
-    unit, time, yearly, called = _units(table, every)
-    images = pd.DataFrame({"id": table["id"], "subject": table["subject"], "unit": unit, "time": time})
-    names = _scores(images, scored, notes)
-    told = _outcomes(everyone, table, question, notes)
-    images["outcome"] = told.of(images["unit"].to_numpy(), time, table)
-    again = rescans(table, unit, time, question.stable)
-    chosen = np.flatnonzero(~again)
-    pairs = _with_scores(_last(table, chosen, question), images, names)
-    nearest = _with_scores(_paired(table, question, "next").pairs, images, names)
-    noise, noise_from = unchanged(table, images, nearest, again, question)
-    notes += [*every.told(), *told.notes]
+    joined = _joined(file, cohort, question, notes)
+    table, people = joined.table, joined.people
+    every = rescans(table, lambda which, again: _paired(table, question, which, again), question, notes)
+    images, called = _images(joined, every)
+    names = _scores(images, joined.scored, notes)
+    told = None
+    if question.outcome is not None:
+        told = outcomes_of(
+            joined.cohort, joined.known["key"], joined.known["since"].to_numpy(), question.outcome, question.positive,
+            notes, question.outcome_at,
+        )  # fmt: skip
+        start = images.groupby("unit")["since"].transform("min").to_numpy()
+        images["outcome"] = np.where(images["unit"] >= 0, told.of(joined.keys, start), np.nan)
+    images["until"], images["event"] = event_times(joined, images, question, notes)
+    first = at_first(joined, images, question)
+    again = images["again"].to_numpy()
+    last = _with_scores(_paired(table, question, "last", again).pairs, images, names)
+    noise, noise_from = unchanged(table, images, last, every, question)
+    noise = _with_scores(noise, images, names)
+    notes += every.told()
+    notes += told.notes if told is not None else []
     notes += [_TRAINED] if scored_trained(file) else []
     notes += [joining.SIMULATED] if joining.simulated(people) else []
+    maps = _maps(joined.scored, file.parent)
     seen = Seen(
-        images, people, pairs, noise, names, called, yearly, _covariates(people, pairs, question, notes),
-        told.at_visit, noise_from, notes, file, _maps(scored, file.parent), _already(people, pairs, yearly, question),
+        images, first, last, noise, names, called, joined.yearly, _covariates(first, last, question, notes),
+        None if told is None else _without_rescans(told.visits, images), noise_from, notes, file, maps, _had(images, last, told, question, notes),
+        _placed(joined.scored, file.parent, last),
     )  # fmt: skip
     return seen, every.left_out
 
 
-def _persons(scored: pd.DataFrame, people: pd.DataFrame, subject: str | None) -> pd.Series:
-    name = subject or "subject"
-    column = people[name] if name in people else scored[name] if name in scored else None
-    if column is None:
-        raise EvaluationError(
-            f"neither the cohort nor the scores have a column {name!r}, and visits are of persons; name the column"
-        )
-    return column.astype(object).where(column.notna(), None)
-
-
-def _paired(table: pd.DataFrame, question: Question, which: str) -> VisitPairs:
-    return visit_pairs(
-        table, visit=question.visits, date=question.date, unit=question.unit, order=list(question.order) or None,
-        which=which,
+def _joined(file: Path, cohort: Path | pd.DataFrame, question: Question, notes: list[str]) -> Joined:
+    texts = [question.subject] if question.subject else []
+    scored = read_scores(file, names=texts)
+    whole = read_table(cohort, "cohort", names=texts, missing=question.missing)
+    asked = [question.visits, question.date, question.time, question.event]
+    joining.require(whole, [*asked, *(column_of(name, whole) for name in question.adjust)])
+    named = (question.subject or "subject") in whole
+    if named:
+        # Before any row is left out: what happened is counted from the first visit, whether asked about or not.
+        since = _since(whole, persons_of(whole, scored, question.subject), question)
+        whole = whole.assign(**{_SINCE: since.values, _ASTRAY: since.astray})
+    everyone = joining.chosen(whole, question.where, notes)
+    folder = Path.cwd() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
+    scored, people = joining.join(scored, everyone, file.parent, folder, notes)
+    persons = persons_of(people, scored, question.subject)
+    if not named:
+        since = _since(people, persons, question)
+        people = people.assign(**{_SINCE: since.values, _ASTRAY: since.astray})
+        if question.time is not None or question.outcome is not None:
+            notes.append(
+                "Persons are named in the scores alone: times are counted from their first image with a score, and "
+                "rows of the cohort without one tell nothing."
+            )
+    source = whole if named else people.assign(**{question.subject or "subject": persons})
+    keys = keys_of(source, persons_of(source, source, question.subject))
+    known = pd.DataFrame({"key": keys, "since": source[_SINCE]}).reset_index(drop=True)
+    own = people.drop(columns=[_SINCE, _ASTRAY])
+    table = own.assign(id=scored["id"], path=scored["path"] if "path" in scored else scored["id"], subject=persons)
+    return Joined(
+        scored, own, table, keys_of(people, persons), people[_SINCE].to_numpy(dtype=float),
+        people[_ASTRAY].to_numpy(dtype=bool), source.drop(columns=[_SINCE, _ASTRAY]), known, since.yearly,
     )  # fmt: skip
 
 
-def _last(table: pd.DataFrame, chosen: np.ndarray, question: Question) -> pd.DataFrame:
-    """The last image of each unit beside its first, of the chosen rows of the table."""
-    pairs = _paired(table.iloc[chosen].reset_index(drop=True), question, "last").pairs
-    return pairs.assign(row=chosen[pairs["row"]], baseline_row=chosen[pairs["baseline_row"]])
+def _since(table: pd.DataFrame, persons: pd.Series, question: Question) -> Since:
+    return since_first(
+        table, persons, visit=question.visits, date=question.date, unit=question.unit, order=question.order
+    )
 
 
-def _units(table: pd.DataFrame, every: VisitPairs) -> tuple[np.ndarray, np.ndarray, bool, str]:
-    """What is seen several times (n,), -1 where an image has no time; time since its first image; and its unit."""
-    pairs = every.pairs
-    yearly = bool(pairs["years"].notna().all())
-    first, time = np.full(len(table), -1), np.full(len(table), np.nan)
-    first[pairs["baseline_row"]] = pairs["baseline_row"]
-    first[pairs["row"]] = pairs["baseline_row"]
-    time[pairs["baseline_row"]] = 0.0
-    time[pairs["row"]] = pairs["years" if yearly else "interval"]
+def _paired(table: pd.DataFrame, question: Question, which: str, again: np.ndarray | None = None) -> VisitPairs:
+    return visit_pairs(
+        table, visit=question.visits, date=question.date, unit=question.unit, order=list(question.order) or None,
+        which=which, repeats=again,
+    )  # fmt: skip
+
+
+def _images(joined: Joined, every: VisitPairs) -> tuple[pd.DataFrame, str]:
+    """A row an image: what is seen several times (-1 where it has no time), the time since its first image, and since
+    the first visit of its person; and what one unit of time is called."""
+    size, yearly = len(joined.table), joined.yearly
+    first, time = np.full(size, -1), np.full(size, np.nan)
     # Who has one image alone is watched all the same, from that image on.
-    alone = every.left_out.loc[every.left_out["reason"].astype(str).str.startswith(SINGLE), "id"]
-    single = table["id"].isin(alone).to_numpy()
+    alone = every.left_out.loc[every.left_out["reason"].astype(str).str.startswith((SINGLE, RESCANNED)), "id"]
+    single = joined.table["id"].isin(alone).to_numpy()
     first[single], time[single] = np.flatnonzero(single), 0.0
-    known = first >= 0
-    unit = np.full(len(table), -1)
-    unit[known] = np.unique(first[known], return_inverse=True)[1]
-    return unit, time, yearly, "year" if yearly else (every.unit.removesuffix("s") or "unit")
+    long = "years" if yearly else "interval"
+    for pairs in (every.pairs, every.repeats):
+        before, row = pairs["baseline_row"].to_numpy(), pairs["row"].to_numpy()
+        fresh = before[first[before] < 0]
+        first[fresh], time[fresh] = fresh, 0.0
+        first[row], time[row] = first[before], time[before] + pairs[long].to_numpy()
+    unit = np.full(size, -1)
+    unit[first >= 0] = np.unique(first[first >= 0], return_inverse=True)[1]
+    images = pd.DataFrame({"id": joined.table["id"], "subject": joined.table["subject"], "unit": unit, "time": time})
+    images["since"], images["key"], images["outcome"] = joined.since, joined.keys, np.nan
+    images["again"] = np.isin(np.arange(size), every.repeats["row"])
+    return images, "year" if yearly else (every.unit.removesuffix("s") or "unit")
 
 
 def _scores(images: pd.DataFrame, scored: pd.DataFrame, notes: list[str]) -> list[str]:
@@ -115,15 +171,6 @@ def _scores(images: pd.DataFrame, scored: pd.DataFrame, notes: list[str]) -> lis
     return [str(name) for name in images if name == "value" or str(name).startswith(BASELINE)]
 
 
-def _outcomes(everyone: pd.DataFrame, table: pd.DataFrame, question: Question, notes: list[str]) -> UnitOutcomes:
-    """Outcomes of persons and sides, from whichever row of the cohort has them."""
-    side = next((name for name in SIDES if name in everyone), None)
-    name = question.subject or "subject"
-    keys = [each for each in (name if name in everyone else None, side) if each]
-    source = everyone if name in everyone else table
-    return outcomes_of(source, table, keys or ["subject"], question, notes)
-
-
 def _with_scores(pairs: pd.DataFrame, images: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Pairs with both scores and the change of each, and the outcome of what they are of."""
     pairs = pairs.copy()
@@ -135,28 +182,43 @@ def _with_scores(pairs: pd.DataFrame, images: pd.DataFrame, names: list[str]) ->
     return pairs
 
 
-def _covariates(people: pd.DataFrame, pairs: pd.DataFrame, question: Question, notes: list[str]) -> pd.DataFrame | None:
-    """Covariates at the first visit of each pair, incomplete rows NaN."""
+def _covariates(first: pd.DataFrame, pairs: pd.DataFrame, question: Question, notes: list[str]) -> pd.DataFrame | None:
+    """Covariates at the first visit of each pair, incomplete rows NaN; None where no model could use them."""
     if not question.adjust:
         return None
-    first = people.iloc[pairs["baseline_row"]].reset_index(drop=True)
-    notes += perhaps_groups(first, question.adjust)
-    columns = design(first, question.adjust)
+    rows = first.iloc[pairs["baseline_row"]].reset_index(drop=True)
+    notes += perhaps_groups(rows, question.adjust)
+    try:
+        columns = design(rows, question.adjust)
+    except EvaluationError as error:
+        notes.append(f"Nothing of the pairs is adjusted: {error}.")
+        return None
     lost = pairs.loc[columns.isna().any(axis=1).to_numpy(), "id"]
     if len(lost):
         notes.append(f"{len(lost)} pairs lack a covariate and were left out of all that is adjusted ({some(lost)}).")
     return columns
 
 
-def _already(people: pd.DataFrame, pairs: pd.DataFrame, yearly: bool, question: Question) -> np.ndarray | None:
-    """Pairs (n,) whose event came by their last image, by the time and event at their first."""
-    if question.time is None or not yearly or question.time_unit not in PER_YEAR:
+def _without_rescans(visits: pd.DataFrame | None, images: pd.DataFrame) -> pd.DataFrame | None:
+    """Visits at which an outcome is told, but for those that are there by a rescan alone."""
+    if visits is None or not images["again"].any():
+        return visits
+    there = images.dropna(subset=["since"]).groupby(["key", "since"], as_index=False)["again"].min()
+    found = visits.merge(there, on=["key", "since"], how="left")["again"].fillna(False).to_numpy(dtype=bool)
+    return visits[~found].reset_index(drop=True)
+
+
+def _had(
+    images: pd.DataFrame, pairs: pd.DataFrame, told: Outcomes | None, question: Question, notes: list[str]
+) -> np.ndarray | None:
+    """Pairs (n,) whose event came by their last image: 1, 0, or NaN where it is not known; None where nothing tells."""
+    first, last = (images.iloc[pairs[row]] for row in ("baseline_row", "row"))
+    if question.time is not None:
+        return had_already(last["until"], last["event"], last["since"], pairs, question, notes)
+    if told is None or told.visits is None:
         return None
-    first = people.iloc[pairs["baseline_row"]]
-    time, event = (pd.to_numeric(first[name], errors="coerce") for name in (question.time, question.event))
-    return (event.to_numpy() == 1) & (
-        time.to_numpy() / PER_YEAR[question.time_unit] <= pairs["years"].to_numpy() + LATE
-    )
+    onset = told.onset(first["key"], first["since"].to_numpy())
+    return np.where(np.isnan(onset), np.nan, (onset <= last["since"].to_numpy() + LATE).astype(float))
 
 
 def _maps(scored: pd.DataFrame, folder: Path) -> np.ndarray | None:
@@ -168,3 +230,12 @@ def _maps(scored: pd.DataFrame, folder: Path) -> np.ndarray | None:
         for cell in scored["heatmap"]
     ]
     return np.array(found, dtype=object) if any(found) else None
+
+
+def _placed(scored: pd.DataFrame, folder: Path, pairs: pd.DataFrame) -> np.ndarray:
+    """Pairs (n,) whose later image lies among those that were brought onto their baselines."""
+    if "path" not in scored:
+        return np.zeros(len(pairs), bool)
+    places = [(folder / str(path)).parent for path in scored["path"].to_numpy()[pairs["row"]]]
+    known = {place: place.name == "registered" and (place.parent / "pairs.csv").is_file() for place in set(places)}
+    return np.array([known[place] for place in places], dtype=bool)

@@ -15,9 +15,8 @@ from anomaly.images import Image, read
 from anomaly.images.image import located, same_grid
 from anomaly.longitudinal.changes import EVERYBODY, groups_of
 from anomaly.longitudinal.question import Question, Seen
+from anomaly.longitudinal.wording import mean_of, signed
 from anomaly.progress import progress
-from anomaly.statistics.estimates import Estimate, between
-from anomaly.statistics.linear import mean_with_interval
 
 LIMIT = "0.01"
 """Of the limits that held-out normals fixed: at most this share of their pixels lies above."""
@@ -27,12 +26,21 @@ def changed_lesions(seen: Seen, question: Question) -> tuple[Section | None, pd.
     """Lesions of each pair of maps by what became of them, and a row a lesion; None where there are no maps."""
     nothing = pd.DataFrame()
     if seen.maps is None:
+        if question.limit is not None or question.smallest:
+            seen.notes.append(
+                "Lesions were not followed, and limit and smallest mean nothing: the scores name no map with numbers in "
+                "it; score again with --heatmaps nifti."
+            )
         return None, nothing
     limit, told = _limit(seen.file, question)
     if limit is None:
         seen.notes.append(f"Lesions were not followed: {told}.")
         return None, nothing
-    lesions, pairs, unit = _followed(seen, limit, question.smallest)
+    try:
+        lesions, pairs, unit = _followed(seen, limit, question.smallest)
+    except EvaluationError as error:
+        seen.notes.append(f"Lesions were not followed: {error}.")
+        return None, nothing
     if pairs.empty:
         seen.notes.append("Lesions were not followed: no pair of visits has two maps on one grid.")
         return None, nothing
@@ -42,19 +50,33 @@ def changed_lesions(seen: Seen, question: Question) -> tuple[Section | None, pd.
     counts = ", ".join(f"{all_of[kind]} {kind}" for kind in KINDS)
     sentences = [
         f"What the maps mark above {limit:.3g} ({told}) holds {all_of['lesions']} lesions in {all_of['n']} pairs: "
-        f"{counts}. Marked in all it changed by {_signed(all_of, 'change')} {unit} a pair."
+        f"{counts}. Marked in all it changed by {signed(all_of, 'change')} {unit} a pair, "
+        f"{signed(all_of, 'change_per_time')} a {seen.time}."
     ]
+    sentences += _unplaced(seen)
     sentences += [
         f"{row['group'].capitalize()}: {row['new'] / row['n']:.2g} new and {row['growing'] / row['n']:.2g} growing "
-        f"lesions a pair, {_signed(row, 'change')} {unit} in all ({in_words(row['p_value'])})."
+        f"lesions a pair, {signed(row, 'change')} {unit} in all ({in_words(row['p_value'])})."
         for row in rows[1:]
     ]
     caption = (
-        "A lesion is what hangs together of what either map marks; it grows or shrinks where its volume changes by a "
-        "quarter or more, is new where the first map marks nothing of it, resolved where the second does not. Small "
-        f"ones come and go by noise: compare the groups. Volumes in {unit}; 95 % intervals by person."
+        "A lesion is what hangs together of what either map marks; it grows or shrinks where its volume changes by "
+        "more than a quarter, is new where the first map marks nothing of it, resolved where the second does not. Small "
+        f"ones come and go by noise: compare the groups. Volumes in {unit}, their change a pair and a {seen.time}; 95 % intervals by person. Where a "
+        "person does not lie in one place at both visits, a shift looks like lesions that come and go."
     )
     return Section("lesion_changes", "Lesions between visits", sentences, caption, pd.DataFrame(rows)), lesions
+
+
+def _unplaced(seen: Seen) -> list[str]:
+    """That nobody says that anatomy lies in one place, where nobody does."""
+    loose = 0 if seen.placed is None else int((~seen.placed).sum())
+    if not loose:
+        return []
+    return [
+        f"Of {loose} of {len(seen.pairs)} pairs nothing says that the later image was brought onto the first (anomaly "
+        "register visits): if not, what moved looks like lesions that come and go."
+    ]
 
 
 def _limit(file: Path, question: Question) -> tuple[float | None, str]:
@@ -96,12 +118,14 @@ def _followed(seen: Seen, limit: float, smallest: float) -> tuple[pd.DataFrame, 
             found.insert(2, "baseline_id", baseline)
             lesions.append(found)
             kinds = {kind: int((found["kind"] == kind).sum()) for kind in KINDS}
-            pairs.append({"pair": place, "subject": subject, "change": float(found["change"].sum())} | kinds)
+            moved = float(found["change"].sum())
+            about = {"pair": place, "subject": subject, "change": moved, "change_per_time": moved / seen.rate[place]}
+            pairs.append(about | kinds)
     _note(seen, without, broken, astray)
     if len(units) > 1:
         raise EvaluationError(f"maps tell volumes in {' and '.join(sorted(units))}; leave some out by --where")
     table = pd.concat(lesions, ignore_index=True) if lesions else pd.DataFrame()
-    return table, pd.DataFrame(pairs, columns=["pair", "subject", "change", *KINDS]), next(iter(units), "")
+    return table, pd.DataFrame(pairs, columns=["pair", "subject", "change", "change_per_time", *KINDS]), next(iter(units), "")
 
 
 def _note(seen: Seen, without: int, broken: list[str], astray: list[str]) -> None:
@@ -141,14 +165,7 @@ def _row(group: str, pairs: pd.DataFrame, unit: str) -> dict[str, Any]:
     row: dict[str, Any] = {"group": group, "n": len(pairs), "persons": int(pairs["subject"].nunique())}
     counts = {kind: int(pairs[kind].sum()) for kind in KINDS}
     row |= {"lesions": sum(counts.values())} | counts
-    whose = np.unique(pairs["subject"].astype(str), return_inverse=True)[1]
-    value = pairs["change"].to_numpy(dtype=float)
-    try:
-        mean = mean_with_interval(value, whose)
-    except EvaluationError as error:
-        mean = Estimate(float(value.mean()) if value.size else np.nan, np.nan, np.nan, str(error))
-    return row | ends("change", mean) | {"unit": unit, "p_value": mean.p_value, "method": mean.method}
-
-
-def _signed(row: dict[str, Any], name: str) -> str:
-    return f"{row[name]:+.3g} ({between(row[f'{name}_low'], row[f'{name}_high'], '+.3g')})"
+    whose = pairs["subject"].to_numpy()
+    mean, rate = (mean_of(pairs[name].to_numpy(dtype=float), whose) for name in ("change", "change_per_time"))
+    row |= ends("change", mean) | ends("change_per_time", rate)
+    return row | {"unit": unit, "p_value": mean.p_value, "method": mean.method}

@@ -9,6 +9,7 @@ import pandas as pd
 
 from anomaly.cohorts import joining
 from anomaly.cohorts.results import safe_id
+from anomaly.cohorts.times import PER_YEAR
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.section import Section
 from anomaly.shown import Readable
@@ -36,6 +37,7 @@ class Question:
     time: str | None = None
     event: str | None = None
     time_unit: str = "years"
+    outcome_at: str | None = None
     limit: float | None = None
     smallest: float = 0.0
 
@@ -44,6 +46,10 @@ class Question:
             raise EvaluationError("time and event go together: name the column of each")
         if self.adjust and self.outcome is None and self.time is None:
             raise EvaluationError("adjust asks about an outcome; name it")
+        if self.time_unit not in PER_YEAR:
+            raise EvaluationError(f"time_unit is {self.time_unit!r}; expected one of {', '.join(PER_YEAR)}")
+        if self.outcome_at is not None and self.outcome is None:
+            raise EvaluationError("outcome_at tells how an outcome is to be read; name the outcome")
 
     @property
     def sign(self) -> str:
@@ -63,18 +69,21 @@ class Seen:
 
     Args:
         images: a row an image with a score: id, subject, unit (what is seen several times, from 0), time since the
-            first image of the unit, outcome (of the unit, NaN where unknown), and a column a score.
-        people: rows of the cohort, in the order of `images`.
-        pairs: a row a unit, its last image beside its first: what `visit_pairs` tells, stable, outcome, and of each
-            score NAME_before, NAME_after, NAME_change.
+            first image of the unit, since the first visit of the person in the cohort, key (person and side), outcome
+            (of the unit, NaN where unknown), until and event (years to the event or the end of observation, since that
+            first visit), again (whether it is a rescan), and a column a score.
+        people: rows of the cohort, in the order of `images`, with covariates as they are at the unit's first image.
+        pairs: a row a unit, its last image beside its first: what `visit_pairs` tells, outcome, and of each score
+            NAME_before, NAME_after, NAME_change.
         noise: pairs of images of what did not change, with the same columns; empty where nobody says who did not.
         names: scores, the main one first.
         time: what a year, or one unit of time, is called; `yearly` tells whether it is a year.
-        covariates: of the pairs, at the first visit; None where none are asked for.
-        already: mask (pairs,) of those who had the event by their last image; None where no time of it is told.
-        at_visit: the outcome (n,) of each image, where it is told at each visit; else None.
+        covariates: of the pairs, at the first visit; None where none are asked for, or no model could use them.
+        at_visit: key, since and event of every visit, where the outcome is told at each; else None.
         noise_from: where `noise` comes from, in words.
         maps: paths (n,) of the images' maps; None where there are none.
+        already: whether the event came by the last image of each pair (1, 0, NaN unknown); None where nothing tells.
+        placed: mask (pairs,) of those whose later image was brought onto the first by `anomaly register visits`.
     """
 
     images: pd.DataFrame
@@ -85,12 +94,13 @@ class Seen:
     time: str
     yearly: bool
     covariates: pd.DataFrame | None
-    at_visit: np.ndarray | None
+    at_visit: pd.DataFrame | None
     noise_from: str
     notes: list[str]
     file: Path
     maps: np.ndarray | None = None
     already: np.ndarray | None = None
+    placed: np.ndarray | None = None
 
     @property
     def by_visit(self) -> bool:

@@ -21,6 +21,7 @@ BLEND = (0.65, 0.2, 0.1, 0.05)
 """What the map of each side counts."""
 PENALTIES = ("bright", "dark", "none")
 AT_ONCE = 2**24  # differences held at once
+KEPT = 2**22  # places of a grid up to which their order is kept from image to image: 16 MiB; larger are drawn anew
 LEAST = 1e-6
 
 
@@ -185,12 +186,15 @@ def _places(inside: Tensor, sides: tuple[int, ...], sources: int) -> Tensor:
     """Where up to so many patches begin that lie whole within a mask (*space), (S, dims)."""
     pool = F.max_pool2d if inside.ndim == 2 else F.max_pool3d
     outside = pool((~inside).float()[None, None], sides, stride=1)[0, 0]
-    order = _order(tuple(outside.shape)).to(inside.device)
-    chosen = order[(outside == 0).flatten()[order]][:sources]
-    return torch.stack(torch.unravel_index(chosen, outside.shape), 1)
+    space = tuple(outside.shape)
+    order = (_kept_order if prod(space) <= KEPT else _order)(space).to(inside.device)
+    free = (outside == 0).flatten().index_select(0, order)
+    return torch.stack(torch.unravel_index(order[free][:sources].long(), space), 1)
 
 
-@lru_cache(maxsize=8)
 def _order(space: tuple[int, ...]) -> Tensor:
-    """All places of a grid in an order that was drawn once."""
-    return torch.randperm(prod(space), generator=torch.Generator().manual_seed(0))
+    """All places of a grid, as int32, in an order that is the same at each call."""
+    return torch.randperm(prod(space), generator=torch.Generator().manual_seed(0)).int()
+
+
+_kept_order = lru_cache(maxsize=4)(_order)  # one for each of `SIDES`

@@ -26,15 +26,18 @@ class Calibration:
         offset: what is added to spread or volume, so that no interval is empty.
         residuals: true minus predicted change of each pair held out, in units.
         subjects: whose each is, numbered.
+        draws: of how many the predictions were the mean: the mean of others is off otherwise, and spreads otherwise. 1
+            of a method without noise.
     """
 
     unit: str
     offset: float
     residuals: tuple[float, ...]
     subjects: tuple[int, ...]
+    draws: int = 1
 
     @classmethod
-    def of(cls, chosen: pd.DataFrame, held_out: pd.DataFrame) -> "Calibration":
+    def of(cls, chosen: pd.DataFrame, held_out: pd.DataFrame, *, draws: int = 1) -> "Calibration":
         """From two tables of pairs: subject, volume, spread, change and true_change; `chosen` chooses the unit."""
         offset = float((chosen["true_change"] - chosen["change"]).abs().median()) or 1.0
         widths = {name: cls._width(chosen, name, offset) for name in UNITS}
@@ -42,7 +45,7 @@ class Calibration:
         unit = min(widths, key=lambda name: widths[name]) if enough else UNITS[0]
         off = (held_out["true_change"] - held_out["change"]) / _units(held_out, unit, offset)
         numbers = pd.factorize(held_out["subject"])[0]
-        made = cls(unit, offset, tuple(map(float, off)), tuple(map(int, numbers)))
+        made = cls(unit, offset, tuple(map(float, off)), tuple(map(int, numbers)), draws)
         if made.persons < fewest():
             logger.warning("%s; give --calibrate a larger share, or more persons", made.why_none)
         return made
@@ -58,7 +61,7 @@ class Calibration:
     def read(cls, facts: Mapping[str, Any]) -> "Calibration":
         """As `run.json` tells it."""
         told = facts["calibration"]
-        return cls(told["unit"], told["offset"], tuple(told["residuals"]), tuple(told["subjects"]))
+        return cls(told["unit"], told["offset"], tuple(told["residuals"]), tuple(told["subjects"]), told["draws"])
 
     def facts(self) -> dict[str, Any]:
         """For `run.json`."""
@@ -81,11 +84,20 @@ class Calibration:
             return ""
         return f"no interval: {self.persons} persons were held out to calibrate it; {fewest()} are needed for 95 %"
 
-    def said(self, table: pd.DataFrame) -> pd.DataFrame:
+    def why_none_of(self, draws: int) -> str:
+        """The same of predictions that are the mean of so many draws."""
+        if draws == self.draws:
+            return self.why_none
+        return f"no interval: it was calibrated with {self.draws} draws, not {draws}; leave --draws at {self.draws}"
+
+    def said(self, table: pd.DataFrame, draws: int | None = None) -> pd.DataFrame:
         """Columns change_low, change_high and p_growing of predictions with volume, spread and change.
 
-        A volume cannot fall below 0, so neither does the lower end. NaN where too few persons were held out.
+        A volume cannot fall below 0, so neither does the lower end. NaN where too few persons were held out, and all of
+        them NaN where predictions are the mean of another number of draws.
         """
+        if draws not in (None, self.draws):
+            return pd.DataFrame(np.nan, index=table.index, columns=["change_low", "change_high", "p_growing"])
         units = _units(table, self.unit, self.offset)
         far = units * self.reach if math.isfinite(self.reach) else np.full(len(table), np.nan)
         change = table["change"].to_numpy(float)

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from anomaly.commandline import exits, options
-from anomaly.progression.commands_evolution import Pairs, Visited, timing
-from anomaly.progression.commands_evolution import _visits as visited
+from anomaly.progression.commands_evolution import Pairs, Visited, timing, visited
 
 Maps = Annotated[
     str | None,
@@ -21,9 +20,15 @@ Maps = Annotated[
 
 
 def telling(
-    threshold: Annotated[float, typer.Option(help="Change in units of noise beyond which it is told.", min=0.1)] = 5.0,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="Change in units of noise beyond which it is told. 5 finds few: large changes, most small ones not.",
+            min=0.1,
+        ),
+    ] = 5.0,
     at: Annotated[
-        float | None, typer.Option(help="Where maps are cut into lesions: 0.8 of irregularity, else 0.5.")
+        float | None, typer.Option(help="Where maps are cut into lesions; of irregularity 0.8 if left out, else 0.5.")
     ] = None,
     smallest: Annotated[
         float, typer.Option(help="Least volume of a lesion or a region, in mm3 where files tell millimetres.", min=0)

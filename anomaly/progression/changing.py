@@ -81,7 +81,7 @@ def change_between_visits(
     left_out = pairs.attrs["left_out"]
     groups = _groups(pairs, asked.join)
     out.mkdir(parents=True, exist_ok=True)
-    settings = {**asdict(asked), "join": list(asked.join), "which": visits.which}
+    settings = {**asdict(asked), "join": list(asked.join), **_paired_by(visits)}
     columns = [*TIMES, *COLUMNS, *(COUNTED if asked.maps else ())]
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         table = GrowingTable(CHANGES, out, settings=settings, columns=columns)
@@ -106,6 +106,15 @@ def _with_maps(visits: Visits, asked: Asked) -> tuple[Visits, Asked]:
     return visits, replace(asked, maps="given" if visits.maps is not None else "")
 
 
+def _paired_by(visits: Visits) -> dict[str, str]:
+    """What says which images are two visits, with which masks and maps: rows made otherwise are not to be mixed."""
+    names = ("visits", "which", "date", "side", "contrast", "unit")
+    files = {"mask": visits.mask, "maps_from": visits.maps}
+    kept = {name: "" if value is None else os.path.abspath(value) if Path(value).exists() else str(value)
+            for name, value in files.items()}  # fmt: skip
+    return {**{name: str(getattr(visits, name) or "") for name in names}, **kept}
+
+
 def _groups(pairs: pd.DataFrame, join: Sequence[str]) -> list[list[dict[str, Any]]]:
     """The rows of each pair of visits, one a contrast, the leading one first; without contrasts to join, one row each.
 
@@ -125,16 +134,20 @@ def _groups(pairs: pd.DataFrame, join: Sequence[str]) -> list[list[dict[str, Any
     found: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for row in rows:
         found.setdefault(tuple(str(row[key]) for key in keys), {})[str(row["contrast"])] = row
-    grouped = [[group[name] for name in names if name in group] for group in found.values() if names[0] in group]
-    return [_told(group, names) for group in grouped]
+    return [_told(group, names) for group in found.values()]
 
 
-def _told(group: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """A group, marked where contrasts are missing, so that the pair is named and the rest goes on."""
-    there = {str(row["contrast"]) for row in group}
-    if missing := [name for name in names if name not in there]:
-        group[0]["missing"] = f"there is no pair of {', '.join(missing)} to join with {names[0]}; add it, or join less"
-    return group
+def _told(group: Mapping[str, dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a pair of visits, marked where contrasts are missing, so that the pair is named and the rest goes on.
+
+    Also where the leading contrast is missing, or all: another row then stands for the pair.
+    """
+    missing = [name for name in names if name not in group]
+    rows = [group[name] for name in names if name in group] or [*group.values()][:1]
+    if missing:
+        there, needed = ", ".join(group), ", ".join(missing)
+        rows[0]["missing"] = f"there is no pair of {needed} of these visits, only of {there}; add it, or join less"
+    return rows
 
 
 def _about(row: Mapping[str, Any]) -> dict[str, Any]:

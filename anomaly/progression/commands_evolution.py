@@ -36,6 +36,9 @@ Maps = Annotated[
 ]
 
 
+_WHICH = options.one_of("first", "next", "last")
+
+
 def forecasters() -> dict[str, Any]:
     """Every forecaster by its name, as its source says."""
     classes = asking.sources().find("anomaly.evolution.register", "CLASSES")
@@ -49,9 +52,12 @@ def timing(
         str | None, typer.Option(help="With --images: column that says when each was taken.", metavar="COLUMN")
     ] = None,
     which: Annotated[
-        str, typer.Option(help="Pair each visit with the first, the next before it, or the last with the first.",
-                          callback=options.one_of("first", "next", "last")),
-    ] = "first",
+        str | None,
+        typer.Option(
+            help="Pair each visit with the first (as left out), with the next before it, or the last with the first.",
+            metavar="first|next|last", callback=lambda text: None if text is None else _WHICH(text),
+        ),
+    ] = None,
     unit: Annotated[str | None, typer.Option(help="Of visits that are numbers: days, weeks, months, years.")] = None,
     date: Annotated[
         str | None, typer.Option(help="Column of dates, where visits are names.", metavar="COLUMN")
@@ -64,7 +70,7 @@ def timing(
     """Which images are two visits."""
 
 
-def _visits(images: Path | None, pairs: Path | None, maps: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def visited(images: Path | None, pairs: Path | None, maps: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """What `Visits` takes, of the options; refused at once where a table has not what is asked of it."""
     asked = {**options.whose(given), **options.chosen(given, "visits", "which", "unit", "date", "side", "contrast")}
     source = pairs if images is None else images
@@ -73,6 +79,13 @@ def _visits(images: Path | None, pairs: Path | None, maps: str | None, given: Ma
     if (images is None) != (asked["visits"] is None):
         told = "--visits COLUMN says which images are visits" if images else "a table of pairs has its visits; leave it"
         raise CohortError(f"{told}{'; give it' if images else ' out'}")
+    idle = [name for name in ("which", "unit", "date", "side", "contrast") if asked[name] is not None]
+    if pairs is not None and idle:
+        raise CohortError(
+            f"{' and '.join(f'--{name}' for name in idle)} say which images are two visits, and a table of pairs has "
+            f"these; leave {'them' if len(idle) > 1 else 'it'} out"
+        )
+    asked["which"] = asked["which"] or "first"
     column = maps if maps is not None and not Path(maps).exists() and not any(c in maps for c in "*?[/") else None
     names = [asked[name] for name in ("visits", "date", "side", "contrast")]
     tables.refuse_images(source, asked, *names, None if pairs is None else "baseline", column)
@@ -116,7 +129,7 @@ def train(
         span = _span(range_)
         asking.refuse_method(forecasters, method, settings)
         asking.refuse_place(out, given["resume"], settings)
-        asked = _visits(images, pairs, maps, given)
+        asked = visited(images, pairs, maps, given)
     from anomaly.progression.learning import learn_progression
     from anomaly.progression.pairing import Visits
 
@@ -129,6 +142,8 @@ def train(
         told = run.facts["held_out"]
         off = f"{told['off']:.4g} {run.unit}, if nothing changed {told['persistence']:.4g}"
         typer.echo(f"run: {run.folder}\nheld out: mean error of the volume {off}")
+        if (run.folder / "left_out.csv").exists():
+            typer.echo(f"images that stand in no pair: {run.folder / 'left_out.csv'}")
     exits.end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv", told=machine.leads)
 
 
@@ -182,7 +197,7 @@ def evaluate(
 ) -> None:
     """Say how near what is predicted comes to the next visit, beside what needs no network."""
     asking.refuse_run(run, FORECASTER)
-    asked = _visits(images, pairs, maps, given)
+    asked = visited(images, pairs, maps, given)
     from anomaly.progression.evaluating import evaluate_progression
     from anomaly.progression.pairing import Visits
 

@@ -11,21 +11,24 @@ from nibabel.affines import voxel_sizes
 
 from anomaly.changes.lesions import GROWN, KINDS, lesion_changes, lesion_counts
 from anomaly.changes.maps import ChangeMap, change_map, joined
+from anomaly.changes.matching import matched
 from anomaly.changes.regions import THRESHOLD, changed_regions
-from anomaly.detectors.irregularity import irregularity_map
 from anomaly.errors import UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import Image, read, write_volume
-from anomaly.images.image import same_grid
+from anomaly.images.image import same_grid, voxel_volume
 from anomaly.images.masking import masked
 from anomaly.pictures.changes import save_change
+from anomaly.progression import irregular
 from anomaly.progression.pairing import BEFORE, BEFORE_MAP, MAP
 
 IRREGULARITY = "irregularity"
-AT = {IRREGULARITY: 0.8, "": 0.5}
-"""Where maps are cut into lesions: irregularity where it was best on another patient, all else at a half."""
-COLUMNS = ("unit", "correlation", "least", "increase", "decrease", "increases", "decreases")
-COUNTED = ("volume_before", "volume_after", *KINDS, *(f"{kind}_change" for kind in KINDS))
+AT = {IRREGULARITY: irregular.AT, "": 0.5}
+"""Where maps are cut into lesions."""
+YEARLY = "change_per_year"
+REGIONS = ("increase", "decrease")
+COLUMNS = ("unit", "correlation", "least", *(f"{each}{of}" for of in ("", "s", "_per_year") for each in REGIONS))
+COUNTED = ("volume_before", "volume_after", "change", YEARLY, *KINDS, *(f"{kind}_change" for kind in KINDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,23 +70,33 @@ def compared(rows: Sequence[Mapping[str, Any]], asked: Asked, out: Path) -> dict
     first, second = _visits(rows[0], None)
     found = [_change(first, second, asked)]
     found += [_change(*_visits(other, first), asked) for other in rows[1:]]
-    inside = np.ones(first.space, bool) if first.mask is None else first.mask
+    lead, years, (voxel, unit) = found[0], _years(rows[0]), _voxel(first)
     signs = [-1 if name.startswith("-") else 1 for name in asked.join] or [1]
-    z, lead, (voxel, unit) = joined([each.z for each in found], signs, inside), found[0], _voxel(first)
-    table, line = _regions(z, voxel, asked)
-    line = {"unit": unit, "correlation": lead.correlation, "least": asked.threshold * lead.least, **line}
+    z = joined([each.z for each in found], signs, lead.inside)
+    table, line = _regions(z, voxel, years, asked)
+    least = asked.threshold * lead.least if len(found) == 1 else np.nan  # the joined map is in no one's intensities
+    line = {"unit": unit, "correlation": lead.correlation, "least": least, **line}
     maps = {"change": z}
     if asked.maps:
-        table, counted, made = _lesions(rows[0], first, lead.matched, inside, voxel, asked)
-        line, maps = {**line, **counted}, {**maps, **made}
-    return {**line, "file": ";".join(_written(out, str(rows[0]["id"]), first, lead.matched, maps, table, line))}
+        table, counted, made = _lesions(rows[0], (first, second), lead.inside, voxel, asked)
+        table.insert(list(table).index("change") + 1, YEARLY, table["change"] / years)
+        line = {**line, **counted, YEARLY: counted["change"] / years}
+        maps |= made
+    shown = np.where(lead.inside, lead.matched, _grey(first).min())
+    return {**line, "file": ";".join(_written(out, str(rows[0]["id"]), first, shown, maps, table, line))}
+
+
+def _years(row: Mapping[str, Any]) -> float:
+    """Between the visits; NaN where they are not known, or not above 0."""
+    years = float(pd.to_numeric(row.get("years", np.nan), errors="coerce"))
+    return years if years > 0 else np.nan
 
 
 def _written(
     out: Path,
     stem: str,
     first: Image,
-    matched: np.ndarray,
+    shown: np.ndarray,
     maps: Mapping[str, np.ndarray],
     table: pd.DataFrame,
     line: Mapping[str, Any],
@@ -94,18 +107,19 @@ def _written(
         write_volume(out / f"{stem}_{name}.nii.gz", each, first.frame, says=says)
     footer = f"brighter {line['increase']:.4g} {line['unit']}, darker {line['decrease']:.4g} {line['unit']}"
     affine = first.affine if first.placed else None
-    save_change(out / f"{stem}.png", _grey(first), matched, maps["change"], title=stem, footer=footer, affine=affine)
+    save_change(out / f"{stem}.png", _grey(first), shown, maps["change"], title=stem, footer=footer, affine=affine)
     write_whole(out / f"{stem}_lesions.csv", table.to_csv(index=False))
     return [*(f"{stem}_{name}.nii.gz" for name in maps), f"{stem}.png", f"{stem}_lesions.csv"]
 
 
-def _regions(z: np.ndarray, voxel: float, asked: Asked) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _regions(z: np.ndarray, voxel: float, years: float, asked: Asked) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Regions that changed, and their volumes and numbers by kind."""
     table = changed_regions(z, threshold=asked.threshold, smallest=asked.smallest, voxel=voxel)
     line: dict[str, Any] = {}
-    for kind in ("increase", "decrease"):
+    for kind in REGIONS:
         of_kind = table[table["kind"] == kind]
-        line |= {kind: float(of_kind["volume"].sum()), f"{kind}s": len(of_kind)}
+        volume = float(of_kind["volume"].sum())
+        line |= {kind: volume, f"{kind}s": len(of_kind), f"{kind}_per_year": volume / years}
     return table, line
 
 
@@ -149,27 +163,28 @@ def _voxel(image: Image) -> tuple[float, str]:
     """The volume of a voxel and its unit."""
     if not image.placed:
         return 1.0, "pixels"
-    return float(np.prod(voxel_sizes(image.affine)[: image.ndim])), f"mm{image.ndim}"
+    return voxel_volume(image.affine, image.ndim), f"mm{image.ndim}"
 
 
 def _lesions(
-    row: Mapping[str, Any], first: Image, matched: np.ndarray, inside: np.ndarray, voxel: float, asked: Asked
+    row: Mapping[str, Any], visits: tuple[Image, Image], inside: np.ndarray, voxel: float, asked: Asked
 ) -> tuple[pd.DataFrame, dict[str, Any], dict[str, np.ndarray]]:
     """The table of lesions, its counts in one row, and the maps that were made for it, by name."""
+    first, made = visits[0], dict[str, np.ndarray]()
     if asked.maps == IRREGULARITY:
-        before, after = (irregularity_map(each, inside, stretch=False) for each in (_grey(first), matched))
-        low, high = before[inside].min(), before[inside].max()
-        # One scale for both visits, from 0 to 1 at the first: else a new lesion would make all old ones shrink.
-        maps = [np.where(inside, ((each - low) / ((high - low) or 1)).clip(0, 1), 0) for each in (before, after)]
+        before, after = (np.where(inside, _grey(each), 0) for each in visits)
+        if asked.match != "none":  # never by quantiles, whatever the map of change is by
+            after = matched(before, after, inside, "line")
+        maps = list(irregular.irregularities(before, after, inside))
         made = dict(zip(("before", "after"), maps, strict=True))
     else:
-        maps, made = [_given(row[name], first) for name in (BEFORE_MAP, MAP)], {}
+        maps = [_given(row[name], first) for name in (BEFORE_MAP, MAP)]
     table = lesion_changes(
         *(each > asked.cut for each in maps), voxel=voxel, inside=inside, smallest=asked.smallest, grown=asked.grown,
         least=asked.least,
     )  # fmt: skip
     counts = lesion_counts(table)
-    return table, {name: counts[name] for name in COUNTED}, made
+    return table, {name: counts[name] for name in COUNTED if name in counts}, made
 
 
 def _given(path: str, image: Image) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What needs no network: nothing changes, what most do, the trend, and a plain regression; as floors for a forecast."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,17 +68,27 @@ def own_trends(pairs: pd.DataFrame) -> dict[str, float]:
     return {path: known[subject, first] for path, subject, first in found if (subject, first) in known}
 
 
-def reaching(disease: np.ndarray, pixels: int, counted: np.ndarray) -> np.ndarray:
+def reaching(
+    disease: np.ndarray, pixels: int, counted: np.ndarray, spacing: Sequence[float] | np.ndarray | None = None
+) -> np.ndarray:  # fmt: skip
     """A disease (*space) bool grown or shrunk evenly at its edge until it has so many pixels, within what counts.
 
-    Pixels come and go by their distance from the edge; a disease of nothing grows nowhere.
+    Pixels come and go by their distance from the edge, those of one distance in an order of chance, always the same, so
+    that it leans nowhere; a disease of nothing grows nowhere.
+
+    Args:
+        disease: (*space) bool.
+        pixels: how many are to be left.
+        counted: (*space) bool.
+        spacing: of the pixels along each axis, in millimetres; None where they are alike.
     """
     pixels = min(max(pixels, 0), int(counted.sum()))
     if not disease.any() or pixels == 0:
         return np.zeros(disease.shape, dtype=bool)
-    depth = np.where(disease, ndimage.distance_transform_edt(disease), -ndimage.distance_transform_edt(~disease))
-    depth = np.where(counted, depth, -np.inf)
-    chosen = np.argsort(-depth, axis=None, kind="stable")[:pixels]
+    inwards, outwards = (ndimage.distance_transform_edt(each, sampling=spacing) for each in (disease, ~disease))
+    depth = np.where(counted, np.where(disease, inwards, -outwards), -np.inf).ravel()
+    chance = np.random.default_rng(0).permutation(depth.size)
+    chosen = np.lexsort((chance, -depth))[:pixels]
     found = np.zeros(disease.size, dtype=bool)
     found[chosen] = True
     return found.reshape(disease.shape)

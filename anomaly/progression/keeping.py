@@ -19,6 +19,7 @@ from anomaly.progression.pairing import BEFORE, BEFORE_MAP, MAP
 from anomaly.progression.reading import Pair, Reading
 
 TRAIN, CHOOSE, CALIBRATE = "train", "choose", "calibrate"
+LEFT_OUT = "left_out.csv"
 TEXTS = ("id", "subject", "path", "mask", BEFORE, MAP, BEFORE_MAP)
 
 
@@ -31,12 +32,14 @@ class KeptPairs:
         table: the pairs that could be read, with split, years and slices.
         unit: of volumes.
         failed: how many could not.
+        left_out: a table (CSV) of images that stand in no pair, with the reason; None where there are none.
     """
 
     pixels: np.ndarray
     table: pd.DataFrame
     unit: str
     failed: int
+    left_out: str | None
 
     @classmethod
     def open(cls, folder: Path) -> "KeptPairs":
@@ -45,7 +48,8 @@ class KeptPairs:
         table["years"] = pd.to_numeric(table["years"])
         facts = json.loads((folder / "pairs.json").read_text())
         pixels = np.memmap(folder / "pairs.raw", dtype=np.float32, mode="r").reshape(-1, *facts["shape"])
-        return cls(pixels, table, facts["unit"], facts["failed"])
+        left = (folder / LEFT_OUT).read_text(encoding="utf-8") if (folder / LEFT_OUT).exists() else None
+        return cls(pixels, table, facts["unit"], facts["failed"], left)
 
     @property
     def sliced(self) -> bool:
@@ -72,8 +76,8 @@ class KeptPairs:
 def keep_pairs(pairs: pd.DataFrame, reading: Reading, folder: Path, *, workers: int | None = None) -> None:
     """Read every pair once, in parallel, into one file, part by part of the split.
 
-    Those that cannot be used are named in `errors.csv` beside the folder and left out. Nothing is done where all is
-    there already.
+    Those that cannot be used are named in `errors.csv` beside the folder and left out; images that stand in no pair in
+    `left_out.csv` inside it. Nothing is done where all is there already.
 
     Args:
         pairs: of `Visits.found`, with split.
@@ -98,14 +102,17 @@ def keep_pairs(pairs: pd.DataFrame, reading: Reading, folder: Path, *, workers: 
         for row, found in read_pairs(rows, reading, pool):
             bar.advance()
             why = str(found) if isinstance(found, UnreadableImage) else _unlike(found, first or found)
-            if why:
+            if why or isinstance(found, UnreadableImage):
                 failed.append({"id": row["id"], "path": row["path"], "error": why})
                 continue
-            assert isinstance(found, Pair)
             first = first or found
             raw.write(np.ascontiguousarray(found.pixels).tobytes())
             kept.append({**row, "slices": len(found.pixels)})
-    _write_errors(folder.parent, failed, pairs)
+    if failed:
+        write_whole(folder.parent / "errors.csv", pd.DataFrame(failed).to_csv(index=False))
+    left = pairs.attrs["left_out"]
+    if len(left):
+        write_whole(folder / LEFT_OUT, left.to_csv(index=False))
     if first is None:
         raise CohortError(f"none of the {len(rows)} pairs of visits can be used; the first: {failed[0]['error']}")
     write_whole(folder / "pairs.csv", pd.DataFrame(kept).to_csv(index=False))
@@ -140,13 +147,3 @@ def _unlike(pair: Pair, first: Pair) -> str:
         shapes = f"{pair.pixels.shape[1:]}, that of {first.image.path.name} {first.pixels.shape[1:]}"
         return f"{pair.image.path}: has shape {shapes} once prepared; give --size"
     return ""
-
-
-def _write_errors(folder: Path, failed: list[dict[str, Any]], pairs: pd.DataFrame) -> None:
-    """Name in `errors.csv` the pairs that cannot be used, and images that stand in no pair."""
-    left = pairs.attrs.get("left_out")
-    rows = list(failed)
-    if left is not None:
-        rows += [{"id": each.id, "path": each.path, "error": each.reason} for each in left.itertuples()]
-    if rows:
-        write_whole(folder / "errors.csv", pd.DataFrame(rows).to_csv(index=False))

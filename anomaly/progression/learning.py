@@ -10,19 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint, split
+from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, split
 from anomaly.cohorts.masks import COLUMN as MASK
-from anomaly.errors import AnomalyError
+from anomaly.errors import AnomalyError, RunError, UnreadableImage
 from anomaly.evolution.evolving import Evolving
 from anomaly.evolution.register import FORECASTERS
 from anomaly.files import write_whole
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progression.calibrating import Calibration
 from anomaly.progression.cards import model_card, preview
-from anomaly.progression.forecasting import figures, forecast, read_pairs, seen_now, size_of
-from anomaly.progression.keeping import CALIBRATE, CHOOSE, TRAIN, KeptPairs, keep_pairs, with_years
+from anomaly.progression.forecasting import DRAWS, figures, forecast, read_pairs, seen_now, size_of
+from anomaly.progression.inputs import fingerprint
+from anomaly.progression.keeping import CALIBRATE, CHOOSE, LEFT_OUT, TRAIN, KeptPairs, keep_pairs, with_years
 from anomaly.progression.pairing import Visits
-from anomaly.progression.reading import Pair, Reading
+from anomaly.progression.reading import Reading, flags_alone
 from anomaly.progression.run import ForecasterRun
 from anomaly.runs import longer
 from anomaly.runs.facts import FORECASTER, write_facts
@@ -81,34 +82,13 @@ def learn_progression(
         TrainingError: the loss is no longer a number.
     """
     out, machine = Path(out), machine or Machine()
-    learner = asked_of(method, settings, image)
-    finished, _, work = longer.gone_on_with(out, learner, settings or {}, machine, resume=resume)
     prepared = preprocessing or Preprocessing()
-    plan: dict[str, Any] = {}  # only the first process fills and needs it
+    learner = asked_of(method, settings, image, prepared)
+    finished, _, work = longer.gone_on_with(out, learner, settings or {}, machine, resume=resume)
 
-    def prepare() -> None:
-        pairs, timed = parted(visits, choose, calibrate)
-        of_masks = dataclasses.replace(prepared, mask="given" if MASK in pairs else "none")
-        plan.update(
-            kind=FORECASTER, method=learner.name, settings=learner.settings(), image=image, range=span,
-            preprocessing=dataclasses.asdict(of_masks), seed=seed, fingerprint=fingerprint(pairs), choose=choose,
-            calibrate=calibrate, told_years=timed, subjects_from=pairs.attrs["subjects_from"],
-            precision=machine.precision, processes=machine.processes * machine.nodes,
-        )  # fmt: skip
-        if finished:
-            refuse_changes(out, finished, plan)
-            clear(out)  # which a training that was killed at its very end did not come to
-            longer.tell_finished(out, finished)
-            return
-        claim(work, plan, resume)
-        if plan["subjects_from"] == FILE_NAMES:
-            logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
-        try:
-            keep_pairs(pairs, _reading(plan), work / "checkpoint", workers=workers)
-            _parts(KeptPairs.open(work / "checkpoint"))
-        except AnomalyError:
-            abandon(work)
-            raise
+    def prepare() -> None:  # by the first process alone
+        pairs, plan = _plan(visits, learner, image, span, prepared, (choose, calibrate), machine, workers)
+        _begin(out, work, {**plan, "seed": seed}, finished, pairs, resume, workers)
 
     machine.lead(prepare)
     if not finished:
@@ -118,10 +98,53 @@ def learn_progression(
     return ForecasterRun.open(out, device=str(machine.torch_device))
 
 
-def asked_of(method: str, settings: Mapping[str, Any] | None, image: str) -> Evolving:
+def _plan(
+    visits: Visits, learner: Evolving, image: str, span: tuple[float, float] | None, prepared: Preprocessing,
+    shares: tuple[float, float], machine: Machine, workers: int | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:  # fmt: skip
+    """The pairs with their split, and what is asked of the training."""
+    pairs, timed = parted(visits, *shares)
+    of_masks = dataclasses.replace(prepared, mask="given" if MASK in pairs else "none")
+    return pairs, dict(
+        kind=FORECASTER, method=learner.name, settings=learner.settings(), image=image, range=span,
+        flags=span is None and flags_alone(pairs, workers), preprocessing=dataclasses.asdict(of_masks),
+        pairs=visits.asked(), fingerprint=fingerprint(pairs), choose=shares[0], calibrate=shares[1], told_years=timed,
+        subjects_from=pairs.attrs["subjects_from"], precision=machine.precision,
+        processes=machine.processes * machine.nodes,
+    )  # fmt: skip
+
+
+def _begin(
+    out: Path, work: Path, plan: dict[str, Any], finished: Mapping[str, Any] | None, pairs: pd.DataFrame, resume: bool,
+    workers: int | None,
+) -> None:  # fmt: skip
+    """Take the folder, and read all pairs once; of a finished run say so, and nothing else."""
+    if finished:
+        refuse_changes(out, finished, plan)
+        clear(out)  # which a training that was killed at its very end did not come to
+        longer.tell_finished(out, finished)
+        return
+    claim(work, plan, resume)
+    if plan["subjects_from"] == FILE_NAMES:
+        logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
+    if plan["flags"]:
+        logger.info("all maps that are pictures hold 0 and 1 alone, which are taken as they are")
+    try:
+        keep_pairs(pairs, Reading.of(plan), work / "checkpoint", workers=workers)
+        _parts(KeptPairs.open(work / "checkpoint"))
+    except AnomalyError:
+        abandon(work)
+        raise
+
+
+def asked_of(
+    method: str, settings: Mapping[str, Any] | None, image: str, preprocessing: Preprocessing
+) -> Evolving:  # fmt: skip
     """What is to learn; arguments as of `learn_progression`."""
     if image not in IMAGES:
         raise AnomalyError(f"image is {image!r}; expected one of {', '.join(IMAGES)}")
+    if preprocessing.context is not None:
+        raise AnomalyError("a forecaster makes nothing of context; leave it out of the preprocessing")
     return make(known(FORECASTERS, method), settings)
 
 
@@ -139,11 +162,6 @@ def parted(visits: Visits, choose: float, calibrate: float) -> tuple[pd.DataFram
     pairs["split"] = split(list(pairs["subject"]), choose=choose, calibrate=calibrate)
     pairs.attrs = told
     return pairs, timed
-
-
-def _reading(plan: Mapping[str, Any]) -> Reading:
-    span = None if plan["range"] is None else (float(plan["range"][0]), float(plan["range"][1]))
-    return Reading(Preprocessing(**plan["preprocessing"]), span, plan["image"] == "beside")
 
 
 def _parts(kept: KeptPairs) -> None:
@@ -167,10 +185,10 @@ def _write_down(out: Path, learned: Evolving, kept: KeptPairs, machine: Machine,
     if (out / "training.csv").exists():
         draw_curves(out)
     plan = planned(out)
-    table = pd.DataFrame(_judged(learned, kept, _reading(plan), workers))
+    table = pd.DataFrame(_judged(learned, kept, Reading.of(plan), workers))
     write_whole(out / COHORT, table.to_csv(index=False))
     chosen, held_out = (table[table["split"] == name] for name in (CHOOSE, CALIBRATE))
-    calibration = Calibration.of(chosen, held_out)
+    calibration = Calibration.of(chosen, held_out, draws=DRAWS if learned.noisy else 1)
     told = {
         "off": float((held_out["change"] - held_out["true_change"]).abs().mean()),
         "persistence": float(held_out["true_change"].abs().mean()),
@@ -190,6 +208,8 @@ def _write_down(out: Path, learned: Evolving, kept: KeptPairs, machine: Machine,
         "years": [float(years.min()), float(years.max())], "mean_years": float(years.mean()),
         "calibration": calibration.facts(),
     }  # fmt: skip
+    if (left := kept.left_out) is not None:
+        write_whole(out / LEFT_OUT, left)
     write_whole(out / "MODEL_CARD.md", model_card(learned, facts, calibration))
     learned.save(out / WEIGHTS)
     write_facts(out, facts, device=str(machine.torch_device), checked=(WEIGHTS, COHORT))
@@ -201,7 +221,8 @@ def _judged(learned: Evolving, kept: KeptPairs, reading: Reading, workers: int |
     rows: list[Any] = kept.table.drop(columns="slices").to_dict("records")
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for row, pair in read_pairs(rows, reading, pool):
-            assert isinstance(pair, Pair)  # it was read before
+            if isinstance(pair, UnreadableImage):
+                raise RunError(f"{pair}; it was there when the training began: put it back, and train with --resume")
             if row["split"] == TRAIN:
                 sizes = [size_of(each, pair, learned.threshold) for each in (pair.before, pair.after)]
                 told = {"volume": sizes[0], "true_volume": sizes[1], "true_change": sizes[1] - sizes[0]}

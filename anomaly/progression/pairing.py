@@ -21,6 +21,8 @@ from anomaly.images.finding import Globs
 logger = logging.getLogger(__name__)
 MAP, BEFORE, BEFORE_MAP = "map", "baseline", "baseline_map"
 COLUMNS = ("id", "subject", "path", BEFORE, MAP, BEFORE_MAP, "years")
+IDLE = ("which", "unit", "date", "side", "contrast")
+"""What a table of pairs makes nothing of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,10 @@ class Visits:
         maps: where the map of each image is: a column (in a table of pairs, with one of `baseline_COLUMN` beside it), a
             folder or a pattern of files; None takes the images as maps.
         mask: masks of what counts, of each image: a column, a folder or a pattern; a pair has that of the earlier one.
+            Left out, the column `mask` counts where each row has one; "none" takes none.
         subject, subject_pattern, where, match, exclude: see `read_cohort`.
-        side, contrast, date, unit: see `anomaly.cohorts.visits.visit_pairs`.
+        side, contrast, date, unit: see `anomaly.cohorts.visits.visit_pairs`; of a table of pairs they, and `which`, say
+            nothing.
     """
 
     images: Path | str | pd.DataFrame
@@ -59,21 +63,38 @@ class Visits:
     def found(self) -> pd.DataFrame:
         """The pairs, a row each: `COLUMNS`, `visit`, `baseline_visit` and `mask` where known, and those of the table.
 
-        `attrs` has `subjects_from`, and `left_out`: images that stand in no pair, with the reason.
+        `attrs` has `subjects_from` and `masks_from`, and `left_out`: images that stand in no pair, with the reason.
 
         Raises:
             CohortError: the table cannot be used, or nobody has two visits.
         """
+        self._refuse_idle()
         cohort = read_cohort(
             self.images, subject=self.subject, subject_pattern=self.subject_pattern, where=self.where,
-            match=self.match, exclude=self.exclude, mask=NONE if self.mask is None else self.mask, missing="keep",
+            match=self.match, exclude=self.exclude, mask=_mask(self.mask, self.maps), missing="keep",
         )  # fmt: skip
-        cohort = counting(cohort)
-        told = cohort.attrs["subjects_from"]
+        told = {name: cohort.attrs[name] for name in ("subjects_from", "masks_from")}
         base = Path() if isinstance(self.images, pd.DataFrame) else Path(os.path.abspath(self.images)).parent
         pairs, left = self._given(cohort, base) if self.visits is None else self._paired(cohort, base)
-        pairs.attrs = {"subjects_from": told, "left_out": left}
+        pairs.attrs = told
+        pairs = counting(pairs)
+        pairs.attrs["left_out"] = left
         return pairs
+
+    def asked(self) -> dict[str, Any]:
+        """What says which pairs and which maps these are, for `run.json`."""
+        named = {name: getattr(self, name) for name in ("visits", *IDLE)}
+        files = {"maps": self.maps, "mask": self.mask}
+        return {**named, **{name: None if each is None else str(each) for name, each in files.items()}}
+
+    def _refuse_idle(self) -> None:
+        """Refuse what pairs visits where they are paired already."""
+        idle = [name for name in IDLE if getattr(self, name) not in (None, "first")]
+        if self.visits is None and idle:
+            raise CohortError(
+                f"{' and '.join(idle)} say which images are two visits, and a table of pairs has these; leave "
+                f"{'them' if len(idle) > 1 else 'it'} out"
+            )
 
     def _paired(self, cohort: pd.DataFrame, base: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         cohort = cohort.assign(**{MAP: _maps(cohort, self.maps, base)})
@@ -120,14 +141,26 @@ def singles(
     images: Path | str | pd.DataFrame, maps: str | Path | None, mask: str | Path | None, **whose: Any
 ) -> pd.DataFrame:
     """Images whose next visit is not known, as rows of `Visits.found` whose later image is the same; years NaN."""
-    cohort = read_cohort(images, mask=NONE if mask is None else mask, missing="keep", **whose)
-    cohort = counting(cohort)
-    told = cohort.attrs["subjects_from"]
+    cohort = read_cohort(images, mask=_mask(mask, maps), missing="keep", **whose)
+    told = {name: cohort.attrs[name] for name in ("subjects_from", "masks_from")}
     base = Path() if isinstance(images, pd.DataFrame) else Path(os.path.abspath(images)).parent
     found = _maps(cohort, maps, base)
     cohort[BEFORE], cohort[MAP], cohort[BEFORE_MAP], cohort["years"] = cohort["path"], found, found, np.nan
-    cohort.attrs = {"subjects_from": told}
-    return cohort
+    cohort.attrs = told
+    return counting(cohort)
+
+
+def _mask(mask: str | Path | None, maps: str | Path | None) -> str | Path | None:
+    """What tells masks of what counts, where a column `mask` may hold the maps.
+
+    Raises:
+        CohortError: both want that column.
+    """
+    if maps is None or str(maps) != MASK:
+        return mask
+    if mask is not None and str(mask) != NONE:
+        raise CohortError(f"maps are in the column {MASK!r}, where masks of what counts would stand; rename it")
+    return NONE
 
 
 def _maps(cohort: pd.DataFrame, maps: str | Path | None, base: Path) -> list[str]:

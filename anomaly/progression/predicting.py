@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.cohort import refuse_overlap
@@ -20,6 +19,7 @@ from anomaly.images.finding import Globs
 from anomaly.images.image import alone
 from anomaly.progress import progress
 from anomaly.progression.forecasting import DRAWS, Forecast, forecast, read_pairs, refuse_years
+from anomaly.progression.inputs import INPUTS, inputs_of, left_of
 from anomaly.progression.pairing import singles
 from anomaly.progression.reading import Pair
 from anomaly.progression.run import ForecasterRun
@@ -30,7 +30,7 @@ from anomaly.training.machine import one_core_left
 PREDICTIONS = Form("predictions", "progress.json", ("id", "subject", "path", "files"), files="files")
 COLUMNS = (
     *("years", "volume", "predicted_volume", "change", "change_low", "change_high", "spread", "p_growing"),
-    *("unit", "interval"),
+    *("unit", "interval", INPUTS),
 )
 
 
@@ -89,9 +89,10 @@ def predict_progression(
         out: gets all that is written.
         years: until the next visit; None takes the mean of those learned from.
         maps: where the map of each image is, as in `Visits`.
-        draws: whose mean and spread are told, of a method with noise.
+        draws: whose mean and spread are told, of a method with noise. The interval is calibrated with 10; with others
+            there is none.
         subject, subject_pattern, where, match, exclude: see `read_cohort`.
-        mask: masks of what counts, for a run that was trained with such.
+        mask: masks of what counts, for a run that was trained with such; left out, the table's column `mask`.
         allow_overlap: take persons of the training too.
         device: "auto", "cpu", "cuda", ...
         workers: threads that read; None takes one a core.
@@ -99,33 +100,26 @@ def predict_progression(
     Raises:
         AnomalyError: a time beyond those that were learned from.
         CohortError: no images, or persons that the run knows.
-        RunError: a run that cannot be used, or an `out` that holds predictions by another.
+        RunError: a run that cannot be used, or an `out` that holds predictions by another, or of other files.
     """
     out, opened = Path(out), ForecasterRun.open(run, device=device)
     until = asked_years(opened, years)
     cohort = singles(
         images, maps, mask, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude
     )
-    cohort = suited_to(opened, cohort, mask)
-    if not allow_overlap:
-        refuse_overlap(opened.trained, cohort, opened.folder)
-    rows: list[Any] = cohort.to_dict("records")
-    facts = {
-        "forecaster": opened.identity, "years": until, "draws": draws, "threshold": opened.forecaster.threshold,
-        "runs": [os.path.relpath(opened.folder, out)],
-    }  # fmt: skip
-    table = GrowingTable(PREDICTIONS, out, settings=facts, columns=COLUMNS)
-    left = table.left(rows)
-    before = len(rows) - len(left)
     work = _Work(opened, out, until, draws)
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool, table, one_core_left(),
-        progress("predicting", len(rows), done=before, unit="persons") as bar,
-    ):  # fmt: skip
-        for row in work.rows(left, pool):
-            table.add([row])
-            bar.advance()
-    return Predicted(table.path, table.errors, table.added, before, table.failed, opened.calibration.why_none)
+    return work.done(new_to(opened, cohort, mask, allow_overlap), workers)
+
+
+def new_to(
+    run: ForecasterRun, cohort: pd.DataFrame, mask: str | Path | None, allow_overlap: bool
+) -> list[Mapping[str, Any]]:  # fmt: skip
+    """Rows, each with its `INPUTS`, as they suit a run that must not know their subjects."""
+    cohort = suited(cohort, mask, run.reading.preprocessing.mask, str(run.folder))
+    if not allow_overlap:
+        refuse_overlap(run.trained, cohort, run.folder)
+    rows: list[Any] = cohort.to_dict("records")
+    return [{**row, INPUTS: inputs_of(row)} for row in rows]
 
 
 def asked_years(run: ForecasterRun, years: float | None) -> float:
@@ -145,15 +139,9 @@ def asked_years(run: ForecasterRun, years: float | None) -> float:
     return years
 
 
-def suited_to(run: ForecasterRun, cohort: pd.DataFrame, mask: str | Path | None) -> pd.DataFrame:
-    """A cohort with masks where the run takes such, without where not; CohortError where it has them not as it must."""
-    cohort.attrs["masks_from"] = "" if mask is None or "mask" not in cohort else str(mask)
-    return suited(cohort, mask, run.reading.preprocessing.mask, str(run.folder))
-
-
 def about(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Id, subject and path of a row."""
-    return {name: row[name] for name in ("id", "subject", "path")}
+    """Id, subject and path of a row, and what it is made of."""
+    return {name: row[name] for name in ("id", "subject", "path", INPUTS)}
 
 
 @dataclass(frozen=True)
@@ -164,6 +152,25 @@ class _Work:
     out: Path
     years: float
     draws: int
+
+    def done(self, rows: Sequence[Mapping[str, Any]], workers: int | None) -> Predicted:
+        """Predict what is missing, and keep the tables of it."""
+        run = self.run
+        facts = {
+            "forecaster": run.identity, "years": self.years, "draws": self.draws,
+            "threshold": run.forecaster.threshold, "runs": [os.path.relpath(run.folder, self.out)],
+        }  # fmt: skip
+        table = GrowingTable(PREDICTIONS, self.out, settings=facts, columns=COLUMNS)
+        left = left_of(table, rows)
+        before = len(rows) - len(left)
+        with (
+            ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool, table, one_core_left(),
+            progress("predicting", len(rows), done=before, unit="persons") as bar,
+        ):  # fmt: skip
+            for row in self.rows(left, pool):
+                table.add([row])
+                bar.advance()
+        return Predicted(table.path, table.errors, table.added, before, table.failed, why_none(run, self.draws))
 
     def rows(self, left: Sequence[Mapping[str, Any]], pool: ThreadPoolExecutor) -> Iterator[dict[str, Any]]:
         """The row of each image, once its files are written, or why it has none."""
@@ -181,21 +188,32 @@ class _Work:
                 f"{pair.image.path}: its volume would be in {pair.unit}, the run's is {self.run.unit}"
             )
         told = forecast(self.run.forecaster, pair, self.years, name, self.draws)
-        found = said(self.run, told) | {"years": self.years, "unit": pair.unit}
+        found = said(self.run, told, self.draws) | {"years": self.years, "unit": pair.unit}
         run = self.run
         says = f"anomaly: drawn by {run.forecaster.name} {run.identity[:12]}, not measured"
         files = write_maps(self.out, name, pair, told, says)
         files.append(write_picture(self.out, name, pair, told, _footer(found)))
-        return {**found, "interval": run.calibration.why_none or "95 %", "files": ";".join(files)}
+        return {**found, "interval": why_none(run, self.draws) or "95 %", "files": ";".join(files)}
 
 
-def said(run: ForecasterRun, told: Forecast) -> dict[str, float]:
-    """Volumes, change with interval, spread and the chance of growth, of one forecast."""
+def said(run: ForecasterRun, told: Forecast, draws: int) -> dict[str, Any]:
+    """Volumes, change with interval, spread and the chance of growth, of one forecast; "" for what cannot be told."""
     change = told.predicted_volume - told.volume
     found = {"volume": told.volume, "predicted_volume": told.predicted_volume, "change": change, "spread": told.spread}
-    interval = run.calibration.said(pd.DataFrame([found])).iloc[0]
-    ends = {name: "" if math.isnan(interval[name]) else float(interval[name]) for name in ("change_low", "change_high")}
-    return {**found, **ends, "p_growing": float(np.round(interval["p_growing"], 6))}  # type: ignore[dict-item]
+    interval = run.calibration.said(pd.DataFrame([found]), _many(run, draws)).iloc[0]
+    ends = {name: "" if math.isnan(interval[name]) else float(interval[name]) for name in interval.index}
+    return {**found, **{name: end if end == "" else round(end, 6) if name == "p_growing" else end
+                        for name, end in ends.items()}}  # fmt: skip
+
+
+def why_none(run: ForecasterRun, draws: int) -> str:
+    """Why predictions with so many draws have no interval; "" where they have."""
+    return run.calibration.why_none_of(_many(run, draws))
+
+
+def _many(run: ForecasterRun, draws: int) -> int:
+    """Of how many draws a prediction is the mean: 1 of a method without noise, whatever is asked."""
+    return draws if run.forecaster.noisy else 1
 
 
 def _footer(found: Mapping[str, Any]) -> str:

@@ -1,26 +1,30 @@
 """Two visits of one person as a network takes them: maps from 0 to 1 on one grid, what counts, the image beside."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import voxel_sizes
+import pandas as pd
 
 from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read
-from anomaly.images.image import alone, same_grid
+from anomaly.images.image import alone, same_grid, voxel_volume
 from anomaly.images.masking import masked
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.levels import DARKEST
 from anomaly.progression.pairing import BEFORE, BEFORE_MAP, MAP
+from anomaly.streams import ordered
 
 BEYOND = 1e-3
 """How far a map may leave [0, 1] by rounding."""
+AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,26 @@ class Reading:
         preprocessing: of the images, and of the grid of maps and images.
         span: values of maps that count as 0 and 1; None takes those of 0 to 1 as they are, and a picture by its depth.
         beside: whether the image of the first visit is a further channel.
+        flags: without a span, whether pictures hold 0 and 1 as such, as `flags_alone` tells of all of a training.
     """
 
     preprocessing: Preprocessing
     span: tuple[float, float] | None
     beside: bool
+    flags: bool = False
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Reading":
+        """As a plan or `run.json` tells it."""
+        span = None if facts["range"] is None else (float(facts["range"][0]), float(facts["range"][1]))
+        return cls(Preprocessing(**facts["preprocessing"]), span, facts["image"] == "beside", facts["flags"])
+
+    def span_of(self, image: Image) -> tuple[float, float]:
+        """Which values of a map count as 0 and 1."""
+        if self.span is not None:
+            return self.span
+        by_depth = image.kind == "picture" and not self.flags
+        return image.limits if by_depth and image.limits is not None else (0.0, 1.0)
 
     @property
     def of_maps(self) -> Preprocessing:
@@ -54,7 +73,7 @@ class Pair:
         before, after: maps on the grid of their file, (*space) in [0, 1].
         image: the map now, as read: its file, grid and frame.
         prepared: as the map now was prepared, which knows the way back.
-        span: which values of the file count as 0 and 1.
+        span: which values of the map now, in its file, count as 0 and 1.
         seen: the image now, (*space), for pictures.
     """
 
@@ -69,8 +88,7 @@ class Pair:
     @property
     def voxel(self) -> float:
         """The volume of one of its file's voxels, in `unit`."""
-        sizes = voxel_sizes(self.image.affine)[: self.image.ndim]
-        return float(np.prod(sizes)) if self.image.placed else 1.0
+        return voxel_volume(self.image.affine, self.image.ndim) if self.image.placed else 1.0
 
     @property
     def unit(self) -> str:
@@ -113,8 +131,7 @@ def read_pair(row: Mapping[str, Any], reading: Reading, *, known: bool = True) -
 
 
 def _made(now: Image, then: Image, image: Image, reading: Reading) -> Pair:
-    span = reading.span or _span(now, then)
-    before, after = (_scaled(each, span, reading.span is not None) for each in (now, then))
+    before, after = (_scaled(each, reading) for each in (now, then))
     own = dataclasses.replace(now, pixels=before[None], kind="array", limits=None)
     prepared, later = (reading.of_maps.apply(dataclasses.replace(own, pixels=each[None])) for each in (before, after))
     parts = [_likely(prepared), _likely(later), prepared.foreground.astype(np.float32)]
@@ -123,7 +140,7 @@ def _made(now: Image, then: Image, image: Image, reading: Reading) -> Pair:
         parts.append(reading.preprocessing.apply(shown).pixels)
     pixels = np.concatenate(parts, axis=1).astype(np.float32)
     seen = image.pixels.mean(0) if image.space == now.space else now.pixels.mean(0)
-    return Pair(pixels, before, after, now, prepared, span, seen)
+    return Pair(pixels, before, after, now, prepared, reading.span_of(now), seen)
 
 
 def _likely(prepared: Prepared) -> np.ndarray:
@@ -133,30 +150,49 @@ def _likely(prepared: Prepared) -> np.ndarray:
     return np.where(prepared.foreground & (values > darkest), values, 0 if prepared.mask is not None else values)
 
 
-def _scaled(image: Image, span: tuple[float, float], cut: bool) -> np.ndarray:
+def _scaled(image: Image, reading: Reading) -> np.ndarray:
     """The map (*space) of a file from 0 to 1."""
     if len(image.pixels) != 1:
         raise UnreadableImage(
             f"{image.path}: has {len(image.pixels)} channels, a map has one; save the map alone"
         )  # fmt: skip
+    span = reading.span_of(image)
     values = (image.pixels[0] - span[0]) / (span[1] - span[0])
     low, high = float(values.min()), float(values.max())
-    if not cut and (low < -BEYOND or high > 1 + BEYOND):
+    if reading.span is None and (low < -BEYOND or high > 1 + BEYOND):
+        flags = image.kind == "picture" and reading.flags
+        told = "the pictures that were learned from hold 0 and 1 alone; save it like them" if flags else (
+            "a map's from 0 to 1; say which count as 0 and 1, as --range 0,255; what lies beyond is cut"
+        )  # fmt: skip
         raise UnreadableImage(
-            f"{image.path}: its values go from {image.pixels.min():g} to {image.pixels.max():g}, a map's from 0 to 1; "
-            "say which count as 0 and 1, as --range 0,255; what lies beyond is cut"
+            f"{image.path}: its values go from {image.pixels.min():g} to {image.pixels.max():g}, {told}"
         )
     found: np.ndarray = values.clip(0, 1).astype(np.float32)
     return found
 
 
-def _span(*maps: Image) -> tuple[float, float]:
-    """Which values count as 0 and 1 where nobody says: of pictures by their depth, unless they hold 0 and 1 only."""
-    pictures = [each for each in maps if each.kind == "picture" and each.limits is not None]
-    if not pictures or all(np.isin(each.pixels, (0, 1)).all() for each in maps):
-        return 0.0, 1.0
-    assert pictures[0].limits is not None
-    return pictures[0].limits
+def flags_alone(pairs: pd.DataFrame, workers: int | None = None) -> bool:
+    """Whether the maps of a cohort that are pictures hold 0 and 1 alone, which then are what they say.
+
+    One map cannot tell: grey 1 of 255 is a small probability, and a map where nothing is there may hold no more.
+    """
+    files = dict.fromkeys(str(file) for name in (BEFORE_MAP, MAP) for file in pairs[name] if file)
+    there = False
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for only in ordered(pool, _flags, list(files), ahead=AHEAD):
+            if only is False:
+                return False
+            there = there or bool(only)
+    return there
+
+
+def _flags(file: str) -> bool | None:
+    """Whether a picture holds 0 and 1 alone; None of what is none, or cannot be read."""
+    try:
+        image = read(Path(file))
+    except UnreadableImage:
+        return None
+    return bool(np.isin(image.pixels, (0, 1)).all()) if image.kind == "picture" else None
 
 
 def _refuse_other_grid(image: Image, other: Image, what: str) -> None:

@@ -9,7 +9,6 @@ import pandas as pd
 
 from anomaly.evolution.evolving import Evolving
 from anomaly.evolution.register import FORECASTERS
-from anomaly.images.preprocessing import Preprocessing
 from anomaly.progression.calibrating import Calibration
 from anomaly.progression.keeping import TEXTS, TRAIN
 from anomaly.progression.reading import Reading
@@ -107,6 +106,4 @@ class ForecasterRun(Readable):
         expect(folder, facts, FORECASTER)
         verify(folder, facts)
         learned = FORECASTERS[facts["method"]].load(folder / WEIGHTS, torch_device(device))
-        span = None if facts["range"] is None else (float(facts["range"][0]), float(facts["range"][1]))
-        reading = Reading(Preprocessing(**facts["preprocessing"]), span, facts["image"] == "beside")
-        return cls(folder, facts, learned, reading, Calibration.read(facts))
+        return cls(folder, facts, learned, Reading.of(facts), Calibration.read(facts))

@@ -10,36 +10,49 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from anomaly.progression.judging import DRAWN
+from anomaly.progression.predicting import why_none
 from anomaly.progression.run import ForecasterRun
 from anomaly.reporting import sections
 from anomaly.reporting.template import written
 from anomaly.statistics.estimates import between
 
 HTML = "progression.html"
+PERSON, TRAINING = "person", "training"
+"""Whose change a year the floor `trend` goes by."""
 TITLES = {
     "accuracy": "growth told from shrinkage", "absolute_error": "absolute error of the volume",
     "volume_error": "error of the volume, mean", "volume_error_sd": "error of the volume, SD",
     "dice_growing": "Dice of growing pixels", "dice_shrinking": "Dice of shrinking pixels",
+    "pooled_dice_growing": "Dice of growing pixels of all pairs together",
+    "pooled_dice_shrinking": "Dice of shrinking pixels of all pairs together",
     "coverage": "intervals that hold the truth", "width": "width of intervals",
 }  # fmt: skip
 
 
-def sentences_of(told: pd.DataFrame, run: ForecasterRun, found: pd.DataFrame, failed: int, least: float) -> list[str]:
-    """The main figures in words."""
+def sentences_of(
+    told: pd.DataFrame, run: ForecasterRun, found: pd.DataFrame, *, least: float, draws: int, missing: tuple[int, int]
+) -> list[str]:  # fmt: skip
+    """The main figures in words; `missing` counts the pairs that cannot be used, and the images in no pair."""
     pairs = f"{len(found)} pairs of visits of {found['subject'].nunique()} persons"
-    more = f"; {failed} images or pairs could not be used, and errors.csv names them" if failed else ""
+    more = f"; {missing[0]} pairs could not be used, and errors.csv names them" if missing[0] else ""
+    more += f"; {missing[1]} images stand in no pair, and left_out.csv says why" if missing[1] else ""
     limit = f" (changes of more than {least:g} {run.unit})" if least else ""
     said = [
         f"{pairs}{more}.",
         *_beside(told, "accuracy", f"Growth told from shrinkage{limit}", ".3f", ""),
         *_beside(told, "absolute_error", "Mean absolute error of the volume", ".4g", f" {run.unit}"),
         _error(told, run.unit),
-        *_beside(told, "dice_growing", "Dice of growing pixels", ".3f", ""),
-        *_beside(told, "dice_shrinking", "Dice of shrinking pixels", ".3f", ""),
+        *_beside(told, "dice_growing", f"Dice of growing pixels{limit}", ".3f", ""),
+        *_beside(told, "dice_shrinking", f"Dice of shrinking pixels{limit}", ".3f", ""),
+        *_beside(told, "pooled_dice_growing", TITLES["pooled_dice_growing"], ".3f", ""),
+        *_beside(told, "pooled_dice_shrinking", TITLES["pooled_dice_shrinking"], ".3f", ""),
     ]
+    own = int((found["trend_of"] == PERSON).sum())
+    theirs = f"the change before of the same person in {own} pairs, in the others " if own else ""
+    said.append(f"The floor trend is {theirs}the mean change a year of the training.")
     covered = told[told["measure"] == "coverage"]
     if covered.empty:
-        return [*said, f"{run.calibration.why_none.capitalize()}."]
+        return [*said, f"{why_none(run, draws).capitalize()}."]
     held, width = covered.iloc[0], told[told["measure"] == "width"].iloc[0]["value"]
     return [
         *said,

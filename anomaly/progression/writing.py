@@ -31,7 +31,7 @@ def write_maps(out: Path, name: str, pair: Pair, told: Forecast, says: str) -> l
     low, high = pair.span
     stem, values = out / MAPS / f"{name}{FOLLOW_UP}", low + told.after * (high - low)
     after = write_redrawn(stem, pair.image, values[None].astype(np.float32), says)
-    change = after.with_name(after.name.replace(FOLLOW_UP, EVOLUTION))
+    change = after.with_name(f"{name}{EVOLUTION}{after.name.removeprefix(stem.name)}")
     if after.suffix == ".png":
         write_grey(change, np.rint(128 + 127 * told.change).astype(np.uint8), says=f"{says}; 128 is no change")
     else:

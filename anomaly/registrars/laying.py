@@ -56,18 +56,10 @@ def lay(
         UnreadableImage: their fields of view hardly overlap.
     """
     for image in (moving, fixed):
-        inside = measured(image)
-        if np.ptp(grey(image) if inside is None else grey(image)[inside]) == 0:
-            raise UnreadableImage(f"{image.path}: has one value wherever it counts, so nothing says where it lies")
+        refuse_blank(image)
     begun = Transform.linear(linear(moving, fixed, start, metric=metric, seed=seed), moving, fixed)
     before = _agreement(Transform.linear(by_header(moving, fixed), moving, fixed))
-    inside = common(begun)
-    overlap = float(begun.inside.mean())
-    if overlap < LEAST_OVERLAP or not inside.any():
-        raise UnreadableImage(
-            f"{moving.path} covers {overlap:.0%} of the field of view of {fixed.path}, or nothing that counts; "
-            f"expected {LEAST_OVERLAP:.0%} or more: is it the same part of the body?"
-        )
+    overlap = overlapping(begun)
     field = np.zeros((fixed.ndim, *fixed.space), dtype=np.float32)
     if deformable is not None:
         field = deformation(begun, deformable)
@@ -79,6 +71,33 @@ def lay(
         "moved": float(np.sqrt((field**2).sum(0)).mean()),
     }  # fmt: skip
     return Laid(found, quality, _warning(quality, metric))
+
+
+def refuse_blank(image: Image) -> None:
+    """Refuse an image that shows nothing.
+
+    Raises:
+        UnreadableImage: it has one value wherever it counts.
+    """
+    inside = measured(image)
+    values = grey(image) if inside is None else grey(image)[inside]
+    if not values.size or np.ptp(values) == 0:
+        raise UnreadableImage(f"{image.path}: has one value wherever it counts, so nothing says where it lies")
+
+
+def overlapping(begun: Transform) -> float:
+    """The share of the fixed image's grid that the moving one covers.
+
+    Raises:
+        UnreadableImage: it is small, or nothing of it counts.
+    """
+    overlap = float(begun.inside.mean())
+    if overlap < LEAST_OVERLAP or not common(begun).any():
+        raise UnreadableImage(
+            f"{begun.moving.path} covers {overlap:.0%} of the field of view of {begun.fixed.path}, or nothing that "
+            f"counts; expected {LEAST_OVERLAP:.0%} or more: is it the same part of the body?"
+        )
+    return overlap
 
 
 def deformation(begun: Transform, deformable: Registrar) -> np.ndarray:

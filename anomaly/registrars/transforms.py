@@ -1,5 +1,6 @@
 """Where in the moving image each voxel of the fixed one is fetched from: an affine part and a deformation in one."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +10,8 @@ from anomaly.images import Image
 from anomaly.registrars.grids import matrix_in, shared_plane
 from anomaly.registrars.mirror import turned_axis
 
-RIM = 0.5 + 1e-6
-"""Voxels beyond the outer centres that still belong to an image: its border, as ITK takes it."""
+RIM = 0.5 + 1e-4
+"""Voxels beyond the outer centres that still belong to an image: its border, as ITK takes it, and some rounding."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Transform:
     """How a moving image is drawn on the grid of a fixed one.
 
     Args:
-        places: (dims, *space) float64, for each voxel of the fixed image the place in the moving one, in its voxels.
+        places: (dims, *space) float32, for each voxel of the fixed image the place in the moving one, in its voxels.
         matrix: (dims + 1, dims + 1), the affine part alone, voxel to voxel.
         moving, fixed: the two images.
     """
@@ -31,11 +32,12 @@ class Transform:
     @classmethod
     def linear(cls, matrix: np.ndarray, moving: Image, fixed: Image) -> "Transform":
         """By a matrix alone, as `anomaly.registrars.linear.linear` gives it."""
-        return cls(moved(matrix, np.indices(fixed.space, dtype=np.float64)), matrix, moving, fixed)
+        return cls(moved(matrix, _indices(fixed)), matrix, moving, fixed)
 
     def deformed(self, field: np.ndarray) -> "Transform":
         """With a deformation (dims, *space) in voxels of the fixed image: voxel p comes from matrix (p + field(p))."""
-        return replace(self, places=moved(self.matrix, np.indices(self.fixed.space, dtype=np.float64) + field))
+        points = [axis + part for axis, part in zip(_indices(self.fixed), field, strict=True)]
+        return replace(self, places=moved(self.matrix, points))
 
     def turned_back(self, original: Image) -> "Transform":
         """The same for the image whose `mirrored` the moving one is: one place of the body to the one beside it."""
@@ -49,7 +51,8 @@ class Transform:
         """The whole displacement (dims, *space) in voxels of the fixed image, by where the headers lay both images."""
         plane = shared_plane(self.moving, self.fixed)
         back = np.linalg.inv(matrix_in(self.fixed, plane)) @ matrix_in(self.moving, plane)
-        return moved(back, self.places) - np.indices(self.fixed.space)
+        ends = zip(_components(back[:-1], self.places), _indices(self.fixed), strict=True)
+        return np.stack([(there - here).astype(np.float32) for there, here in ends])
 
     @property
     def displacement(self) -> np.ndarray:
@@ -58,8 +61,10 @@ class Transform:
         Between where ITK lays the two files, so that resampling the one onto the other by it gives what is drawn here,
         also where a file's two forms differ or its axes are sheared.
         """
-        ends = [_in_body(self.moving, self.places), _in_body(self.fixed, np.indices(self.fixed.space))]
-        return (ends[0] - ends[1]).astype(np.float32)
+        there, here = (np.delete(image.frame.in_itk()[:3], slice(image.ndim, 3), axis=1)
+                       for image in (self.moving, self.fixed))  # fmt: skip
+        ends = zip(_components(there, self.places), _components(here, _indices(self.fixed)), strict=True)
+        return np.stack([(one - other).astype(np.float32) for one, other in ends], axis=-1)
 
     @property
     def inside(self) -> np.ndarray:
@@ -86,15 +91,23 @@ class Transform:
         )  # fmt: skip
 
 
-def moved(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points (dims, *space) under a matrix (dims + 1, dims + 1)."""
-    dims = len(points)
-    linear: np.ndarray = np.tensordot(matrix[:dims, :dims], points, axes=1)
-    return linear + matrix[:dims, dims].reshape(-1, *(1,) * (points.ndim - 1))
+def moved(matrix: np.ndarray, points: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Points, one array an axis, under a matrix (dims + 1, dims + 1): (dims, *space) float32.
+
+    The arrays need but broadcast to their space. Sums are made in float64, an axis at a time.
+    """
+    return np.stack([each.astype(np.float32) for each in _components(matrix[:-1], points)])
 
 
-def _in_body(image: Image, places: np.ndarray) -> np.ndarray:
-    """Where voxels (dims, *space) lie, (*space, 3) in millimetres, RAS+, as ITK takes the file."""
-    affine = image.frame.in_itk()
-    found: np.ndarray = np.moveaxis(places, 0, -1) @ affine[:3, : image.ndim].T + affine[:3, 3]
-    return found
+def _components(matrix: np.ndarray, points: Sequence[np.ndarray] | np.ndarray) -> Iterator[np.ndarray]:
+    """What each row of a matrix (rows, dims + 1) makes of points, float64."""
+    for *weights, offset in matrix:
+        total: np.ndarray = np.asarray(offset)
+        for weight, axis in zip(weights, points, strict=True):
+            total = total + weight * np.asarray(axis, dtype=np.float64)
+        yield total
+
+
+def _indices(image: Image) -> Sequence[np.ndarray]:
+    """The voxels of an image, along each axis of its own, to be broadcast."""
+    return np.indices(image.space, sparse=True)

@@ -173,4 +173,6 @@ def _asked(images: Path, given: Mapping[str, Any], *columns: str | None) -> dict
 def _tell(done: Registered) -> None:
     warned = f", {done.warned} with a warning" if done.warned else ""
     typer.echo(f"registered: {done.path} ({done.new} new, {done.before} from before, {done.failed} failed{warned})")
+    if done.unpaired:
+        typer.echo(f"{done.unpaired} images are left out: {done.left_out}")
     exits.end_with(done.failed, done.errors)

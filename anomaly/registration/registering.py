@@ -1,7 +1,7 @@
 """Any number of pairs registered, several at once, and only what is missing."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,11 @@ import pandas as pd
 
 from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import RunError
+from anomaly.files import write_whole
 from anomaly.progress import progress
+from anomaly.registration.jobs import TAKEN
 from anomaly.registration.opening import Way
+from anomaly.registration.sharing import Room, one_thread_a_call
 from anomaly.registration.writing import FIELDS, PICTURES, REGISTERED, finished
 from anomaly.shown import Readable
 from anomaly.streams import ordered
@@ -24,6 +27,12 @@ QUALITY = (
     *("overlap", "correlation_before", "correlation_after", "mutual_information_before", "mutual_information_after"),
     *("folded", "inverse_consistency", "moved"),
 )
+BESIDE_IT = {
+    "fixed_mask": "mask", "fixed_map": "baseline_map", "fixed_labels": "baseline_labels", "moving_mask": "moving_mask",
+    "moving_map": "moving_map", "moving_labels": "moving_labels",
+}  # fmt: skip
+"""What lies beside the two images of a pair, and the column of the table that names it."""
+LEFT_OUT = "left_out.csv"
 BESIDE = {"map": ("map", "baseline_map"), "labels": ("labels", "baseline_labels", "dice_before", "dice_after")}
 
 
@@ -37,6 +46,8 @@ class Registered(Readable):
         new, before, failed: pairs registered now, by an earlier call, and that could not be.
         warned: pairs that were registered, with a warning.
         images, fields, pictures: folders.
+        left_out: the table of images that stand in no pair, and why.
+        unpaired: how many these are.
     """
 
     path: Path
@@ -48,15 +59,27 @@ class Registered(Readable):
     images: Path
     fields: Path
     pictures: Path
+    left_out: Path
+    unpaired: int
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
         title = f"{self.new} pairs new, {self.before} from before, {self.failed} failed, {self.warned} with a warning"
         told = {"table": self.path, "images": self.images, "fields": self.fields, "pictures": self.pictures}
-        return title, {**told, "errors": self.errors if self.failed else None}
+        return title, {
+            **told,
+            "errors": self.errors if self.failed else None,
+            "left out": f"{self.unpaired} images, {self.left_out}" if self.unpaired else None,
+        }
 
 
 def register_jobs(
-    jobs: pd.DataFrame, out: Path, way: Way, facts: Mapping[str, Any], *, workers: int | None = None
+    jobs: pd.DataFrame,
+    out: Path,
+    way: Way,
+    facts: Mapping[str, Any],
+    *,
+    left_out: Callable[[], pd.DataFrame] | pd.DataFrame | None = None,
+    workers: int | None = None,
 ) -> Registered:
     """Register each row of a table of `anomaly.registration.jobs`, and keep `OUT/pairs.csv` of what is done.
 
@@ -68,7 +91,9 @@ def register_jobs(
         out: the folder.
         way: how.
         facts: further settings that all rows of the table share.
-        workers: pairs at once; None takes one a core.
+        left_out: images that stand in no pair, id, path, subject, reason, for `OUT/left_out.csv`; or what is to be done
+            once the settings are known to be those of the folder, and then gives them.
+        workers: pairs at once, as long as the memory has room for them; None takes one a core.
 
     Raises:
         RunError: the folder holds pairs registered otherwise.
@@ -77,19 +102,22 @@ def register_jobs(
     table = GrowingTable(PAIRS, out, settings={**way.told(deformable), **facts}, columns=columns_of(jobs))
     rows: list[Any] = jobs.to_dict("records")
     left = _left(table, rows)
+    others = left_out() if callable(left_out) else left_out
+    if others is not None:
+        write_whole(out / LEFT_OUT, others.to_csv(index=False))
     threads = workers or os.cpu_count() or 1
     with (
-        ThreadPoolExecutor(threads) as pool, table,
+        ThreadPoolExecutor(threads) as pool, table, one_thread_a_call(),
         progress("registering", len(rows), done=len(rows) - len(left), unit="pairs") as bar,
     ):  # fmt: skip
-        work = partial(finished, out=out, way=way, deformable=deformable)
+        work = partial(finished, out=out, way=way, deformable=deformable, room=Room())
         for row in ordered(pool, work, left, ahead=threads):
             table.add([row])
             bar.advance()
     kept = pd.read_csv(table.path, dtype=str, keep_default_na=False)
     return Registered(
         table.path, table.errors, table.added, len(rows) - len(left), table.failed, int((kept["warning"] != "").sum()),
-        out / REGISTERED, out / FIELDS, out / PICTURES,
+        out / REGISTERED, out / FIELDS, out / PICTURES, out / LEFT_OUT, 0 if others is None else len(others),
     )  # fmt: skip
 
 
@@ -99,20 +127,26 @@ def columns_of(jobs: pd.DataFrame) -> list[str]:
     beside = [each for name, columns in BESIDE.items() if f"moving_{name}" in jobs for each in columns]
     masks = ["mask"] if "fixed_mask" in jobs else []
     masks += ["registered_mask"] if "moving_mask" in jobs else []
-    return [*known, "moving", *masks, *beside, *QUALITY, "warning"]
+    own = [f"moving_{name}" for name in TAKEN if f"moving_{name}" in jobs]
+    return [*known, "moving", *masks, *beside, *own, *QUALITY, "warning"]
 
 
 def _left(table: GrowingTable, rows: list[Any]) -> list[Any]:
     """The pairs that are not in the table yet.
 
     Raises:
-        RunError: an id stands there for other images.
+        RunError: an id stands there for other images, or with other masks, maps or labels.
     """
     before = pd.read_csv(table.path, dtype=str, keep_default_na=False) if table.done else pd.DataFrame()
-    known = {row["id"]: (row["moving"], row["baseline"]) for row in before.to_dict("records")}
+    known: dict[str, Any] = {row["id"]: row for row in before.to_dict("records")}
     for row in rows:
-        if known.get(row["id"], (row["moving"], row["fixed"])) != (row["moving"], row["fixed"]):
-            raise RunError(
-                f"{table.path} has {row['id']} of other images ({known[row['id']][0]}); choose another --out"
-            )
+        if row["id"] not in known:
+            continue
+        there = known[row["id"]]
+        if (there["moving"], there["baseline"]) != (row["moving"], row["fixed"]):
+            raise RunError(f"{table.path} has {row['id']} of other images ({there['moving']}); choose another --out")
+        for name, column in BESIDE_IT.items():
+            if there.get(column, "") != (row.get(name) or ""):
+                told = f"{there.get(column) or 'none'} there, {row.get(name) or 'none'} now"
+                raise RunError(f"{table.path} has {row['id']} with another {column} ({told}); choose another --out")
     return [row for row in rows if row["id"] not in known]

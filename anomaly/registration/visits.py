@@ -44,8 +44,8 @@ def register_visits(
     """Bring every follow-up onto its baseline; this is `anomaly register visits`.
 
     Writes `pairs.csv` (a row a pair: the registered follow-up as `path`, its baseline, the interval, and how well they
-    lie on one another), `registered/`, `fields/`, `pictures/`, `errors.csv`. A second call with the same arguments
-    registers only what is missing.
+    lie on one another), `registered/`, `fields/`, `pictures/`, `errors.csv`, and in `left_out.csv` the images that
+    stand in no pair, with the reason. A second call with the same arguments registers only what is missing.
 
     Args:
         images: a table with a column of visits.
@@ -68,10 +68,11 @@ def register_visits(
     way = Way(by=by, metric=metric, start=start, seed=seed, device=device)
     persons = {"subject": subject, "subject_pattern": subject_pattern, "where": where, "match": match,
                "exclude": exclude, "mask": mask}  # fmt: skip
-    table = cohort_with(images, maps, labels, persons)
+    table, bare = cohort_with(images, maps, labels, persons)
     timing = {"date": date, "unit": unit, "order": order, "which": which, "side": side, "contrast": contrast}
     facts = {"onto": "baseline", "visits": visits, "which": which, "date": date}
-    return register_jobs(jobs_of_visits(table, visits, timing), Path(out), way, facts, workers=workers)
+    jobs, single = jobs_of_visits(table, visits, timing)
+    return register_jobs(jobs, Path(out), way, facts, left_out=pd.concat([single, bare]), workers=workers)
 
 
 def register_sides(
@@ -119,8 +120,9 @@ def register_sides(
     way = Way(by=by, metric=metric, start=start, seed=seed, device=device)
     persons = {"subject": subject, "subject_pattern": subject_pattern, "where": where, "match": match,
                "exclude": exclude, "mask": mask}  # fmt: skip
-    jobs = jobs_of_sides(cohort_with(images, maps, labels, persons), side, visits, to)
-    return register_jobs(jobs, Path(out), way, {"onto": to}, workers=workers)
+    table, bare = cohort_with(images, maps, labels, persons)
+    jobs, single = jobs_of_sides(table, side, visits, to)
+    return register_jobs(jobs, Path(out), way, {"onto": to}, left_out=pd.concat([single, bare]), workers=workers)
 
 
 def register_pair(
@@ -154,7 +156,7 @@ def register_pair(
         RunError: an `out` that holds pairs registered otherwise.
     """
     way = Way(by=by, metric=metric, start=start, seed=seed, device=device)
-    table = cohort_with(Path(moving), None, None, {"mask": "none"})
+    table, _ = cohort_with(Path(moving), None, None, {"mask": "none"})
     beside = {"moving_mask": moving_mask, "fixed_mask": fixed_mask, "moving_map": maps, "moving_labels": labels,
               "fixed_labels": fixed_labels}  # fmt: skip
     given = {name: str(Path(path).resolve()) for name, path in beside.items() if path is not None}

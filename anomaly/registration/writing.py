@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,27 +23,51 @@ from anomaly.registrars.quality import dice
 from anomaly.registrars.transforms import Transform
 from anomaly.registration.drawing import draw, title_of, words_of
 from anomaly.registration.opening import Way
+from anomaly.registration.sharing import Room
 
 REGISTERED, FIELDS, PICTURES = "registered", "fields", "pictures"
 LEARNED = "the run learned from this person: figures of it are too good"
 SAYS = "moved onto another image by anomaly register"
 
 
-def finished(job: Mapping[str, Any], out: Path, way: Way, deformable: Registrar | None) -> dict[str, Any]:
+def finished(job: Mapping[str, Any], out: Path, way: Way, deformable: Registrar | None, room: Room) -> dict[str, Any]:
     """Register one pair, write its files, then give its row: a row never names a file that is not there."""
     about = {"id": job["id"], "path": job["moving"]}
     try:
-        work = partial(_registered, job, out, way, deformable)
+        work = partial(_registered, job, out, way, deformable, room)
         return alone(Path(job["moving"]), work, f"registered to {job['fixed']}")
     except AnomalyError as error:  # of two images, one of which does not suit the other
         return {**about, "error": str(error)}
 
 
-def _registered(job: Mapping[str, Any], out: Path, way: Way, deformable: Registrar | None) -> dict[str, Any]:
+def _registered(
+    job: Mapping[str, Any], out: Path, way: Way, deformable: Registrar | None, room: Room
+) -> dict[str, Any]:
     original = masked(read(Path(job["moving"])), job.get("moving_mask"))
     fixed = masked(read(Path(job["fixed"])), job.get("fixed_mask"))
     moving = mirrored(original) if job["mirror"] else original
-    laid = lay(moving, fixed, start=way.whole, deformable=deformable, metric=way.metric, seed=way.seed)
+    with room.of(moving, fixed):
+        laid = lay(moving, fixed, start=way.whole, deformable=deformable, metric=way.metric, seed=way.seed)
+        if str(job.get("subject")) in getattr(deformable, "trained", ()):
+            laid = replace(laid, warning="; ".join(each for each in (laid.warning, LEARNED) if each))
+        written, figures = _written(job, out, laid, original, way.metric)
+    taken = {name: written[name] for name in written if name not in ("field", "picture")}
+    return {
+        **{key: value for key, value in job.items() if key not in ("mirror", "fixed")},
+        **{key: os.path.abspath(file) for key, file in taken.items()},
+        **{f"baseline_{key}": job[f"fixed_{key}"] for key in ("map", "labels") if job.get(f"fixed_{key}")},
+        "mask": job.get("fixed_mask") or "",
+        **{key: round(value, 6) for key, value in {**laid.quality, **figures}.items()},
+        "warning": laid.warning,
+        "files": ";".join(file.relative_to(out).as_posix() for file in written.values()),
+    }
+
+
+def _written(
+    job: Mapping[str, Any], out: Path, laid: Laid, original: Image, metric: str
+) -> tuple[dict[str, Path], dict[str, float]]:
+    """Write the files of a pair: the image as `path`, its field, its picture, and what lies beside it; and its Dice."""
+    moving, fixed = laid.transform.moving, laid.transform.fixed
     before = Transform.linear(by_header(moving, fixed), moving, fixed)
     beside, figures = _beside(job, out, laid, before)
     name, image = str(job["id"]), laid.transform.image(moving)
@@ -51,21 +76,9 @@ def _registered(job: Mapping[str, Any], out: Path, way: Way, deformable: Registr
     write_field(field, (laid.transform.turned_back(original) if job["mirror"] else laid.transform).displacement,
                 fixed.frame)  # fmt: skip
     shown = out / PICTURES / f"{name}.png"
-    learned = LEARNED if str(job.get("subject")) in getattr(deformable, "trained", ()) else ""
-    warning = "; ".join(each for each in (laid.warning, learned) if each)
-    words = words_of(laid.quality, way.metric, warning)
+    words = words_of(laid.quality, metric, laid.warning)
     draw(shown, title_of(moving, fixed), before, laid.transform, common(laid.transform), words)
-    files = [path, field, shown, *beside.values()]
-    return {
-        **{key: value for key, value in job.items() if key not in ("mirror", "fixed")},
-        "path": os.path.abspath(path),
-        **{key: os.path.abspath(file) for key, file in beside.items()},
-        **{f"baseline_{key}": job[f"fixed_{key}"] for key in ("map", "labels") if job.get(f"fixed_{key}")},
-        "mask": job.get("fixed_mask") or "",
-        **{key: round(value, 6) for key, value in {**laid.quality, **figures}.items()},
-        "warning": warning,
-        "files": ";".join(file.relative_to(out).as_posix() for file in files),
-    }
+    return {"path": path, "field": field, "picture": shown, **beside}, figures
 
 
 def _beside(

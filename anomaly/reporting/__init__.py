@@ -3,7 +3,7 @@
 Knows no torch.
 
 Floor 4: may import what lies below. Imports cohorts and pictures; imported by cli, demonstration,
-explain.commands, progression and restoration.
+explain.commands, longitudinal, progression and restoration.
 """
 
 from anomaly.reporting.page import report

@@ -72,8 +72,8 @@ def simulate_evolving(out: Path, *, persons: int = 400, dims: int = 2, size: int
     """Draw persons seen twice, whose lesions grow where they have a bright rim and shrink where they are faint, mostly.
 
     Beside image and map (what a segmentation might say, 0 to 1) of both visits stands the true mask, and in the table
-    the true volume. 90 % of the lesions with a sign go the way it says; nobody can see the rest. A fifth of the persons
-    have plain lesions, which stay. `truth.json` tells what could be said knowing the signs alone: the ceiling.
+    the volumes of both. 90 % of the lesions with a sign go the way it says; nobody can see the rest. A fifth of the
+    persons have plain lesions, which stay. `truth.json` tells what could be said knowing the signs alone: the ceiling.
 
     Args:
         out: gets `cohort.csv`, `truth.json`, `preview.png`, `images/`, `maps/` and `masks/`.
@@ -161,15 +161,25 @@ def expected_ratio(look: str, years: int, dims: int) -> float:
     return chance * up + (1 - chance) * down
 
 
-def ceiling(table: pd.DataFrame) -> dict[str, Any]:
-    """What knowing the looks of the lesions, their sizes and the years says of the persons in test."""
-    told = table[(table["split"] == "test") & table["change"].notna()]
-    change, expected = (told[name].to_numpy(float) for name in ("change", "expected_change"))
-    moving, off = (told["stable"] == 0).to_numpy() & (change != 0), expected - change
+def ceiling(table: pd.DataFrame, least: float = 0.0) -> dict[str, Any]:
+    """What knowing the looks of the lesions, their sizes and the years says of the persons in test.
+
+    Judged as a forecast is: all persons, also those whose lesions stay, by how the volume of the map changes.
+
+    Args:
+        table: the cohort.
+        least: changes of the map's volume of this size or smaller are neither growth nor shrinkage.
+    """
+    told = table[(table["split"] == "test") & table["map_change"].notna()]
+    change, expected = (told[name].to_numpy(float) for name in ("map_change", "expected_change"))
+    moving, off = np.abs(change) > least, expected - change
     right = np.sign(expected) == np.sign(change)
     return {
         "persons": len(told),
+        "least": least,
+        "judged": int(moving.sum()),
         "accuracy": _rounded(right[moving].mean()) if moving.any() else None,
+        "absolute_error": _rounded(np.abs(off).mean()),
         "volume_error_mean": _rounded(off.mean()),
         "volume_error_sd": _rounded(off.std(ddof=1)),
     }
@@ -227,6 +237,7 @@ def _written(
     """Write the files of both visits, where they are not there yet, and give their rows."""
     subject, rows = f"sim-{part}-{index:05d}", []
     volumes = [int(visit.mask.sum()) for visit in visits]
+    seen = [int((_stored(visit.map) > THRESHOLD).sum()) for visit in visits]
     expected = _expected(person, dims)
     for k, visit in enumerate(visits):
         name = f"{subject}-v{k}"
@@ -238,11 +249,17 @@ def _written(
             if not (out / files[column]).exists():
                 _write(out / files[column], values)
         row = {"id": name, "path": files["path"], "subject": subject, "visit_years": k * person.years}
-        row |= {"split": part, "map": files["map"], "mask": files["mask"], "volume": volumes[k]}
+        row |= {"split": part, "map": files["map"], "mask": files["mask"], "volume": volumes[k], "map_volume": seen[k]}
         row |= {"stable": int(person.stable), "lesions": len(person.lesions)}
         row |= {"change": volumes[1] - volumes[0], "expected_change": round(expected, 3)} if k else {}
+        row |= {"map_change": seen[1] - seen[0]} if k else {}
         rows.append({**row, "simulated": 1})
     return rows
+
+
+def _stored(values: np.ndarray) -> np.ndarray:
+    """The values of a map as its file holds them: 8 bits of a picture."""
+    return values if values.ndim == 3 else np.rint(255 * values) / 255
 
 
 def _write(path: Path, values: np.ndarray) -> None:
@@ -255,8 +272,9 @@ def _write(path: Path, values: np.ndarray) -> None:
 
 NOTES = {
     "oracle": "knows the true size of each lesion, its look and the years, not which lesions disobey their look: the "
-    "ceiling for any method, on the persons of test; accuracy is of growth against shrinkage, of persons whose lesions "
-    "do not stay",
-    "volume": "pixels of the true mask; change and expected_change stand with the second visit",
+    "ceiling for any method, on the persons of test, by the volume of the map as forecasts are judged; accuracy is of "
+    "growth against shrinkage, of the `judged` persons whose map changes by more than `least`",
+    "volume": "pixels of the true mask, map_volume those of the map above 0.5; change, expected_change and map_change "
+    "stand with the second visit",
     "looks": "a bright rim: grows; faint: shrinks; plain: stays",
 }

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 
 from anomaly.errors import EvaluationError
-from anomaly.statistics.design import covariate_matrix
-from anomaly.statistics.estimates import Estimate, groups_of
+from anomaly.statistics.design import covariate_matrix, refuse_useless
+from anomaly.statistics.estimates import FEWEST_PERSONS, Estimate, groups_of, persons, too_few
 from anomaly.statistics.likelihood import wald
 from anomaly.statistics.linear import least_squares
 
@@ -56,8 +56,12 @@ def slopes(
         covariates: (n, p) that levels may differ by.
         unit: (n,) what is seen several times, such as a person's knee; the person by default.
 
+    The mixed model needs ten persons (of each group, and twenty in all), and its Student's t has as many degrees of
+    freedom as there are persons beyond the columns that are told between them; of a difference Satterthwaite's.
+
     Raises:
-        EvaluationError: values or times that are not finite, nobody who was seen twice, as `mean_difference`.
+        EvaluationError: values or times that are not finite, nobody who was seen twice, columns of time, group and
+            covariates of which one follows from the others, as `mean_difference`.
     """
     values, times = (np.asarray(each, dtype=np.float64) for each in (value, time))
     people = groups_of(subject, values.size)
@@ -66,18 +70,34 @@ def slopes(
         raise EvaluationError("values and times must be finite numbers; leave the others out")
     if not (np.bincount(sides) > 1).any() or not np.ptp(values) > 0:
         raise EvaluationError("nobody was seen twice, or no value varies; there is no slope")
-    matrix = covariate_matrix(covariates, values.size)[0]
-    matrix = matrix - matrix.mean(axis=0) if matrix.size else matrix
+    matrix, named = covariate_matrix(covariates, values.size)
     if group is None:
-        columns, names = np.column_stack([times, matrix, np.ones(values.size)]), ["all"]
+        which, timed, names = None, times[:, None], ["all"]
+        refuse_useless(np.column_stack([times, matrix]), ["time", *named])
     else:
         which = np.asarray(group, dtype=np.float64)
         if not set(np.unique(which)) == {0.0, 1.0}:
             raise EvaluationError("both groups are needed to compare slopes, as 0 and 1")
-        columns = np.column_stack([times * (1 - which), times * which, which, matrix, np.ones(values.size)])
-        names = ["without", "with"]
-    mixed, remark = _mixed(values, columns, times, people, sides, names, confidence)
+        timed, names = np.column_stack([times * (1 - which), times * which, which]), ["without", "with"]
+        every = np.column_stack([times, times * which, which, matrix])
+        refuse_useless(every, ["time", "time in the group", "the group", *named])
+    centred = matrix - matrix.mean(axis=0) if matrix.size else matrix
+    columns = np.column_stack([timed, centred, np.ones(values.size)])
+    mixed, remark = _mixed(values, columns, times, people, sides, which, names, confidence)
     return Slopes(mixed, _marginal(values, columns, people, names, confidence), remark)
+
+
+def _freedom(people: np.ndarray, which: np.ndarray | None, width: int) -> tuple[list[float], str]:
+    """Degrees of freedom of each slope, persons of whom it is told less columns; and why there are too few."""
+    if which is None:
+        count = persons(people)
+        few = f"{count} persons; {FEWEST_PERSONS} are needed" if count < FEWEST_PERSONS else ""
+        return [count - width + 1.0], few or ("more columns than persons" if count < width else "")
+    # Level and slope of a group are its own, covariates of both: what is left of them counts in each.
+    shared = width - 4
+    found = [float(persons(people[which == state]) - 2 - shared) for state in (0, 1)]
+    few = too_few(which, people).removeprefix("no interval: ")
+    return found, few or ("more columns than persons" if min(found) < 1 else "")
 
 
 def _marginal(
@@ -100,9 +120,13 @@ def _mixed(
     times: np.ndarray,
     people: np.ndarray,
     sides: np.ndarray,
+    which: np.ndarray | None,
     names: list[str],
     confidence: float,
 ) -> tuple[dict[str, Estimate], str]:
+    freedom, few = _freedom(people, which, columns.shape[1])
+    if few:
+        return {}, f"none: {few}"
     several = np.unique(np.stack([people, sides]), axis=1).shape[1] > people.max() + 1
     effects = " and of each side" if several else ""
     enough = np.bincount(people).max() > 2
@@ -114,8 +138,8 @@ def _mixed(
     for sloped, told in tried:
         fit, why = _fitted(values, columns, times, people, sides if several else None, sloped)
         if fit is not None:
-            method = f"mixed model, restricted likelihood, Wald: {told}"
-            return _told(*fit, names, method, confidence), told + (f" ({reason})" if reason else "")
+            method = f"mixed model, restricted likelihood, t: {told}"
+            return _told(*fit, names, freedom, method, confidence), told + (f" ({reason})" if reason else "")
         reason = why
     return {}, f"none: {reason}"
 
@@ -165,12 +189,17 @@ def _of_sides(people: np.ndarray, sides: np.ndarray) -> VCSpec:
 
 
 def _told(
-    params: np.ndarray, covariance: np.ndarray, names: list[str], method: str, confidence: float
+    params: np.ndarray, covariance: np.ndarray, names: list[str], freedom: list[float], method: str, confidence: float
 ) -> dict[str, Estimate]:
-    weights = {name: np.eye(params.size)[place] for place, name in enumerate(names)}
-    if len(names) == 2:
-        weights["difference"] = weights["with"] - weights["without"]
-    return {
-        name: wald(float(weight @ params), float(weight @ covariance @ weight), method, confidence=confidence)
-        for name, weight in weights.items()
+    found = {
+        name: wald(float(params[k]), float(covariance[k, k]), method, confidence=confidence, degrees=freedom[k])
+        for k, name in enumerate(names)
     }
+    if len(names) == 2:
+        weight = np.zeros(params.size)
+        weight[:2] = -1, 1
+        own = np.diag(covariance)[:2]
+        degrees = float(own.sum() ** 2 / np.sum(own**2 / np.array(freedom)))
+        value, variance = float(weight @ params), float(weight @ covariance @ weight)
+        found["difference"] = wald(value, variance, method, confidence=confidence, degrees=degrees)
+    return found

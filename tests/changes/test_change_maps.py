@@ -42,8 +42,10 @@ def test_change_is_found_with_its_sign_whatever_the_scale_of_the_second_scan(spa
 
 def test_the_unit_is_the_spread_where_nothing_happened():
     (before, after), inside = person(80, 80)
-    z = change_map(before, after, inside=inside).z[inside]
-    assert abs(np.median(np.abs(z)) * 1.4826 - 1) < 0.02 and abs(z.mean()) < 0.1
+    planted = lesion(80, 80) | (ndimage.shift(lesion(80, 80), (-25, -20), order=0) > 0)
+    z = change_map(before, after + 40 * planted, inside=inside).z
+    apart = z[inside & ~ndimage.binary_dilation(planted, iterations=6)]
+    assert abs(apart.std() - 1) < 0.1 and abs(apart.mean()) < 0.1 and z[planted].min() > 8
     # noise of 3 in each of two scans: unsmoothed, a change of sqrt(2) * 3 is one unit
     assert change_map(before, after, inside=inside, smooth=0).least == pytest.approx(np.sqrt(18), rel=0.1)
 
@@ -62,6 +64,52 @@ def test_an_edge_that_was_registered_badly_is_less_of_a_change_than_a_lesion_of_
     assert z[spot].mean() / z[edge].mean() > 1.3 * plain[spot].mean() / plain[edge].mean()
 
 
+@pytest.mark.parametrize("match", ["quantiles", "line", "none"])
+def test_lesions_that_brighten_together_show_and_those_that_stay_do_not_fall(match):
+    rng, space = np.random.default_rng(1), (48, 48, 32)
+    (before, after), _ = person(*space, seed=1)
+    grid = np.indices(space)
+    inside = sum(((axis - side / 2) / (side / 2.2)) ** 2 for axis, side in zip(grid, space, strict=True)) < 1
+    centres = rng.integers(14, (34, 34, 22), (12, 3))
+    lesions = inside & np.any([((grid.T - centre).T ** 2).sum(0) < 9 for centre in centres], axis=0)
+    assert 0.02 < lesions.sum() / inside.sum() < 0.05
+    before, after = 0.4 * before + 60 + 80 * lesions, 0.4 * after + 60 + 80 * lesions  # tissue of 16, noise of 1.2
+    for more in (5, 20):
+        z = change_map(before, after + more * lesions, inside=inside, match=match).z
+        assert z[lesions].mean() > 3 and z[inside & ~lesions].std() < 1.2
+    half = lesions & (grid[0] < 24)
+    z = change_map(before, after + 10 * half, inside=inside, match=match).z
+    assert z[half].mean() > 6 and abs(z[lesions & ~half].mean()) < 1
+
+
+def test_lesions_that_quadruple_are_what_changed():
+    (before, after), _ = person(120, 120)
+    before, after = (75 + each / 4 for each in (before, after))
+    grid = np.indices(before.shape)
+    inside = (grid[0] - 60) ** 2 + (grid[1] - 60) ** 2 < 54**2
+    small, large = (
+        np.any([(grid[0] - i) ** 2 + (grid[1] - j) ** 2 <= radius**2 for i in (40, 80) for j in (40, 80)], axis=0)
+        for radius in (4, 8)
+    )
+    before, after = before + 100 * small, after + 100 * large
+    z = change_map(before, after, inside=inside, smooth=0).z
+    assert np.quantile(z[large & ~small], 0.1) > 10 and abs(z[small].mean()) < 1
+    assert np.abs(z[inside & ~large]).mean() < 1.2
+
+
+def test_a_background_of_one_value_is_no_noise():
+    (before, after), inside = person(60, 60)
+    inside[:25] = False
+    after = after + 40 * lesion(60, 60)
+    masked, plain = (
+        change_map(*(np.where(inside, each, 0) for each in (before, after)), inside=given) for given in (inside, None)
+    )
+    np.testing.assert_array_equal(plain.z, masked.z)
+    assert np.array_equal(plain.inside, inside) and plain.least == masked.least
+    levels = (np.round(each / 64) for each in (before, after))  # few levels, but no background
+    assert change_map(*levels).inside.mean() > 0.5
+
+
 def test_no_change_and_images_without_noise():
     (before, _), inside = person(40, 40)
     same = change_map(before, before, inside=inside)
@@ -69,6 +117,8 @@ def test_no_change_and_images_without_noise():
     later = before + 20 * lesion(40, 40)
     found = change_map(before, later, match="none", smooth=0).z  # all but the lesion differs by 0
     assert np.isfinite(found).all() and (found > 3).sum() == 16 == (found != 0).sum()
+    single = change_map((before / 3).astype(np.float32), before.astype(np.float32))
+    assert not single.z.any()  # rounding is no change
     flat = change_map(np.full((9, 9), 5.0), np.full((9, 9), 7.0))
     assert not flat.z.any()
     for space in [(1, 12), (5, 6, 1)]:

@@ -24,6 +24,7 @@ from anomaly.errors import CohortError
         (["pre", "post"], [0, 1], "visits"),
         (["2020-02-28", "2020/3/1", "2021-02-28T10:00"], [0, 2, 366], "days"),
         (["20200228", "20200301"], [0, 2], "days"),
+        (["ses-20200228", "ses-20200301"], [0, 2], "days"),
         ([20200228.0, 20200301.0], [0, 2], "days"),
     ],
 )
@@ -46,6 +47,7 @@ def test_unit_of_numbers_is_given_or_stands_in_the_name() -> None:
         (["01/02/2020", "03/02/2021"], {}, "do not say which number is the day"),
         (["baseline", "2021-03-30"], {}, "holds dates beside names such as baseline"),
         (["bl", "2015", "2017"], {}, "holds years of the calendar beside names"),
+        (["12", "m24"], {}, "tells times in months and numbers without a unit"),
         (["m12", "y1"], {}, "tells times in months and years"),
         (["m12", "m24"], {"unit": "years"}, "tells times in months .* not in years"),
         (["early", "late"], {}, "no cell of the column visit tells when"),
@@ -86,6 +88,7 @@ def test_later_visits_stand_beside_earlier_ones() -> None:
         "i2": "it lies between the visits that are compared", "i5": "there is no other visit that it could be compared with"
     }  # fmt: skip
     found = visit_pairs(table, unit="months")
+    assert "nothing is told a year; give their unit" in visit_pairs(table).told()[1]
     assert found.single == ("c",) and list(found.left_out["id"]) == ["i5"]
     np.testing.assert_allclose(found.pairs["years"], [1, 2, 1])
     assert "1 persons have one visit only (c)" in found.told()[1]

@@ -141,6 +141,38 @@ def test_slopes_where_no_two_pixels_are_alike():
     torch.testing.assert_close(rise, (slopes * along).flatten(1).sum(1), rtol=1e-4, atol=1e-6)
 
 
+def test_what_is_kept_between_images_is_small_and_changes_nothing(monkeypatch):
+    inside = torch.rand(30, 20, 10, generator=torch.Generator().manual_seed(0)) > 0.3
+    kept = nets._places(inside, (2, 2, 2), 50)
+    assert nets._order((30, 20)).dtype == torch.int32
+    assert nets._kept_order.cache_info().maxsize * nets.KEPT * 4 <= 2**26  # bytes
+    monkeypatch.setattr(nets, "KEPT", 0)
+    nets._kept_order.cache_clear()
+    assert torch.equal(nets._places(inside, (2, 2, 2), 50), kept) and not nets._kept_order.cache_info().currsize
+    assert kept.dtype == torch.int64 and len(kept) == 50
+
+
+def test_intensities_beyond_the_range_count_as_its_ends():
+    x = brain(16, 14) * 2 - 1
+    beyond = torch.where(x > 0.6, x + 3, x)
+    detector = Irregularity(sources=40, smooth=0.0).fit(x)
+    found = detector.score(beyond).map
+    assert 0 <= found.min() and found.max() <= 1
+    assert torch.equal(torch.as_tensor(found), torch.as_tensor(detector.score(beyond.clamp(-1, 1)).map))
+
+
+def test_two_images_in_the_intensities_of_one():
+    image = brain(20, 20)[0, 0].numpy()
+    darker = 0.5 * image
+    limits = (0.0, 1.0)
+    alone, alike = (irregularity_map(darker, stretch=False, limits=given) for given in (None, limits))
+    assert alike.max() < 0.5 * alone.max()
+    by_hand = irregularity(torch.as_tensor(darker)[None, None], smooth=1.0)[0, 0].numpy()
+    np.testing.assert_allclose(alike, by_hand, atol=1e-6)
+    with pytest.raises(AnomalyError, match="the lower first"):
+        irregularity_map(image, limits=(1.0, 0.0))
+
+
 def test_of_one_image_in_its_own_intensities():
     image = brain(20, 20)[0, 0].numpy() * 900 + 40
     inside = np.zeros((20, 20), bool)

@@ -17,7 +17,7 @@ from test_frames import in_itk, in_nibabel
 from anomaly.images import Image, write_volume
 from anomaly.images.fields import field_in_mm, read_field, write_field
 from anomaly.images.frame import Frame
-from anomaly.images.image import invertible
+from anomaly.images.image import invertible, voxel_volume
 from anomaly.images.itk import has_reader
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
@@ -186,3 +186,11 @@ def test_a_field_that_moves_a_pixel_moves_by_its_millimetres(
         np.testing.assert_array_equal(lps * np.float32([-1, -1, 1]), found)
         if has_reader():
             np.testing.assert_allclose(in_itk(path)[:3, :3], image.affine[:3, :3], atol=1e-3)
+
+
+def test_a_voxel_has_the_volume_its_edges_span() -> None:
+    lying = np.array([[0, 2, 0, 9], [-3, 0, 0, 9], [0, 0, 5, 9], [0, 0, 0, 1.0]])
+    assert voxel_volume(lying, 3) == 30 and voxel_volume(lying, 2) == 6
+    skewed = lying.copy()
+    skewed[:3, 1] += skewed[:3, 0] / 3
+    assert voxel_volume(skewed, 3) == pytest.approx(30) and voxel_volume(skewed, 2) == pytest.approx(6)

@@ -153,7 +153,8 @@ def test_bad_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     run = trained(table, tmp_path / "run", settings=TINY, method="difference-unet")
     errors = pd.read_csv(run.folder / "errors.csv").set_index("id")["error"]
     assert "register them first" in errors["p0-v1"] and "p1-v1" in errors and "p2-v1" in errors
-    assert "the same year 0" in errors["p3-v0"] and run.facts["data"]["unreadable"] == 3
+    left = pd.read_csv(run.folder / "left_out.csv").set_index("id")["reason"]
+    assert "the same year 0" in left["p3-v0"] and len(errors) == 3 and run.facts["data"]["unreadable"] == 3
     assert run.facts["data"]["images"] == 8
 
 
@@ -214,11 +215,12 @@ def test_figures_by_hand() -> None:
     told = pd.DataFrame({"subject": list("abcdefghijkl"), "true_change": 2.0, "change_low": 0.0, "change_high": 1.0})
     for name in ("drawn", "persistence", "trend", "regression"):
         told[f"{name}_change"] = 1.0
-        told[f"{name}_dice_growing"] = told[f"{name}_dice_shrinking"] = ""
+        for way in ("growing", "shrinking"):
+            told[f"{name}_dice_{way}"], told[f"{name}_hit_{way}"], told[f"{name}_said_{way}"] = "", 0, 0
     found = summary(told, 1).set_index(["version", "measure"])["value"]
     assert found["drawn", "coverage"] == 0 and found["drawn", "width"] == 1
     assert found["drawn", "volume_error"] == -1 and found["drawn", "volume_error_sd"] == 0
-    assert ("drawn", "dice_growing") not in found.index
+    assert not {("drawn", "dice_growing"), ("drawn", "pooled_dice_growing")} & {*found.index}
 
 
 def test_calibration_takes_the_unit_that_is_narrowest_and_holds_its_own_persons() -> None:

@@ -1,7 +1,10 @@
 """Images registered with their files: tables, fields that ITK reads, what lies beside, and whoever does not suit."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pandas as pd
@@ -12,8 +15,10 @@ from typer.testing import CliRunner
 
 import cli
 from anomaly.errors import AnomalyError, CohortError, RunError
-from anomaly.images import read, write_volume
+from anomaly.images import Image, read, write_volume
 from anomaly.images.fields import read_field
+from anomaly.registration.jobs import jobs_of_sides
+from anomaly.registration.sharing import BYTES, Room
 from anomaly.registration.template import register_template
 from anomaly.registration.visits import register_pair, register_sides, register_visits
 
@@ -69,6 +74,8 @@ def test_follow_ups_come_to_lie_on_their_baselines(tmp_path: Path) -> None:
     laid, base = read(Path(pairs["path"][0])), read(Path(pairs["baseline"][0]))
     assert laid.space == base.space and np.allclose(laid.affine, base.affine, atol=1e-4)
     assert set(np.unique(read(Path(pairs["labels"][0])).pixels)) <= {0, 1, 2}
+    left_out = pd.read_csv(done.left_out)
+    assert list(left_out["id"]) == ["e-0"] and done.unpaired == 1 and "no other visit" in left_out["reason"][0]
     errors = pd.read_csv(done.errors)
     assert list(errors["id"]) == ["d-12"] and "d-12.nii.gz" in errors["error"][0]
     assert json.loads((out / "register.json").read_text())["by"] == "rigid"
@@ -167,6 +174,54 @@ def test_the_left_side_comes_to_lie_on_the_right_one(tmp_path: Path) -> None:
         register_sides(pd.DataFrame(rows).assign(side="middle"), tmp_path / "other")
 
 
+def test_images_that_stand_in_no_pair_of_sides_are_named() -> None:
+    cells = [
+        ("a", "left", "m0"), ("a", "right", "m0"), ("a", "left", "m12"), ("b", None, "m0"), ("b", "R", "m0"),
+        ("c", "l", "m0"), ("c", "L", "m0"), ("c", "r", "m0"), ("d", "left", None), ("d", "right", None),
+        ("e", "both", "m0"), ("f", "OS", "m0"), ("f", "od", "m0"),
+    ]  # fmt: skip
+    table = pd.DataFrame(cells, columns=["subject", "side", "visit"])
+    names = [f"{person}{number}" for number, person in enumerate(table["subject"])]
+    jobs, left_out = jobs_of_sides(
+        table.assign(id=names, path=[f"/x/{name}.nii" for name in names]), None, None, "right"
+    )
+    assert list(zip(jobs["id"], jobs["baseline_id"], strict=True)) == [("a0", "a1"), ("f11", "f12")]
+    assert dict(zip(left_out["id"], left_out["reason"], strict=True)) == {
+        "a2": "its other side is not there at its visit", "b3": "its side is not told",
+        "b4": "its other side is not there at its visit",
+        **dict.fromkeys(["c5", "c6"], "2 images are of the left side at one visit; keep one of each"),
+        "c7": "its other side is not there at its visit",
+        **dict.fromkeys(["d8", "d9"], "its visit is not told"), "e10": "its side is neither left nor right (both)",
+    }  # fmt: skip
+
+
+def test_what_lies_beside_images_is_told_and_has_to_stay(tmp_path: Path) -> None:
+    values = texture((40, 44))
+    for name, shift in (("a-0", 0), ("a-1", 2), ("b-0", 0), ("b-1", 1)):
+        write_volume(tmp_path / f"{name}.nii.gz", np.roll(values, shift, 0)[:, :, None], np.eye(4))
+        write_volume(
+            tmp_path / f"{name}-mask.nii.gz", (np.roll(values, shift, 0) > 20)[:, :, None].astype(float), np.eye(4)
+        )
+        write_volume(tmp_path / f"{name}-map.nii.gz", np.roll(values, shift, 0)[:, :, None] / 200, np.eye(4))
+    names = ["a-0", "a-1", "b-0", "b-1"]
+    table = pd.DataFrame({"id": names, "subject": [name[0] for name in names], "visit": [0, 1, 0, 1]})
+    for column, end in (("path", ""), ("own", "-mask"), ("map", "-map"), ("other", "-map")):
+        table[column] = [str(tmp_path / f"{name}{end}.nii.gz") for name in names]
+    table.loc[2, "own"] = ""
+    asked = {"unit": "years", "by": "rigid"}
+    done = register_visits(table, tmp_path / "out", mask="own", maps="map", **asked)
+    row = pd.read_csv(done.path).iloc[0]
+    assert (done.new, done.unpaired) == (1, 2) and row["id"] == "a-1"
+    told = [row[name] for name in ("mask", "moving_mask", "baseline_map", "moving_map")]
+    assert told == [str(tmp_path / f"a-{end}.nii.gz") for end in ("0-mask", "1-mask", "0-map", "1-map")]
+    assert row["map"].endswith("a-1_map.nii.gz") and row["registered_mask"].endswith("a-1_mask.nii.gz")
+    assert set(pd.read_csv(done.left_out)["reason"]) == {
+        "it has no mask", "there is no other visit that it could be compared with"
+    }  # fmt: skip
+    with pytest.raises(RunError, match="has a-1 with another mask"):
+        register_visits(table, tmp_path / "out", mask="other", maps="map", **asked)
+
+
 def test_a_template_of_moved_copies_lies_in_their_middle(tmp_path: Path) -> None:
     values, affine = texture((40, 44)), np.diag([1.5, 1.5, 1.0, 1.0])
     for number, move in enumerate([(0, 0), (4, 0), (0, -4), (-1, 1)]):
@@ -185,8 +240,61 @@ def test_a_template_of_moved_copies_lies_in_their_middle(tmp_path: Path) -> None
     assert (again.new, again.before) == (0, 4)
     with pytest.raises(RunError, match="another onto and rounds"):
         register_template(tmp_path / "images", tmp_path / "out", template=tmp_path / "images" / "0.nii.gz", by="rigid")
+    left_out = pd.read_csv(tmp_path / "out" / "left_out.csv")
+    assert list(left_out["id"]) == ["x"] and "takes no part in the template" in left_out["reason"][0]
     with pytest.raises(CohortError, match="of 1 images 0 can be used; a template is the mean of 2 or more"):
         register_template(tmp_path / "images" / "0.nii.gz", tmp_path / "one", by="rigid")
+
+
+@pytest.mark.parametrize("metric", ["correlation", "mutual-information"])
+def test_images_that_show_nothing_take_no_part_in_a_template(tmp_path: Path, metric: str) -> None:
+    values = texture((40, 44))
+    for name, each in (("a", 0 * values), ("b", values), ("c", np.roll(values, 2, 0)), ("d", np.roll(values, -2, 1))):
+        write_volume(tmp_path / "images" / f"{name}.nii.gz", each[:, :, None], np.eye(4))
+    write_volume(tmp_path / "images" / "e.nii.gz", texture((14, 14, 12)), np.eye(4))
+    done = register_template(tmp_path / "images", tmp_path / "out", rounds=1, by="rigid", metric=metric)
+    assert (done.new, done.failed, done.unpaired) == (3, 2, 2)
+    told = pd.read_csv(tmp_path / "out" / "template.csv", keep_default_na=False)
+    assert list(told.loc[told["reason"] == "", "id"]) == ["b", "c", "d"]
+    assert "one value wherever it counts" in told["reason"][0] and "has 3 axes" in told["reason"][4]
+    assert list(pd.read_csv(done.left_out)["id"]) == ["a", "e"]
+
+
+def test_a_template_is_made_once_the_settings_agree_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = texture((30, 34))
+    for name, move in (("a", 0), ("b", 2)):
+        write_volume(tmp_path / "images" / f"{name}.nii.gz", np.roll(values, move, 0)[:, :, None], np.eye(4))
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    asked = {"rounds": 1, "by": "rigid"}
+    with monkeypatch.context() as stopped:
+        stopped.setattr("anomaly.registration.template.write_volume", stop)
+        with pytest.raises(KeyboardInterrupt):
+            register_template(tmp_path / "images", tmp_path / "out", **asked)
+    assert (tmp_path / "out" / "template.csv").exists() and not (tmp_path / "out" / "template.nii.gz").exists()
+    with pytest.raises(RunError, match="another metric"):  # before anything is made
+        register_template(tmp_path / "images", tmp_path / "out", metric="mutual-information", **asked)
+    assert not (tmp_path / "out" / "template.nii.gz").exists()
+    assert register_template(tmp_path / "images", tmp_path / "out", **asked).new == 2
+    write_volume(tmp_path / "mine" / "template.nii.gz", values[:, :, None], np.eye(4))
+    with pytest.raises(RunError, match="was not made by this command"):
+        register_template(tmp_path / "images", tmp_path / "mine", **asked)
+
+
+def test_pairs_wait_for_memory_and_a_large_one_works_alone() -> None:
+    image = Image(np.zeros((1, 10, 10), dtype=np.float32), np.eye(4), Path("a.nii"), "nifti")
+    room, seen = Room(total=2.5 * BYTES * 100), []
+
+    def work(large: bool) -> None:
+        with room.of(image, replace(image, pixels=np.zeros((1, 20, 20))) if large else image):
+            seen.append(room.taken / (BYTES * 100))
+            sleep(0.01)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [False] * 6 + [True] + [False] * 6))
+    assert max(seen) == 4 and sorted(set(seen)) in ([1, 2, 4], [2, 4], [1, 4]) and room.taken == 0
 
 
 def test_a_template_of_deformed_copies_has_their_mean_shape(tmp_path: Path) -> None:
@@ -217,5 +325,6 @@ def test_the_commands_say_what_was_done_and_what_failed(tmp_path: Path) -> None:
     asked = ["register", "visits", "--images", str(tmp_path / "cohort.csv"), "--visits", "visit_month", "--by", "rigid"]
     told = CliRunner().invoke(cli.commands, [*asked, "--out", str(tmp_path / "out"), "--workers", "1"])
     assert told.exit_code == 3 and "(2 new, 0 from before, 1 failed)" in told.output and "errors.csv" in told.output
+    assert "1 images are left out: " in told.output
     wrong = CliRunner().invoke(cli.commands, [*asked, "--date", "day", "--out", str(tmp_path / "out")])
     assert wrong.exit_code != 0 and "no column 'day'" in str(wrong.exception)

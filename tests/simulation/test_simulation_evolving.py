@@ -17,6 +17,7 @@ from anomaly.simulation.evolving import (
     SHRINKS,
     STAYS,
     Lesion,
+    ceiling,
     drawn_person,
     drawn_visits,
     expected_ratio,
@@ -61,10 +62,27 @@ def test_the_folder_tells_the_truth_and_has_the_same_bytes_again(tmp_path: Path,
     assert len(table) == 40 and set(table["split"]) == {"train", "val", "test"}
     for row in table.iloc[:4].to_dict("records"):
         assert (read(path.parent / row["mask"]).pixels > 0).sum() == row["volume"]
+        likely = read(path.parent / row["map"])
+        assert (likely.pixels > 0.5 * (likely.limits or (0, 1))[1]).sum() == row["map_volume"]
     pair = table[table["subject"] == table["subject"].iloc[0]]
     assert pair["change"].iloc[1] == pair["volume"].iloc[1] - pair["volume"].iloc[0]
     oracle = json.loads((path.parent / "truth.json").read_text())["oracle"]
     assert oracle["persons"] == 4 and 0 <= oracle["accuracy"] <= 1
+
+
+def test_the_ceiling_is_of_all_persons_whose_map_changes_enough() -> None:
+    table = pd.DataFrame(
+        {
+            "split": ["test"] * 5 + ["train"],
+            "stable": [0, 0, 1, 0, 0, 0],
+            "map_change": [20.0, -30, 15, 5, np.nan, 90],
+            "expected_change": [10.0, 10, 1, -9, np.nan, 0],
+        }
+    )
+    told = ceiling(table, least=10)
+    assert told["persons"] == 4 and told["judged"] == 3 and told["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
+    assert told["absolute_error"] == (10 + 40 + 14 + 14) / 4 and told["volume_error_mean"] == (-10 + 40 - 14 - 14) / 4
+    assert ceiling(table)["judged"] == 4
 
 
 def test_settings_out_of_range_are_named(tmp_path: Path) -> None:
