@@ -50,7 +50,7 @@ def forecasters() -> dict[str, Any]:
 
 def timing(
     visits: Annotated[
-        str | None, typer.Option(help="With --images: column that says when each was taken, else visit.", metavar="NAME")
+        str | None, typer.Option(help="With --images: column that says when each was taken; or visit.", metavar="NAME")
     ] = None,
     which: Annotated[
         str | None,
