@@ -43,6 +43,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 STORED = {2: 300, 3: 12}
 """Fields to learn from, by the axes of images."""
+WAYS = ("none", "itk", "demons", "syn", "learned")
+SAME_FIELDS = "it learned from fields of the distribution it is tested on"
 Way = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Moving and fixed (*space) -> field (dims, *space) in pixels."""
 
@@ -53,7 +55,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--xrays", type=Path, help="folder with cohort.csv: subject, label, split, path")
     parser.add_argument("--only", nargs="+", choices=tuple(IMAGES), default=["knees", "volumes"])
-    parser.add_argument("--ways", nargs="+", default=["none", "itk", "demons", "syn", "learned"])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--set", nargs="*", default=[], dest="settings", help="NAME=VALUE of voxelmorph")
     parser.add_argument("--pairs", type=int, default=20)
@@ -150,10 +152,11 @@ def learned(name: str, x: torch.Tensor, arguments: argparse.Namespace) -> tuple[
     from anomaly.runs.settings import parse_settings
 
     file = arguments.out / f"{name}.safetensors"
-    if arguments.resume and file.is_file():
-        registrar = VoxelMorph.load(file)
-        return registrar, {"settings": registrar.settings(), "trained": "before"}
     registrar = VoxelMorph(steps=arguments.steps, **{**SETTINGS[name], **parse_settings(arguments.settings)})
+    asked = {"settings": registrar.settings(), "seed": arguments.seed}
+    refuse_others(arguments.out / f"{name}.json", asked, arguments.resume)
+    if arguments.resume and file.is_file():
+        return VoxelMorph.load(file), {**asked, "trained": "before", "note": SAME_FIELDS}
     shown = deformed(x[:4], torch.Generator().manual_seed(arguments.seed))[:2]
     folder = arguments.out / name
     folder.mkdir(exist_ok=True)
@@ -165,7 +168,14 @@ def learned(name: str, x: torch.Tensor, arguments: argparse.Namespace) -> tuple[
     )  # fmt: skip
     registrar.save(file)
     told = {"processor_seconds": time.process_time() - began, "wall_seconds": time.perf_counter() - wall}
-    return registrar, {"settings": registrar.settings(), **told}
+    return registrar, {**asked, **told, "note": SAME_FIELDS}
+
+
+def refuse_others(file: Path, asked: dict[str, Any], resume: bool) -> None:
+    """Write down what is asked of a training; with --resume refuse weights that were asked otherwise."""
+    if resume and file.is_file() and (before := json.loads(file.read_text())) != json.loads(json.dumps(asked)):
+        raise SystemExit(f"{file} tells of a training with {before}; now asked: {asked}; leave --resume out")
+    file.write_text(json.dumps(asked))
 
 
 def by(registrar: VoxelMorph) -> Way:
@@ -192,6 +202,8 @@ def images(name: str, arguments: argparse.Namespace) -> tuple[torch.Tensor, torc
             learn, test = (of_knees(first, most, side, dims) for first, most in ((0, count), (1000, arguments.pairs)))
         np.savez(file, learn=learn, test=test)
     kept = np.load(file, allow_pickle=False)
+    if len(kept["test"]) < arguments.pairs:
+        raise SystemExit(f"{file} holds {len(kept['test'])} images to test on, asked {arguments.pairs}; delete it")
     return tuple(torch.from_numpy(kept[part])[:, None] * 2 - 1 for part in ("learn", "test"))  # type: ignore[return-value]
 
 

@@ -3,7 +3,8 @@
 Images are (N, C, *space), 2D or 3D. What counts is told by (N, 1, *space) bool; None counts all. All is differentiable.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from anomaly.nets.within import mean_within
 FLAT = 1e-5
 """The variance in a window below which it holds no structure; of images in [-1, 1] a deviation of 0.003."""
 BINS = 32
+GOLDEN = (5**0.5 - 1) / 2
 MOST = 2**16
 """Pixels of an image of which mutual information is taken: evenly spread over it, where it has more."""
 
@@ -66,14 +68,26 @@ def mutual_information(x: Tensor, y: Tensor, inside: Tensor | None = None, *, bi
     Parzen windows: each value counts for its bins by a Gaussian as wide as a bin (Viola and Wells 1997; bins from -1 to
     1, so that turning a contrast round changes nothing). Channels are averaged before.
     """
-    one, other = (_bin_shares(each.mean(1), bins) for each in (x, y))
-    step = -(-one.shape[1] // MOST)
-    weight = torch.ones_like(one[..., :1]) if inside is None else inside.flatten(1)[..., None].to(one.dtype)
-    one, other, weight = (each[:, ::step] for each in (one, other, weight))
+    chosen = spread(x.shape[2:], x.device)
+    one, other = (_bin_shares(each.mean(1).flatten(1)[:, chosen], bins) for each in (x, y))
+    weight = torch.ones_like(one[..., :1]) if inside is None else inside.flatten(1)[:, chosen, None].to(one.dtype)
     joint = (one * weight).mT @ other / weight.sum(1, keepdim=True).clamp_min(1)
     apart = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
     tiny = torch.finfo(joint.dtype).tiny
     return (joint * (joint.clamp_min(tiny).log() - apart.clamp_min(tiny).log())).sum((1, 2))
+
+
+def spread(space: Sequence[int], device: torch.device | None = None) -> Tensor:
+    """Which pixels of an image are looked at, at most `MOST` of them, evenly spread along every axis; of its flat form.
+
+    Number k is where the image is cut evenly, pushed along by k times the golden section within what lies between two
+    cuts: steps of one length would meet the same places of the last axis again and again.
+    """
+    count = math.prod(space)
+    if count <= MOST:
+        return torch.arange(count, device=device)
+    number = torch.arange(MOST, dtype=torch.float64)  # which not every device has
+    return ((number + (number * GOLDEN) % 1) * (count / MOST)).long().to(device)
 
 
 def information(x: Tensor, y: Tensor, inside: Tensor | None = None) -> Tensor:
@@ -82,10 +96,10 @@ def information(x: Tensor, y: Tensor, inside: Tensor | None = None) -> Tensor:
 
 
 def _bin_shares(values: Tensor, bins: int) -> Tensor:
-    """(N, *space) -> (N, pixels, bins): how much each value counts for each bin; 1 in all."""
+    """(N, pixels) -> (N, pixels, bins): how much each value counts for each bin; 1 in all."""
     centres = torch.linspace(-1, 1, bins, device=values.device, dtype=values.dtype)
     width = 2 / (bins - 1)
-    shares: Tensor = (-0.5 * ((values.clamp(-1, 1).flatten(1)[..., None] - centres) / width).square()).softmax(-1)
+    shares: Tensor = (-0.5 * ((values.clamp(-1, 1)[..., None] - centres) / width).square()).softmax(-1)
     return shares
 
 

@@ -109,7 +109,8 @@ def deformation(begun: Transform, deformable: Registrar) -> np.ndarray:
     if theirs is not None:  # what is interpolated at the rim of a mask takes nothing from beyond it
         moving = replace(moving, pixels=np.stack([filled(each, theirs) for each in moving.pixels]))
     drawn = begun.image(moving).pixels
-    return deformable.field(drawn, fixed.pixels, spacing=spacing, inside=count, affine=fixed.affine)
+    lies = None if fixed.kind == "picture" else fixed.affine  # colours of a picture are not channels of a scanner
+    return deformable.field(drawn, fixed.pixels, spacing=spacing, inside=count, affine=lies)
 
 
 def common(transform: Transform) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from anomaly.errors import AnomalyError
 from anomaly.nets.agreement import AGREEMENTS, WINDOWED
 from anomaly.nets.critics import PatchCritic
-from anomaly.nets.fields import bending, folded_share, inverse_consistency, length, warp
+from anomaly.nets.fields import bending, folded_share, inverse_consistency, invert, length, warp
 from anomaly.nets.voxelmorph import FieldNetwork, field_of, gradient, joined, perturbed
 from anomaly.nets.within import mean_within, within
 from anomaly.training.games import Glance, Loss, Player, Source, Stage
@@ -24,6 +24,8 @@ from anomaly.training.machine import Machine
 COSTS: Mapping[str, Callable[[Tensor], Tensor]] = {"gradient": gradient, "bending": bending}
 JUDGED = 12
 """Pixels a side of the smallest image of which the critic sees a patch."""
+COVERED, NOTHING = 0.5, 2.0
+"""Of a mask, what may be left uncovered at no cost; and what it costs when nothing is covered."""
 PLENTY = 2**31
 """Pairs, of which there are as many as are asked for."""
 Pair = tuple[Tensor, Tensor]
@@ -58,7 +60,8 @@ class VoxelMorph(Learned):
         levels: sizes, the full one and each of the halvings.
         halved: work at half the size: a quarter of the time, of volumes an eighth, and smoother fields.
         rounds: networks one after the other, each of which sees what the ones before have left.
-        integration: steps of scaling and squaring; 0 takes the velocity for the field, which may fold.
+        integration: steps of scaling and squaring; 0 takes the velocity for the field, which may fold, and whose way
+            back is sought step by step.
         adversarial: weight of the cross-entropy with a critic that takes (warped, fixed) for two images of one; 0
             leaves it out.
         critic_width: channels of that critic after its first convolution.
@@ -159,14 +162,17 @@ class VoxelMorph(Learned):
         there, returning, velocities = [], [], []
         seen = moving
         drawn = partial(field_of, space=moving.shape[2:], halved=self.halved, steps=self.integration)
+        known = back and self.integration > 0  # the way back of a field that was not integrated has to be sought
         for network in self.net_["rounds"]:
             velocity = network(seen, fixed)
             velocities.append(velocity)
             there.append(drawn(velocity))
-            returning.extend([drawn(-velocity)] if back else [])
+            returning.extend([drawn(-velocity)] if known else [])
             if len(there) < self.rounds:
                 seen = warp(moving, joined(there))
-        return Found(joined(there), joined(returning[::-1]) if back else None, velocities)
+        whole = joined(there)
+        inverse = joined(returning[::-1]) if known else invert(whole) if back else None
+        return Found(whole, inverse, velocities)
 
     def loss(self, batch: Pair) -> Loss:
         """Disagreement of (warped, fixed), and back, + smoothness cost(velocity) + adversarial CE(critic, real)."""
@@ -194,17 +200,18 @@ class VoxelMorph(Learned):
         return (F.softplus(of_warped).mean() + F.softplus(-of_real).mean()) / 2
 
     def disagreement(self, moving: Tensor, fixed: Tensor, field: Tensor) -> Tensor:
-        """How little the warped image agrees with the fixed one, (N,), where both lie within their masks."""
-        kept = self._shared(moving, fixed, field)
-        setting = {"sigma": self.window} if self.agreement in WINDOWED else {}
-        return AGREEMENTS[self.agreement](warp(moving, field), fixed, kept, **setting)
+        """How little the warped image agrees with the fixed one, (N,), where both lie within their masks.
 
-    def _shared(self, moving: Tensor, fixed: Tensor, field: Tensor) -> Tensor | None:
-        """What of the fixed images counts: their mask, and the moving ones' carried along; None for all."""
+        A field that carries the one mask off the other would leave nothing to disagree: beyond half of the fixed mask,
+        what is no longer covered counts as disagreement, up to `NOTHING`.
+        """
+        setting = {"sigma": self.window} if self.agreement in WINDOWED else {}
+        measured = partial(AGREEMENTS[self.agreement], warp(moving, field), fixed, **setting)
         if not self.masked_:
-            return None
-        with torch.no_grad():
-            return within(fixed) & (warp(within(moving).float(), field) > 0.5)
+            return measured(None)
+        theirs, own = warp(within(moving).float(), field), within(fixed)
+        lost = (COVERED - mean_within(theirs, own)).clamp_min(0) / COVERED
+        return measured(own & (theirs.detach() > 0.5)) + NOTHING * lost
 
     @torch.no_grad()
     def field(self, moving: Tensor, fixed: Tensor) -> Tensor:

@@ -146,8 +146,8 @@ the field is what is smooth. Only landmarks or segmentations tell.
 
 ## How to use it
 
-    anomaly register pair FIXED MOVING --by RUN --out OUT
-    anomaly register visits IMAGES --visits COLUMN --by RUN --out OUT
+    anomaly register pair MOVING FIXED --by RUN --out OUT
+    anomaly register visits --images IMAGES --visits COLUMN --by RUN --out OUT
 
 ## What it is for, and what it is not
 

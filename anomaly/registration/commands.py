@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anomaly.commandline import exits, options, tables
-from anomaly.registration.training import train
+from anomaly.registration.training import timed, timing, train
 
 if TYPE_CHECKING:
     from anomaly.registration.registering import Registered
@@ -56,44 +56,25 @@ def beside(
 
 
 @commands.command()
-@options.shared(options.persons, beside)
+@options.shared(timing, options.persons, beside)
 def visits(
     images: options.Images,
     out: options.Out,
     column: Annotated[
         str, typer.Option("--visits", help="Column of visits: dates, numbers, names.", metavar="COLUMN")
     ] = "visit",
-    date: Annotated[str | None, typer.Option(help="Column of dates, where visits are names.", metavar="COLUMN")] = None,
-    unit: Annotated[
-        str | None, typer.Option(help="Of visits that are numbers: days, weeks, months, years.", metavar="UNIT")
-    ] = None,
-    order: Annotated[
-        str | None, typer.Option(help="Names of visits from the first to the last, with commas.", metavar="NAMES")
-    ] = None,
-    which: Annotated[
-        str,
-        typer.Option(
-            help="Each visit onto the first, the next before it, or the last onto the first.",
-            callback=options.one_of("first", "next", "last"),
-        ),
-    ] = "first",
-    side: Annotated[str | None, typer.Option(help="Column of sides, which are paired apart.", metavar="COLUMN")] = None,
-    contrast: Annotated[
-        str | None, typer.Option(help="Column of contrasts, which are paired apart.", metavar="COLUMN")
-    ] = None,
     by: By = "demons",
     metric: Metric = "correlation",
     start: Start = "rigid",
     **given: Any,
 ) -> None:
     """Bring each follow-up onto its baseline: images, fields, pictures, and a table of pairs for `progress`."""
-    asked = _asked(images, given, column, date, side, contrast)
-    named = None if order is None else [name.strip() for name in order.split(",") if name.strip()]
+    times = timed(given)
+    asked = _asked(images, given, column, times["date"], times["side"], times["contrast"])
     from anomaly.registration.visits import register_visits
 
     _tell(register_visits(
-        images, out, visits=column, date=date, unit=unit, order=named, which=which, side=side, contrast=contrast,
-        by=by, metric=metric, start=start, **asked,
+        images, out, visits=column, by=by, metric=metric, start=start, **times, **asked,
     ))  # fmt: skip
 
 

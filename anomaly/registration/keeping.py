@@ -3,9 +3,11 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
 from anomaly.registrars.linear import linear
 from anomaly.registrars.transforms import Transform
+from anomaly.registration.counting import in_box_of, together
 from anomaly.registration.pairing import CHOOSE, TRAIN, UNTOUCHED
 from anomaly.streams import ordered
 from anomaly.training.batches import Batches
@@ -75,9 +78,10 @@ def keep_images(
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
         progress("reading images", len(order), unit="images") as bar,
     ):
-        for each in ordered(pool, lambda row: _ready(row, preprocessing, seed), order, ahead=AHEAD):
-            bar.advance()
-            found.append(each)
+        groups = [list(rows) for _, rows in groupby(order, lambda row: (row["split"], row["group"]))]
+        for each in ordered(pool, lambda rows: _ready(rows, preprocessing, seed), groups, ahead=AHEAD):
+            bar.advance(len(each))
+            found.extend(each)
     lost = _told(folder.parent, order, found)
     kept = [(row, x) for row, x in zip(order, found, strict=True) if row["group"] not in lost]
     _refuse_unlike([(row, x) for row, x in kept if isinstance(x, np.ndarray)], len(order), found)
@@ -120,16 +124,42 @@ def _refuse_unlike(kept: list[tuple[Any, np.ndarray]], asked: int, found: list[A
             )
 
 
-def _ready(row: Mapping[str, Any], preprocessing: Preprocessing, seed: int) -> np.ndarray | UnreadableImage:
-    """The pixels (C, *size) of an image on the one it belongs on, or why it cannot be used."""
+def _ready(rows: Sequence[Mapping[str, Any]], preprocessing: Preprocessing, seed: int) -> list[Any]:
+    """The pixels (C, *size) of each image of a group on the one it belongs on, or why it cannot be used."""
+    laid = [_tried(partial(_laid, row, seed)) for row in rows]
+    if any(isinstance(each, UnreadableImage) for each in laid):
+        return laid  # the rest of the group is left out with it
+    counting = _tried(partial(_counting, laid, rows, preprocessing.mask == "given"))
+    if isinstance(counting, UnreadableImage):
+        return [counting] * len(rows)
+    return [_tried(partial(_prepared, image, preprocessing)) for image in counting]
+
+
+def _tried(work: Callable[[], Any]) -> Any:
     try:
-        image = started(masked(read(Path(row["path"])), row.get("mask")), row, seed)
-        ready = alone(image.path, lambda: scaled(preprocessing.apply(image), image.path))
-        if ready.sliced is not None:
-            raise UnreadableImage(f"{image.path}: is a volume, which slices cannot be brought onto; give --dims 3")
-        return np.ascontiguousarray(ready.pixels[0], dtype=np.float32)
+        return work()
     except UnreadableImage as error:
         return error
+
+
+def _laid(row: Mapping[str, Any], seed: int) -> Image:
+    return started(masked(read(Path(row["path"])), row.get("mask")), row, seed)
+
+
+def _counting(images: Sequence[Image], rows: Sequence[Mapping[str, Any]], of_masks: bool) -> list[Image]:
+    """Images of which counts what will count in use: of two visits the same, of any two what lies in one box."""
+    if rows[0]["split"] == UNTOUCHED or (of_masks and any(each.mask is None for each in images)):
+        return list(images)
+    if len(images) > 1:
+        return together(images, of_masks)
+    return [in_box_of(images[0], rows[0]["onto_mask"]) if of_masks else images[0]]
+
+
+def _prepared(image: Image, preprocessing: Preprocessing) -> np.ndarray:
+    ready = alone(image.path, lambda: scaled(preprocessing.apply(image), image.path))
+    if ready.sliced is not None:
+        raise UnreadableImage(f"{image.path}: is a volume, which slices cannot be brought onto; give --dims 3")
+    return np.ascontiguousarray(ready.pixels[0], dtype=np.float32)
 
 
 def started(image: Image, row: Mapping[str, Any], seed: int) -> Image:

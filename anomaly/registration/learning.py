@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -75,31 +76,18 @@ def learn_registration(
     out, machine = Path(out), machine or Machine()
     registrar, preprocessing = asked_of(method, settings, preprocessing)
     finished, _, work = longer.gone_on_with(out, registrar, settings or {}, machine, resume=resume)
-    plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
         rows = pairing.parted(choose)
         prepared = dataclasses.replace(preprocessing, mask="given" if MASK in rows else "none")
-        plan.update(
-            kind=REGISTRAR, method=registrar.name, settings=registrar.settings(),
-            preprocessing=dataclasses.asdict(prepared), seed=seed, pairing=_facts(pairing),
-            fingerprint=fingerprint(rows[rows["split"] != UNTOUCHED]), choose=choose,
-            subjects_from=rows.attrs["subjects_from"], precision=machine.precision,
-            processes=machine.processes * machine.nodes,
-        )  # fmt: skip
+        plan = _plan(registrar, pairing, rows, prepared, choose, seed, machine)
         if finished:
             refuse_changes(out, finished, plan)
             clear(out)  # which a training that was killed at its very end did not come to
             longer.tell_finished(out, finished)
             return
         claim(work, plan, resume)
-        if plan["subjects_from"] == FILE_NAMES:
-            logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
-        try:
-            keep_images(rows, prepared, work / "checkpoint", seed=seed, workers=workers)
-        except AnomalyError:
-            abandon(work)
-            raise
+        _keep(rows, prepared, work, seed, workers)
 
     machine.lead(prepare)
     if not finished:
@@ -138,6 +126,30 @@ def held_out_pairs(images: CachedImages, pairing: Pairing, part: str = CHOOSE) -
         moving, fixed = pixels, np.roll(pixels, -1, axis=0)
     places = evenly(len(moving), JUDGED)
     return torch.from_numpy(np.array(moving[places])), torch.from_numpy(np.array(fixed[places]))
+
+
+def _keep(rows: pd.DataFrame, prepared: Preprocessing, work: Path, seed: int, workers: int | None) -> None:
+    if rows.attrs["subjects_from"] == FILE_NAMES:
+        logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
+    try:
+        keep_images(rows, prepared, work / "checkpoint", seed=seed, workers=workers)
+    except AnomalyError:
+        abandon(work)
+        raise
+
+
+def _plan(
+    registrar: VoxelMorph, pairing: Pairing, rows: pd.DataFrame, prepared: Preprocessing, choose: float, seed: int,
+    machine: Machine,
+) -> dict[str, Any]:  # fmt: skip
+    """What a resumed training has to be asked alike."""
+    return {
+        "kind": REGISTRAR, "method": registrar.name, "settings": registrar.settings(),
+        "preprocessing": dataclasses.asdict(prepared), "seed": seed, "pairing": _facts(pairing),
+        "fingerprint": fingerprint(rows[rows["split"] != UNTOUCHED]), "choose": choose,
+        "subjects_from": rows.attrs["subjects_from"], "precision": machine.precision,
+        "processes": machine.processes * machine.nodes,
+    }  # fmt: skip
 
 
 def _facts(pairing: Pairing) -> dict[str, Any]:

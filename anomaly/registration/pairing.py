@@ -66,6 +66,7 @@ class Pairing:
     def parted(self, choose: float) -> pd.DataFrame:
         """One row an image that is read: id, path, subject, mask, `onto` (a path, or ""), `group`, and its `split`.
 
+        `onto_mask` is the mask of the image that it is laid on, its own where it is that image itself.
         What shares a group is used together or not at all. Of visits, rows of a group are the later image and the
         earlier one. Images held out stand there twice, the second time in the part "untouched", where there is a start.
 
@@ -82,7 +83,7 @@ class Pairing:
         rows = self._of_visits(table) if self.visits else self._of_any(table)
         rows["split"] = split(rows["subject"], choose=choose, calibrate=0)
         if self.start == "none":
-            rows = rows.assign(onto="", onto_mask="")
+            rows = rows.assign(onto="")
         else:
             rows = rows.assign(start=self.start)
             again = rows[rows["split"] == CHOOSE].assign(split=UNTOUCHED, onto="", onto_mask="")
@@ -109,7 +110,7 @@ class Pairing:
         group = [f"{a} onto {b}" for a, b in zip(later["id"], earlier["id"], strict=True)]
         masks = list(earlier[MASK]) if MASK in table else ""
         moving = _kept(later).assign(onto=earlier["path"], onto_mask=masks, group=group)
-        fixed = _kept(earlier).assign(onto="", onto_mask="", group=group)
+        fixed = _kept(earlier).assign(onto="", onto_mask=masks, group=group)
         both = pd.concat([moving, fixed]).sort_index(kind="stable")
         return both.reset_index(drop=True)
 

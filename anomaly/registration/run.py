@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from anomaly.images.image import Image
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.registrars.learned import VoxelMorph
+from anomaly.registration.counting import counted
 from anomaly.registration.pairing import TRAIN
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short
 from anomaly.runs.facts import REGISTRAR, expect, read_facts, verify
@@ -60,7 +62,7 @@ class RegistrarRun(Readable):
         """SHA-256 of the weights: the same for a moved or renamed folder."""
         return str(self.facts["files"][WEIGHTS])
 
-    @property
+    @cached_property
     def trained(self) -> frozenset[str]:
         """Names of the subjects it was trained on; those held out are not among them."""
         table = pd.read_csv(self.folder / COHORT, dtype=str, keep_default_na=False)
@@ -98,7 +100,8 @@ class RegistrarRun(Readable):
             fixed: (C, *space), in its own intensities.
             spacing: millimetres of a voxel along each axis of space.
             inside: (*space) bool, where both count; a run that learned with masks needs it.
-            affine: (4, 4), where the grid lies, RAS+; None for axes that point right, to the front and up.
+            affine: (4, 4), where the grid lies, RAS+; None for pictures, and for axes that point right, to the front
+                and up.
 
         Returns:
             (dims, *space) float32, in voxels of the grid, component c along axis c.
@@ -122,10 +125,8 @@ class RegistrarRun(Readable):
     ) -> Prepared:
         lies = np.diag([*spacing, *[1.0] * (4 - len(spacing))]) if affine is None else affine
         kind = "picture" if affine is None and pixels.ndim == 3 else "nifti"
-        mask = None
-        if self.preprocessing.mask == "given":
-            mask = np.ones(pixels.shape[1:], dtype=bool) if inside is None else inside
-        image = Image(np.asarray(pixels, dtype=np.float32), lies, Path(kind), kind, mask=mask)
+        image = Image(np.asarray(pixels, dtype=np.float32), lies, Path(kind), kind)
+        image = counted(image, inside, self.preprocessing.mask == "given")
         prepared = scaled(self.preprocessing.apply(image), image.path)
         if prepared.pixels.shape[1:2] != self.registrar.shape_[:1]:
             raise AnomalyError(

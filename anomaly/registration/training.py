@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,37 @@ def registrars() -> dict[str, Any]:
     return {cls.name: cls}
 
 
-@options.shared(options.preparation, options.persons, options.training)
+def timing(
+    date: Annotated[str | None, typer.Option(help="Column of dates, where visits are names.", metavar="COLUMN")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Of visits that are numbers: days, weeks, months, years.", metavar="UNIT")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="Names of visits from the first to the last, with commas.", metavar="NAMES")
+    ] = None,
+    which: Annotated[
+        str,
+        typer.Option(
+            help="Each visit onto the first, the next before it, or the last onto the first.",
+            callback=options.one_of("first", "next", "last"),
+        ),
+    ] = "first",
+    side: Annotated[str | None, typer.Option(help="Column of sides, which are paired apart.", metavar="COLUMN")] = None,
+    contrast: Annotated[
+        str | None, typer.Option(help="Column of contrasts, which are paired apart.", metavar="COLUMN")
+    ] = None,
+) -> None:
+    """Which images are two visits."""
+
+
+def timed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `visit_pairs` takes, of the options of `timing`."""
+    asked = options.chosen(given, "date", "unit", "order", "which", "side", "contrast")
+    names = asked["order"]
+    return {**asked, "order": names and [name.strip() for name in names.split(",") if name.strip()]}
+
+
+@options.shared(timing, options.preparation, options.persons, options.training)
 def train(
     images: Annotated[
         Path, typer.Argument(help="Folder or CSV of images, or a glob in quotes.", metavar=options.SOURCE)
@@ -46,24 +77,20 @@ def train(
     choose: Annotated[
         float, typer.Option(help="Share of subjects held out, to judge by.", callback=options.share)
     ] = 0.15,
-    date: Annotated[str | None, typer.Option(help="Column of dates of visits.", metavar="COLUMN")] = None,
-    which: Annotated[
-        str, typer.Option(help="first, next or last.", callback=options.one_of("first", "next", "last"))
-    ] = "first",
     **given: Any,
 ) -> None:
     """Learn to bring images onto one another in one pass of a network, without a truth."""
     with exits.alike():
-        settings, whose = options.settings(set_, steps), options.whose(given)
+        settings, whose, times = options.settings(set_, steps), options.whose(given), timed(given)
         preprocessing, machine = options.preprocessing(given), options.machine(given)
         asking.refuse_method(registrars, method, settings)
         asking.refuse_place(out, given["resume"], settings)
         options.images_there(images)
-        tables.refuse_images(images, whose, visits, date)
+        tables.refuse_images(images, whose, visits, times["date"], times["side"], times["contrast"])
     from anomaly.registration.learning import learn_registration
     from anomaly.registration.pairing import Pairing
 
-    pairing = Pairing(images=images, visits=visits, start=start, date=date, which=which, **whose)
+    pairing = Pairing(images=images, visits=visits, start=start, **times, **whose)
     run = learn_registration(
         pairing, out, method=method, settings=settings, preprocessing=preprocessing, choose=choose, machine=machine,
         **options.chosen(given, "seed", "resume", "save_every", "workers"),

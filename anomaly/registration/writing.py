@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from anomaly.registration.opening import Way
 from anomaly.registration.sharing import Room
 
 REGISTERED, FIELDS, PICTURES = "registered", "fields", "pictures"
+LEARNED = "the run learned from this person: figures of it are too good"
 SAYS = "moved onto another image by anomaly register"
 
 
@@ -46,6 +48,8 @@ def _registered(
     moving = mirrored(original) if job["mirror"] else original
     with room.of(moving, fixed):
         laid = lay(moving, fixed, start=way.whole, deformable=deformable, metric=way.metric, seed=way.seed)
+        if str(job.get("subject")) in getattr(deformable, "trained", ()):
+            laid = replace(laid, warning="; ".join(each for each in (laid.warning, LEARNED) if each))
         written, figures = _written(job, out, laid, original, way.metric)
     taken = {name: written[name] for name in written if name not in ("field", "picture")}
     return {

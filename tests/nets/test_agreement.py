@@ -12,6 +12,7 @@ from anomaly.nets.agreement import (
     either_way,
     local_correlation,
     mutual_information,
+    spread,
 )
 
 
@@ -89,6 +90,24 @@ def test_mutual_information_minds_no_contrast() -> None:
     assert float(mutual_information(x, other)) > 0.9 * float(mutual_information(x, x))
     assert float(mutual_information(x, -other)) == pytest.approx(float(mutual_information(x, other)), abs=1e-5)
     assert float(mutual_information(x, y)) < 0.3 * float(mutual_information(x, other))
+
+
+@pytest.mark.parametrize("space", [(64, 64, 64), (128, 128, 128), (2048, 2048), (100, 300, 70)])
+def test_pixels_looked_at_lie_everywhere_along_every_axis(space: tuple[int, ...]) -> None:
+    chosen = spread(space)
+    assert len(chosen) == 2**16 == len(chosen.unique()) and 0 <= chosen.min() and chosen.max() < math.prod(space)
+    for axis, places in enumerate(torch.unravel_index(chosen, space)):
+        counts = torch.bincount(places, minlength=space[axis])
+        assert counts.min() > 0.6 * counts.float().mean() and counts.max() < 1.4 * counts.float().mean()
+
+
+def test_a_large_image_tells_of_itself() -> None:
+    x = noise(1, 1, 2, 256, 256).cumsum(2).clamp(-1, 1)  # before, one column of 256 was looked at
+    x[..., ::2] = 0
+    x.requires_grad_(True)
+    told = mutual_information(x, x)
+    (gradient,) = torch.autograd.grad(told.sum(), x)
+    assert float(told.detach()) > 0.5 and (gradient != 0).float().mean() > 0.2
 
 
 def test_gradients_are_finite_where_images_are_flat() -> None:

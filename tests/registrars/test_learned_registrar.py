@@ -9,7 +9,7 @@ import torch
 from tiny import CPU
 
 from anomaly.errors import AnomalyError
-from anomaly.nets.fields import integrate, warp
+from anomaly.nets.fields import integrate, inverse_consistency, warp
 from anomaly.nets.voxelmorph import FieldNetwork, field_of, folded, gradient, joined, perturbed
 from anomaly.registrars.learned import VoxelMorph
 from anomaly.training.journal import Journal
@@ -138,6 +138,32 @@ def test_what_lies_outside_masks_does_not_count() -> None:
     given = registrar.disagreement(torch.where(inside, moving, -1), torch.where(inside, fixed, -1), nowhere)
     by_hand = (moving - fixed)[..., 2:12, 2:12].square().flatten(1).mean(1)
     assert torch.allclose(given, by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("agreement", ["difference", "correlation", "information"])
+def test_a_field_that_carries_one_mask_off_the_other_is_no_agreement(agreement: str) -> None:
+    registrar = fitted(agreement=agreement)
+    registrar.masked_ = True
+    inside = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    inside[..., 8:16, 8:16] = True
+    moving, fixed = (torch.where(inside, torch.rand(1, 1, 32, 32) - 0.5, -1) for _ in range(2))
+    off = torch.zeros(1, 2, 32, 32)
+    off[:, 0] = 12.0
+    little = torch.zeros_like(off)
+    little[:, 0] = 2.0  # three quarters are still covered
+    before, after, still = (registrar.disagreement(moving, fixed, each) for each in (0 * off, off, little))
+    assert (after > before + 0.5).all() and (after >= 2).all() and (still < 1.7).all()
+
+
+def test_without_integration_the_way_back_is_one() -> None:
+    registrar = fitted(integration=0, halved=False)
+    moving, fixed = Shifted((24, 24), 1.0)[7]
+    bent = torch.zeros(1, 2, 24, 24)
+    bent[0, 0] = 2 * torch.sin(torch.arange(24) / 4)[:, None]
+    registrar.net_["rounds"][0].forward = lambda *_: bent
+    field, back = registrar.fields(moving[:1], fixed[:1])
+    assert torch.equal(field, bent) and inverse_consistency(field, back) < 0.05
+    assert inverse_consistency(field, -field) > 0.2
 
 
 def test_same_seed_same_weights_and_each_pair_by_itself() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 import torch
 from scipy import ndimage
@@ -16,9 +17,15 @@ from tiny import CPU
 from typer.testing import CliRunner
 
 from anomaly.errors import AnomalyError, CohortError, RunError
-from anomaly.images.prepared import Prepared
+from anomaly.images import read
+from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.nets.fields import warp
+from anomaly.registrars.laying import deformation
+from anomaly.registrars.linear import by_header
+from anomaly.registrars.transforms import Transform
+from anomaly.registration.counting import together
+from anomaly.registration.keeping import keep_images, kept_images
 from anomaly.registration.learning import learn_registration
 from anomaly.registration.pairing import Pairing
 from anomaly.registration.run import RegistrarRun, on_source
@@ -80,6 +87,20 @@ def test_a_run_folder_is_complete(run: RegistrarRun) -> None:
     assert "visits" in card and "{" not in card
     assert "voxelmorph(" in describe(run.folder) and "visits" in repr(run)
     assert len(run.trained) == 4 and run.trained < {f"p{k}" for k in range(6)}
+
+
+def test_the_card_tells_commands_that_there_are(run: RegistrarRun, table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK")
+    lines = [each.split()[1:] for each in (run.folder / "MODEL_CARD.md").read_text().splitlines() if "--by RUN" in each]
+    images = sorted((table.parent / "images").glob("p0_*.nii.gz"))
+    given = {"MOVING": images[1], "FIXED": images[0], "IMAGES": table, "COLUMN": "visit", "RUN": run.folder}
+    for k, words in enumerate(lines):
+        asked = [str({**given, "OUT": tmp_path / str(k)}.get(word, word)) for word in words]
+        done = CliRunner().invoke(commands, asked)
+        assert done.exit_code == 0, done.output
+        rows = pd.read_csv(tmp_path / str(k) / "pairs.csv")
+        assert Path(rows["moving"][0]).name == images[1].name and Path(rows["baseline"][0]).name == images[0].name
+    assert [words[1] for words in lines] == ["pair", "visits"]
 
 
 def test_other_kinds_of_runs_say_what_they_are(run: RegistrarRun) -> None:
@@ -206,6 +227,93 @@ def test_masks_are_taken_along(table: Path, tmp_path: Path) -> None:
     assert np.isfinite(run.field(image, image[:, ::-1], spacing=(1, 1), inside=inside)).all()
 
 
+def box(low: tuple[int, int], high: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros((64, 64, 1), dtype=np.uint8)
+    mask[low[0] : high[0], low[1] : high[1]] = 1
+    return mask
+
+
+@pytest.mark.parametrize("visits", ["visit", None])
+def test_images_that_lie_on_one_another_do_so_when_prepared_whatever_their_masks(
+    visits: str | None, tmp_path: Path
+) -> None:
+    image = values((64, 64), seed=0)[..., None].astype(np.float32)
+    rows = []
+    for k in range(4):
+        for visit in (0, 1):
+            name = f"p{k}_{visit}"
+            write(tmp_path / f"{name}.nii.gz", image)
+            write(tmp_path / f"m{name}.nii.gz", box((10, 10), (50, 50)) if visit else box((10, 5), (60, 50)))
+            rows.append({"path": f"{name}.nii.gz", "subject": f"p{k}", "visit": visit, "mask": f"m{name}.nii.gz"})
+    pd.DataFrame(rows).to_csv(tmp_path / "cohort.csv", index=False)
+    parted = Pairing(images=tmp_path / "cohort.csv", visits=visits, start="none").parted(0.3)
+    (tmp_path / "out" / "kept").mkdir(parents=True)
+    keep_images(parted, Preprocessing(size=64, mask="given", fit="resize"), tmp_path / "out" / "kept", workers=1)
+    first, second = kept_images(tmp_path / "out" / "kept").part("train")[:2]
+    both = (first > -1) & (second > -1)
+    assert both.mean() > 0.5 and np.abs(first - second)[both].max() < 0.15
+    if visits:
+        assert np.array_equal(first, second)
+
+
+def test_what_lies_outside_changes_nothing_in_use(run: RegistrarRun) -> None:
+    moving, fixed = (values((40, 33), seed=k)[None].astype(np.float32) for k in (1, 2))
+    inside = np.zeros((40, 33), dtype=bool)
+    inside[5:30, :25] = True
+    found = [
+        run.field(*(np.where(inside, each, outside) for each in (moving, fixed)), spacing=(1, 1), inside=inside)
+        for outside in (0, -1000, 50)
+    ]
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+
+
+def test_what_a_network_sees_in_use_is_what_it_saw_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the later image is not there: that half is -1, and has no say in the brightness of the rest."""
+    image = values((30, 30), seed=0).astype(np.float32) + 5
+    for k in range(4):
+        for visit in (0, 1):
+            lies = np.diag([1.0, 1.0, 1.0, 1.0])
+            lies[0, 3] = 12 * visit
+            path = tmp_path / f"p{k}_{visit}.nii.gz"
+            nib.save(nib.Nifti1Image(image[12 * visit :, :, None], lies), path)
+    rows = [{"path": f"p{k}_{v}.nii.gz", "subject": f"p{k}", "visit": v} for k in range(4) for v in (0, 1)]
+    pd.DataFrame(rows).to_csv(tmp_path / "cohort.csv", index=False)
+    run = learned(tmp_path / "cohort.csv", tmp_path / "run", {"visits": "visit"}, preprocessing=Preprocessing(size=30))
+    images = [read(tmp_path / f"p0_{visit}.nii.gz") for visit in (1, 0)]
+    begun = Transform.linear(by_header(*images), *images)
+    trained = [
+        scaled(run.preprocessing.apply(each), each.path)
+        for each in together([begun.image(images[0]), images[1]], False)
+    ]
+    seen: list[Any] = []
+
+    def looking(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        seen.extend([moving, fixed])
+        return torch.zeros(1, 2, 30, 30)
+
+    monkeypatch.setattr(run.registrar, "field", looking)
+    deformation(begun, run)
+    assert all(np.array_equal(a.numpy(), b.pixels) for a, b in zip(seen, trained, strict=True))
+    assert (seen[0] == -1).float().mean() == pytest.approx(0.4, abs=0.04) and torch.equal(seen[0], seen[1])
+
+
+def test_colour_pictures_are_registered_as_they_were_learned_from(tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK")
+    rows = []
+    for k in range(4):
+        for visit in (0, 1):
+            grey = (255 * values((26, 26), seed=k)).clip(0, 255).astype(np.uint8)
+            colours = np.stack([np.roll(grey, visit, 0) // (1 + c) for c in range(3)], -1)
+            PIL.Image.fromarray(colours).save(tmp_path / f"p{k}_{visit}.png")
+            rows.append({"path": f"p{k}_{visit}.png", "subject": f"p{k}", "visit": visit})
+    pd.DataFrame(rows).to_csv(tmp_path / "cohort.csv", index=False)
+    run = learned(tmp_path / "cohort.csv", tmp_path / "run", {"visits": "visit"})
+    done = register_visits(
+        tmp_path / "cohort.csv", tmp_path / "out", visits="visit", by=str(run.folder), workers=1, device="cpu"
+    )
+    assert done.new == 4 and done.failed == 0
+
+
 def test_the_command_trains(table: Path, tmp_path: Path) -> None:
     settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
     asked = ["register", "train", str(table), "--visits", "visit", "--start", "none", "--size", str(SIDE)]
@@ -216,10 +324,28 @@ def test_the_command_trains(table: Path, tmp_path: Path) -> None:
     assert done.exit_code != 0
 
 
+def test_the_command_knows_visits_by_name(table: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(table)
+    rows.assign(
+        path=[str(table.parent / path) for path in rows["path"]], visit=rows["visit"].map({0: "start", 12: "later"}),
+        knee="left",
+    ).to_csv(tmp_path / "cohort.csv", index=False)  # fmt: skip
+    asked = ["register", "train", str(tmp_path / "cohort.csv"), "--visits", "visit", "--order", "start, later"]
+    asked += ["--side", "knee", "--start", "none", "--size", str(SIDE), "--out", str(tmp_path / "run")]
+    settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
+    done = CliRunner().invoke(commands, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "run" / "run.json").read_text())["pairing"]
+    assert told["order"] == ["start", "later"] and told["side"] == "knee"
+    assert CliRunner().invoke(commands, [*asked[:-1], str(tmp_path / "x"), "--contrast", "absent"]).exit_code != 0
+
+
 def test_images_are_registered_by_a_run(table: Path, run: RegistrarRun, tmp_path: Path) -> None:
     pytest.importorskip("SimpleITK")
     done = register_visits(table, tmp_path, visits="visit", by=str(run.folder), start="rigid", workers=1, device="cpu")
     rows = pd.read_csv(done.path)
     assert done.new == 6 and done.failed == 0 and (rows["moved"] > 0).all() and (rows["folded"] == 0).all()
+    warned = set(rows.loc[rows["warning"].fillna("").str.contains("learned from this person"), "subject"])
+    assert warned == run.trained
     with pytest.raises(RunError, match="holds no run"):
         register_visits(table, tmp_path / "other", visits="visit", by=str(tmp_path / "registered"))
