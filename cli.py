@@ -331,12 +331,13 @@ def associate(
     alpha: Annotated[float, typer.Option(help="Family-wise error rate.", callback=options.share)] = 0.05,
     pooled: Annotated[bool, typer.Option("--pooled", help="One variance for cases and controls.")] = False,
     annual: Annotated[bool, typer.Option("--annual", help="With --visits: change a year.")] = False,
+    outcome_at: visits.At = None,
     seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
     **given: Any,
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
     compared = options.compared(given)
-    visits.refuse_lone(given, annual=annual)
+    visits.refuse_lone(given, annual=annual, outcome_at=outcome_at)
     if not given["visits"] or outcome:
         tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
     tables.refuse_table(cohort, [given["visits"], given["date"]])
@@ -346,7 +347,7 @@ def associate(
     found = run(
         maps, cohort, outcome=outcome, out=out, correction=correction, permutations=permutations,
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (), beside=beside or (),
-        folds=folds, alpha=alpha, robust=not pooled, annual=annual, seed=seed, **compared,
+        folds=folds, alpha=alpha, robust=not pooled, annual=annual, outcome_at=outcome_at, seed=seed, **compared,
         **visits.pairing(given),
     )  # fmt: skip
     draw(out)

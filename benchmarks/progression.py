@@ -107,10 +107,11 @@ def foretold(out: Path, method: str, persons: int, seed: int) -> None:
     done = predict_progression(run.folder, first, out / f"knees-{method}-foretold", maps="map")
     found = pd.read_csv(done.path, dtype={"id": str, "subject": str}).merge(first[["id", "progression"]], on="id")
     pool, floors = ThreadPoolExecutor(1), Floors.of(run.learned_from)
-    pairs = read_pairs(singles(first, "map", None).to_dict("records"), run.reading, pool, known=False)
+    rows: list[Any] = singles(first, "map", None).to_dict("records")
+    pairs = read_pairs(rows, run.reading, pool, known=False)
     plain = {row["id"]: seen_now(pair, run.forecaster.threshold) for row, pair in pairs if isinstance(pair, Pair)}
     told = [plain[each["id"]] | {"volume": each["volume"], "years": run.years} for each in found.to_dict("records")]
-    ways = {
+    ways: dict[str, Any] = {
         f"{method}, change": found["change"],
         "regression, change": [floors.changes(each, None)["regression"] for each in told],
         "volume now": found["volume"], f"{method}, volume at month 24": found["predicted_volume"],

@@ -26,13 +26,15 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.simulation import simulate
 from anomaly.simulation.population import DEFAULT, FINDINGS
 from anomaly.simulation.truth import COVARIATES, expected
-from anomaly.statistics import auroc_interval, cox_by_interval, odds_by_visit, repeatability
+from anomaly.statistics import auroc_interval, cox_by_interval, odds_by_visit, repeatability, slopes
 from anomaly.statistics.repeatability import REACH
 from benchmarks.coverage import Share, heading, line
 
 DETECTORS: dict[str, dict[str, Any]] = {"texture": {}, "pca": {}, "autoencoder": {"value_from": "l2_excess"}}
 PERSONS = (20, 50, 200)
 EFFECT = 0.5
+SLOPES = ((12, 1, False), (10, 2, False), (24, 1, True), (60, 2, True))
+"""Persons, knees a person, and whether two groups of them are compared."""
 
 
 def main() -> None:
@@ -108,6 +110,12 @@ def coverage(repeats: int, seed: int) -> None:
     for place, persons in enumerate((30, 100, 300)):
         rng = np.random.default_rng([seed, 100 + place])
         line([persons, *_ratios(persons, repeats, rng)])
+    print()
+    heading(["persons", "knees a person", "slope of", "mixed model", "independent model"])
+    for row, (persons, sides, grouped) in enumerate(SLOPES):
+        rng = np.random.default_rng([seed, 200 + row])
+        what = "difference of two groups" if grouped else "everybody"
+        line([persons, sides, what, *_slopes(persons, sides, grouped, repeats, rng)])
 
 
 def _noise(
@@ -152,6 +160,21 @@ def _ratios(persons: int, repeats: int, rng: np.random.Generator) -> tuple[Share
             tried += 1
     told = max(tried / 2, 1)
     return Share(held["odds"] / told), Share(held["hazard"] / told), failed
+
+
+def _slopes(persons: int, sides: int, grouped: bool, repeats: int, rng: np.random.Generator) -> tuple[Share, Share]:
+    """Slopes of nothing on average, over three visits a year apart; persons have a level and a slope, knees a level."""
+    visits, knees = 3, persons * sides
+    people, knee = np.repeat(np.arange(persons), sides * visits), np.repeat(np.arange(knees), visits)
+    time = np.tile(np.arange(float(visits)), knees)
+    group = (people < persons // 2).astype(float) if grouped else None
+    name, held = "difference" if grouped else "all", np.zeros(2)
+    for _ in range(repeats):
+        own = rng.normal(size=persons)[people] + 0.3 * rng.normal(size=persons)[people] * time
+        value = own + 0.5 * rng.normal(size=knees)[knee] + 0.3 * rng.normal(size=time.size)
+        found = slopes(value, time, people, group, unit=knee)
+        held += [part[name].low <= 0 <= part[name].high for part in (found.mixed, found.marginal)]
+    return Share(held[0] / repeats), Share(held[1] / repeats)
 
 
 def _visited(

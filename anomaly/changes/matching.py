@@ -40,16 +40,22 @@ def on_a_line(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Least squares would take the noise of b for a smaller scale, and leave a change wherever the image is bright.
     """
     usual = _between(a) & _between(b)
-    taken = usual if usual.sum() >= FEWEST and np.ptp(a[usual]) and np.ptp(b[usual]) else np.ones(a.shape, bool)
-    changed = b
+    if not _tells(a, b, usual):
+        usual = np.ones(a.shape, bool)
+    taken, changed = usual, b
     for _ in range(ROUNDS):
         scale = a[taken].std() / max(b[taken].std(), np.finfo(float).tiny)
         changed = scale * (b - b[taken].mean()) + a[taken].mean()
         nearest = _near(a, changed) & usual
-        if nearest.sum() < FEWEST or np.array_equal(nearest, taken):
+        if not _tells(a, b, nearest) or np.array_equal(nearest, taken):
             break
         taken = nearest
     return changed
+
+
+def _tells(a: np.ndarray, b: np.ndarray, which: np.ndarray) -> bool:
+    """Whether some voxels are enough for a line, and of several values: most of a mask may be empty."""
+    return bool(which.sum() >= FEWEST and np.ptp(a[which]) and np.ptp(b[which]))
 
 
 def _between(values: np.ndarray) -> np.ndarray:

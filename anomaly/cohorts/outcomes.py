@@ -98,8 +98,8 @@ def outcomes_of(
             f"{sign} is told at each visit: the outcome is whether those without it at their first image have it at a "
             "later visit. Who has it at the first is left out of all that compares outcomes."
         )
-        visits = known.dropna(subset=["since"]).groupby(["key", "since"], as_index=False)["event"].max()
-        return Outcomes(None, visits, [told])
+        visits = known.dropna(subset=["since"]).groupby(["key", "since"])["event"].max()
+        return Outcomes(None, visits.reset_index(), [told])
     converted = [key for key in mixed if _rises(known[known["key"] == key])]
     if at is None and converted:
         raise EvaluationError(

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
 from numpy.typing import ArrayLike
 
 from anomaly.cohorts.results import plain_text, some
@@ -33,7 +32,7 @@ class VisitPairs:
         left_out: images that stand in no pair: id, path, subject, reason.
         unit: of the interval: days, weeks, months, years, visits, or "" where nobody says.
         single: subjects of which there is one visit only.
-        repeats: one row an image that repeats another one, with the columns of `pairs`, beside the image that it repeats.
+        repeats: one row an image that repeats another one, with the columns of `pairs`, beside the one that it repeats.
     """
 
     pairs: pd.DataFrame
@@ -195,8 +194,8 @@ def _paired(
     good = known[~known["row"].isin(reasons)]
     for _, rows in good.groupby(["subject", *kinds], sort=False):
         ordered = rows.sort_values("time", kind="stable")
-        seen, again, told = _apart(ordered, visit)
-        reasons |= told
+        seen, again, unclear = _apart(ordered, visit)
+        reasons |= unclear
         wrong = _wrong(seen, visit)
         if wrong:
             reasons |= dict.fromkeys(ordered["row"], wrong)

@@ -23,6 +23,14 @@ Order = Annotated[
 Dated = Annotated[
     str | None, typer.Option(help="With --visits that are names: column of their dates.", metavar="COLUMN")
 ]
+At = Annotated[
+    str | None,
+    typer.Option(
+        help="With --visits: whether --outcome is told at each visit, or once of a person.",
+        metavar="visit|person",
+        callback=lambda text: text if text is None else options.one_of("visit", "person")(text),
+    ),
+]
 _ALONE = ("visit_unit", "visit_order", "date", "stable", "outcome_at", "time_unit", "limit", "smallest", "annual")
 _NEVER = ("strata", "match", "compare", "at", "truth", "labels", "flags")
 
@@ -39,13 +47,7 @@ def followed(
             metavar="COLUMN[=VALUE]",
         ),
     ] = None,
-    outcome_at: Annotated[
-        str | None,
-        typer.Option(
-            help="With --visits: whether --outcome is told at each visit, or once of a person.",
-            metavar="visit|person",
-        ),
-    ] = None,
+    outcome_at: At = None,
     time_unit: Annotated[
         str | None, typer.Option(help="With --visits: unit of --time; years by default.", metavar="UNIT")
     ] = None,

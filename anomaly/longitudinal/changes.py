@@ -35,9 +35,9 @@ def change(seen: Seen, sign: str) -> Section:
     between_them = f"{np.median(seen.rate):.2g} {seen.time}s apart in the middle"
     first = main[0]
     sentences = [
-        f"Between the two images of {first['n']} pairs of {first['persons']} persons, {between_them}, the score changed by "
-        f"{signed(first, 'change')} on average ({in_words(first['p_value'])}), {signed(first, 'change_per_time')} a "
-        f"{seen.time}."
+        f"Between the two images of {first['n']} pairs of {first['persons']} persons, {between_them}, the score "
+        f"changed by {signed(first, 'change')} on average ({in_words(first['p_value'])}), "
+        f"{signed(first, 'change_per_time')} a {seen.time}."
     ]
     sentences += [f"{row['group'].capitalize()} it changed by {signed(row, 'change')}." for row in main[1:]]
     moved = [row for row in rows if row["group"] == EVERYBODY and row["score"] != "value" and row["p_value"] < 0.05]
@@ -122,8 +122,7 @@ def beyond(seen: Seen, sign: str, known: dict[str, statistics.Repeatability]) ->
     sentences = [
         f"{'Of all pairs' if row['group'] == EVERYBODY else row['group'].capitalize()}: {row['rose_n']} of {row['n']} "
         f"scores rose beyond the least detectable change ({_percent(row, 'rose')}), {row['fell_n']} fell beyond it "
-        f"({_percent(row, 'fell')})."
-        + (_OWN if row["made_of"] == row["n"] else "")
+        f"({_percent(row, 'fell')})." + (_OWN if row["made_of"] == row["n"] else "")
         for row in main
     ]
     sentences.append("Of pairs that did not change, 2.5 in 100 are expected either way.")

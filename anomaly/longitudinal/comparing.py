@@ -103,10 +103,14 @@ def _judged(everybody: Compared, question: Question) -> tuple[Compared | None, l
     """Those whose change is a prediction as far as is known, None where too few; their figures, and what to know."""
     sign = question.sign
     if everybody.had is None:
-        return everybody, [], [
-            f"If {sign} begins before the last image, the change holds part of it and predicts nothing; give --time and "
-            "--event to see what it tells of those still free of it."
-        ]
+        return (
+            everybody,
+            [],
+            [
+                f"If {sign} begins before the last image, the change holds part of it and predicts nothing; give "
+                "--time and --event to see what it tells of those still free of it."
+            ],
+        )
     if not everybody.holds:
         return everybody, [], [f"All were free of {question.event or sign} until the last image: the change predicts."]
     free = everybody.of(everybody.had == 0)
@@ -115,14 +119,22 @@ def _judged(everybody: Compared, question: Question) -> tuple[Compared | None, l
     try:
         joining.check_numbers(free.event, f"those free of {sign} at the last image")
     except EvaluationError as error:
-        return None, [], [f"{told}, so that the change holds part of it; the others are too few to be told alone ({error})."]
+        return (
+            None,
+            [],
+            [f"{told}, so that the change holds part of it; the others are too few to be told alone ({error})."],
+        )
     rows = [_row(f"{name}{_FREE}", free, free.scores[name]) for name in (FIRST, CHANGED, LAST)]
     parts = [f"{row['auroc']:.2f} ({between(row['auroc_low'], row['auroc_high'])})" for row in rows]
-    return free, rows, [
-        f"{told}, so that the change holds part of it. Among the {free.event.size} free of it until then, for whom "
-        f"alone it predicts, the AUROC of the first score is {parts[0]}, of the change {parts[1]}, of the last score "
-        f"{parts[2]}."
-    ]
+    return (
+        free,
+        rows,
+        [
+            f"{told}, so that the change holds part of it. Among the {free.event.size} free of it until then, for whom "
+            f"alone it predicts, the AUROC of the first score is {parts[0]}, of the change {parts[1]}, of the last "
+            f"score {parts[2]}."
+        ],
+    )
 
 
 def _told_first(row: dict[str, Any], sign: str) -> str:

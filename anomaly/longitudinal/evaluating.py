@@ -87,9 +87,7 @@ def evaluate_visits(
     return _answered(Path(scores), cohort, question, Path(out), seed)
 
 
-def _answered(
-    scores: Path, cohort: Path | pd.DataFrame, question: Question, out: Path, seed: int
-) -> VisitsEvaluation:
+def _answered(scores: Path, cohort: Path | pd.DataFrame, question: Question, out: Path, seed: int) -> VisitsEvaluation:
     seen, left_out = gather(scores, cohort, question)
     sign = question.sign
     quiet, known = noise(seen, sign)

@@ -1,20 +1,14 @@
 """What is known of each person and side: covariates at the first image, and when the event came."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from anomaly.cohorts import joining
 from anomaly.cohorts.results import some
 from anomaly.cohorts.times import PER_YEAR
+from anomaly.longitudinal.joined import Joined
 from anomaly.longitudinal.question import LATE, Question
 from anomaly.statistics.design import column_of
-
-if TYPE_CHECKING:
-    from anomaly.longitudinal.gathering import Joined
 
 
 def at_first(joined: Joined, images: pd.DataFrame, question: Question) -> pd.DataFrame:

@@ -60,9 +60,9 @@ def by_visit(seen: Seen, question: Question) -> Section | None:
     caption = (
         "Ratios for one standard deviation of the score at the first image, by the latest score at the beginning of "
         "each stretch of time. Odds: pooled logistic, a level for each visit and length of the stretch, right where "
-        "events are found at visits (D'Agostino et al. 1990). Hazard: Cox with a score that varies (Andersen and Gill 1982). Both suppose that "
-        "the score of an image holds until the next one, and that leaving tells nothing of the event; what the score "
-        "tells of an event soon after is no prediction of a late one."
+        "events are found at visits (D'Agostino et al. 1990). Hazard: Cox with a score that varies (Andersen and "
+        "Gill 1982). Both suppose that the score of an image holds until the next one, and that leaving tells nothing "
+        "of the event; what the score tells of an event soon after is no prediction of a late one."
     )
     return Section("by_visit", "The latest score and what comes next", sentences, caption, table, drawn)
 
@@ -97,7 +97,7 @@ def _from_times(seen: Seen, question: Question) -> Rows:
     if late:
         seen.notes.append(
             f"{late} images were taken at or after {question.time}, or less than {LATE:g} years before the event, and "
-            f"say nothing of what comes ({question.time} is taken in {question.time_unit} from the person's first visit)."
+            f"say nothing of what comes ({question.time} is taken in {question.time_unit} from a person's first visit)."
         )
     if not found:
         raise EvaluationError(f"no image was taken before {question.time} of anybody")
@@ -115,13 +115,13 @@ def _from_visits(seen: Seen, question: Question) -> Rows:
         visits = told.get(own["key"].iloc[0])
         if visits is None:
             continue
-        since = own["since"].to_numpy()
-        for first, second in pairwise(visits.itertuples()):
-            if first.event:
+        since = own["since"].to_numpy(dtype=float)
+        for (begin, had), (end, event) in pairwise(visits[["since", "event"]].to_numpy(dtype=float)):
+            if had:
                 break
-            latest = int(np.searchsorted(since, first.since + _ROUNDING, side="right")) - 1
+            latest = int(np.searchsorted(since, begin + _ROUNDING, side="right")) - 1
             if latest >= 0:
-                found.append((own.index[latest], first.since, second.since, second.event))
+                found.append((own.index[latest], begin, end, event))
     if not found:
         raise EvaluationError(f"nobody was free of {question.sign} at one visit with an image and seen again")
     columns = np.array(found, dtype=float).T

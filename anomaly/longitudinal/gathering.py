@@ -1,52 +1,25 @@
 """Brings scores of several visits, persons and outcomes together, and pairs the visits."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from anomaly.cohorts import joining
-from anomaly.cohorts.origins import Since, keys_of, persons_of, since_first
 from anomaly.cohorts.outcomes import Outcomes, outcomes_of
-from anomaly.cohorts.results import read_scores, read_table, scored_trained, some
+from anomaly.cohorts.results import scored_trained, some
 from anomaly.cohorts.visits import RESCANNED, SINGLE, VisitPairs, visit_pairs
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import BASELINE, scores_file
 from anomaly.longitudinal.followed import at_first, event_times, had_already
+from anomaly.longitudinal.joined import Joined, joined_to
 from anomaly.longitudinal.question import AFTER, BEFORE, CHANGE, LATE, Question, Seen
 from anomaly.longitudinal.unchanged import rescans, unchanged
-from anomaly.statistics.design import column_of, design, perhaps_groups
+from anomaly.statistics.design import design, perhaps_groups
 
 _TRAINED = (
     "subjects the model was trained on were let in (allow_overlap), whose scores are too low; do not compare them."
 )
-_SINCE, _ASTRAY = "years since the first visit", "came later than the study began"
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Scores beside the cohort.
-
-    Args:
-        scored: rows (n,) of the scores.
-        people: rows (n,) of the cohort.
-        table: the same with id, path and subject, to pair visits by.
-        keys, since, astray: of these rows, see `anomaly.cohorts.origins`.
-        cohort: every row that can tell an outcome or a time: of the whole cohort, those not asked about too.
-        known: keys and since of these.
-        yearly: whether times are years.
-    """
-
-    scored: pd.DataFrame
-    people: pd.DataFrame
-    table: pd.DataFrame
-    keys: pd.Series
-    since: np.ndarray
-    astray: np.ndarray
-    cohort: pd.DataFrame
-    known: pd.DataFrame
-    yearly: bool
 
 
 def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tuple[Seen, pd.DataFrame]:
@@ -58,7 +31,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
     """
     notes: list[str] = []
     file = scores_file(scores)
-    joined = _joined(file, cohort, question, notes)
+    joined = joined_to(file, cohort, question, notes)
     table, people = joined.table, joined.people
     every = rescans(table, lambda which, again: _paired(table, question, which, again), question, notes)
     images, called = _images(joined, every)
@@ -73,8 +46,9 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
         images["outcome"] = np.where(images["unit"] >= 0, told.of(joined.keys, start), np.nan)
     images["until"], images["event"] = event_times(joined, images, question, notes)
     first = at_first(joined, images, question)
-    again = images["again"].to_numpy()
-    last = _with_scores(_paired(table, question, "last", again).pairs, images, names)
+    # Of each first image the pairs come in the order of time.
+    last = every.pairs.drop_duplicates("baseline_row", keep="last").reset_index(drop=True)
+    last = _with_scores(last, images, names)
     noise, noise_from = unchanged(table, images, last, every, question)
     noise = _with_scores(noise, images, names)
     notes += every.told()
@@ -82,52 +56,13 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
     notes += [_TRAINED] if scored_trained(file) else []
     notes += [joining.SIMULATED] if joining.simulated(people) else []
     maps = _maps(joined.scored, file.parent)
+    had = _had(images, last, told, question, notes)
+    visits = None if told is None else _without_rescans(told.visits, images)
     seen = Seen(
         images, first, last, noise, names, called, joined.yearly, _covariates(first, last, question, notes),
-        None if told is None else _without_rescans(told.visits, images), noise_from, notes, file, maps, _had(images, last, told, question, notes),
-        _placed(joined.scored, file.parent, last),
+        visits, noise_from, notes, file, maps, had, _placed(joined.scored, file.parent, last),
     )  # fmt: skip
     return seen, every.left_out
-
-
-def _joined(file: Path, cohort: Path | pd.DataFrame, question: Question, notes: list[str]) -> Joined:
-    texts = [question.subject] if question.subject else []
-    scored = read_scores(file, names=texts)
-    whole = read_table(cohort, "cohort", names=texts, missing=question.missing)
-    asked = [question.visits, question.date, question.time, question.event]
-    joining.require(whole, [*asked, *(column_of(name, whole) for name in question.adjust)])
-    named = (question.subject or "subject") in whole
-    if named:
-        # Before any row is left out: what happened is counted from the first visit, whether asked about or not.
-        since = _since(whole, persons_of(whole, scored, question.subject), question)
-        whole = whole.assign(**{_SINCE: since.values, _ASTRAY: since.astray})
-    everyone = joining.chosen(whole, question.where, notes)
-    folder = Path.cwd() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
-    scored, people = joining.join(scored, everyone, file.parent, folder, notes)
-    persons = persons_of(people, scored, question.subject)
-    if not named:
-        since = _since(people, persons, question)
-        people = people.assign(**{_SINCE: since.values, _ASTRAY: since.astray})
-        if question.time is not None or question.outcome is not None:
-            notes.append(
-                "Persons are named in the scores alone: times are counted from their first image with a score, and "
-                "rows of the cohort without one tell nothing."
-            )
-    source = whole if named else people.assign(**{question.subject or "subject": persons})
-    keys = keys_of(source, persons_of(source, source, question.subject))
-    known = pd.DataFrame({"key": keys, "since": source[_SINCE]}).reset_index(drop=True)
-    own = people.drop(columns=[_SINCE, _ASTRAY])
-    table = own.assign(id=scored["id"], path=scored["path"] if "path" in scored else scored["id"], subject=persons)
-    return Joined(
-        scored, own, table, keys_of(people, persons), people[_SINCE].to_numpy(dtype=float),
-        people[_ASTRAY].to_numpy(dtype=bool), source.drop(columns=[_SINCE, _ASTRAY]), known, since.yearly,
-    )  # fmt: skip
-
-
-def _since(table: pd.DataFrame, persons: pd.Series, question: Question) -> Since:
-    return since_first(
-        table, persons, visit=question.visits, date=question.date, unit=question.unit, order=question.order
-    )
 
 
 def _paired(table: pd.DataFrame, question: Question, which: str, again: np.ndarray | None = None) -> VisitPairs:

@@ -28,8 +28,8 @@ def changed_lesions(seen: Seen, question: Question) -> tuple[Section | None, pd.
     if seen.maps is None:
         if question.limit is not None or question.smallest:
             seen.notes.append(
-                "Lesions were not followed, and limit and smallest mean nothing: the scores name no map with numbers in "
-                "it; score again with --heatmaps nifti."
+                "Lesions were not followed, and limit and smallest mean nothing: the scores name no map with numbers "
+                "in it; score again with --heatmaps nifti."
             )
         return None, nothing
     limit, told = _limit(seen.file, question)
@@ -61,9 +61,10 @@ def changed_lesions(seen: Seen, question: Question) -> tuple[Section | None, pd.
     ]
     caption = (
         "A lesion is what hangs together of what either map marks; it grows or shrinks where its volume changes by "
-        "more than a quarter, is new where the first map marks nothing of it, resolved where the second does not. Small "
-        f"ones come and go by noise: compare the groups. Volumes in {unit}, their change a pair and a {seen.time}; 95 % intervals by person. Where a "
-        "person does not lie in one place at both visits, a shift looks like lesions that come and go."
+        "more than a quarter, is new where the first map marks nothing of it, resolved where the second does not. "
+        f"Small ones come and go by noise: compare the groups. Volumes in {unit}, their change a pair and a "
+        f"{seen.time}; 95 % intervals by person. Where a person does not lie in one place at both visits, a shift "
+        "looks like lesions that come and go."
     )
     return Section("lesion_changes", "Lesions between visits", sentences, caption, pd.DataFrame(rows)), lesions
 
@@ -125,7 +126,11 @@ def _followed(seen: Seen, limit: float, smallest: float) -> tuple[pd.DataFrame, 
     if len(units) > 1:
         raise EvaluationError(f"maps tell volumes in {' and '.join(sorted(units))}; leave some out by --where")
     table = pd.concat(lesions, ignore_index=True) if lesions else pd.DataFrame()
-    return table, pd.DataFrame(pairs, columns=["pair", "subject", "change", "change_per_time", *KINDS]), next(iter(units), "")
+    return (
+        table,
+        pd.DataFrame(pairs, columns=["pair", "subject", "change", "change_per_time", *KINDS]),
+        next(iter(units), ""),
+    )
 
 
 def _note(seen: Seen, without: int, broken: list[str], astray: list[str]) -> None:

@@ -105,4 +105,8 @@ def apart(noise: pd.DataFrame, judged: pd.DataFrame, time: str, yearly: bool) ->
             f"{told}: it is the noise of taking an image again. What anybody drifts by over the longer time, healthy "
             "or not, counts as change."
         )
-    return f"{told}: over a shorter time there is less to go wrong, and it may be too large." if own > other * _UNLIKE else ""
+    return (
+        f"{told}: over a shorter time there is less to go wrong, and it may be too large."
+        if own > other * _UNLIKE
+        else ""
+    )

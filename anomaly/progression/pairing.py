@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class Visits:
             self.images, subject=self.subject, subject_pattern=self.subject_pattern, where=self.where,
             match=self.match, exclude=self.exclude, mask=_mask(self.mask, self.maps), missing="keep",
         )  # fmt: skip
-        told = {name: cohort.attrs[name] for name in ("subjects_from", "masks_from")}
+        told = _told_by(cohort)
         base = Path() if isinstance(self.images, pd.DataFrame) else Path(os.path.abspath(self.images)).parent
         pairs, left = self._given(cohort, base) if self.visits is None else self._paired(cohort, base)
         pairs.attrs = told
@@ -142,12 +142,17 @@ def singles(
 ) -> pd.DataFrame:
     """Images whose next visit is not known, as rows of `Visits.found` whose later image is the same; years NaN."""
     cohort = read_cohort(images, mask=_mask(mask, maps), missing="keep", **whose)
-    told = {name: cohort.attrs[name] for name in ("subjects_from", "masks_from")}
+    told = _told_by(cohort)
     base = Path() if isinstance(images, pd.DataFrame) else Path(os.path.abspath(images)).parent
     found = _maps(cohort, maps, base)
     cohort[BEFORE], cohort[MAP], cohort[BEFORE_MAP], cohort["years"] = cohort["path"], found, found, np.nan
     cohort.attrs = told
     return counting(cohort)
+
+
+def _told_by(cohort: pd.DataFrame) -> dict[Hashable, Any]:
+    """What says whose each image is, and what of it counts."""
+    return {name: str(cohort.attrs[name]) for name in ("subjects_from", "masks_from")}
 
 
 def _mask(mask: str | Path | None, maps: str | Path | None) -> str | Path | None:

@@ -1,5 +1,6 @@
 """Predict the next visit of any number of persons with a run: one after another, and only what is missing."""
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +22,13 @@ from anomaly.progress import progress
 from anomaly.progression.forecasting import DRAWS, Forecast, forecast, read_pairs, refuse_years
 from anomaly.progression.inputs import INPUTS, inputs_of, left_of
 from anomaly.progression.pairing import singles
-from anomaly.progression.reading import Pair
+from anomaly.progression.reading import Pair, flags_alone
 from anomaly.progression.run import ForecasterRun
 from anomaly.progression.writing import write_maps, write_picture
 from anomaly.shown import Readable
 from anomaly.training.machine import one_core_left
 
+logger = logging.getLogger(__name__)
 PREDICTIONS = Form("predictions", "progress.json", ("id", "subject", "path", "files"), files="files")
 COLUMNS = (
     *("years", "volume", "predicted_volume", "change", "change_low", "change_high", "spread", "p_growing"),
@@ -118,6 +120,12 @@ def new_to(
     cohort = suited(cohort, mask, run.reading.preprocessing.mask, str(run.folder))
     if not allow_overlap:
         refuse_overlap(run.trained, cohort, run.folder)
+    by_depth = run.reading.span is None and not run.reading.flags
+    if by_depth and flags_alone(cohort):
+        logger.warning(
+            "all maps hold grey 0 and 1 alone, and 1 is a small probability to this run, as pictures are read by their "
+            "depth; if it is to be disease, save it as the largest grey (255)"
+        )
     rows: list[Any] = cohort.to_dict("records")
     return [{**row, INPUTS: inputs_of(row)} for row in rows]
 
@@ -201,9 +209,10 @@ def said(run: ForecasterRun, told: Forecast, draws: int) -> dict[str, Any]:
     change = told.predicted_volume - told.volume
     found = {"volume": told.volume, "predicted_volume": told.predicted_volume, "change": change, "spread": told.spread}
     interval = run.calibration.said(pd.DataFrame([found]), _many(run, draws)).iloc[0]
-    ends = {name: "" if math.isnan(interval[name]) else float(interval[name]) for name in interval.index}
-    return {**found, **{name: end if end == "" else round(end, 6) if name == "p_growing" else end
-                        for name, end in ends.items()}}  # fmt: skip
+    ends: dict[str, Any] = {str(name): "" if math.isnan(end) else float(end) for name, end in interval.items()}
+    if ends["p_growing"] != "":
+        ends["p_growing"] = round(ends["p_growing"], 6)
+    return {**found, **ends}
 
 
 def why_none(run: ForecasterRun, draws: int) -> str:

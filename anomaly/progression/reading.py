@@ -172,7 +172,7 @@ def _scaled(image: Image, reading: Reading) -> np.ndarray:
 
 
 def flags_alone(pairs: pd.DataFrame, workers: int | None = None) -> bool:
-    """Whether the maps of a cohort that are pictures hold 0 and 1 alone, which then are what they say.
+    """Whether the maps of a cohort that are pictures hold 0 and 1 alone, and some a 1, which then are what they say.
 
     One map cannot tell: grey 1 of 255 is a small probability, and a map where nothing is there may hold no more.
     """
@@ -187,12 +187,14 @@ def flags_alone(pairs: pd.DataFrame, workers: int | None = None) -> bool:
 
 
 def _flags(file: str) -> bool | None:
-    """Whether a picture holds 0 and 1 alone; None of what is none, or cannot be read."""
+    """Whether a picture holds 0 and 1 alone; None of an empty one, of what is none, or cannot be read."""
     try:
         image = read(Path(file))
     except UnreadableImage:
         return None
-    return bool(np.isin(image.pixels, (0, 1)).all()) if image.kind == "picture" else None
+    if image.kind != "picture" or not image.pixels.any():
+        return None
+    return bool(np.isin(image.pixels, (0, 1)).all())
 
 
 def _refuse_other_grid(image: Image, other: Image, what: str) -> None:

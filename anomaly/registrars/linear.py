@@ -47,7 +47,7 @@ def linear(moving: Image, fixed: Image, kind: str = "affine", *, metric: str = M
         raise AnomalyError(f"the seed is {seed}; expected 0 or more")
     itk, plane = simpleitk(), shared_plane(moving, fixed)
     still, first = (_without_edges(each, plane) for each in (fixed, moving))
-    masses = [_from_zero(each, plane) for each in (fixed, moving)]
+    masses = _from_zero(fixed, plane), _from_zero(moving, plane)
     try:
         with one_thread():
             method = _method(itk, fixed, moving, plane, metric, seed)

@@ -108,9 +108,10 @@ def _unpaired(table: pd.DataFrame, sides: Sequence[str], name: str, keys: Sequen
         elif not side:
             why[place] = f"its {name} is neither left nor right ({row[name]})"
     seen = table.assign(_side=sides)[[each == "" for each in why]]
-    for (*_, side), rows in seen.groupby([*keys, "_side"], sort=False):
-        for place in table.index.get_indexer(rows.index) if len(rows) > 1 else ():
-            why[place] = f"{len(rows)} images are of the {side} side at one visit; keep one of each"
+    for _, rows in seen.groupby([*keys, "_side"], sort=False):
+        if len(rows) > 1:
+            for place in table.index.get_indexer(rows.index).tolist():
+                why[place] = f"{len(rows)} images are of the {sides[place]} side at one visit; keep one of each"
     return why
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -67,6 +68,7 @@ def register_template(
     table, bare = cohort_with(images, maps, labels, persons)
     if rounds < 1:
         raise AnomalyError(f"rounds is {rounds}; expected 1 or more")
+    facts: dict[str, Any]
     if template is not None:
         place = Path(template).resolve()
         facts = {"onto": str(place), "rounds": None}

@@ -64,6 +64,7 @@ def associate(
     visit_order: Sequence[str] = (),
     date: str | None = None,
     annual: bool = False,
+    outcome_at: str | None = None,
     seed: int = 0,
 ) -> Association:
     """Where maps are higher or lower with an outcome, corrected for all voxels; writes `out`.
@@ -99,6 +100,7 @@ def associate(
         visits: column of visits, whose images must lie on one grid: register follow-ups first (`anomaly register
             visits`). visit_unit, visit_order and date: as in `anomaly.cohorts.visits.visit_pairs`.
         annual: whether changes are divided by the years between both visits.
+        outcome_at: "visit" where outcomes are told at each visit, "person" where once (see `anomaly.cohorts.outcomes`).
         seed: of shufflings and folds.
 
     Raises:
@@ -109,8 +111,11 @@ def associate(
         raise EvaluationError(f"alpha must lie between 0 and 1, got {alpha}")
     pairing = None
     if visits is not None:
-        pairing = Pairing(visits=visits, visit_unit=visit_unit, visit_order=visit_order, date=date, annual=annual)
-    _refuse(outcome, pairing, predict, match, bool(visit_unit or visit_order or date or annual))
+        pairing = Pairing(
+            visits=visits, visit_unit=visit_unit, visit_order=visit_order, date=date, annual=annual,
+            outcome_at=outcome_at,
+        )  # fmt: skip
+    _refuse(outcome, pairing, predict, match, bool(visit_unit or visit_order or date or annual or outcome_at))
     notes: list[str] = []
     adjust, predict, beside = (joining.columns(each) for each in (adjust, predict, beside))
     sample = gather(

@@ -68,21 +68,9 @@ def gather(
         EvaluationError: as `joining` and `design`; fewer than ten images with the outcome or without.
     """
     texts = [name for name in (subject, match) if name]
-    listed, folder = list_maps(maps, names=texts)
-    cohort_folder = Path.cwd() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
-    people = joining.chosen(read_table(cohort, "cohort", names=texts, missing=missing), where, notes)
-    listed, people = joining.join(listed, people, folder, cohort_folder, notes)
-    if pairing is not None:
-        told = [name for name in (outcome, *predict) if name]
-        listed, people = follow_ups(listed, people, pairing, subject=subject, outcomes=told, notes=notes)
-    images = pd.DataFrame({"id": listed["id"], "map": listed["map"]})
-    for name in (BEFORE, YEARS):
-        if pairing is not None and name in listed:
-            images[name] = listed[name]
-    if {"path", "heatmap"} <= set(listed):
-        images["image"] = [str(folder / str(path)) for path in listed["path"]]
-    if "mask" in listed:
-        images["mask"] = [str(folder / path) if isinstance(path, str) and path else None for path in listed["mask"]]
+    told = {name: positive if name == outcome else None for name in (outcome, *predict) if name}
+    listed, people, folder = _joined(maps, cohort, texts, missing, where, pairing, subject, told, notes)
+    images = _images(listed, folder, pairing)
     if joining.simulated(people):
         notes.append(joining.SIMULATED)
     images["outcome"] = 1.0 if outcome is None else joining.events(people, outcome, positive, notes)
@@ -94,29 +82,71 @@ def gather(
     if match:
         images["match"] = people[match]
         known &= _known(images, images["match"].notna(), match, notes)
-    if "value" in listed:
-        images["value"] = pd.to_numeric(listed["value"], errors="coerce")
-    for name in beside:
-        images[name] = _numbers(listed if name in listed else people, name)
+    _beside(images, listed, people, beside)
     for name in predict:
         if name in {*_OWN} - {outcome}:
             raise EvaluationError(f"{name!r} is the name of another column of load.csv; rename it in the cohort")
-        images[name] = joining.events(people, name, positive if name == outcome else None, notes)
+        images[name] = joining.events(people, name, told[name], notes)
     coded = design(people[known], list(adjust)).reindex(people.index) if adjust else None
     if coded is not None:
         known &= _known(images, coded.notna().all(axis=1) | ~known, " or ".join(adjust), notes)
     kept = np.flatnonzero(known)
-    listed, people = listed.iloc[kept].reset_index(drop=True), people.iloc[kept].reset_index(drop=True)
     sample = Sample(images, None if coded is None else coded.to_numpy()).rows(kept)
     sample.images["outcome"] = sample.images["outcome"].astype(int)
+    listed, people = listed.iloc[kept].reset_index(drop=True), people.iloc[kept].reset_index(drop=True)
     groups = joining.subjects(listed, people, subject, [])
     if groups is not None:
         sample.images["subject"] = groups
-    used = {outcome, subject, match, *adjust, *predict, *beside, *where}
     if pairing is None:
+        used = {outcome, subject, match, *adjust, *predict, *beside, *where}
         notes += about_several(people, sample.names("subject"), {name for name in used if name})
     refuse_few(sample, outcome)
     return sample
+
+
+def _joined(
+    maps: Path,
+    cohort: Path | pd.DataFrame,
+    texts: Sequence[str],
+    missing: Sequence[str],
+    where: Mapping[str, str],
+    pairing: Pairing | None,
+    subject: str | None,
+    outcomes: Mapping[str, str | None],
+    notes: list[str],
+) -> tuple[pd.DataFrame, pd.DataFrame, Path]:
+    """Maps and rows of the cohort in one order, of the last visits where visits are paired; and their folder."""
+    listed, folder = list_maps(maps, names=texts)
+    cohort_folder = Path.cwd() if isinstance(cohort, pd.DataFrame) else Path(cohort).parent
+    everyone = read_table(cohort, "cohort", names=texts, missing=missing)
+    people = joining.chosen(everyone, where, notes)
+    listed, people = joining.join(listed, people, folder, cohort_folder, notes)
+    if pairing is not None:
+        listed, people = follow_ups(
+            listed, people, pairing, cohort=everyone, subject=subject, outcomes=outcomes, notes=notes
+        )
+    return listed, people, folder
+
+
+def _images(listed: pd.DataFrame, folder: Path, pairing: Pairing | None) -> pd.DataFrame:
+    """id and map of each, and map_before, years, image and mask where there are such."""
+    images = pd.DataFrame({"id": listed["id"], "map": listed["map"]})
+    for name in (BEFORE, YEARS):
+        if pairing is not None and name in listed:
+            images[name] = listed[name]
+    if {"path", "heatmap"} <= set(listed):
+        images["image"] = [str(folder / str(path)) for path in listed["path"]]
+    if "mask" in listed:
+        images["mask"] = [str(folder / path) if isinstance(path, str) and path else None for path in listed["mask"]]
+    return images
+
+
+def _beside(images: pd.DataFrame, listed: pd.DataFrame, people: pd.DataFrame, beside: Sequence[str]) -> None:
+    """Put the raw score and the numbers to set beside the load among the columns."""
+    if "value" in listed:
+        images["value"] = pd.to_numeric(listed["value"], errors="coerce")
+    for name in beside:
+        images[name] = _numbers(listed if name in listed else people, name)
 
 
 def refuse_few(sample: Sample, outcome: str | None) -> None:

@@ -97,6 +97,16 @@ def test_lesions_that_quadruple_are_what_changed():
     assert np.abs(z[inside & ~large]).mean() < 1.2
 
 
+@pytest.mark.parametrize("match", ["quantiles", "line"])
+@pytest.mark.parametrize("empty", [0.5, 0.86, 0.95])
+def test_intensities_go_together_where_most_of_what_counts_is_empty(match, empty):
+    image = np.random.default_rng(0).uniform(50, 100, (60, 60))
+    image.ravel()[: int(empty * image.size)] = 0
+    found = change_map(image, 3 * image + 20, inside=np.ones(image.shape, bool), match=match)
+    np.testing.assert_allclose(found.matched, image, atol=1e-3)
+    assert not found.z.any()
+
+
 def test_a_background_of_one_value_is_no_noise():
     (before, after), inside = person(60, 60)
     inside[:25] = False

@@ -85,7 +85,8 @@ def test_later_visits_stand_beside_earlier_ones() -> None:
     assert told(table, which="last") == [("i1", "i0"), ("i4", "i3")]
     between = visit_pairs(table, which="last").left_out
     assert dict(zip(between["id"], between["reason"], strict=True)) == {
-        "i2": "it lies between the visits that are compared", "i5": "there is no other visit that it could be compared with"
+        "i2": "it lies between the visits that are compared",
+        "i5": "there is no other visit that it could be compared with"
     }  # fmt: skip
     found = visit_pairs(table, unit="months")
     assert "nothing is told a year; give their unit" in visit_pairs(table).told()[1]

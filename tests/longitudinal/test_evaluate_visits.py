@@ -230,6 +230,9 @@ def test_lesions_of_maps_are_followed(told, tmp_path):
     row = found.section("lesion_changes").table.iloc[0]
     assert (row["n"], row["lesions"], row["new"], row["stable"]) == (78, 156, 78, 78)
     assert (row["change"], row["unit"]) == (pytest.approx(2 * 1.5**3), "mm3")
+    assert row["change_per_time"] == pytest.approx(1.5**3)  # two years apart
+    loose = "Of 80 of 80 pairs nothing says that the later image was brought onto the first"
+    assert any(loose in said for said in found.section("lesion_changes").sentences)
     large = told((scores, cohort), limit=2.0, smallest=3 * 1.5**3).section("lesion_changes").table.iloc[0]
     assert (large["new"], large["stable"]) == (0, 78)
     said = " ".join(found.notes)
@@ -241,6 +244,21 @@ def test_lesions_of_maps_are_followed(told, tmp_path):
     assert any(
         "no limit of the map was fixed on held-out normals; give one by --limit" in note for note in without.notes
     )
+
+
+def test_follow_ups_that_were_registered_are_not_warned_of(told, tmp_path):
+    scores, cohort = study()
+    for name in scores["id"]:
+        write_map(tmp_path / "scores" / "heatmaps" / f"{name}.nii.gz", np.eye(8)[:, :, None] * 5)
+    scores["heatmap"] = [f"heatmaps/{name}.nii.gz" for name in scores["id"]]
+    places = {0: "raw", 24: "out/registered"}
+    scores["path"] = [
+        f"../{places[month]}/{name}.nii.gz" for name, month in zip(scores["id"], cohort["month"], strict=True)
+    ]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pairs.csv").write_text("id\n", encoding="utf-8")
+    said = told((scores, cohort), limit=2.0).section("lesion_changes").sentences
+    assert not any("nothing says that the later image" in each for each in said)
 
 
 def test_the_command_asks_for_visits(tmp_path, monkeypatch, capsys):
@@ -255,7 +273,14 @@ def test_the_command_asks_for_visits(tmp_path, monkeypatch, capsys):
     assert out.startswith("Of 80 pairs") and "\nLeast detectable change\n" in out
     assert out.rstrip().endswith("scores/visits_progression/report.html")
     assert (tmp_path / "scores" / "index.html").is_file()
-    for wrong, why in (("--stable month=0", "goes with --visits"), ("--visits month --strata side", "single images")):
+    refused = {
+        "--stable month=0": "goes with --visits",
+        "--limit 0": "goes with --visits",
+        "--visits month --strata side": "single images",
+        "--visits month --time-unit months": "goes with --time",
+        "--visits month --outcome-at never": "expected visit or person",
+    }
+    for wrong, why in refused.items():
         code, _, errors = run(f"{asked} {wrong}")
         assert code == 2 and why in errors
     code, _, errors = run("evaluate scores --cohort cohort.csv --visits wave")

@@ -7,6 +7,7 @@ import pytest
 from anomaly import statistics
 from anomaly.errors import EvaluationError
 from anomaly.longitudinal import evaluate_visits
+from anomaly.pictures import figures, visits
 
 MONTHS = (0, 12, 24)
 
@@ -26,7 +27,11 @@ def knees(months=MONTHS, persons=40, slope=0.5, seed=0):
 
 
 @pytest.fixture
-def told(tmp_path):
+def told(tmp_path, monkeypatch):
+    # Pictures have tests of their own, and take longer than the rest.
+    for module, name in ((figures, "forest"), (visits, "lines"), (visits, "against_mean")):
+        monkeypatch.setattr(module, name, lambda *_args, **_asked: None)
+
     def run(table, scored=None, **asked):
         folder = tmp_path / "scores"
         folder.mkdir(exist_ok=True)
@@ -201,7 +206,7 @@ def pain_of_few(table):
 
 def test_who_gets_an_outcome_is_never_dropped_unasked(told):
     table = pain_of_few(knees())
-    with pytest.raises(EvaluationError, match="8 have rows without pain and later ones with it.*--outcome-at visit"):
+    with pytest.raises(EvaluationError, match=r"8 have rows without pain and later ones with it.*--outcome-at visit"):
         told(table, outcome="pain")
     found = told(table, outcome="pain", outcome_at="person")
     assert any("8 have rows both with and without pain" in note for note in found.notes)
@@ -282,7 +287,9 @@ def test_what_no_model_can_use_ends_no_other_analysis(told):
 
 def test_baselines_are_told_as_they_are(told):
     table = knees(months=(0, 24))
-    table["baseline_brightness"] = np.random.default_rng(0).normal(size=len(table)) - table["progression"] * table["visit"]
+    table["baseline_brightness"] = (
+        np.random.default_rng(0).normal(size=len(table)) - table["progression"] * table["visit"]
+    )
     found = told(table, outcome="progression", columns=["id", "value", "baseline_brightness"])
     row = found.section("change_and_outcome").table.set_index("predictor").loc["change of baseline_brightness"]
     assert row["auroc"] < 0.1 and "below 0.5" in found.section("change_and_outcome").caption

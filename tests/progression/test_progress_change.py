@@ -139,8 +139,10 @@ def test_it_goes_on_where_it_stopped_and_refuses_other_settings(study):
         with pytest.raises(RunError, match=f"made with another {named}"):
             change_between_visits(asked(study, **other), study / "out")
     change_between_visits(asked(study, maps="truth"), study / "told")
+    table = pd.read_csv(study / "visits.csv")
+    table.assign(drawn=table["truth"]).to_csv(study / "visits.csv", index=False)
     with pytest.raises(RunError, match="maps_from"):
-        change_between_visits(asked(study, maps="mask"), study / "told")
+        change_between_visits(asked(study, maps="drawn"), study / "told")
 
 
 def test_a_skewed_voxel_has_the_volume_it_spans(study):

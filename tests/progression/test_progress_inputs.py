@@ -51,18 +51,19 @@ def test_a_fingerprint_changes_with_every_file_and_not_with_the_folder(tmp_path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"0" * (1 + ord(name[-1]) - ord("a")))
 
-    def of(folder: str = "", **changes: Any) -> pd.DataFrame:
+    def of(folder: str = "", **changes: Any) -> dict[str, Any]:
         row: dict[str, Any] = {"id": "x", "path": "a", "baseline": "b", "map": "a", "baseline_map": "b", "mask": "c"}
         row = {name: value if name == "id" else str(tmp_path / folder / value) for name, value in row.items()}
-        return pd.DataFrame([row | {"years": 1.0} | changes])
+        return row | {"years": 1.0} | changes
 
-    before = fingerprint(of())
-    assert fingerprint(of("moved")) == before
-    other = [{name: str(tmp_path / "c")} for name in ("path", "baseline", "map", "baseline_map")]
-    for change in (*other, {"mask": str(tmp_path / "a")}, {"years": 2.0}, {"mask": ""}):
-        assert fingerprint(of(**change)) != before, change
-        assert inputs_of(of(**change).iloc[0]) != inputs_of(of().iloc[0]), change
-    assert inputs_of(of("moved").iloc[0]) != inputs_of(of().iloc[0])
+    before = fingerprint(pd.DataFrame([of()]))
+    assert fingerprint(pd.DataFrame([of("moved")])) == before
+    changes: list[dict[str, Any]] = [{name: str(tmp_path / "c")} for name in ("path", "baseline", "map")]
+    changes += [{"baseline_map": str(tmp_path / "a")}, {"mask": str(tmp_path / "a")}, {"years": 2.0}, {"mask": ""}]
+    for change in changes:
+        assert fingerprint(pd.DataFrame([of(**change)])) != before, change
+        assert inputs_of(of(**change)) != inputs_of(of()), change
+    assert inputs_of(of("moved")) != inputs_of(of())
 
 
 def test_a_training_is_not_gone_on_with_by_other_pairs_or_maps(noisy: tuple[Path, ForecasterRun]) -> None:
@@ -71,7 +72,10 @@ def test_a_training_is_not_gone_on_with_by_other_pairs_or_maps(noisy: tuple[Path
     given: dict[str, Any] = {"settings": GAN, "preprocessing": PLAIN, "machine": CPU, "resume": True}
     same = learn_progression(Visits(images=table, visits="year"), run.folder, **given)
     assert same.identity == run.identity
-    for asked, said in (({"which": "next"}, "which was first, now next"), ({"maps": "other"}, "fingerprint was")):
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"which": "next"}, "which was first, now next"), ({"maps": "other"}, "fingerprint was")
+    ]  # fmt: skip
+    for asked, said in cases:
         with pytest.raises(RunError, match=said):
             learn_progression(Visits(images=table, visits="year", **asked), run.folder, **given)
 
@@ -89,7 +93,8 @@ def test_figures_of_other_maps_or_visits_are_not_taken_for_these(
     assert whole.sentences[0].startswith("6 pairs of visits of 3 persons")
     assert pd.read_csv(whole.path).set_index("id")["trend_of"]["t0-v2"] == "person"
     assert any("the same person in 3 pairs" in each for each in whole.sentences)
-    for asked in ({"which": "first"}, {"which": "next", "maps": "other"}):
+    cases: list[dict[str, Any]] = [{"which": "first"}, {"which": "next", "maps": "other"}]
+    for asked in cases:
         with pytest.raises(RunError, match="another earlier visit, map, mask or years"):
             evaluate_progression(run.folder, Visits(images=table, visits="year", **asked), tmp_path / "e", device="cpu")
     one = dataclasses.replace(visits, where={"subject": "t1"})
@@ -128,6 +133,17 @@ def test_a_training_on_flags_keeps_it_for_good(tmp_path: Path) -> None:
     other = study(tmp_path / "test", persons=2, first="t")
     done = predict_progression(run.folder, other, tmp_path / "out", device="cpu")
     assert done.new == 0 and "hold 0 and 1 alone" in pd.read_csv(done.errors)["error"].iloc[0]
+
+
+def test_flags_shown_to_a_run_that_reads_by_depth_are_told(
+    noisy: tuple[Path, ForecasterRun], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, run = noisy
+    table = study(tmp_path / "test", persons=1, first="t")
+    for each in (tmp_path / "test").glob("*.png"):
+        write_grey(each, (blob(16, 3) > 0.5).astype(np.uint8))
+    predict_progression(run.folder, table, tmp_path / "out", device="cpu")
+    assert "save it as the largest grey" in caplog.text
 
 
 def test_each_picture_is_read_by_its_own_depth(tmp_path: Path) -> None:
@@ -194,8 +210,9 @@ def test_what_pairs_visits_is_refused_where_pairs_are_given(tmp_path: Path) -> N
     rows = pd.read_csv(table)
     rows.assign(baseline=rows["path"]).to_csv(table, index=False)
     for name, value in (("which", "next"), ("unit", "months"), ("date", "year"), ("side", "id"), ("contrast", "id")):
+        asked: dict[str, Any] = {name: value}
         with pytest.raises(CohortError, match=f"^{name} say which images"):
-            Visits(images=table, **{name: value}).found()
+            Visits(images=table, **asked).found()
         words = ["train", "--pairs", str(table), f"--{name}", value, "--out", str(tmp_path / "run")]
         with pytest.raises(CohortError, match=f"^--{name} say which images"):
             cli.commands(["progress", *words], standalone_mode=False)

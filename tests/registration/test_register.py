@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -208,7 +209,7 @@ def test_what_lies_beside_images_is_told_and_has_to_stay(tmp_path: Path) -> None
     for column, end in (("path", ""), ("own", "-mask"), ("map", "-map"), ("other", "-map")):
         table[column] = [str(tmp_path / f"{name}{end}.nii.gz") for name in names]
     table.loc[2, "own"] = ""
-    asked = {"unit": "years", "by": "rigid"}
+    asked: dict[str, Any] = {"unit": "years", "by": "rigid"}
     done = register_visits(table, tmp_path / "out", mask="own", maps="map", **asked)
     row = pd.read_csv(done.path).iloc[0]
     assert (done.new, done.unpaired) == (1, 2) and row["id"] == "a-1"
@@ -268,7 +269,7 @@ def test_a_template_is_made_once_the_settings_agree_and_whole(tmp_path: Path, mo
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    asked = {"rounds": 1, "by": "rigid"}
+    asked: dict[str, Any] = {"rounds": 1, "by": "rigid"}
     with monkeypatch.context() as stopped:
         stopped.setattr("anomaly.registration.template.write_volume", stop)
         with pytest.raises(KeyboardInterrupt):

@@ -11,6 +11,7 @@ from studies import calling
 
 from anomaly.errors import CohortError, EvaluationError
 from anomaly.images import write_volume
+from anomaly.longitudinal import evaluate_visits
 from anomaly.statistics.permutation import against_zero
 from explain.association import associate
 from explain.association.groupmap import group_map
@@ -114,14 +115,61 @@ def test_what_cannot_be_compared_is_named(tmp_path):
     cohort = pd.read_csv(tmp_path / "cohort.csv")
     cohort.loc[1, "progression"] = 1  # of the first knee, which has 0 at its first visit
     cohort.assign(visit=cohort["visit"]).to_csv(tmp_path / "cohort.csv", index=False)
-    found = run(tmp_path, outcome="progression")
-    assert any("Of 1 pairs progression differs between the visits (k00-24)" in note for note in found.notes)
+    with pytest.raises(EvaluationError, match=r"1 have rows without progression and later ones with it .*--outcome-at"):
+        run(tmp_path, outcome="progression")
+    found = run(tmp_path, outcome="progression", outcome_at="person")
+    assert any("1 have rows both with and without progression (p00)" in note for note in found.notes)
     cohort[cohort["visit"] == "m0"].to_csv(tmp_path / "cohort.csv", index=False)
     with pytest.raises(CohortError, match="nobody has two visits"):
         run(tmp_path)
     cohort.assign(visit=[f"V{k % 2}" for k in range(60)]).to_csv(tmp_path / "cohort.csv", index=False)
     with pytest.raises(EvaluationError, match="nobody says how long the visits of visit are"):
         run(tmp_path, annual=True)
+
+
+def test_outcomes_are_those_of_the_evaluation_of_visits(tmp_path):
+    study(tmp_path)
+    cohort = pd.read_csv(tmp_path / "cohort.csv")
+    # Told on the row of a visit that has no map.
+    extra = cohort[cohort["visit"] == "m24"].assign(id=lambda rows: rows["id"] + "-later", visit="m48")
+    extra["progression"] = extra["age"] % 2
+    cohort["progression"] = np.nan
+    pd.concat([cohort, extra]).to_csv(tmp_path / "cohort.csv", index=False)
+    run(tmp_path, outcome="progression")
+    facts = json.loads((tmp_path / "out" / "association.json").read_text(encoding="utf-8"))
+    told = evaluate_visits(tmp_path, tmp_path / "cohort.csv", visits="visit", outcome="progression", out=tmp_path)
+    assert facts["n"] == 30 and facts["events"] == told.pairs["outcome"].sum() == 15
+    # Told anew at each visit: those with it at month 0 are left out by both.
+    pain = pd.concat([cohort.assign(pain=0), extra.assign(pain=0)])
+    number = pain["id"].str[1:3].astype(int)
+    pain["pain"] = ((number < 8) | ((number >= 18) & (pain["visit"] != "m0"))).astype(int)
+    pain.to_csv(tmp_path / "cohort.csv", index=False)
+    asked = {"outcome": "pain", "outcome_at": "visit"}
+    found = run(tmp_path, **asked)
+    facts = json.loads((tmp_path / "out" / "association.json").read_text(encoding="utf-8"))
+    told = evaluate_visits(tmp_path, tmp_path / "cohort.csv", visits="visit", out=tmp_path, **asked)
+    assert (facts["n"], facts["events"]) == (22, 12)
+    assert (told.pairs["outcome"].notna().sum(), told.pairs["outcome"].sum()) == (22, 12)
+    assert any("pain is told at each visit" in note for note in found.notes)
+    # The same in words.
+    pain.assign(pain=np.where(pain["pain"] == 1, "severe", "none")).to_csv(tmp_path / "cohort.csv", index=False)
+    run(tmp_path, positive="severe", **asked)
+    facts = json.loads((tmp_path / "out" / "association.json").read_text(encoding="utf-8"))
+    assert (facts["n"], facts["events"]) == (22, 12)
+
+
+def test_the_last_visit_that_has_a_map_is_compared(tmp_path):
+    study(tmp_path)
+    cohort, scores = (pd.read_csv(tmp_path / name) for name in ("cohort.csv", "scores.csv"))
+    later = scores[scores["id"].str.endswith("-24")].assign(id=lambda rows: rows["id"] + "-later", heatmap=None)
+    later["path"] = later["id"]
+    pd.concat([scores, later]).to_csv(tmp_path / "scores.csv", index=False)
+    extra = cohort[cohort["visit"] == "m24"].assign(id=lambda rows: rows["id"] + "-later", visit="m48")
+    pd.concat([cohort, extra]).to_csv(tmp_path / "cohort.csv", index=False)
+    found = run(tmp_path, outcome="progression")
+    facts = json.loads((tmp_path / "out" / "association.json").read_text(encoding="utf-8"))
+    assert facts["n"] == 30
+    assert any("Of 30 images the map is not known" in note for note in found.notes)
 
 
 def test_maps_of_another_grid_ask_for_registration_and_damaged_ones_are_named(tmp_path):
