@@ -252,6 +252,7 @@ def itk_demons(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
             field = demons.Execute(still, first)
         else:
             field = demons.Execute(still, first, itk.Resample(field, still, itk.Transform(), itk.sitkLinear, 0.0))
+    assert field is not None
     found: np.ndarray = itk.GetArrayFromImage(field).T.astype(np.float32)
     return found
 

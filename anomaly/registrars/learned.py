@@ -152,7 +152,8 @@ class VoxelMorph(Learned):
         self.masked_ = masked
         self.make(tuple(shape), machine, seed)
         stages = list(self.stages())
-        stages[0].glance = partial(self.glance, tuple(each.to(machine.torch_device) for each in shown))
+        there = shown[0].to(machine.torch_device), shown[1].to(machine.torch_device)
+        stages[0].glance = partial(self.glance, there)
         self.play(stages, batches, machine=machine, seed=seed, journal=journal)
         self.net_.eval().requires_grad_(False)
         return self
