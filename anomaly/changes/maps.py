@@ -168,7 +168,7 @@ def _background(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _refuse_blank(first: np.ndarray, second: np.ndarray) -> None:
     """Refuse an image that shows nothing where it counts: matched to the other, it would have nothing changed."""
     shares = [float((each == np.median(each)).mean()) for each in (first, second)]
-    for name, share, other in zip(("first", "second"), shares, shares[::-1], strict=True):
+    for name, share, other in (("first", shares[0], shares[1]), ("second", shares[1], shares[0])):
         if share == 1:
             raise AnomalyError(f"the {name} image has one value wherever it counts; it shows nothing: leave it out")
         if share >= BLANK and other < FILLED:
