@@ -14,6 +14,7 @@ from anomaly.changes.lesions import GROWN, KINDS, lesion_changes, lesion_counts
 from anomaly.changes.maps import ChangeMap, change_map, joined
 from anomaly.changes.matching import matched
 from anomaly.changes.regions import THRESHOLD, changed_regions
+from anomaly.cohorts.joining import simulated
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import Image, read, write_volume
@@ -95,7 +96,8 @@ def compared(rows: Sequence[Mapping[str, Any]], asked: Asked, out: Path) -> dict
         line = {**line, **counted, YEARLY: counted["change"] / years}
         maps |= made
     shown = np.where(lead.inside, lead.matched, _grey(first).min())
-    return {**line, "file": ";".join(_written(out, str(rows[0]["id"]), first, shown, maps, table, line))}
+    title = f"SIMULATED: {rows[0]['id']}" if simulated(pd.DataFrame([rows[0]])) else str(rows[0]["id"])
+    return {**line, "file": ";".join(_written(out, str(rows[0]["id"]), first, shown, maps, table, line, title))}
 
 
 def _years(row: Mapping[str, Any]) -> float:
@@ -112,6 +114,7 @@ def _written(
     maps: Mapping[str, np.ndarray],
     table: pd.DataFrame,
     line: Mapping[str, Any],
+    title: str,
 ) -> list[str]:
     """Write maps, picture and lesions of a pair; gives the names of the files."""
     for name, each in maps.items():
@@ -120,7 +123,7 @@ def _written(
     brighter, darker = (told(line[name], line["unit"]) for name in REGIONS)
     footer = f"brighter {brighter}, darker {darker}"
     affine = first.affine if first.placed else None
-    save_change(out / f"{stem}.png", _grey(first), shown, maps["change"], title=stem, footer=footer, affine=affine)
+    save_change(out / f"{stem}.png", _grey(first), shown, maps["change"], title=title, footer=footer, affine=affine)
     write_whole(out / f"{stem}_lesions.csv", table.to_csv(index=False))
     return [*(f"{stem}_{name}.nii.gz" for name in maps), f"{stem}.png", f"{stem}_lesions.csv"]
 

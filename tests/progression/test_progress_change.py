@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import cli
 from anomaly.errors import AnomalyError, CohortError, RunError
+from anomaly.progression import comparing
 from anomaly.progression.changing import change_between_visits
 from anomaly.progression.commands import commands
 from anomaly.progression.comparing import Asked
@@ -314,3 +315,12 @@ def test_what_is_asked_is_a_number_and_contrasts_are_of_any_case(study):
 @pytest.mark.parametrize(("value", "said"), [(775548.2, "775 548 mm3"), (12.345, "12.35 mm3"), (0, "0 mm3")])
 def test_volumes_are_told_in_digits(value, said):
     assert told(value, "mm3") == said
+
+
+def test_pictures_of_simulated_persons_say_so(study, monkeypatch):
+    titles = []
+    monkeypatch.setattr(comparing, "save_change", lambda path, *_, title, **__: (titles.append(title), path.touch()))
+    change_between_visits(asked(study, where={"subject": "p0"}), study / "real")
+    pd.read_csv(study / "visits.csv").assign(simulated=1).to_csv(study / "visits.csv", index=False)
+    change_between_visits(asked(study, where={"subject": "p0"}), study / "drawn")
+    assert titles == ["p0_v1", "SIMULATED: p0_v1"]
