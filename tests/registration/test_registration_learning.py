@@ -316,7 +316,7 @@ def test_colour_pictures_are_registered_as_they_were_learned_from(tmp_path: Path
 
 def test_the_command_trains(table: Path, tmp_path: Path) -> None:
     settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
-    asked = ["register", "train", str(table), "--visits", "visit", "--start", "none", "--size", str(SIDE)]
+    asked = ["register", "train", "--images", str(table), "--visits", "visit", "--start", "none", "--size", str(SIDE)]
     asked += ["--out", str(tmp_path / "run")]
     done = CliRunner().invoke(commands, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
     assert done.exit_code == 0 and "held out: local correlation" in done.output
@@ -330,7 +330,16 @@ def test_the_command_knows_visits_by_name(table: Path, tmp_path: Path) -> None:
         path=[str(table.parent / path) for path in rows["path"]], visit=rows["visit"].map({0: "start", 12: "later"}),
         knee="left",
     ).to_csv(tmp_path / "cohort.csv", index=False)  # fmt: skip
-    asked = ["register", "train", str(tmp_path / "cohort.csv"), "--visits", "visit", "--order", "start, later"]
+    asked = [
+        "register",
+        "train",
+        "--images",
+        str(tmp_path / "cohort.csv"),
+        "--visits",
+        "visit",
+        "--order",
+        "start, later",
+    ]
     asked += ["--side", "knee", "--start", "none", "--size", str(SIDE), "--out", str(tmp_path / "run")]
     settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
     done = CliRunner().invoke(commands, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
