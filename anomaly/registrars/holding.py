@@ -47,7 +47,7 @@ def _under(matrix: np.ndarray, moving: Image, fixed: Image, thin: Sequence[slice
               for axis, (side, part) in enumerate(zip(fixed.space, thin, strict=True))]  # fmt: skip
     places = moved(matrix, points)
     ends = np.array(moving.space).reshape(-1, *(1,) * moving.ndim) - 1 + RIM
-    inside: np.ndarray = ((places >= -RIM) & (places <= ends)).all(0)
+    inside = np.asarray(((places >= -RIM) & (places <= ends)).all(0))
     still, theirs = measured(fixed), measured(moving)
     if still is not None:
         inside &= still[tuple(thin)]

@@ -67,11 +67,10 @@ def _middle(fixed: np.ndarray, moving: np.ndarray, inside: np.ndarray) -> np.nda
             least, mean = values[inside].min(), values[inside].mean()
             both &= values > least + (mean - least) / 2
     places = np.nonzero(both if both.any() else np.ones_like(both))
-    apart = (
-        np.square(axis - np.median(place))
-        for axis, place in zip(np.indices(both.shape, sparse=True), places, strict=True)
-    )
-    distance: np.ndarray = sum(apart, np.zeros(both.shape))
+    distance = np.zeros(both.shape)
+    for axis, place in enumerate(places):
+        along = np.arange(both.shape[axis]).reshape(-1, *(1,) * (both.ndim - 1 - axis))
+        distance = distance + (along - np.median(place)) ** 2
     return (1 / (1 + distance)).astype(np.float32)
 
 
