@@ -209,10 +209,10 @@ def remarks(notes: Sequence[str]) -> str:
     return told + ("; these images are SIMULATED" if SIMULATED in notes else "")
 
 
-def note_unknown(ids: pd.Series, what: str, notes: list[str]) -> None:
-    """Count and name the images of which something is not known; nothing where there are none."""
+def note_unknown(ids: pd.Series, what: str, notes: list[str], kind: str = "images") -> None:
+    """Count and name the images, or what `kind` says, of which something is not known; nothing where there are none."""
     if len(ids):
-        notes.append(f"Of {len(ids)} images {what} is not known; they were left out ({some(ids)}).")
+        notes.append(f"Of {len(ids)} {kind} {what} is not known; they were left out ({some(ids)}).")
 
 
 def _note_coded(people: pd.DataFrame, notes: list[str]) -> None:

@@ -116,6 +116,17 @@ def outcomes_of(
     return Outcomes(kinds.loc[kinds["min"] == kinds["max"], "max"], None, remarks)
 
 
+def note_left_out(ids: pd.Series, sign: str, by_visit: bool, notes: list[str]) -> None:
+    """Count and name the pairs of visits whose outcome is NaN, and say why; nothing where there are none."""
+    if not by_visit:
+        joining.note_unknown(ids, sign, notes, "pairs")
+    elif len(ids):
+        notes.append(
+            f"{len(ids)} pairs were left out of what compares outcomes ({some(ids)}): {sign} was there at the first "
+            "image, or not told at it, or at no later visit."
+        )
+
+
 def _rises(own: pd.DataFrame) -> bool:
     """Whether a visit without the outcome comes before one with it."""
     without, having = (own.loc[own["event"] == state, "since"] for state in (0, 1))

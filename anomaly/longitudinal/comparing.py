@@ -8,6 +8,7 @@ import pandas as pd
 
 from anomaly import statistics
 from anomaly.cohorts import joining
+from anomaly.cohorts.outcomes import note_left_out
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import BASELINE
 from anomaly.evaluation.section import Section, ends, in_words, interval, listed
@@ -57,7 +58,7 @@ class Compared:
 def change_and_outcome(seen: Seen, question: Question, seed: int) -> Section | None:
     """AUROCs of the first score, its change and both, of covariates and of what takes no method; what each adds."""
     known = seen.pairs["outcome"].notna().to_numpy()
-    joining.note_unknown(seen.pairs.loc[~known, "id"], question.sign, seen.notes)
+    note_left_out(seen.pairs.loc[~known, "id"], question.sign, seen.by_visit, seen.notes)
     everybody = _compared(seen, known)
     try:
         joining.check_numbers(everybody.event, f"the pairs of visits and {question.sign}")

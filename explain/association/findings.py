@@ -141,6 +141,13 @@ def _way(more: bool, name: str, change: bool) -> str:
     return f"change {'upwards' if more else 'downwards'} with {name}, beside those without,"
 
 
+def _ways(facts: dict[str, Any]) -> tuple[str, str]:
+    """What blue and red mean in the picture."""
+    if not facts.get("visits"):
+        return "lower", "higher with the outcome"
+    return ("rose less", "rose more with the outcome") if facts["outcome"] else ("fell", "rose between visits")
+
+
 def about_prediction(predicted: pd.DataFrame | None) -> list[str]:
     """A sentence on each outcome that the load was to predict: its AUROC, and those of the scores beside it."""
     sentences = []
@@ -180,7 +187,8 @@ def write(result: Association, facts: dict[str, Any], found: GroupMap, maps: Map
     images = mean_image(sample.images.loc[controls, "image"], maps) if "image" in sample.images else None
     if images is not None:
         mean, under = images, f"mean image of {whose}"
-    picture = pictures.association(t, significant, mean, maps.affine, result.regions, _title(facts), under)
+    title, ways = _title(facts), _ways(facts)
+    picture = pictures.association(t, significant, mean, maps.affine, result.regions, title, under, ways)
     made_up = SIMULATED in result.notes
     write_whole(out / "association.png", stamped(picture, "SIMULATED") if made_up else picture)
     for note in result.notes:

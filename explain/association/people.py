@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts import joining
+from anomaly.cohorts.outcomes import note_left_out
 from anomaly.cohorts.results import read_table
 from anomaly.errors import EvaluationError
 from anomaly.statistics.design import column_of, design, perhaps_groups
 from explain.association.maps import list_maps
 from explain.association.several import about_several
-from explain.association.visits import BEFORE, YEARS, Pairing, follow_ups
+from explain.association.visits import BEFORE, BY_VISIT, YEARS, Pairing, follow_ups
 
 _OWN = ("id", "map", "image", "mask", "outcome", "subject", "match", "value", "load", "mean_of_map", "fold")
 
@@ -76,9 +77,13 @@ def gather(
     images["outcome"] = 1.0 if outcome is None else joining.events(people, outcome, positive, notes)
     joining.require(people, [*texts[bool(subject) :], *(column_of(name, people) for name in adjust)])
     notes += perhaps_groups(people, adjust)
-    known = _known(
-        images, images["outcome"].notna() & images["map"].notna(), f"{outcome} or map" if outcome else "the map", notes
-    )
+    known = images["outcome"].notna() & images["map"].notna()
+    if pairing is not None and outcome is not None:
+        # Pairs are made of images with maps alone: what is not known is the outcome.
+        sign = outcome if positive is None else f"{outcome} {positive}"
+        note_left_out(images.loc[~known, "id"], sign, outcome in people.attrs.get(BY_VISIT, ()), notes)
+    else:
+        known = _known(images, known, f"{outcome} or map" if outcome else "the map", notes)
     if match:
         images["match"] = people[match]
         known &= _known(images, images["match"].notna(), match, notes)

@@ -29,15 +29,18 @@ def association(
     regions: pd.DataFrame,
     title: str,
     under: str = "mean map of the controls",
+    ways: tuple[str, str] = ("lower", "higher with the outcome"),
 ) -> bytes:
     """PNG of t (*space) over `mean` (*space), which is called `under`, `significant` (*space) outlined.
+
+    `ways` say what blue and red mean.
 
     A picture is shown as stored. Of a volume, slices through the peaks of the first three regions (through the
     largest t where there is none), the patient's right on the left, where `affine` (4, 4) tells it.
     """
     if t.ndim == 2:
-        return _picture(t, significant, mean, affine, regions, title, under)
-    return _volume(t, significant, mean, affine, regions, title)
+        return _picture(t, significant, mean, affine, regions, title, under, ways)
+    return _volume(t, significant, mean, affine, regions, title, ways)
 
 
 def _picture(
@@ -48,6 +51,7 @@ def _picture(
     regions: pd.DataFrame,
     title: str,
     under: str,
+    ways: tuple[str, str],
 ) -> bytes:
     spacing, end = voxel_sizes(affine)[:2], _end(t)
     height = 4.3 * float(np.clip(t.shape[0] * spacing[0] / (t.shape[1] * spacing[1]), 0.5, 1.6))
@@ -62,11 +66,17 @@ def _picture(
             str(row.region), (row.peak_j, row.peak_i), (7, 7), textcoords="offset points",
             fontsize=10, fontweight="bold", color="white", bbox={"boxstyle": "circle,pad=0.15", "fc": "black", "lw": 0},
         )  # fmt: skip
-    return _finished(figure, list(axes), end)
+    return _finished(figure, list(axes), end, ways)
 
 
 def _volume(
-    t: np.ndarray, significant: np.ndarray, mean: np.ndarray, affine: np.ndarray, regions: pd.DataFrame, title: str
+    t: np.ndarray,
+    significant: np.ndarray,
+    mean: np.ndarray,
+    affine: np.ndarray,
+    regions: pd.DataFrame,
+    title: str,
+    ways: tuple[str, str],
 ) -> bytes:
     turn = io_orientation(affine)
     upright = affine @ inv_ornt_aff(turn, t.shape)
@@ -93,7 +103,7 @@ def _volume(
             if known:
                 _mark(ax, ends)
         across[0].set_ylabel("largest t" if regions.empty else f"region {number}", fontsize=10)
-    return _finished(figure, axes.ravel().tolist(), end)
+    return _finished(figure, axes.ravel().tolist(), end, ways)
 
 
 def _slice(
@@ -148,10 +158,10 @@ def _end(t: np.ndarray) -> float:
     return max(END, float(np.ceil(np.abs(t).max())))
 
 
-def _finished(figure: Figure, axes: list[Axes], end: float) -> bytes:
+def _finished(figure: Figure, axes: list[Axes], end: float, ways: tuple[str, str]) -> bytes:
     scale = ScalarMappable(Normalize(-end, end), _COLOURS)
     bar = figure.colorbar(scale, ax=axes, shrink=0.9, pad=0.02)
-    bar.set_label("t: blue lower, red higher with the outcome", fontsize=9)
+    bar.set_label(f"t: blue {ways[0]}, red {ways[1]}", fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, facecolor="white")
     return buffer.getvalue()

@@ -15,6 +15,8 @@ from anomaly.cohorts.visits import visit_pairs
 from anomaly.errors import EvaluationError
 
 BEFORE, YEARS = "map_before", "years"
+BY_VISIT = "outcomes told at each visit"
+"""Attribute of the rows that come back: the columns that were read as told anew at each visit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,9 @@ def follow_ups(
         # Where persons are named beside the maps alone, rows without a map tell nothing.
         source = cohort if (subject or "subject") in cohort else table
         owners = persons_of(cohort, listed, subject) if source is cohort else table["subject"]
-        whole = whole.assign(**_outcomes(source, owners, table, first, asked, outcomes, notes))
+        values, by_visit = _outcomes(source, owners, table, first, asked, outcomes, notes)
+        whole = whole.assign(**values)
+        whole.attrs[BY_VISIT] = by_visit
     return maps, whole.assign(id=maps["id"])
 
 
@@ -99,8 +103,8 @@ def _outcomes(
     asked: Pairing,
     outcomes: Mapping[str, str | None],
     notes: list[str],
-) -> dict[str, np.ndarray]:
-    """Outcomes of the pairs whose first images lie at the rows `first` of the table."""
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Outcomes of the pairs whose first images lie at the rows `first` of the table; those told at each visit."""
     joining.require(cohort, outcomes)
     keys = keys_of(cohort, owners)
     since = since_first(
@@ -108,13 +112,14 @@ def _outcomes(
     ).values  # fmt: skip
     places = keys_of(table, table["subject"]).iloc[first].reset_index(drop=True)
     start = _starts(table, cohort, first, keys, since, asked)
-    found = {}
+    found, by_visit = {}, []
     for name, event in outcomes.items():
         told = outcomes_of(cohort, keys, since, name, event, notes, asked.outcome_at)
         notes += told.notes
         value = told.of(places, start)
+        by_visit += [name] if told.visits is not None else []
         found[name] = value if event is None else pd.Series(value).map({1.0: event, 0.0: "other"}).to_numpy()
-    return found
+    return found, by_visit
 
 
 def _starts(

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colorbar import Colorbar
 from scipy.stats import ttest_1samp
 from studies import calling
 
@@ -13,7 +14,8 @@ from anomaly.errors import CohortError, EvaluationError
 from anomaly.images import write_volume
 from anomaly.longitudinal import evaluate_visits
 from anomaly.statistics.permutation import against_zero
-from explain.association import associate
+from explain.association import associate, pictures
+from explain.association.findings import _ways
 from explain.association.groupmap import group_map
 from explain.association.voxels import residuals, t_maps, voxel_auroc
 
@@ -151,11 +153,32 @@ def test_outcomes_are_those_of_the_evaluation_of_visits(tmp_path):
     assert (facts["n"], facts["events"]) == (22, 12)
     assert (told.pairs["outcome"].notna().sum(), told.pairs["outcome"].sum()) == (22, 12)
     assert any("pain is told at each visit" in note for note in found.notes)
+    for notes in (found.notes, told.notes):
+        why = [note for note in notes if "8 pairs were left out" in note]
+        assert len(why) == 1 and "pain was there at the first image" in why[0]
+        assert not any("pain is not known" in note or "pain or map" in note for note in notes)
     # The same in words.
     pain.assign(pain=np.where(pain["pain"] == 1, "severe", "none")).to_csv(tmp_path / "cohort.csv", index=False)
     run(tmp_path, positive="severe", **asked)
     facts = json.loads((tmp_path / "out" / "association.json").read_text(encoding="utf-8"))
     assert (facts["n"], facts["events"]) == (22, 12)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"outcome": "pain"}, ("lower", "higher with the outcome")),
+        ({"outcome": "pain", "visits": "month"}, ("rose less", "rose more with the outcome")),
+        ({"outcome": None, "visits": "month"}, ("fell", "rose between visits")),
+    ],
+)
+def test_the_colours_say_what_was_compared(facts, said, monkeypatch):
+    assert _ways(facts) == said
+    heard = []
+    monkeypatch.setattr(Colorbar, "set_label", lambda bar, text, **_: heard.append(text))
+    t = np.zeros((4, 4))
+    pictures.association(t, t > 1, t, np.eye(4), pd.DataFrame({"peak_i": []}), "title", ways=_ways(facts))
+    assert heard[-1] == f"t: blue {said[0]}, red {said[1]}"
 
 
 def test_the_last_visit_that_has_a_map_is_compared(tmp_path):
