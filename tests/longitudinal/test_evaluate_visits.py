@@ -236,7 +236,7 @@ def test_lesions_of_maps_are_followed(told, tmp_path):
     large = told((scores, cohort), limit=2.0, smallest=3 * 1.5**3).section("lesion_changes").table.iloc[0]
     assert (large["new"], large["stable"]) == (0, 78)
     said = " ".join(found.notes)
-    assert "different grids (p00-r-24): register them first, with anomaly register visits" in said
+    assert "different grids (p00-r-24): bring the maps of the later images onto the first by anomaly register" in said
     assert "1 maps could not be read" in said
     lesions = pd.read_csv(found.out / "lesions_by_visit.csv")
     assert len(lesions) == 156 and set(lesions["kind"]) == {"new", "stable"}
@@ -257,8 +257,26 @@ def test_follow_ups_that_were_registered_are_not_warned_of(told, tmp_path):
     ]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "pairs.csv").write_text("id\n", encoding="utf-8")
-    said = told((scores, cohort), limit=2.0).section("lesion_changes").sentences
-    assert not any("nothing says that the later image" in each for each in said)
+    found = told((scores, cohort), limit=2.0)
+    assert not any("nothing says that the later image" in each for each in found.section("lesion_changes").sentences)
+    # The first images are as they were: the change is in part of interpolation.
+    said = " ".join(found.section("change").sentences)
+    assert "In 80 of 80 pairs (p00-l-24, p00-r-24, " in said and "one image was registered and the other not" in said
+    scores["path"] = [f"../out/registered/{name}.nii.gz" for name in scores["id"]]
+    said = " ".join(told((scores, cohort), limit=2.0).section("change").sentences)
+    assert "registered" not in said
+
+
+def test_a_visit_that_is_unlike_what_was_learned_is_told(told):
+    scores, cohort = study()
+    late = (cohort["month"] == 24).to_numpy()
+    unlike = np.where(late & (np.arange(len(late)) % 10 != 1), "sharpness", "")
+    said = " ".join(told((scores.assign(unlike=unlike), cohort)).section("change").sentences)
+    assert f"Unlike all that was learned are 0 of 80 first images and {(unlike != '').sum()} of 80 last ones" in said
+    # As often at both, or a few more: nothing is said.
+    for few in (np.arange(len(late)) % 4 < 2, late & (np.arange(len(late)) < 16)):
+        found = told((scores.assign(unlike=np.where(few, "sharpness", "")), cohort))
+        assert not any("Unlike" in each for each in found.section("change").sentences)
 
 
 def test_the_command_asks_for_visits(tmp_path, monkeypatch, capsys):
