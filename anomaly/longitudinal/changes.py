@@ -94,7 +94,8 @@ def noise(seen: Seen, sign: str) -> tuple[Section | None, dict[str, statistics.R
         )
     caption = (
         "Within-person standard deviation, least detectable change (1.96 sqrt(2) times it), intraclass correlation and "
-        f"mean change of pairs that did not change: {seen.noise_from}. 95 % interval: {own.within.method}."
+        f"mean change of pairs that did not change: {seen.noise_from}. 95 % interval: {own.within.method}; "
+        "dotted lines of the figure: that of the least detectable change."
     )
     first, last = (seen.pairs[f"value{end}"].to_numpy() for end in (BEFORE, AFTER))
     least = (own.least_detectable.value, own.least_detectable.low, own.least_detectable.high)

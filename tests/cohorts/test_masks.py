@@ -34,7 +34,7 @@ def pairs(table: pd.DataFrame, base: Path) -> dict[str, str]:
         (("i/a.png", "i/b.png"), ("m/a_mask.png", "m/b_mask.png"), "m"),
         (
             ("i/a.png", "i/a-24.png"),
-            ("m/a_anomaly.nii.gz", "m/a-24_anomaly.nii.gz"),
+            ("m/a_anomaly.png", "m/a-24_anomaly.png"),
             "m",
         ),  # maps, as scoring names them
         (("a.png", "b.png"), ("a_seg.png", "b_seg.png"), "*_seg.png"),

@@ -11,7 +11,9 @@ from studies import calling
 
 from anomaly import statistics
 from anomaly.errors import CohortError, EvaluationError
+from anomaly.evaluation.section import in_words
 from anomaly.longitudinal import evaluate_visits
+from anomaly.longitudinal.wording import wide
 from anomaly.reporting import report
 
 PERSONS = 40
@@ -111,6 +113,29 @@ def test_persons_that_cannot_be_paired_are_named_and_the_rest_goes_on(told):
         told((scores, cohort[cohort["month"] == 0]))
     with pytest.raises(EvaluationError, match="has no column 'wave'"):
         told((scores, cohort), visits="wave")
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        ((0.00877, -2.04e-6, 0.0175), "+0.0088 (-0.0000 to +0.0175)"),
+        ((16.94, 8.28, 25.4), "+16.9 (+8.3 to +25.4)"),
+        ((1234.4, 1000, 1500), "+1234 (+1000 to +1500)"),
+        ((0.5, np.nan, np.nan), "+0.500 (no interval with so few persons)"),
+        ((1e-9, 0, 2e-9), "+1e-09 (+0 to +2e-09)"),
+    ],
+)
+def test_figures_have_the_digits_of_their_intervals(figure, said):
+    assert wide(statistics.Estimate(*figure, "")) == said
+
+
+def test_a_p_value_near_a_twentieth_says_on_which_side_it_lies():
+    assert [in_words(p) for p in (0.0501, 0.0499, 0.0384, 0.21)] == [
+        "p = 0.0501",
+        "p = 0.0499",
+        "p = 0.038",
+        "p = 0.21",
+    ]
 
 
 def test_changes_alone_need_no_outcome(told, tmp_path):
