@@ -37,10 +37,13 @@ FINDINGS = ("effusion", "marrow", "thinning", "osteophytes")
 IMAGES = {"knees": (200, 96, 2), "xrays": (300, 128, 2), "volumes": (24, 64, 3)}
 """To learn from, pixels a side, axes."""
 SETTINGS: dict[str, dict[str, Any]] = {
-    "knees": {"agreement": "difference", "smoothness": 0.003, "batch": 4, "lr": 2e-3, "symmetric": False},
+    "knees": {
+        "agreement": "difference", "smoothness": 0.001, "batch": 4, "lr": 4e-3, "symmetric": False, "width": 8,
+        "levels": 4, "integration": 4,
+    },
     "xrays": {"agreement": "difference", "smoothness": 0.003, "batch": 4, "lr": 2e-3, "symmetric": False},
     "volumes": {"agreement": "difference", "smoothness": 0.003, "batch": 1, "lr": 2e-3, "symmetric": False},
-}
+}  # fmt: skip
 STORED = {2: 300, 3: 12}
 """Fields to learn from, by the axes of images."""
 WAYS = ("none", "itk", "demons", "syn", "learned")
@@ -249,6 +252,7 @@ def itk_demons(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
             field = demons.Execute(still, first)
         else:
             field = demons.Execute(still, first, itk.Resample(field, still, itk.Transform(), itk.sitkLinear, 0.0))
+    assert field is not None
     found: np.ndarray = itk.GetArrayFromImage(field).T.astype(np.float32)
     return found
 

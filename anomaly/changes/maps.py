@@ -25,6 +25,8 @@ FLOOR = 0.25  # of the whole's spread: no voxel is less noisy
 ROUNDED = 1e-6  # of the range of the first image: what files in single precision differ by
 EMPTY = 0.2
 """Share of an image that has one value in both visits, from which on that is background and does not count."""
+BLANK, FILLED = 0.99, 0.9
+"""Share of one value from which on an image is blank beside one that has less than the second share of any."""
 FURTHER = 0.4
 """What a further contrast adds where it agrees with the first."""
 
@@ -79,9 +81,11 @@ def change_map(
             of the organ), "none" leaves it.
 
     Raises:
-        AnomalyError: other grids, values that are no numbers, an empty mask, or images that do not go together.
+        AnomalyError: other grids, values that are no numbers, an empty mask, a blank image, or images that do not go
+            together.
     """
     first, second, counts = _checked(before, after, inside)
+    _refuse_blank(first[counts], second[counts])
     if match not in MATCHES:
         raise AnomalyError(f"match is {match!r}; expected one of {', '.join(MATCHES)}")
     if not (np.isfinite(smooth) and smooth >= 0):
@@ -161,6 +165,18 @@ def _background(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return empty if EMPTY <= empty.mean() < 1 else np.zeros_like(empty)
 
 
+def _refuse_blank(first: np.ndarray, second: np.ndarray) -> None:
+    """Refuse an image that shows nothing where it counts: matched to the other, it would have nothing changed."""
+    shares = [float((each == np.median(each)).mean()) for each in (first, second)]
+    for name, share, other in (("first", shares[0], shares[1]), ("second", shares[1], shares[0])):
+        if share == 1:
+            raise AnomalyError(f"the {name} image has one value wherever it counts; it shows nothing: leave it out")
+        if share >= BLANK and other < FILLED:
+            raise AnomalyError(
+                f"the {name} image has one value in {share:.1%} of what counts; it shows next to nothing: leave it out"
+            )
+
+
 def _spacing(spacing: Sequence[float] | None, dims: int) -> np.ndarray:
     size = np.ones(dims) if spacing is None else np.asarray(spacing, dtype=np.float64)
     if size.shape != (dims,) or not (np.isfinite(size) & (size > 0)).all():
@@ -169,9 +185,7 @@ def _spacing(spacing: Sequence[float] | None, dims: int) -> np.ndarray:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Of the values that count; 1 where an image is the same all over and nothing is told."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 1.0
+    """Of the values that count, of which there are several in both."""
     return float(np.corrcoef(first, second)[0, 1])
 
 

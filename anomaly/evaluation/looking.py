@@ -6,12 +6,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 
 from anomaly.errors import EvaluationError, UnreadableImage
 from anomaly.evaluation.truths import Marking, read_truth, same
 from anomaly.images import Image, read
-from anomaly.images.image import located
+from anomaly.images.image import located, voxel_volume
 from anomaly.images.masking import read_mask
 from anomaly.statistics import regions
 
@@ -77,7 +76,7 @@ class Seen:
     @property
     def unit(self) -> float | None:
         """Cubic (of pictures square) millimetres of a pixel; None where nobody knows."""
-        return float(np.prod(voxel_sizes(self.affine)[: self.map.ndim])) if located(self.affine) else None
+        return voxel_volume(self.affine, self.map.ndim) if located(self.affine) else None
 
 
 def look(case: Case, marking: Marking) -> Seen:

@@ -71,7 +71,7 @@ def field_of(velocity: Tensor, space: Sequence[int], *, halved: bool, steps: int
     if halved:
         # Not aligned at the corners: the middle of a cell is the middle of its pixels.
         field = 2 * F.interpolate(field, scale_factor=2.0, mode=LINEAR[field.ndim - 2], align_corners=False)
-    return crop(field, space)
+    return crop(field, tuple(space))
 
 
 def gradient(field: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from anomaly.files import write_whole
 from anomaly.images.image import alone
 from anomaly.progress import progress
 from anomaly.progression.comparing import COLUMNS, COUNTED, IRREGULARITY, Asked, compared
+from anomaly.progression.inputs import INPUTS, inputs_of, left_of, refuse_others
 from anomaly.progression.pairing import BEFORE, Visits
 from anomaly.shown import Readable
 from anomaly.streams import ordered
@@ -73,7 +74,7 @@ def change_between_visits(
 
     Raises:
         CohortError: nobody has two visits, or a contrast that is to be joined is in no pair.
-        RunError: `out` holds what was made with other settings.
+        RunError: `out` holds what was made with other settings, of other files or times, or by another command.
     """
     out, asked = Path(out), asked or Asked()
     visits, asked = _with_maps(visits, asked)
@@ -82,11 +83,11 @@ def change_between_visits(
     groups = _groups(pairs, asked.join)
     out.mkdir(parents=True, exist_ok=True)
     settings = {**asdict(asked), "join": list(asked.join), **_paired_by(visits)}
-    columns = [*TIMES, *COLUMNS, *(COUNTED if asked.maps else ())]
+    columns = [*TIMES, *COLUMNS, *(COUNTED if asked.maps else ()), INPUTS]
+    refuse_others(CHANGES, out)
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         table = GrowingTable(CHANGES, out, settings=settings, columns=columns)
-        leading = [_about(group[0]) for group in groups]
-        left = {row["path"] for row in table.left(leading)}
+        left = {row["path"] for row in left_of(table, [_about(group) for group in groups])}
         todo = [group for group in groups if group[0]["path"] in left]
         before = len(groups) - len(todo)
         work = ordered(pool, partial(_one, asked=asked, out=out), todo, ahead=AHEAD)
@@ -128,6 +129,7 @@ def _groups(pairs: pd.DataFrame, join: Sequence[str]) -> list[list[dict[str, Any
     if "contrast" not in pairs:
         raise CohortError("contrasts are to be joined, but nothing tells them; give the column of contrasts")
     there = pairs["contrast"].astype(str).unique()
+    names = [_spelled(name, there) for name in names]
     if unknown := [name for name in names if name not in there]:
         raise CohortError(f"no pair of visits is of the contrast {unknown[0]}; there are {some(there)}")
     keys = [name for name in ("subject", "side", "visit", "baseline_visit") if name in pairs]
@@ -135,6 +137,12 @@ def _groups(pairs: pd.DataFrame, join: Sequence[str]) -> list[list[dict[str, Any
     for row in rows:
         found.setdefault(tuple(str(row[key]) for key in keys), {})[str(row["contrast"])] = row
     return [_told(group, names) for group in found.values()]
+
+
+def _spelled(name: str, there: Sequence[str]) -> str:
+    """A contrast as the table spells it: flair and FLAIR are one, unless both are there."""
+    alike = [each for each in there if each.lower() == name.lower()]
+    return alike[0] if name not in alike and len(alike) == 1 else name
 
 
 def _told(group: Mapping[str, dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -150,13 +158,15 @@ def _told(group: Mapping[str, dict[str, Any]], names: Sequence[str]) -> list[dic
     return rows
 
 
-def _about(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row.get(name, "") for name in ("id", "subject", "path", BEFORE, *TIMES)}
+def _about(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the row of a pair of visits says of it before they are compared."""
+    told = {name: group[0].get(name, "") for name in ("id", "subject", "path", BEFORE, *TIMES)}
+    return {**told, INPUTS: inputs_of(*group, also=TIMES)}
 
 
 def _one(group: Sequence[Mapping[str, Any]], asked: Asked, out: Path) -> dict[str, Any]:
     """The row of one pair, or why there is none."""
-    row, about = group[0], _about(group[0])
+    row, about = group[0], _about(group)
     if row.get("missing"):
         return {**about, "error": f"{row['path']}: {row['missing']}"}
     try:

@@ -1,5 +1,6 @@
 """Two visits of one person as files: read, held against one another, and written as maps, pictures and tables."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,19 +14,24 @@ from anomaly.changes.lesions import GROWN, KINDS, lesion_changes, lesion_counts
 from anomaly.changes.maps import ChangeMap, change_map, joined
 from anomaly.changes.matching import matched
 from anomaly.changes.regions import THRESHOLD, changed_regions
-from anomaly.errors import UnreadableImage
+from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import Image, read, write_volume
 from anomaly.images.image import same_grid, voxel_volume
 from anomaly.images.masking import masked
 from anomaly.pictures.changes import save_change
 from anomaly.progression import irregular
+from anomaly.progression.given import Given, both
 from anomaly.progression.pairing import BEFORE, BEFORE_MAP, MAP
+from anomaly.progression.volumes import told
 
+logger = logging.getLogger(__name__)
 IRREGULARITY = "irregularity"
 AT = {IRREGULARITY: irregular.AT, "": 0.5}
 """Where maps are cut into lesions."""
 YEARLY = "change_per_year"
+QUIET = 5e-3
+"""Noise as a share of what differs below which it is no noise: most voxels are then the same in both visits."""
 REGIONS = ("increase", "decrease")
 COLUMNS = ("unit", "correlation", "least", *(f"{each}{of}" for of in ("", "s", "_per_year") for each in REGIONS))
 COUNTED = ("volume_before", "volume_after", "change", YEARLY, *KINDS, *(f"{kind}_change" for kind in KINDS))
@@ -54,6 +60,12 @@ class Asked:
     smooth: float = 1.2
     match: str = "quantiles"
     join: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("at", "threshold", "smallest", "grown", "least", "smooth"):
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value):
+                raise AnomalyError(f"{name} is {value}; expected a number")
 
     @property
     def cut(self) -> float:
@@ -105,7 +117,8 @@ def _written(
     for name, each in maps.items():
         says = "anomaly: change between visits, units of noise" if name == "change" else "anomaly: irregularity"
         write_volume(out / f"{stem}_{name}.nii.gz", each, first.frame, says=says)
-    footer = f"brighter {line['increase']:.4g} {line['unit']}, darker {line['decrease']:.4g} {line['unit']}"
+    brighter, darker = (told(line[name], line["unit"]) for name in REGIONS)
+    footer = f"brighter {brighter}, darker {darker}"
     affine = first.affine if first.placed else None
     save_change(out / f"{stem}.png", _grey(first), shown, maps["change"], title=stem, footer=footer, affine=affine)
     write_whole(out / f"{stem}_lesions.csv", table.to_csv(index=False))
@@ -154,9 +167,17 @@ def _grey(image: Image) -> np.ndarray:
 
 def _change(first: Image, second: Image, asked: Asked) -> ChangeMap:
     size = voxel_sizes(first.affine)[: first.ndim] if first.placed else None
-    return change_map(
-        _grey(first), _grey(second), inside=first.mask, spacing=size, smooth=asked.smooth, match=asked.match
-    )
+    before = _grey(first)
+    found = change_map(before, _grey(second), inside=first.mask, spacing=size, smooth=asked.smooth, match=asked.match)
+    apart = np.abs(found.matched - before)[found.inside]
+    much = float(np.percentile(apart[apart > 0], 90)) if apart.any() else 0.0
+    if found.least < QUIET * much:
+        logger.warning(
+            "%s: the least change that can be told (%.2g) is next to nothing beside what differs (%.2g in a tenth), as "
+            "most of what counts is the same in both visits; give a mask of what counts, or scans of both visits",
+            second.path, asked.threshold * found.least, much,
+        )  # fmt: skip
+    return found
 
 
 def _voxel(image: Image) -> tuple[float, str]:
@@ -178,7 +199,7 @@ def _lesions(
         maps = list(irregular.irregularities(before, after, inside))
         made = dict(zip(("before", "after"), maps, strict=True))
     else:
-        maps = [_given(row[name], first) for name in (BEFORE_MAP, MAP)]
+        maps = both(*(_given(row[name], first) for name in (BEFORE_MAP, MAP)), asked.at)
     table = lesion_changes(
         *(each > asked.cut for each in maps), voxel=voxel, inside=inside, smallest=asked.smallest, grown=asked.grown,
         least=asked.least,
@@ -187,12 +208,10 @@ def _lesions(
     return table, {name: counts[name] for name in COUNTED if name in counts}, made
 
 
-def _given(path: str, image: Image) -> np.ndarray:
-    """A map or a mask (*space) that lies on the grid of an image."""
+def _given(path: str, image: Image) -> Given:
+    """A map or a mask that lies on the grid of an image."""
     if not path:
         raise UnreadableImage(f"{image.path}: there is no map for one of the visits; give both, or leave --maps out")
     found = read(Path(path))
     _refuse_other_grid(image, found)
-    values = _grey(found)
-    whole = found.kind == "picture" and found.limits is not None and not np.isin(values, (0, 1)).all()
-    return values / found.limits[1] if whole and found.limits else values
+    return Given.of(found, _grey(found))

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from anomaly.cohorts.cohort import fingerprint as of_images
 from anomaly.cohorts.masks import COLUMN as MASK
-from anomaly.cohorts.tables import GrowingTable
+from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import RunError
 from anomaly.progression.pairing import BEFORE, BEFORE_MAP, MAP
 
@@ -17,6 +18,12 @@ FILES = ("path", BEFORE, MAP, BEFORE_MAP, MASK)
 """Columns of files that a pair is read from."""
 INPUTS = "inputs"
 """The column of a table of results that holds what each row was made of."""
+OTHERS = {
+    "register.json": "pairs.csv", "change.json": "changes.csv", "progress.json": "predictions.csv",
+    "evaluation_of_progress.json": "progression.csv", "score.json": "scores.csv", "restore.json": "restored.csv",
+    "translate.json": "translations.csv", "run.json": "a run",
+}  # fmt: skip
+"""Files by which a folder tells that it is that of a command, and what this left there."""
 
 
 def fingerprint(pairs: pd.DataFrame) -> str:
@@ -30,11 +37,30 @@ def fingerprint(pairs: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def inputs_of(row: Mapping[str, Any]) -> str:
-    """Sum up one pair in 16 letters: the paths and sizes of its files, and the years between its visits."""
-    files = {name: str(row[name]) for name in FILES if row.get(name)}
-    sizes = of_images(pd.DataFrame({"id": list(files), "path": list(files.values())}))
-    return hashlib.sha256(json.dumps([files, sizes, str(row["years"])]).encode()).hexdigest()[:16]
+def inputs_of(*rows: Mapping[str, Any], also: Sequence[str] = ()) -> str:
+    """Sum up one pair in 16 letters: the paths and sizes of its files, and the years between its visits.
+
+    Args:
+        rows: of the pair, one a contrast.
+        also: further columns that count.
+    """
+    parts: list[Any] = []
+    for row in rows:
+        files = {name: str(row[name]) for name in FILES if row.get(name)}
+        sizes = of_images(pd.DataFrame({"id": list(files), "path": list(files.values())}))
+        parts += [files, sizes, str(row["years"]), *(str(row.get(name, "")) for name in also)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def refuse_others(form: Form, out: Path) -> None:
+    """Refuse a folder of another command, whose `errors.csv` this one would take away.
+
+    Raises:
+        RunError: so.
+    """
+    for facts, left in OTHERS.items():
+        if facts != form.facts and (out / facts).exists():
+            raise RunError(f"{out} holds {left} of another command ({facts}); choose another --out")
 
 
 def left_of(table: GrowingTable, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -76,6 +76,7 @@ class Visits:
         told = _told_by(cohort)
         base = Path() if isinstance(self.images, pd.DataFrame) else Path(os.path.abspath(self.images)).parent
         pairs, left = self._given(cohort, base) if self.visits is None else self._paired(cohort, base)
+        pairs, left = _of_two(pairs, left)
         pairs.attrs = told
         pairs = counting(pairs)
         pairs.attrs["left_out"] = left
@@ -135,6 +136,26 @@ class Visits:
         years = pairs["years"] if "years" in pairs else pd.Series(np.nan, index=pairs.index)
         pairs["years"] = pd.to_numeric(years, errors="coerce")
         return pairs, left
+
+
+def _of_two(pairs: pd.DataFrame, left: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The pairs without those of an image with itself, which join what is left out.
+
+    Raises:
+        CohortError: there is no other pair.
+    """
+    files = zip(pairs["path"], pairs[BEFORE], strict=True)
+    same = np.array([os.path.realpath(later) == os.path.realpath(first) for later, first in files], dtype=bool)
+    if not same.any():
+        return pairs, left
+    if same.all():
+        raise CohortError(
+            f"all {len(pairs)} pairs are of an image with itself ({some(pairs['id'])}); correct {BEFORE}, the earlier "
+            "image, or path, the later one"
+        )
+    logger.warning("%d pairs are of an image with itself, and left out: %s", same.sum(), some(pairs["id"][same]))
+    told = pairs.loc[same, ["id", "path", "subject"]].assign(reason="its baseline is the image itself")
+    return pairs[~same].reset_index(drop=True), pd.concat([left, told], ignore_index=True)
 
 
 def singles(

@@ -89,7 +89,7 @@ def keep_images(
         for _, pixels in kept:
             raw.write(np.asarray(pixels).tobytes())
     write_whole(folder / "images.csv", pd.DataFrame([{**row, "slices": 1} for row, _ in kept]).to_csv(index=False))
-    shape = [len(kept), *np.shape(kept[0][1])]
+    shape = [len(kept), *np.asarray(kept[0][1]).shape]
     parts = Counter(row["split"] for row in order if row["group"] in lost and row["split"] != UNTOUCHED)
     write_whole(folder / "images.json", json.dumps({"shape": shape, "lost": parts}))
 

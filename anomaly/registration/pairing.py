@@ -81,7 +81,7 @@ class Pairing:
         )  # fmt: skip
         told = dict(table.attrs)
         rows = self._of_visits(table) if self.visits else self._of_any(table)
-        rows["split"] = split(rows["subject"], choose=choose, calibrate=0)
+        rows["split"] = split(list(rows["subject"]), choose=choose, calibrate=0)
         if self.start == "none":
             rows = rows.assign(onto="")
         else:

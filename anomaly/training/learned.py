@@ -4,6 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -128,7 +129,7 @@ class Learned(Amounts, Limited, ABC):
     @property
     def device(self) -> torch.device:
         """Where the learned tensors are."""
-        return next(iter(self.net_.state_dict().values())).device
+        return next(chain(self.net_.parameters(), self.net_.buffers())).device
 
 
 def share_of(batch: int, machine: Machine) -> tuple[int, int]:

@@ -129,10 +129,20 @@ def test_no_change_and_images_without_noise():
     assert np.isfinite(found).all() and (found > 3).sum() == 16 == (found != 0).sum()
     single = change_map((before / 3).astype(np.float32), before.astype(np.float32))
     assert not single.z.any()  # rounding is no change
-    flat = change_map(np.full((9, 9), 5.0), np.full((9, 9), 7.0))
-    assert not flat.z.any()
     for space in [(1, 12), (5, 6, 1)]:
         assert np.isfinite(change_map(*np.random.default_rng(0).normal(size=(2, *space)) ** 2).z).all()
+
+
+def test_a_blank_image_is_refused_on_either_side():
+    (before, _), inside = person(40, 40)
+    almost = np.zeros_like(before)
+    almost[20, 20] = 5
+    for blank, said in ((0 * before + 7, "has one value wherever it counts"), (almost, "next to nothing")):
+        with pytest.raises(AnomalyError, match=f"the second image .*{said}"):
+            change_map(before, blank, inside=inside)
+        with pytest.raises(AnomalyError, match=f"the first image .*{said}"):
+            change_map(blank, before, inside=inside)
+    assert np.isfinite(change_map(almost, almost, inside=inside).z).all()  # both are like that: a sparse map
 
 
 def test_contrasts_that_agree_add():

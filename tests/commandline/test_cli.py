@@ -22,6 +22,7 @@ from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError
 from anomaly.evolution.register import FORECASTERS
 from anomaly.progression.commands import commands as progress_commands
+from anomaly.registrars.learned import VoxelMorph
 from anomaly.registration.commands import commands as register_commands
 from anomaly.restoration.commands import commands as restore_commands
 from anomaly.simulation import KINDS
@@ -32,6 +33,7 @@ from explain import EXPLAINERS
 from explain.commands import commands as explain_commands
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.commands.registered_commands)
+OWN = {cls.name: cls for cls in (Restorer, CycleGAN, VoxelMorph)}
 GROUPS = {
     "explain": explain_commands,
     "progress": progress_commands,
@@ -236,16 +238,15 @@ def test_methods_says_a_line_each_of_all_that_the_program_can_do(run):
     code, out, _ = run("methods")
     assert code == 0
     told = {line.split("  ")[0]: line for line in out.splitlines() if "  " in line}
-    others = {*DEGRADATIONS, *FORECASTERS, Restorer.name, CycleGAN.name}
+    others = {*DEGRADATIONS, *FORECASTERS, *OWN}
     assert set(told) == {*DETECTORS, *EXPLAINERS, *KINDS, *others, *(each.name for each in ANALYSES)}
     assert all(told[name].endswith(f"  {cls.summary}") for name, cls in {**DETECTORS, **EXPLAINERS}.items())
 
 
-@pytest.mark.parametrize("name", [*DETECTORS, *EXPLAINERS, *DEGRADATIONS, *FORECASTERS, Restorer.name, CycleGAN.name])
+@pytest.mark.parametrize("name", [*DETECTORS, *EXPLAINERS, *DEGRADATIONS, *FORECASTERS, *OWN])
 def test_methods_with_a_name_says_every_setting_its_default_and_its_meaning(name, run):
     code, out, _ = run(f"methods {name}")
-    own = {Restorer.name: Restorer, CycleGAN.name: CycleGAN}
-    cls = {**DETECTORS, **EXPLAINERS, **DEGRADATIONS, **FORECASTERS, **own}[name]
+    cls = {**DETECTORS, **EXPLAINERS, **DEGRADATIONS, **FORECASTERS, **OWN}[name]
     assert code == 0 and out.startswith(f"{name}: {cls.summary}\ncite: {cls.cite}\n")
     lines = out.splitlines()
     for field in dataclasses.fields(cls):

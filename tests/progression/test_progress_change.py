@@ -12,11 +12,12 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 import cli
-from anomaly.errors import CohortError, RunError
+from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.progression.changing import change_between_visits
 from anomaly.progression.commands import commands
 from anomaly.progression.comparing import Asked
 from anomaly.progression.pairing import Visits
+from anomaly.progression.volumes import told
 
 SPACE = (16, 18, 10)
 AFFINE = np.diag([-2.0, 2, 3, 1])
@@ -220,3 +221,96 @@ def test_the_command_takes_for_given_what_the_function_does():
         "matching": "match",
     }.items():
         assert given[option] == getattr(Asked(), name)
+
+
+def errors_of(study: Path, **more: object) -> list[str]:
+    """What is said of pairs that cannot be used, in a new folder."""
+    out = study / f"errors{len(list(study.glob('errors*')))}"
+    asking = more.pop("asked", None)
+    done = change_between_visits(asked(study, **more), out, asked=asking)
+    return pd.read_csv(done.errors)["error"].tolist() if done.failed else []
+
+
+def test_maps_of_another_scale_are_refused_unless_the_cut_is_told(study):
+    graded = np.linspace(5, 95, np.prod(SPACE)).reshape(SPACE)
+    for name in ("p0_v0", "p0_v1"):
+        save(study / f"{name}_truth.nii.gz", graded)
+    (said,) = errors_of(study, maps="truth")
+    assert "p0_v0_truth.nii.gz: its values go from 5 to 95, a map's from 0 to 1" in said and "--at 50" in said
+    assert errors_of(study, maps="truth", asked=Asked(at=50)) == []
+    save(study / "p0_v0_truth.nii.gz", graded / 100)
+    for how in (Asked(), Asked(at=50)):
+        (said,) = errors_of(study, maps="truth", asked=how)
+        assert "p0_v1_truth.nii.gz: its values go from 5 to 95" in said
+    labels = np.zeros(SPACE)
+    labels[LESION] = 255
+    for name in ("p0_v0", "p0_v1"):
+        save(study / f"{name}_truth.nii.gz", labels)
+    assert errors_of(study, maps="truth") == []  # a mask, in whatever number
+
+
+def test_a_blank_visit_is_named(study):
+    for name, which in (("p0_v1", "second"), ("p1_v0", "first")):
+        save(study / f"{name}.nii.gz", np.zeros(SPACE))
+        said = errors_of(study)
+        assert f"the {which} image has one value wherever it counts" in said[-1]
+
+
+def test_a_corrected_table_is_not_taken_for_the_old_one(study):
+    table = pd.read_csv(study / "visits.csv")
+    table.assign(visit=["2020-01-01", "2022-01-01"] * 2).to_csv(study / "visits.csv", index=False)
+    change_between_visits(asked(study), study / "out")
+    table.assign(visit=["2020-01-01", "2030-01-01"] * 2).to_csv(study / "visits.csv", index=False)
+    with pytest.raises(RunError, match="years"):
+        change_between_visits(asked(study), study / "out")
+
+
+def test_an_image_beside_itself_is_left_out(study):
+    table = pd.read_csv(study / "visits.csv")
+    later = table.iloc[1::2].assign(baseline=["p0_v0.nii.gz", "p1_v1.nii.gz"])
+    later.to_csv(study / "pairs.csv", index=False)
+    done = change_between_visits(asked(study, images=study / "pairs.csv", visits=None), study / "out")
+    left = pd.read_csv(study / "out" / "left_out.csv")
+    assert (done.new, done.left_out) == (1, 1) and left["reason"].tolist() == ["its baseline is the image itself"]
+    later.assign(baseline=later["path"]).to_csv(study / "pairs.csv", index=False)
+    with pytest.raises(CohortError, match="all 2 pairs are of an image with itself"):
+        change_between_visits(asked(study, images=study / "pairs.csv", visits=None), study / "none")
+
+
+def test_a_folder_of_another_command_is_refused(study):
+    (study / "out").mkdir()
+    (study / "out" / "progress.json").write_text("{}")
+    with pytest.raises(RunError, match=r"holds predictions.csv of another command \(progress.json\)"):
+        change_between_visits(asked(study), study / "out")
+    assert not (study / "out" / "changes.csv").exists()
+
+
+def test_without_noise_the_least_change_is_warned_of(study, caplog):
+    first = np.asarray(nib.load(study / "p0_v0.nii.gz").dataobj)
+    rng = np.random.default_rng(0)
+    some = rng.random(SPACE) < 0.3
+    save(
+        study / "p0_v1.nii.gz",
+        np.where(some, first + rng.normal(scale=3, size=SPACE), first + 1e-3 * rng.normal(size=SPACE)),
+    )
+    change_between_visits(asked(study), study / "out", asked=Asked(smooth=0))
+    said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(said) == 1 and "p0_v1.nii.gz" in said[0] and "next to nothing beside what differs" in said[0]
+
+
+def test_the_column_mask_counts_by_default(study):
+    table = pd.read_csv(change_between_visits(asked(study, mask=None), study / "out").path)
+    pd.testing.assert_frame_equal(table, pd.read_csv(change_between_visits(asked(study), study / "told").path))
+
+
+def test_what_is_asked_is_a_number_and_contrasts_are_of_any_case(study):
+    for name in ("threshold", "at", "least"):
+        with pytest.raises(AnomalyError, match=f"{name} is inf; expected a number"):
+            Asked(**{name: np.inf})
+    pd.read_csv(study / "visits.csv").assign(contrast="FLAIR").to_csv(study / "visits.csv", index=False)
+    assert change_between_visits(asked(study), study / "out", asked=Asked(join=("flair",))).new == 2
+
+
+@pytest.mark.parametrize(("value", "said"), [(775548.2, "775 548 mm3"), (12.345, "12.35 mm3"), (0, "0 mm3")])
+def test_volumes_are_told_in_digits(value, said):
+    assert told(value, "mm3") == said

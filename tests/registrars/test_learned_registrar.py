@@ -216,3 +216,10 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     )
     again = train(Shifted((16, 16), 1.0, 2), resume=True)
     assert all(torch.equal(a, b) for a, b in zip(whole.net_.parameters(), again.net_.parameters(), strict=True))
+
+
+def test_a_field_can_be_computed_with_further() -> None:
+    registrar, x = fitted(), torch.rand(1, 1, 16, 16, requires_grad=True)
+    field = registrar.field(x.detach(), x.detach().flip(-1))
+    warp(x, field).sum().backward()
+    assert x.grad is not None and not field.is_inference()
