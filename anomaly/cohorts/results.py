@@ -130,3 +130,8 @@ def some(names: Iterable[object], most: int = 3) -> str:
     """The first few of many names, for a message."""
     listed = [str(name) for name in names]
     return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+
+
+def number(count: int, what: str) -> str:
+    """So many of something, in words: 1 person, 2 persons."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

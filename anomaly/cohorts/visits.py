@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from anomaly.cohorts.results import plain_text, some
+from anomaly.cohorts.results import number, plain_text, some
 from anomaly.cohorts.times import Times, times_of
 from anomaly.errors import CohortError
 
@@ -44,15 +44,17 @@ class VisitPairs:
     def told(self) -> list[str]:
         """Sentences for a report or the log: how many pairs, and who stands in none, by reason."""
         people = self.pairs["subject"].nunique()
-        said = [f"{len(self.pairs)} pairs of visits of {people} persons."]
+        said = [f"{number(len(self.pairs), 'pair')} of visits of {number(people, 'person')}."]
         if not self.unit:
             said.append("Nobody says what the numbers of visits count, so nothing is told a year; give their unit.")
         if self.single:
-            one = f"{len(self.single)} persons have one visit only"
-            said.append(f"{one} ({some(self.single)}); they tell no change.")
+            alone, they = ("has", "it tells") if len(self.single) == 1 else ("have", "they tell")
+            one = f"{number(len(self.single), 'person')} {alone} one visit only"
+            said.append(f"{one} ({some(self.single)}); {they} no change.")
         others = self.left_out[~self.left_out["subject"].isin(self.single)]
         for reason, rows in others.groupby("reason", sort=False):
-            said.append(f"{len(rows)} images are left out ({some(rows['id'])}): {reason}.")
+            are = "is" if len(rows) == 1 else "are"
+            said.append(f"{number(len(rows), 'image')} {are} left out ({some(rows['id'])}): {reason}.")
         return said
 
 

@@ -93,13 +93,13 @@ class Calibration:
     def said(self, table: pd.DataFrame, draws: int | None = None) -> pd.DataFrame:
         """Columns change_low, change_high and p_growing of predictions with volume, spread and change.
 
-        A volume cannot fall below 0, so neither does the lower end. NaN where too few persons were held out, and all of
-        them NaN where predictions are the mean of another number of draws.
+        A volume cannot fall below 0, so neither does the lower end. All of them are NaN
+        where too few persons were held out, or where predictions are the mean of another number of draws.
         """
-        if draws not in (None, self.draws):
+        if draws not in (None, self.draws) or not math.isfinite(self.reach):
             return pd.DataFrame(np.nan, index=table.index, columns=["change_low", "change_high", "p_growing"])
         units = _units(table, self.unit, self.offset)
-        far = units * self.reach if math.isfinite(self.reach) else np.full(len(table), np.nan)
+        far = units * self.reach
         change = table["change"].to_numpy(float)
         chance = chance_above(change, self.residuals, np.array(self.subjects), units)
         low = np.maximum(change - far, -table["volume"].to_numpy(float))

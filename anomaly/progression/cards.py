@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from anomaly.cohorts.joining import SIMULATED
 from anomaly.evolution.evolving import AFTER, BEFORE, IMAGE, Evolving
 from anomaly.images.pictures import write_png
 from anomaly.pictures import heatmaps
@@ -52,7 +53,9 @@ def model_card(learned: Evolving, facts: Mapping[str, Any], calibration: Calibra
     interval = calibration.why_none or (
         f"Intervals of 95 % reach {calibration.reach:.4g} times {WORDS[calibration.unit].format(unit=facts['unit'])}"
     )
+    made_up = f"**SIMULATED.** {SIMULATED}\n\n" if facts["data"]["simulated"] else ""
     return CARD.format(
+        simulated=made_up,
         name=learned.name, summary=learned.summary, cite=learned.cite, settings=bullets(learned.settings()),
         preprocessing=bullets({k: v for k, v in facts["preprocessing"].items() if v is not None}),
         split=bullets(data["split"]), shape=" x ".join(map(str, learned.shape_)), seed=facts["seed"],
@@ -70,7 +73,7 @@ WORDS = {
 }
 CARD = """# Model card: {name}
 
-## What it is
+{simulated}## What it is
 
 A forecaster: it learned from pairs of visits of the same persons how the map of a disease changes from one to the next,
 and draws of a new map ({image}) what it may be at the next visit. Method: `{name}`, {summary}.

@@ -128,7 +128,7 @@ def _groups(pairs: pd.DataFrame, join: Sequence[str]) -> list[list[dict[str, Any
         return [[row] for row in rows]
     if "contrast" not in pairs:
         raise CohortError("contrasts are to be joined, but nothing tells them; give the column of contrasts")
-    there = pairs["contrast"].astype(str).unique()
+    there = [str(each) for each in pairs["contrast"].unique()]
     names = [_spelled(name, there) for name in names]
     if unknown := [name for name in names if name not in there]:
         raise CohortError(f"no pair of visits is of the contrast {unknown[0]}; there are {some(there)}")

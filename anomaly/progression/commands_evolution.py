@@ -36,6 +36,7 @@ Maps = Annotated[
 ]
 
 
+VISIT = "visit"
 _WHICH = options.one_of("first", "next", "last")
 
 
@@ -49,7 +50,7 @@ def forecasters() -> dict[str, Any]:
 
 def timing(
     visits: Annotated[
-        str | None, typer.Option(help="With --images: column that says when each was taken.", metavar="COLUMN")
+        str | None, typer.Option(help="With --images: column that says when each was taken; or visit.", metavar="NAME")
     ] = None,
     which: Annotated[
         str | None,
@@ -76,9 +77,10 @@ def visited(images: Path | None, pairs: Path | None, maps: str | None, given: Ma
     source = pairs if images is None else images
     if (images is None) == (pairs is None) or source is None:
         raise CohortError("give --images CSV with --visits COLUMN, or --pairs CSV; one of the two")
-    if (images is None) != (asked["visits"] is None):
-        told = "--visits COLUMN says which images are visits" if images else "a table of pairs has its visits; leave it"
-        raise CohortError(f"{told}{'; give it' if images else ' out'}")
+    if images is None and asked["visits"] is not None:
+        raise CohortError("a table of pairs has its visits; leave --visits out")
+    if images is not None and asked["visits"] is None:
+        asked["visits"] = VISIT
     idle = [name for name in ("which", "unit", "date", "side", "contrast") if asked[name] is not None]
     if pairs is not None and idle:
         raise CohortError(

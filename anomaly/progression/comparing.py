@@ -199,7 +199,7 @@ def _lesions(
         maps = list(irregular.irregularities(before, after, inside))
         made = dict(zip(("before", "after"), maps, strict=True))
     else:
-        maps = both(*(_given(row[name], first) for name in (BEFORE_MAP, MAP)), asked.at)
+        maps = both(_given(row[BEFORE_MAP], first), _given(row[MAP], first), asked.at)
     table = lesion_changes(
         *(each > asked.cut for each in maps), voxel=voxel, inside=inside, smallest=asked.smallest, grown=asked.grown,
         least=asked.least,

@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anomaly.cohorts.joining import SIMULATED, simulated
 from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images.image import alone
+from anomaly.pictures.figures import stamped
 from anomaly.progress import progress
 from anomaly.progression.floors import LAID, Floors, own_trends
 from anomaly.progression.forecasting import DRAWS, figures, forecast, read_pairs, refuse_years, size_of
-from anomaly.progression.inputs import INPUTS, left_of
+from anomaly.progression.inputs import INPUTS, left_of, refuse_others
 from anomaly.progression.judging import DRAWN, OVERLAPS, overlaps, summary
 from anomaly.progression.keeping import LEFT_OUT, TEXTS
 from anomaly.progression.pairing import BEFORE, Visits
-from anomaly.progression.predicting import about, new_to, said
+from anomaly.progression.predicting import about, new_to, refuse_no_maps, said
 from anomaly.progression.reading import Pair
 from anomaly.progression.run import ForecasterRun
 from anomaly.progression.telling import HTML, PERSON, TRAINING, html, picture, sentences_of
@@ -107,6 +109,7 @@ def evaluate_progression(
         RunError: a run that cannot be used, or an `out` that holds other figures, or figures of other files.
     """
     out, opened = Path(out), ForecasterRun.open(run, device=device)
+    refuse_no_maps(opened, visits.maps)
     pairs = visits.found()
     left_out = pairs.attrs["left_out"]
     rows = new_to(opened, pairs, visits.mask, allow_overlap)
@@ -115,10 +118,14 @@ def evaluate_progression(
     found = _of_this_call(table, rows, out, left_out)
     means = summary(found, work.floors.grow, least=least, seed=seed)
     sentences = sentences_of(means, opened, found, least=least, draws=draws, missing=(table.failed, len(left_out)))
+    drawn = picture(found, opened.unit)
+    if opened.simulated or simulated(pairs):
+        sentences = [*sentences, SIMULATED]
+        drawn = stamped(drawn, "SIMULATED")
     told = {"sentences": sentences, "rows": json.loads(means.to_json(orient="records")), "least": least, "seed": seed}
     for name, content in (
         ("summary.csv", means.to_csv(index=False)), ("summary.json", json.dumps(told, indent=1) + "\n"),
-        ("progression.png", picture(found, opened.unit)),
+        ("progression.png", drawn),
     ):  # fmt: skip
         write_whole(out / name, content)
     write_whole(out / HTML, html(means, opened, sentences, out))
@@ -155,6 +162,7 @@ class _Work:
             "floors": {"yearly": floors.yearly, "majority": floors.grow, "regression": floors.weights.tolist()},
             "unit": run.unit, "runs": [os.path.relpath(run.folder, out)],
         }  # fmt: skip
+        refuse_others(PROGRESSION, out)
         table = GrowingTable(PROGRESSION, out, settings=facts, columns=COLUMNS)
         todo = left_of(table, rows)
         with (

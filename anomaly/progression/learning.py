@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, split
+from anomaly.cohorts.joining import simulated
 from anomaly.cohorts.masks import COLUMN as MASK
 from anomaly.errors import AnomalyError, RunError, UnreadableImage
 from anomaly.evolution.evolving import Evolving
@@ -199,6 +200,7 @@ def _write_down(out: Path, learned: Evolving, kept: KeptPairs, machine: Machine,
         "images": len(table), "subjects": int(table["subject"].nunique()), "subjects_from": plan["subjects_from"],
         "split": {part: int(counts.get(part, 0)) for part in (TRAIN, CHOOSE, CALIBRATE)},
         "calibration_subjects": calibration.persons, "fingerprint": plan["fingerprint"], "unreadable": kept.failed,
+        "simulated": simulated(table),
     }  # fmt: skip
     years = table.loc[table["split"] == TRAIN, "years"]
     used = learned.settings()

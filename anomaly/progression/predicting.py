@@ -13,17 +13,21 @@ from typing import Any
 import pandas as pd
 
 from anomaly.cohorts.cohort import refuse_overlap
+from anomaly.cohorts.joining import simulated
 from anomaly.cohorts.masks import suited
+from anomaly.cohorts.results import some
 from anomaly.cohorts.tables import Form, GrowingTable
-from anomaly.errors import AnomalyError, UnreadableImage
+from anomaly.cohorts.visits import SIDES
+from anomaly.errors import AnomalyError, CohortError, UnreadableImage
 from anomaly.images.finding import Globs
 from anomaly.images.image import alone
 from anomaly.progress import progress
 from anomaly.progression.forecasting import DRAWS, Forecast, forecast, read_pairs, refuse_years
-from anomaly.progression.inputs import INPUTS, inputs_of, left_of
+from anomaly.progression.inputs import INPUTS, inputs_of, left_of, refuse_others
 from anomaly.progression.pairing import singles
 from anomaly.progression.reading import Pair, flags_alone
 from anomaly.progression.run import ForecasterRun
+from anomaly.progression.volumes import told as told_volume
 from anomaly.progression.writing import write_maps, write_picture
 from anomaly.shown import Readable
 from anomaly.training.machine import one_core_left
@@ -106,11 +110,39 @@ def predict_progression(
     """
     out, opened = Path(out), ForecasterRun.open(run, device=device)
     until = asked_years(opened, years)
+    refuse_no_maps(opened, maps)
     cohort = singles(
         images, maps, mask, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude
     )
+    _tell_several(cohort)
     work = _Work(opened, out, until, draws)
     return work.done(new_to(opened, cohort, mask, allow_overlap), workers)
+
+
+def refuse_no_maps(run: ForecasterRun, maps: str | Path | None) -> None:
+    """Refuse images where a run learned from maps that lay beside them: they would be taken as maps.
+
+    Raises:
+        CohortError: so.
+    """
+    learned = run.facts.get("pairs", {}).get("maps")
+    if maps is None and learned is not None:
+        raise CohortError(
+            f"{run.folder} learned from maps beside the images ({learned}), and none are given; give --maps "
+            "(--maps path where the images are such maps)"
+        )
+
+
+def _tell_several(cohort: pd.DataFrame) -> None:
+    """Say so where persons have several images: an earlier one is foretold as well, though its next visit is there."""
+    side = next((name for name in SIDES if name in cohort), None)
+    again = cohort[cohort.duplicated(["subject", *([side] if side else [])], keep=False)]
+    if len(again):
+        logger.warning(
+            "%d images are of persons with several (%s), and the next visit is predicted of each; to predict from the "
+            "latest alone, choose it with --where",
+            len(again), some(again["subject"].unique()),
+        )  # fmt: skip
 
 
 def new_to(
@@ -140,6 +172,8 @@ def asked_years(run: ForecasterRun, years: float | None) -> float:
         if years is not None:
             raise AnomalyError(f"{run.folder} learned from visits whose times nobody told; leave the years out")
         return run.years
+    if not (math.isfinite(years) and years > 0):
+        raise AnomalyError(f"years is {years:g}; expected a number above 0, until the next visit")
     try:
         refuse_years(years, run.spans, run.timed, "asked for")
     except UnreadableImage as error:
@@ -168,6 +202,7 @@ class _Work:
             "forecaster": run.identity, "years": self.years, "draws": self.draws,
             "threshold": run.forecaster.threshold, "runs": [os.path.relpath(run.folder, self.out)],
         }  # fmt: skip
+        refuse_others(PREDICTIONS, self.out)
         table = GrowingTable(PREDICTIONS, self.out, settings=facts, columns=COLUMNS)
         left = left_of(table, rows)
         before = len(rows) - len(left)
@@ -186,11 +221,12 @@ class _Work:
             try:
                 if isinstance(pair, UnreadableImage):
                     raise pair
-                yield {**about(row), **alone(Path(row["path"]), partial(self._one, str(row["id"]), pair), "predicted")}
+                yield {**about(row), **alone(Path(row["path"]), partial(self._one, row, pair), "predicted")}
             except UnreadableImage as error:
                 yield {**about(row), "error": str(error)}
 
-    def _one(self, name: str, pair: Pair) -> dict[str, Any]:
+    def _one(self, row: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
+        name = str(row["id"])
         if pair.unit != self.run.unit:
             raise UnreadableImage(
                 f"{pair.image.path}: its volume would be in {pair.unit}, the run's is {self.run.unit}"
@@ -200,7 +236,8 @@ class _Work:
         run = self.run
         says = f"anomaly: drawn by {run.forecaster.name} {run.identity[:12]}, not measured"
         files = write_maps(self.out, name, pair, told, says)
-        files.append(write_picture(self.out, name, pair, told, _footer(found)))
+        made_up = "SIMULATED: " if run.simulated or simulated(pd.DataFrame([row])) else ""
+        files.append(write_picture(self.out, name, pair, told, made_up + _footer(found)))
         return {**found, "interval": why_none(run, self.draws) or "95 %", "files": ";".join(files)}
 
 
@@ -226,8 +263,12 @@ def _many(run: ForecasterRun, draws: int) -> int:
 
 
 def _footer(found: Mapping[str, Any]) -> str:
-    ends = f" ({found['change_low']:.4g} to {found['change_high']:.4g})" if found["change_low"] != "" else ""
+    ends = ""
+    if found["change_low"] != "":
+        ends = f" ({told_volume(found['change_low'])} to {told_volume(found['change_high'])})"
+    now, then = (told_volume(found[name], found["unit"]) for name in ("volume", "predicted_volume"))
+    sign = "+" if found["change"] >= 0 else ""
     return (
-        f"volume {found['volume']:.4g} {found['unit']}, in {found['years']:.3g} years {found['predicted_volume']:.4g}: "
-        f"{found['change']:+.4g}{ends}; drawn, not measured"
+        f"volume {now}, in {found['years']:.3g} years {then}: {sign}{told_volume(found['change'])}{ends}; drawn, not "
+        "measured"
     )

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import pandas as pd
 
+from anomaly.cohorts.joining import simulated
 from anomaly.evolution.evolving import Evolving
 from anomaly.evolution.register import FORECASTERS
 from anomaly.progression.calibrating import Calibration
@@ -78,6 +79,11 @@ class ForecasterRun(Readable):
     def pairs(self) -> pd.DataFrame:
         """The pairs of visits it was made with, with split and volumes; names as text."""
         return pd.read_csv(self.folder / COHORT, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether all persons it was made with were drawn by a program."""
+        return simulated(self.pairs)
 
     @property
     def trained(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from anomaly.cohorts.results import number
 from anomaly.progression.judging import DRAWN
 from anomaly.progression.predicting import why_none
 from anomaly.progression.run import ForecasterRun
@@ -33,9 +34,9 @@ def sentences_of(
     told: pd.DataFrame, run: ForecasterRun, found: pd.DataFrame, *, least: float, draws: int, missing: tuple[int, int]
 ) -> list[str]:  # fmt: skip
     """The main figures in words; `missing` counts the pairs that cannot be used, and the images in no pair."""
-    pairs = f"{len(found)} pairs of visits of {found['subject'].nunique()} persons"
-    more = f"; {missing[0]} pairs could not be used, and errors.csv names them" if missing[0] else ""
-    more += f"; {missing[1]} images stand in no pair, and left_out.csv says why" if missing[1] else ""
+    pairs = f"{number(len(found), 'pair')} of visits of {number(found['subject'].nunique(), 'person')}"
+    more = f"; {number(missing[0], 'pair')} could not be used; see errors.csv" if missing[0] else ""
+    more += f"; {number(missing[1], 'image')} in no pair; see left_out.csv" if missing[1] else ""
     limit = f" (changes of more than {least:g} {run.unit})" if least else ""
     said = [
         f"{pairs}{more}.",
@@ -96,7 +97,10 @@ def html(told: pd.DataFrame, run: ForecasterRun, sentences: Sequence[str], out: 
     about = f"Run {run.folder.name} ({run.forecaster.name}), volumes in {run.unit}. Intervals by drawing persons anew."
     table = sections.table(rows) | {"title": "figures", "caption": "Each figure beside its floors"}
     shown = sections.picture(out, "progression.png")
-    return written(HTML, out.resolve().name, sentences=sentences, about=about, table=table, picture=shown)
+    intervals = bool((told["measure"] == "coverage").any())
+    return written(
+        HTML, out.resolve().name, sentences=sentences, about=about, table=table, picture=shown, intervals=intervals
+    )
 
 
 def picture(found: pd.DataFrame, unit: str) -> bytes:
@@ -115,7 +119,7 @@ def picture(found: pd.DataFrame, unit: str) -> bytes:
     axes.axhline(0, color="0.8", linewidth=0.8)
     axes.axvline(0, color="0.8", linewidth=0.8)
     axes.set_xlabel(f"True change of the volume ({unit})")
-    axes.set_ylabel(f"Predicted change ({unit}), 95 % interval; red: truth outside")
+    axes.set_ylabel(f"Predicted change ({unit})" + (", 95 % interval; red: truth outside" if there.any() else ""))
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
     return stream.getvalue()

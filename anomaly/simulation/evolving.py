@@ -13,6 +13,7 @@ from anomaly.files import write_whole
 from anomaly.images.nifti import write_volume
 from anomaly.images.pictures import write_grey
 from anomaly.progress import progress
+from anomaly.simulation.evolving_notes import ABOUT, NOTES
 from anomaly.simulation.folders import claim, write_sheet, write_truth
 from anomaly.simulation.toys import SHARES, SHOWN
 
@@ -76,7 +77,7 @@ def simulate_evolving(out: Path, *, persons: int = 400, dims: int = 2, size: int
     persons have plain lesions, which stay. `truth.json` tells what could be said knowing the signs alone: the ceiling.
 
     Args:
-        out: gets `cohort.csv`, `truth.json`, `preview.png`, `images/`, `maps/` and `masks/`.
+        out: gets `cohort.csv`, `truth.json`, `README.txt`, `preview.png`, `images/`, `maps/` and `masks/`.
         persons: of whom 64 % are to train, 16 % to choose and 20 % to test by; 20 or more.
         dims: 2 (PNG) or 3 (NIfTI, of 1 mm).
         size: pixels a side; 24 or more.
@@ -110,6 +111,7 @@ def simulate_evolving(out: Path, *, persons: int = 400, dims: int = 2, size: int
     path = out / "cohort.csv"
     write_whole(path, table.to_csv(index=False))
     write_truth(out, settings, {"notes": NOTES, "oracle": ceiling(table)})
+    write_whole(out / "README.txt", ABOUT.format(persons=persons))
     return path
 
 
@@ -268,13 +270,3 @@ def _write(path: Path, values: np.ndarray) -> None:
         write_volume(path, values.astype(np.float32), np.eye(4), says="simulated")
     else:
         write_grey(path, values if values.dtype == bool else np.rint(255 * values).astype(np.uint8), says="simulated")
-
-
-NOTES = {
-    "oracle": "knows the true size of each lesion, its look and the years, not which lesions disobey their look: the "
-    "ceiling for any method, on the persons of test, by the volume of the map as forecasts are judged; accuracy is of "
-    "growth against shrinkage, of the `judged` persons whose map changes by more than `least`",
-    "volume": "pixels of the true mask, map_volume those of the map above 0.5; change, expected_change and map_change "
-    "stand with the second visit",
-    "looks": "a bright rim: grows; faint: shrinks; plain: stays",
-}

@@ -92,7 +92,7 @@ def test_later_visits_stand_beside_earlier_ones() -> None:
     assert "nothing is told a year; give their unit" in visit_pairs(table).told()[1]
     assert found.single == ("c",) and list(found.left_out["id"]) == ["i5"]
     np.testing.assert_allclose(found.pairs["years"], [1, 2, 1])
-    assert "1 persons have one visit only (c)" in found.told()[1]
+    assert "1 person has one visit only (c)" in found.told()[1]
 
 
 def test_sides_and_contrasts_are_not_mixed() -> None:

@@ -105,7 +105,7 @@ def test_persons_that_cannot_be_paired_are_named_and_the_rest_goes_on(told):
     found = told((scores[keep], cohort[keep]), date="date", outcome="progression")
     assert len(found.pairs) == 80 - 5
     said = " ".join(found.notes)
-    assert "1 persons have one visit only (p05); they tell no change" in said
+    assert "1 person has one visit only (p05); it tells no change" in said
     assert "visit 24 is dated before visit 0" in said and "two visits have one date" in said
     reasons = found.left_out.set_index("id")["reason"]
     assert reasons["p06-r-0"] == "there is no other visit of it with the same side"

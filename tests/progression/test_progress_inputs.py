@@ -99,7 +99,7 @@ def test_figures_of_other_maps_or_visits_are_not_taken_for_these(
             evaluate_progression(run.folder, Visits(images=table, visits="year", **asked), tmp_path / "e", device="cpu")
     one = dataclasses.replace(visits, where={"subject": "t1"})
     asked_for = evaluate_progression(run.folder, one, tmp_path / "e", device="cpu")
-    assert asked_for.sentences[0].startswith("2 pairs of visits of 1 persons") and len(pd.read_csv(whole.path)) == 6
+    assert asked_for.sentences[0].startswith("2 pairs of visits of 1 person") and len(pd.read_csv(whole.path)) == 6
     alone = evaluate_progression(run.folder, one, tmp_path / "alone", device="cpu")
     pd.testing.assert_frame_equal(alone.summary, asked_for.summary)
 
@@ -227,7 +227,7 @@ def test_images_in_no_pair_are_left_out_and_no_failure(noisy: tuple[Path, Foreca
     found = evaluate_progression(run.folder, visits, tmp_path, device="cpu")
     left = pd.read_csv(tmp_path / "left_out.csv")
     assert list(left["id"]) == ["t0-v0"] and found.left_out == 1 and found.failed == 0 and not found.errors.exists()
-    assert "1 images stand in no pair" in found.sentences[0]
+    assert "1 image in no pair" in found.sentences[0]
     evaluate_progression(run.folder, dataclasses.replace(visits, images=table[1:]), tmp_path, device="cpu")
     assert not (tmp_path / "left_out.csv").exists()
 

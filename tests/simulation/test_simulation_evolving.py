@@ -90,3 +90,11 @@ def test_settings_out_of_range_are_named(tmp_path: Path) -> None:
         simulate("evolving", tmp_path, count=3)
     with pytest.raises(CohortError, match="dims is 4"):
         simulate("evolving", tmp_path, dims=4)
+
+
+def test_the_folder_says_that_nobody_in_it_exists(tmp_path: Path) -> None:
+    simulate("evolving", tmp_path, count=20, size=24)
+    told = (tmp_path / "README.txt").read_text()
+    assert told.startswith("SIMULATED") and "20 persons" in told
+    columns = {name for name in pd.read_csv(tmp_path / "cohort.csv")}
+    assert all(name in told for name in columns)
