@@ -22,7 +22,9 @@ SIMULATED = frozenset({"simulated", "twin"})
 """Columns of simulated images, whose `mask` is a truth."""
 Given = str | Path | None
 logger = logging.getLogger(__name__)
-WORDS = r"desc-\w+|label-\w+|brain|bet|head|body|lung|knee|mask|brainmask|segm?|segmentation|labels?|labelmap|roi"
+WORDS = (
+    r"anomaly|desc-\w+|label-\w+|brain|bet|head|body|lung|knee|mask|brainmask|segm?|segmentation|labels?|labelmap|roi"
+)
 MARK = re.compile(rf"(?:^|[ _.-])(?:{WORDS})(?=$|[ _.-])(?:[ _.-](?:{WORDS}))*$", re.IGNORECASE)
 NAMED = re.compile(r"(?:^|[ _.-]|brain)(?:mask|segm?|segmentation|labels?|labelmap|roi)$", re.IGNORECASE)
 ENTITY = re.compile(r"(?:^|_)([a-zA-Z]+)-([a-zA-Z0-9+]+)")
@@ -184,8 +186,8 @@ class _Masks:
         if not any(found):
             raise CohortError(
                 f"none of the {len(self.all)} masks of {self.given} ({names}) has the name of an image "
-                f"({some([image.name for image in images])}), with _mask, _seg or desc-brain_mask behind; rename them, "
-                "or give a table with a column mask"
+                f"({some([image.name for image in images])}), with _mask, _seg, _anomaly or desc-brain_mask "
+                "behind; rename them, or give a table with a column mask"
             )
         bare = [image.name for image, mask in zip(images, found, strict=True) if mask is None]
         if bare:

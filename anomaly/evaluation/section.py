@@ -73,7 +73,8 @@ def in_words(p_value: float) -> str:
     """A p-value as it stands in a sentence, or that there is none."""
     if np.isnan(p_value):
         return "not tested"
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    # Near 0.05 fewer digits would hide on which side it lies.
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:{'.4f' if 0.045 < p_value < 0.055 else '.2g'}}"
 
 
 def listed(names: list[str]) -> str:

@@ -9,6 +9,7 @@ from anomaly import statistics
 from anomaly.errors import EvaluationError
 from anomaly.evaluation.discrimination import spoken
 from anomaly.evaluation.section import Section, ends, in_words, interval
+from anomaly.longitudinal.likeness import unequal
 from anomaly.longitudinal.question import AFTER, BEFORE, Seen
 from anomaly.longitudinal.unchanged import apart
 from anomaly.longitudinal.wording import digits, mean_of, signed
@@ -39,6 +40,7 @@ def change(seen: Seen, sign: str) -> Section:
         f"changed by {signed(first, 'change')} on average ({in_words(first['p_value'])}), "
         f"{signed(first, 'change_per_time')} a {seen.time}."
     ]
+    sentences += unequal(seen)
     sentences += [f"{row['group'].capitalize()} it changed by {signed(row, 'change')}." for row in main[1:]]
     moved = [row for row in rows if row["group"] == EVERYBODY and row["score"] != "value" and row["p_value"] < 0.05]
     if moved:
@@ -92,7 +94,8 @@ def noise(seen: Seen, sign: str) -> tuple[Section | None, dict[str, statistics.R
         )
     caption = (
         "Within-person standard deviation, least detectable change (1.96 sqrt(2) times it), intraclass correlation and "
-        f"mean change of pairs that did not change: {seen.noise_from}. 95 % interval: {own.within.method}."
+        f"mean change of pairs that did not change: {seen.noise_from}. 95 % interval: {own.within.method}; "
+        "dotted lines of the figure: that of the least detectable change."
     )
     first, last = (seen.pairs[f"value{end}"].to_numpy() for end in (BEFORE, AFTER))
     least = (own.least_detectable.value, own.least_detectable.low, own.least_detectable.high)

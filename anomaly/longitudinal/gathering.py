@@ -13,6 +13,7 @@ from anomaly.errors import EvaluationError
 from anomaly.evaluation.gathering import BASELINE, scores_file
 from anomaly.longitudinal.followed import at_first, event_times, had_already
 from anomaly.longitudinal.joined import Joined, joined_to
+from anomaly.longitudinal.likeness import REGISTERED, UNLIKE, were_registered, were_unlike
 from anomaly.longitudinal.question import AFTER, BEFORE, CHANGE, LATE, Question, Seen
 from anomaly.longitudinal.unchanged import rescans, unchanged
 from anomaly.statistics.design import design, perhaps_groups
@@ -36,6 +37,9 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
     every = rescans(table, lambda which, again: _paired(table, question, which, again), question, notes)
     images, called = _images(joined, every)
     names = _scores(images, joined.scored, notes)
+    images[REGISTERED] = were_registered(joined.scored, file.parent)
+    if (unlike := were_unlike(joined.scored)) is not None:
+        images[UNLIKE] = unlike
     told = None
     if question.outcome is not None:
         told = outcomes_of(
@@ -60,7 +64,7 @@ def gather(scores: Path, cohort: Path | pd.DataFrame, question: Question) -> tup
     visits = None if told is None else _without_rescans(told.visits, images)
     seen = Seen(
         images, first, last, noise, names, called, joined.yearly, _covariates(first, last, question, notes),
-        visits, noise_from, notes, file, maps, had, _placed(joined.scored, file.parent, last),
+        visits, noise_from, notes, file, maps, had, images[REGISTERED].to_numpy()[last["row"]],
     )  # fmt: skip
     return seen, every.left_out
 
@@ -165,12 +169,3 @@ def _maps(scored: pd.DataFrame, folder: Path) -> np.ndarray | None:
         for cell in scored["heatmap"]
     ]
     return np.array(found, dtype=object) if any(found) else None
-
-
-def _placed(scored: pd.DataFrame, folder: Path, pairs: pd.DataFrame) -> np.ndarray:
-    """Pairs (n,) whose later image lies among those that were brought onto their baselines."""
-    if "path" not in scored:
-        return np.zeros(len(pairs), bool)
-    places = [(folder / str(path)).parent for path in scored["path"].to_numpy()[pairs["row"]]]
-    known = {place: place.name == "registered" and (place.parent / "pairs.csv").is_file() for place in set(places)}
-    return np.array([known[place] for place in places], dtype=bool)

@@ -76,7 +76,7 @@ def _unplaced(seen: Seen) -> list[str]:
         return []
     return [
         f"Of {loose} of {len(seen.pairs)} pairs nothing says that the later image was brought onto the first (anomaly "
-        "register visits): if not, what moved looks like lesions that come and go."
+        "register visits --maps): if not, what moved looks like lesions that come and go."
     ]
 
 
@@ -142,8 +142,9 @@ def _note(seen: Seen, without: int, broken: list[str], astray: list[str]) -> Non
         )
     if astray:
         seen.notes.append(
-            f"The two maps of {len(astray)} pairs lie on different grids ({some(astray)}): register them first, with "
-            "anomaly register visits, and score what it writes."
+            f"The two maps of {len(astray)} pairs lie on different grids ({some(astray)}): bring the maps "
+            "of the later images onto the first by anomaly register visits --maps, and follow lesions by anomaly "
+            "progress change --pairs."
         )
 
 

@@ -71,7 +71,7 @@ class Seen:
         images: a row an image with a score: id, subject, unit (what is seen several times, from 0), time since the
             first image of the unit, since the first visit of the person in the cohort, key (person and side), outcome
             (of the unit, NaN where unknown), until and event (years to the event or the end of observation, since that
-            first visit), again (whether it is a rescan), and a column a score.
+            first visit), again (whether it is a rescan), registered, unlike (where asked), and a column a score.
         people: rows of the cohort, in the order of `images`, with covariates as they are at the unit's first image.
         pairs: a row a unit, its last image beside its first: what `visit_pairs` tells, outcome, and of each score
             NAME_before, NAME_after, NAME_change.

@@ -51,9 +51,11 @@ def against_mean(
     if least is not None:
         value, low, high = least
         axes.axhspan(-value, value, color="0.5", alpha=0.15, linewidth=0, label=f"noise: {value:.3g} either way")
+        told: str | None = f"95 % interval of it: {low:.3g} to {high:.3g}"
         for end in (low, high):
             for sign in (-1, 1):
-                axes.axhline(sign * end, color="0.5", linewidth=0.8, linestyle=":")
+                axes.axhline(sign * end, color="0.5", linewidth=0.8, linestyle=":", label=told)
+                told = None
     for (name, chosen), colour, mark in zip(groups.items(), COLOURS, ("o", "^", "s"), strict=False):
         axes.plot(middle[chosen], change[chosen], mark, color=colour, markersize=4, alpha=0.6, label=name)
     axes.set_xlabel("Mean of the two scores")

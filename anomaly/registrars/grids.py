@@ -31,6 +31,9 @@ _LOCK = Lock()
 _HELD: list[int] = []
 """What the number of threads was before, once for each block that holds it at one."""
 
+_SHOWN: list[bool] = []
+"""Whether warnings were shown before, once for each block that keeps them quiet."""
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
@@ -49,6 +52,22 @@ def one_thread() -> Iterator[None]:
             before = _HELD.pop()
             if not _HELD:
                 process.SetGlobalDefaultNumberOfThreads(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let SimpleITK write no warnings of its own on the terminal: what they say is told in tables."""
+    process = simpleitk().ProcessObject
+    with _LOCK:
+        _SHOWN.append(_SHOWN[0] if _SHOWN else process.GetGlobalWarningDisplay())
+        process.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            before = _SHOWN.pop()
+            if not _SHOWN:
+                process.SetGlobalWarningDisplay(before)
 
 
 def grey(image: Image) -> np.ndarray:

@@ -9,6 +9,7 @@ from anomaly.errors import UnreadableImage
 from anomaly.images import Image
 from anomaly.registrars.base import Registrar
 from anomaly.registrars.grids import grey, measured
+from anomaly.registrars.holding import gains
 from anomaly.registrars.linear import by_header, linear
 from anomaly.registrars.pyramid import filled
 from anomaly.registrars.quality import agreement, soundness
@@ -16,10 +17,15 @@ from anomaly.registrars.transforms import Transform
 
 LEAST_OVERLAP, SMALL_OVERLAP = 0.1, 0.5
 """Shares of the fixed image's grid: below the one a pair is refused, below the other it is told."""
-HARDLY = 1.01
-"""Times the mutual information before, what a deformation gains by noise alone."""
 UNLIKE = 0.3
 """A correlation below which two images are hardly of one contrast."""
+SAME = 1e-4
+"""A difference of correlations, or of nats, that is none."""
+NOT_DEFORMED = "not deformed: they agreed worse after it than after the start alone"
+APART = "their fields of view do not overlap by their headers: begun where centres meet"
+LOST = 0.1
+"""By how much a correlation, of either sign, falls between contrasts where something went wrong."""
+OTHER = "another contrast? then ask for mutual-information"
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ def lay(
     moving: Image, fixed: Image, *, start: str = "affine", deformable: Registrar | None = None,
     metric: str = "correlation", seed: int = 0,
 ) -> Laid:  # fmt: skip
-    """Lay one image on another.
+    """Lay one image on another. A deformation after which they agree worse than before is left out, and told.
 
     Args:
         moving, fixed: the images; their masks and padding do not count.
@@ -61,16 +67,21 @@ def lay(
     before = _agreement(Transform.linear(by_header(moving, fixed), moving, fixed))
     overlap = overlapping(begun)
     field = np.zeros((fixed.ndim, *fixed.space), dtype=np.float32)
+    found, dropped = begun, False
     if deformable is not None:
         field = deformation(begun, deformable)
-    found = begun if deformable is None else begun.deformed(field)
+        found = begun.deformed(field)
+        dropped = not _gains(begun, found, metric)
+    if dropped:
+        field, found = np.zeros_like(field), begun
     after = _agreement(found)
     quality = {
         "overlap": overlap, **{f"{name}_before": value for name, value in before.items()},
         **{f"{name}_after": value for name, value in after.items()}, **soundness(found.field, field),
         "moved": float(np.sqrt((field**2).sum(0)).mean()),
     }  # fmt: skip
-    return Laid(found, quality, _warning(quality, metric))
+    told = [NOT_DEFORMED] if dropped else []
+    return Laid(found, quality, "; ".join([*told, *_warnings(quality, metric)]))
 
 
 def refuse_blank(image: Image) -> None:
@@ -128,15 +139,34 @@ def _agreement(transform: Transform) -> Mapping[str, float]:
     return agreement(moving, grey(transform.fixed), common(transform))
 
 
-def _warning(quality: Mapping[str, float], metric: str) -> str:
+def _gains(begun: Transform, found: Transform, metric: str) -> bool:
+    before, after = (each.values(grey(each.moving)) for each in (begun, found))
+    return gains(before, after, grey(found.fixed), common(begun) & common(found), metric)
+
+
+def _warnings(quality: Mapping[str, float], metric: str) -> list[str]:
     """What is wrong with a pair that was registered, in words."""
     told = []
     name = metric.replace("-", "_")
     before, after = quality[f"{name}_before"], quality[f"{name}_after"]
+    shared, correlation = quality["mutual_information_after"], quality["correlation_after"]
+    if np.isnan(before):
+        told.append(APART)
     if quality["overlap"] < SMALL_OVERLAP:
         told.append(f"another field of view: {quality['overlap']:.0%} of the fixed image is covered")
-    if after <= before * (1 if name == "correlation" else HARDLY) and before < 1 - 1e-6:
-        told.append(f"{metric} is no better than before")
-    if name == "correlation" and after < UNLIKE:
-        told.append(f"correlation is {after:.2f} at the end: another contrast? then ask for mutual-information")
-    return "; ".join(told)
+    perfect = quality["correlation_before"] >= 1 - 1e-6
+    if after <= before + SAME and not perfect:
+        told.append(f"{metric} is no better than before: {before:.4f} before, {after:.4f} after")
+    if name == "correlation" and correlation < UNLIKE:
+        told.append(f"correlation is {correlation:.2f} at the end: {OTHER}")
+    elif name == "correlation" and shared < quality["mutual_information_before"] - SAME:
+        fell = f"{quality['mutual_information_before']:.3f} to {shared:.3f}"
+        told.append(f"correlation rose, but mutual information fell from {fell}: {OTHER}")
+    elif name != "correlation" and _lost(quality["correlation_before"], correlation):
+        told.append(f"correlation is {correlation:.2f} at the end: look at the picture")
+    return told
+
+
+def _lost(before: float, after: float) -> bool:
+    """Whether a correlation is weak though nothing is known of it before, or fell, of whatever sign."""
+    return after < UNLIKE if np.isnan(before) else abs(after) < abs(before) - LOST

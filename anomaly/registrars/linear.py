@@ -8,15 +8,19 @@ import numpy as np
 from anomaly.errors import AnomalyError
 from anomaly.images import Image
 from anomaly.registrars.demons import METRICS, refuse_metric
-from anomaly.registrars.grids import grey, matrix_in, measured, on_grid, one_thread, shared_plane, simpleitk
+from anomaly.registrars.grids import grey, matrix_in, measured, on_grid, one_thread, quiet, shared_plane, simpleitk
+from anomaly.registrars.holding import better
 from anomaly.registrars.pyramid import filled
 
 KINDS = ("rigid", "affine")
 ROUNDS = 200
 ENOUGH = 50_000
 """Voxels that are compared at each level; all where there are fewer."""
-BINS = 50
-"""Of the joint histogram of Mattes' mutual information."""
+BINS, FEWEST_BINS, VOXELS_A_BIN = 50, 16, 12
+"""Of the joint histogram of Mattes' mutual information: most, least, and voxels for each of its cells."""
+SOFT = 1.0
+"""Voxels by which small images are smoothed at the finest level, for mutual information: unsmoothed, a whole voxel is a
+cusp of it, and the optimiser leaves a perfect start."""
 
 
 def linear(moving: Image, fixed: Image, kind: str = "affine", *, metric: str = METRICS[1], seed: int = 0) -> np.ndarray:
@@ -24,7 +28,7 @@ def linear(moving: Image, fixed: Image, kind: str = "affine", *, metric: str = M
 
     From coarse to fine, begun where it agrees best: where the headers say, where the centres of mass meet, or where
     the middles of the grids meet. What lies outside masks (`Image.mask`) and in padding does not count. An affine one
-    goes on from a rigid one.
+    goes on from a rigid one. Each is held against what it began with, and the better is kept.
 
     Args:
         moving: what is moved.
@@ -48,17 +52,24 @@ def linear(moving: Image, fixed: Image, kind: str = "affine", *, metric: str = M
     itk, plane = simpleitk(), shared_plane(moving, fixed)
     still, first = (_without_edges(each, plane) for each in (fixed, moving))
     masses = _from_zero(fixed, plane), _from_zero(moving, plane)
+    inwards, outwards = matrix_in(fixed, plane), np.linalg.inv(matrix_in(moving, plane))
+
+    def held(start: Any, found: Any) -> Any:
+        one, other = (outwards @ _matrix(each, fixed.ndim) @ inwards for each in (start, found))
+        return start if better(one, other, moving, fixed, metric) is one else found
+
     try:
-        with one_thread():
+        with one_thread(), quiet():
             method = _method(itk, fixed, moving, plane, metric, seed)
             start = _best_start(method, still, first, _starts(itk, *masses, fixed.ndim))
-            found = _executed(method, still, first, start)
+            found = held(start, _executed(method, still, first, start))
             if kind == "affine":
-                found = _executed(method, still, first, _as_affine(itk, found, fixed.ndim))
+                begun = _as_affine(itk, found, fixed.ndim)
+                found = held(begun, _executed(method, still, first, begun))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise AnomalyError(f"{moving.path} could not be registered to {fixed.path}: {reason}") from error
-    told: np.ndarray = np.linalg.inv(matrix_in(moving, plane)) @ _matrix(found, fixed.ndim) @ matrix_in(fixed, plane)
+    told: np.ndarray = outwards @ _matrix(found, fixed.ndim) @ inwards
     return told
 
 
@@ -87,7 +98,8 @@ def _method(itk: Any, fixed: Image, moving: Image, plane: np.ndarray, metric: st
     if metric == METRICS[0]:
         method.SetMetricAsCorrelation()
     else:
-        method.SetMetricAsMattesMutualInformation(BINS)
+        bins = np.clip(np.sqrt(np.prod(fixed.space) / VOXELS_A_BIN), FEWEST_BINS, BINS)
+        method.SetMetricAsMattesMutualInformation(int(bins))
     for image, set_mask in ((fixed, method.SetMetricFixedMask), (moving, method.SetMetricMovingMask)):
         inside = measured(image)
         if inside is not None:
@@ -101,7 +113,8 @@ def _method(itk: Any, fixed: Image, moving: Image, plane: np.ndarray, metric: st
     if min(shares) < 1:
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetMetricSamplingPercentagePerLevel([float(share) for share in shares], seed + 1)  # 0 takes the clock
-    method.SetSmoothingSigmasPerLevel([factor / 2 if factor > 1 else 0.0 for factor in factors])
+    finest = SOFT if metric == METRICS[1] and np.prod(fixed.space) <= ENOUGH else 0.0
+    method.SetSmoothingSigmasPerLevel([factor / 2 if factor > 1 else finest for factor in factors])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
     return method
 

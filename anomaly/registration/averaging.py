@@ -14,9 +14,8 @@ import pandas as pd
 
 from anomaly.cohorts.results import some
 from anomaly.errors import AnomalyError, CohortError
-from anomaly.images import Image, read
+from anomaly.images import Image
 from anomaly.images.image import alone
-from anomaly.images.masking import masked
 from anomaly.progress import Progress, progress
 from anomaly.registrars.averaging import added, centred, reference, residual, without
 from anomaly.registrars.base import Registrar
@@ -24,6 +23,7 @@ from anomaly.registrars.laying import deformation, overlapping, refuse_blank
 from anomaly.registrars.linear import linear
 from anomaly.registrars.transforms import Transform
 from anomaly.registration.opening import Way
+from anomaly.registration.reading import opened
 from anomaly.registration.sharing import Room, one_thread_a_call
 from anomaly.streams import ordered
 
@@ -155,7 +155,7 @@ class _Making:
     def read(self, number: int) -> Image:
         """One image with its mask."""
         row = self.rows[number]
-        return masked(read(Path(row["path"])), row.get("mask"))
+        return opened(row["path"], row.get("mask"))
 
     def file(self, number: int) -> Path:
         """Where the field of an image lies meanwhile."""

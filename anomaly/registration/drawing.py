@@ -26,7 +26,7 @@ ALIKE = 0.7
 def draw(path: Path, name: str, before: Transform, after: Transform, inside: np.ndarray, words: str) -> None:
     """Write the picture of one pair as PNG.
 
-    Volumes are shown in three slices through where the images differed most before. Differences are shown where both
+    Volumes are shown in three slices through the middle of what both images show. Differences are shown where both
     images were measured, the moving image brought to the fixed one's mean and spread; not at all where they do not
     correlate, for then intensities tell nothing of one another.
 
@@ -40,8 +40,7 @@ def draw(path: Path, name: str, before: Transform, after: Transform, inside: np.
     fixed = grey(after.fixed)
     shown = {"before": before.values(grey(before.moving)), "after": after.values(grey(after.moving))}
     apart = _differences(shown, fixed, inside)
-    evidence = inside.astype(np.float32) if apart is None else np.abs(apart["before"])
-    seen = views(evidence, after.fixed.affine, smallest=PANEL, largest=PANEL)
+    seen = views(_middle(fixed, shown["after"], inside), after.fixed.affine, smallest=PANEL, largest=PANEL)
     limits, other = window(fixed), window(grey(after.moving))
     rows = []
     for view in seen:
@@ -58,6 +57,21 @@ def draw(path: Path, name: str, before: Transform, after: Transform, inside: np.
         key = scale.bar(420)
     with whole(path) as part:
         page(rows, title=name, captions=captions, footer=words, key=key).save(part, "PNG")
+
+
+def _middle(fixed: np.ndarray, moving: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(*space), highest in the middle of what both images show: where both are brighter than halfway to their mean."""
+    both = inside.copy()
+    for values in (fixed, moving):
+        if inside.any():
+            least, mean = values[inside].min(), values[inside].mean()
+            both &= values > least + (mean - least) / 2
+    places = np.nonzero(both if both.any() else np.ones_like(both))
+    distance = np.zeros(both.shape)
+    for axis, place in enumerate(places):
+        along = np.arange(both.shape[axis]).reshape(-1, *(1,) * (both.ndim - 1 - axis))
+        distance = distance + (along - np.median(place)) ** 2
+    return (1 / (1 + distance)).astype(np.float32)
 
 
 def _differences(

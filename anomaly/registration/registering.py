@@ -33,6 +33,7 @@ BESIDE_IT = {
 }  # fmt: skip
 """What lies beside the two images of a pair, and the column of the table that names it."""
 LEFT_OUT = "left_out.csv"
+FOREIGN = ("changes.csv", "predictions.csv", "scores.csv")
 BESIDE = {"map": ("map", "baseline_map"), "labels": ("labels", "baseline_labels", "dice_before", "dice_after")}
 
 
@@ -96,8 +97,9 @@ def register_jobs(
         workers: pairs at once, as long as the memory has room for them; None takes one a core.
 
     Raises:
-        RunError: the folder holds pairs registered otherwise.
+        RunError: the folder holds pairs registered otherwise, or the table of another command.
     """
+    _refuse_foreign(out)
     deformable = way.deformable()
     table = GrowingTable(PAIRS, out, settings={**way.told(deformable), **facts}, columns=columns_of(jobs))
     rows: list[Any] = jobs.to_dict("records")
@@ -119,6 +121,17 @@ def register_jobs(
         table.path, table.errors, table.added, len(rows) - len(left), table.failed, int((kept["warning"] != "").sum()),
         out / REGISTERED, out / FIELDS, out / PICTURES, out / LEFT_OUT, 0 if others is None else len(others),
     )  # fmt: skip
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse a folder in which another command writes: both would name what failed in one `errors.csv`.
+
+    Raises:
+        RunError: it holds the table of another command.
+    """
+    found = [name for name in FOREIGN if (out / name).exists()]
+    if found:
+        raise RunError(f"{out} holds {found[0]}, the table of another command; choose another --out")
 
 
 def columns_of(jobs: pd.DataFrame) -> list[str]:
@@ -143,7 +156,8 @@ def _left(table: GrowingTable, rows: list[Any]) -> list[Any]:
         if row["id"] not in known:
             continue
         there = known[row["id"]]
-        if (there["moving"], there["baseline"]) != (row["moving"], row["fixed"]):
+        still = os.path.abspath(table.folder / there["baseline"])
+        if (there["moving"], still) != (row["moving"], os.path.abspath(row["fixed"])):
             raise RunError(f"{table.path} has {row['id']} of other images ({there['moving']}); choose another --out")
         for name, column in BESIDE_IT.items():
             if there.get(column, "") != (row.get(name) or ""):

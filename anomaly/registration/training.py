@@ -54,9 +54,7 @@ def timed(given: Mapping[str, Any]) -> dict[str, Any]:
 
 @options.shared(timing, options.preparation, options.persons, options.training)
 def train(
-    images: Annotated[
-        Path, typer.Argument(help="Folder or CSV of images, or a glob in quotes.", metavar=options.SOURCE)
-    ],
+    images: options.Images,
     out: Annotated[Path, typer.Option(help="Run folder to make.", metavar="RUN")],
     visits: Annotated[
         str | None,
@@ -85,7 +83,6 @@ def train(
         preprocessing, machine = options.preprocessing(given), options.machine(given)
         asking.refuse_method(registrars, method, settings)
         asking.refuse_place(out, given["resume"], settings)
-        options.images_there(images)
         tables.refuse_images(images, whose, visits, times["date"], times["side"], times["contrast"])
     from anomaly.registration.learning import learn_registration
     from anomaly.registration.pairing import Pairing

@@ -1,12 +1,13 @@
 """Each follow-up laid on its baseline, the other side on a side, one file on another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from anomaly.cohorts.masks import Given
-from anomaly.errors import AnomalyError
+from anomaly.errors import AnomalyError, CohortError, UnreadableImage
+from anomaly.images import read
 from anomaly.images.finding import Globs
 from anomaly.registration.jobs import cohort_with, jobs_of_sides, jobs_of_visits
 from anomaly.registration.opening import Way
@@ -112,7 +113,7 @@ def register_sides(
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`.
 
     Raises:
-        CohortError: nobody has both sides at one visit, or the table lacks what is asked.
+        CohortError: nobody has both sides at one visit, the table lacks what is asked, or all images are flat.
         RunError: an `out` that holds pairs registered otherwise.
     """
     if to not in SIDES:
@@ -122,7 +123,29 @@ def register_sides(
                "exclude": exclude, "mask": mask}  # fmt: skip
     table, bare = cohort_with(images, maps, labels, persons)
     jobs, single = jobs_of_sides(table, side, visits, to)
+    _refuse_flat(jobs["moving"])
     return register_jobs(jobs, Path(out), way, {"onto": to}, left_out=pd.concat([single, bare]), workers=workers)
+
+
+def _refuse_flat(paths: Iterable[str]) -> None:
+    """Refuse a cohort without a volume, before anything is written.
+
+    Raises:
+        CohortError: whatever of it can be read is a picture or a slice.
+    """
+    flat = ""
+    for path in paths:
+        try:
+            if read(Path(path)).ndim == 3:
+                return
+            flat = flat or path
+        except UnreadableImage:
+            continue
+    if flat:
+        raise CohortError(
+            f"{flat} is a picture, which does not tell where left is; sides are laid on one another in volumes: of "
+            "radiographs write copies that are turned round, and lay one on the other by anomaly register pair"
+        )
 
 
 def register_pair(

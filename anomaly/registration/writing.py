@@ -13,7 +13,6 @@ from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.images import Image, read, write_volume
 from anomaly.images.fields import write_field
 from anomaly.images.image import alone
-from anomaly.images.masking import masked
 from anomaly.images.redrawn import within_limits, write_redrawn
 from anomaly.registrars.base import Registrar
 from anomaly.registrars.laying import Laid, common, lay
@@ -23,6 +22,7 @@ from anomaly.registrars.quality import dice
 from anomaly.registrars.transforms import Transform
 from anomaly.registration.drawing import draw, title_of, words_of
 from anomaly.registration.opening import Way
+from anomaly.registration.reading import opened
 from anomaly.registration.sharing import Room
 
 REGISTERED, FIELDS, PICTURES = "registered", "fields", "pictures"
@@ -40,11 +40,17 @@ def finished(job: Mapping[str, Any], out: Path, way: Way, deformable: Registrar 
         return {**about, "error": str(error)}
 
 
+def within(path: str, out: Path) -> str:
+    """A file as the table names it: from the folder of the table where it lies in there, so that this may be moved."""
+    there = Path(os.path.abspath(out))
+    return Path(path).relative_to(there).as_posix() if Path(path).is_relative_to(there) else path
+
+
 def _registered(
     job: Mapping[str, Any], out: Path, way: Way, deformable: Registrar | None, room: Room
 ) -> dict[str, Any]:
-    original = masked(read(Path(job["moving"])), job.get("moving_mask"))
-    fixed = masked(read(Path(job["fixed"])), job.get("fixed_mask"))
+    original = opened(job["moving"], job.get("moving_mask"))
+    fixed = opened(job["fixed"], job.get("fixed_mask"))
     moving = mirrored(original) if job["mirror"] else original
     with room.of(moving, fixed):
         laid = lay(moving, fixed, start=way.whole, deformable=deformable, metric=way.metric, seed=way.seed)
@@ -54,7 +60,8 @@ def _registered(
     taken = {name: written[name] for name in written if name not in ("field", "picture")}
     return {
         **{key: value for key, value in job.items() if key not in ("mirror", "fixed")},
-        **{key: os.path.abspath(file) for key, file in taken.items()},
+        "baseline": within(job["baseline"], out),
+        **{key: file.relative_to(out).as_posix() for key, file in taken.items()},
         **{f"baseline_{key}": job[f"fixed_{key}"] for key in ("map", "labels") if job.get(f"fixed_{key}")},
         "mask": job.get("fixed_mask") or "",
         **{key: round(value, 6) for key, value in {**laid.quality, **figures}.items()},

@@ -66,6 +66,8 @@ def too_few(outcome: np.ndarray, groups: np.ndarray, fewest: int = FEWEST_PERSON
     if min(cases, controls, everyone / 2) >= fewest:
         return ""
     have = f"{everyone} persons, {cases} with the event and {controls} without"
+    if (both := cases + controls - everyone) > 0:
+        have += f" ({'all' if both == everyone else both} have images of both and count in each)"
     return f"no interval: {have}; {fewest} of each and {2 * fewest} in all are needed"
 
 

@@ -12,8 +12,9 @@ def proportion(successes: ArrayLike, subject: ArrayLike | None = None, *, confid
     """Share of images for which something holds, with Wilson's interval.
 
     With `subject` the number of images is replaced by the effective one, that which would give the
-    variance seen between subjects (Korn & Graubard 1998), and by the number of subjects when all agree. Where fewer
-    than ten subjects repeat there is no interval.
+    variance seen between subjects (Korn & Graubard 1998), and by the number of subjects when all agree. One success
+    or two show hardly anything of how those of a subject go together: the ends are never nearer to the middle than
+    those of no success, or of nothing else, would be. Where fewer than ten subjects repeat there is no interval.
     """
     values = np.asarray(successes, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isin(values, (0, 1)).all():
@@ -27,6 +28,8 @@ def proportion(successes: ArrayLike, subject: ArrayLike | None = None, *, confid
         lacking = f"no interval: {sums.size} persons, {FEWEST_PERSONS} are needed"
         return Estimate(share, float("nan"), float("nan"), lacking, variance)
     low, high = wilson(share, size, confidence)
+    if sums.size < values.size:
+        low, high = min(low, wilson(1.0, sums.size, confidence)[0]), max(high, wilson(0.0, sums.size, confidence)[1])
     method = "Wilson" if subject is None else "Wilson, effective number of subjects"
     return Estimate(share, low, high, method, variance)
 

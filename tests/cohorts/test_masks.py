@@ -32,6 +32,11 @@ def pairs(table: pd.DataFrame, base: Path) -> dict[str, str]:
     [
         (("i/a.png", "i/b.png"), ("m/a.png", "m/b.png"), "m"),
         (("i/a.png", "i/b.png"), ("m/a_mask.png", "m/b_mask.png"), "m"),
+        (
+            ("i/a.png", "i/a-24.png"),
+            ("m/a_anomaly.png", "m/a-24_anomaly.png"),
+            "m",
+        ),  # maps, as scoring names them
         (("a.png", "b.png"), ("a_seg.png", "b_seg.png"), "*_seg.png"),
         (("i/s1_v1_FLAIR.png", "i/s12_v1_FLAIR.png"), ("m/s1_brainmask.png", "m/s12_brainmask.png"), "m"),
         (

@@ -11,7 +11,9 @@ from studies import calling
 
 from anomaly import statistics
 from anomaly.errors import CohortError, EvaluationError
+from anomaly.evaluation.section import in_words
 from anomaly.longitudinal import evaluate_visits
+from anomaly.longitudinal.wording import wide
 from anomaly.reporting import report
 
 PERSONS = 40
@@ -111,6 +113,29 @@ def test_persons_that_cannot_be_paired_are_named_and_the_rest_goes_on(told):
         told((scores, cohort[cohort["month"] == 0]))
     with pytest.raises(EvaluationError, match="has no column 'wave'"):
         told((scores, cohort), visits="wave")
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        ((0.00877, -2.04e-6, 0.0175), "+0.0088 (-0.0000 to +0.0175)"),
+        ((16.94, 8.28, 25.4), "+16.9 (+8.3 to +25.4)"),
+        ((1234.4, 1000, 1500), "+1234 (+1000 to +1500)"),
+        ((0.5, np.nan, np.nan), "+0.500 (no interval with so few persons)"),
+        ((1e-9, 0, 2e-9), "+1e-09 (+0 to +2e-09)"),
+    ],
+)
+def test_figures_have_the_digits_of_their_intervals(figure, said):
+    assert wide(statistics.Estimate(*figure, "")) == said
+
+
+def test_a_p_value_near_a_twentieth_says_on_which_side_it_lies():
+    assert [in_words(p) for p in (0.0501, 0.0499, 0.0384, 0.21)] == [
+        "p = 0.0501",
+        "p = 0.0499",
+        "p = 0.038",
+        "p = 0.21",
+    ]
 
 
 def test_changes_alone_need_no_outcome(told, tmp_path):
@@ -236,7 +261,7 @@ def test_lesions_of_maps_are_followed(told, tmp_path):
     large = told((scores, cohort), limit=2.0, smallest=3 * 1.5**3).section("lesion_changes").table.iloc[0]
     assert (large["new"], large["stable"]) == (0, 78)
     said = " ".join(found.notes)
-    assert "different grids (p00-r-24): register them first, with anomaly register visits" in said
+    assert "different grids (p00-r-24): bring the maps of the later images onto the first by anomaly register" in said
     assert "1 maps could not be read" in said
     lesions = pd.read_csv(found.out / "lesions_by_visit.csv")
     assert len(lesions) == 156 and set(lesions["kind"]) == {"new", "stable"}
@@ -257,8 +282,26 @@ def test_follow_ups_that_were_registered_are_not_warned_of(told, tmp_path):
     ]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "pairs.csv").write_text("id\n", encoding="utf-8")
-    said = told((scores, cohort), limit=2.0).section("lesion_changes").sentences
-    assert not any("nothing says that the later image" in each for each in said)
+    found = told((scores, cohort), limit=2.0)
+    assert not any("nothing says that the later image" in each for each in found.section("lesion_changes").sentences)
+    # The first images are as they were: the change is in part of interpolation.
+    said = " ".join(found.section("change").sentences)
+    assert "In 80 of 80 pairs (p00-l-24, p00-r-24, " in said and "one image was registered and the other not" in said
+    scores["path"] = [f"../out/registered/{name}.nii.gz" for name in scores["id"]]
+    said = " ".join(told((scores, cohort), limit=2.0).section("change").sentences)
+    assert "registered" not in said
+
+
+def test_a_visit_that_is_unlike_what_was_learned_is_told(told):
+    scores, cohort = study()
+    late = (cohort["month"] == 24).to_numpy()
+    unlike = np.where(late & (np.arange(len(late)) % 10 != 1), "sharpness", "")
+    said = " ".join(told((scores.assign(unlike=unlike), cohort)).section("change").sentences)
+    assert f"Unlike all that was learned are 0 of 80 first images and {(unlike != '').sum()} of 80 last ones" in said
+    # As often at both, or a few more: nothing is said.
+    for few in (np.arange(len(late)) % 4 < 2, late & (np.arange(len(late)) < 16)):
+        found = told((scores.assign(unlike=np.where(few, "sharpness", "")), cohort))
+        assert not any("Unlike" in each for each in found.section("change").sentences)
 
 
 def test_the_command_asks_for_visits(tmp_path, monkeypatch, capsys):

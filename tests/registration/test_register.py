@@ -72,9 +72,9 @@ def test_follow_ups_come_to_lie_on_their_baselines(tmp_path: Path) -> None:
     assert (pairs["correlation_before"] < 0.9).all() and (pairs["correlation_after"] > 0.99).all()
     assert (pairs["dice_before"] < 0.8).all() and (pairs["dice_after"] > 0.85).all()
     assert (pairs["folded"] == 0).all() and (pairs["inverse_consistency"] < 0.01).all()
-    laid, base = read(Path(pairs["path"][0])), read(Path(pairs["baseline"][0]))
+    laid, base = read(done.path.parent / pairs["path"][0]), read(Path(pairs["baseline"][0]))
     assert laid.space == base.space and np.allclose(laid.affine, base.affine, atol=1e-4)
-    assert set(np.unique(read(Path(pairs["labels"][0])).pixels)) <= {0, 1, 2}
+    assert set(np.unique(read(done.path.parent / pairs["labels"][0]).pixels)) <= {0, 1, 2}
     left_out = pd.read_csv(done.left_out)
     assert list(left_out["id"]) == ["e-0"] and done.unpaired == 1 and "no other visit" in left_out["reason"][0]
     errors = pd.read_csv(done.errors)
@@ -110,7 +110,7 @@ def test_itk_draws_by_the_field_what_is_written(tmp_path: Path, by: str) -> None
     drawn = sitk.GetArrayFromImage(
         sitk.Resample(moving, fixed, sitk.DisplacementFieldTransform(field), sitk.sitkLinear, float("nan"))
     ).T
-    ours = read(Path(row["path"])).pixels[0]
+    ours = read(done.path.parent / row["path"]).pixels[0]
     inside = np.isfinite(drawn)
     assert inside.mean() > 0.8 and np.abs(drawn - ours)[inside].max() < 0.02
     assert row["correlation_after"] > 0.99 > row["correlation_before"]
@@ -124,7 +124,9 @@ def test_pictures_lie_on_pictures_and_keep_their_depth(tmp_path: Path) -> None:
     done = register_pair(tmp_path / "moving.png", tmp_path / "fixed.png", tmp_path / "out", by="rigid")
     row = pd.read_csv(done.path).iloc[0]
     assert row["path"].endswith("moving.png") and row["correlation_after"] > 0.999
-    laid, fixed = (np.asarray(Picture.open(path)).astype(int) for path in (row["path"], tmp_path / "fixed.png"))
+    laid, fixed = (
+        np.asarray(Picture.open(path)).astype(int) for path in (done.path.parent / row["path"], tmp_path / "fixed.png")
+    )
     assert np.abs(laid - fixed)[6:-6, 6:-6].max() <= 8
     moved, _ = read_field(done.fields / "moving_field.nii.gz")
     assert np.allclose(np.median(moved, (0, 1)), [3, -2, 0], atol=0.05)  # a shift of whole pixels comes out
@@ -163,7 +165,7 @@ def test_the_left_side_comes_to_lie_on_the_right_one(tmp_path: Path) -> None:
     done = register_sides(pd.DataFrame(rows), tmp_path / "out", by="rigid")
     row = pd.read_csv(done.path).iloc[0]
     assert row["id"] == "s1L" and row["baseline_id"] == "s1R" and row["side"] == "left"
-    laid = read(Path(row["path"])).pixels[0]
+    laid = read(done.path.parent / row["path"]).pixels[0]
     assert np.corrcoef(laid.ravel(), values.ravel())[0, 1] > 0.98 and row["folded"] == 0
     # The field takes a point of the right side to one of the left side's own file.
     fixed, moving = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in "RL")

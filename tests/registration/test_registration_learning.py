@@ -316,7 +316,7 @@ def test_colour_pictures_are_registered_as_they_were_learned_from(tmp_path: Path
 
 def test_the_command_trains(table: Path, tmp_path: Path) -> None:
     settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
-    asked = ["register", "train", str(table), "--visits", "visit", "--start", "none", "--size", str(SIDE)]
+    asked = ["register", "train", "--images", str(table), "--visits", "visit", "--start", "none", "--size", str(SIDE)]
     asked += ["--out", str(tmp_path / "run")]
     done = CliRunner().invoke(commands, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
     assert done.exit_code == 0 and "held out: local correlation" in done.output
@@ -330,7 +330,16 @@ def test_the_command_knows_visits_by_name(table: Path, tmp_path: Path) -> None:
         path=[str(table.parent / path) for path in rows["path"]], visit=rows["visit"].map({0: "start", 12: "later"}),
         knee="left",
     ).to_csv(tmp_path / "cohort.csv", index=False)  # fmt: skip
-    asked = ["register", "train", str(tmp_path / "cohort.csv"), "--visits", "visit", "--order", "start, later"]
+    asked = [
+        "register",
+        "train",
+        "--images",
+        str(tmp_path / "cohort.csv"),
+        "--visits",
+        "visit",
+        "--order",
+        "start, later",
+    ]
     asked += ["--side", "knee", "--start", "none", "--size", str(SIDE), "--out", str(tmp_path / "run")]
     settings = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
     done = CliRunner().invoke(commands, [*asked, "--choose", "0.3", "--device", "cpu", *settings])
@@ -340,12 +349,18 @@ def test_the_command_knows_visits_by_name(table: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(commands, [*asked[:-1], str(tmp_path / "x"), "--contrast", "absent"]).exit_code != 0
 
 
-def test_images_are_registered_by_a_run(table: Path, run: RegistrarRun, tmp_path: Path) -> None:
+def test_images_are_registered_by_a_run(
+    table: Path, run: RegistrarRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("SimpleITK")
-    done = register_visits(table, tmp_path, visits="visit", by=str(run.folder), start="rigid", workers=1, device="cpu")
+    asked: dict[str, Any] = {"visits": "visit", "by": str(run.folder), "start": "rigid", "workers": 1, "device": "cpu"}
+    worse = pd.read_csv(register_visits(table, tmp_path / "worse", **asked).path)
+    assert worse["warning"].str.contains("not deformed").all() and (worse["moved"] == 0).all()  # four steps: noise
+    monkeypatch.setattr("anomaly.registrars.laying.gains", lambda *_: True)
+    done = register_visits(table, tmp_path / "out", **asked)
     rows = pd.read_csv(done.path)
     assert done.new == 6 and done.failed == 0 and (rows["moved"] > 0).all() and (rows["folded"] == 0).all()
     warned = set(rows.loc[rows["warning"].fillna("").str.contains("learned from this person"), "subject"])
     assert warned == run.trained
     with pytest.raises(RunError, match="holds no run"):
-        register_visits(table, tmp_path / "other", visits="visit", by=str(tmp_path / "registered"))
+        register_visits(table, tmp_path / "other", visits="visit", by=str(tmp_path / "out" / "registered"))

@@ -240,6 +240,16 @@ def test_proportion_is_wilson_and_counts_subjects():
     assert none_doubled.high == pytest.approx(none.high)
 
 
+def test_more_successes_never_have_a_lower_interval():
+    person = np.repeat(np.arange(38), 2)
+    for step in (1, 2):  # of both images of a person, or of one each
+        few = [statistics.proportion(np.isin(np.arange(76), np.arange(0, step * k, step)), person) for k in range(6)]
+        assert few[1].high >= few[0].high == pytest.approx(3.841458820694124 / 41.841458820694124)
+        assert (np.diff([each.high for each in few]) >= 0).all()
+        most = statistics.proportion(~np.isin(np.arange(76), [0]), person)
+        assert most.low == pytest.approx(1 - few[1].high) and most.high == pytest.approx(1 - few[1].low)
+
+
 @pytest.mark.parametrize("specificity", [0.5, 0.8, 0.9, 0.95, 1.0])
 def test_sensitivity_interval_is_of_the_same_rule_as_the_metric(specificity):
     rng = np.random.default_rng(7)

@@ -1,5 +1,6 @@
 """Intervals of few persons with many images, and of so many that nothing is drawn."""
 
+import re
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.stats import norm
 from anomaly import statistics
 from anomaly.errors import EvaluationError
 from anomaly.statistics import metrics
+from anomaly.statistics.estimates import too_few
 
 
 def knees(persons, correlation, auroc, rng):
@@ -29,6 +31,7 @@ def test_few_persons_with_many_images_have_figures_and_no_interval(persons):
     outcome = rng.random(person.size) < 0.5
     score = outcome + rng.normal(size=person.size) + rng.normal(size=persons)[person]
     have = f"{persons} persons, {persons} with the event and {persons} without"
+    have += " (all have images of both and count in each)"
     told = f"no interval: {have}; 10 of each and 20 in all are needed"
     for scale in statistics.SCALES:
         area = statistics.auroc_interval(outcome, score, person, scale=scale)
@@ -43,7 +46,9 @@ def test_few_persons_with_many_images_have_figures_and_no_interval(persons):
     assert pair.difference == pytest.approx(2 * area.value - 1)
     share = statistics.proportion(score > 0, person)
     assert np.isnan([share.low, share.high]).all() and share.method == f"no interval: {persons} persons, 10 are needed"
-    with pytest.raises(EvaluationError, match=told if persons > 2 else "2 subjects allow no model of 2 columns"):
+    with pytest.raises(
+        EvaluationError, match=re.escape(told) if persons > 2 else "2 subjects allow no model of 2 columns"
+    ):
         statistics.odds_ratio(outcome, score, None, person)
 
 
@@ -91,10 +96,19 @@ def test_twelve_persons_of_both_classes_are_too_few():
     rng = np.random.default_rng([5])
     person, outcome = np.repeat(np.arange(12), 6), np.tile([0, 1], 36)
     found = statistics.auroc_interval(outcome, rng.normal(size=72), person, scale="logit")
-    have = "12 persons, 12 with the event and 12 without"
+    have = "12 persons, 12 with the event and 12 without (all have images of both and count in each)"
     assert found.method == f"no interval: {have}; 10 of each and 20 in all are needed"
     # Of other persons each, five of a class have an interval that covers (97 % and more).
     assert np.isfinite(statistics.auroc_interval(np.tile([0, 1], 5), rng.normal(size=10)).low)
+
+
+def test_persons_with_both_are_told_to_count_twice():
+    outcome, person = np.tile([0, 0], 38), np.repeat(np.arange(38), 2)
+    outcome[:12:2] = 1
+    told = too_few(outcome, person)
+    assert "38 persons, 6 with the event and 38 without (6 have images of both and count in each); 10 of each" in told
+    outcome[:12] = 1
+    assert "38 persons, 6 with the event and 32 without; 10 of each" in too_few(outcome, person)
 
 
 def test_calibration_of_few_persons_has_figures_and_no_interval():
