@@ -14,7 +14,7 @@ Maps = Annotated[
     str | None,
     typer.Option(
         help="What tells lesions: irregularity, made here; or maps or masks of both visits: a column, folder, pattern.",
-        metavar="irregularity|COLUMN|DIR|GLOB",
+        metavar="WHAT",
     ),
 ]
 

@@ -58,9 +58,11 @@ def test_sharpness_of_noise_and_of_what_was_magnified():
 
 
 def test_an_outline_turns_with_its_image():
-    pixels = ndimage.gaussian_filter(RNG.normal(size=(1, 1, 32, 32)), 2)
+    pixels = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(1, 1, 32, 32)), 2)
     upright, turned = outline(pixels), outline(np.rot90(pixels, axes=(2, 3)))
     np.testing.assert_allclose(turned[0], np.rot90(upright[0]), atol=1e-5)
-    np.testing.assert_allclose(turned[1:], np.rot90(upright[[2, 1]], axes=(1, 2)), atol=0.1)
+    # Turned, a difference between two cells of eight pixels counts in the other one; axes that stay are far from it.
+    np.testing.assert_allclose(turned[1:], np.rot90(upright[[2, 1]], axes=(1, 2)), atol=0.2)
+    assert np.abs(turned[1:] - np.rot90(upright[1:], axes=(1, 2))).max() > 0.4
     assert upright[0].mean() == pytest.approx(0, abs=1e-6) and upright[0].std() == pytest.approx(1, abs=1e-5)
     assert np.isfinite(outline(np.zeros((1, 1, 1, 40)))).all()
