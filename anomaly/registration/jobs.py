@@ -35,12 +35,15 @@ def cohort_with(
     Returns:
         The table; and id, path, subject, reason.
     """
-    table = counting(read_cohort(images, missing="keep", **persons))
+    listed = read_cohort(images, missing="keep", **persons)
+    table = counting(listed)
     base = Path(images).resolve().parent if isinstance(images, str | Path) else Path()
     for name, given in (("map", maps), ("labels", labels)):
         if given is None:
+            table = table.drop(columns=name, errors="ignore")  # a column of that name that nobody asked for
             continue
-        beside = with_masks(table.drop(columns=COLUMN, errors="ignore"), given, base, "the table")
+        source = listed if str(given) in listed else table.drop(columns=COLUMN, errors="ignore")
+        beside = with_masks(source, given, base, "the table")
         if not beside.attrs["masks_from"] or str(given) == NONE:
             raise CohortError(f"{given} names no {name}; give a folder, a pattern or a column")
         told = dict(zip(beside["id"], beside[COLUMN], strict=True))

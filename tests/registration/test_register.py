@@ -331,3 +331,19 @@ def test_the_commands_say_what_was_done_and_what_failed(tmp_path: Path) -> None:
     assert "1 images are left out: " in told.output
     wrong = CliRunner().invoke(cli.commands, [*asked, "--date", "day", "--out", str(tmp_path / "out")])
     assert wrong.exit_code != 0 and "no column 'day'" in str(wrong.exception)
+
+
+def test_columns_beside_an_image_count_where_they_are_asked_for(tmp_path: Path) -> None:
+    for visit in (0, 1):
+        for kind, values in (
+            ("image", np.random.default_rng(visit).integers(0, 255, (24, 24))),
+            ("flags", np.eye(24) * 255),
+        ):
+            Picture.fromarray(values.astype(np.uint8)).save(tmp_path / f"{kind}{visit}.png")
+    table = pd.DataFrame({"id": ["a0", "a1"], "path": ["image0.png", "image1.png"], "subject": "a", "visit": [0, 1]})
+    beside = {"mask": ["flags0.png", "flags1.png"], "map": ["gone0.png", "gone1.png"], "simulated": 1}
+    table.assign(**beside).to_csv(tmp_path / "cohort.csv", index=False)
+    done = register_visits(tmp_path / "cohort.csv", tmp_path / "out", visits="visit", by="rigid", labels="mask")
+    pairs = pd.read_csv(tmp_path / "out" / "pairs.csv")
+    assert done.failed == 0 and pairs["labels"].notna().all()
+    assert "map" not in pairs or pairs["map"].isna().all()  # a column that nobody asked for
