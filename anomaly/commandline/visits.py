@@ -23,6 +23,12 @@ Order = Annotated[
 Dated = Annotated[
     str | None, typer.Option(help="With --visits that are names: column of their dates.", metavar="COLUMN")
 ]
+DatesOf = Annotated[str | None, typer.Option(help="Column of dates, where visits are names.", metavar="COLUMN")]
+UnitOf = Annotated[
+    str | None, typer.Option(help="Of visits that are numbers: days, weeks, months, years.", metavar="UNIT")
+]
+SideOf = Annotated[str | None, typer.Option(help="Column of sides, which are paired apart.", metavar="COLUMN")]
+ContrastOf = Annotated[str | None, typer.Option(help="Column of contrasts, which are paired apart.", metavar="COLUMN")]
 At = Annotated[
     str | None,
     typer.Option(

@@ -65,6 +65,22 @@ class Image:
         return self.measured and self.kind not in ("picture", "array")
 
     @property
+    def edges(self) -> tuple[float, ...] | None:
+        """Millimetres along each axis of space; None where its file does not tell."""
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)[: self.ndim]
+        return tuple(lengths.tolist()) if self.placed else None
+
+    @property
+    def voxel(self) -> float:
+        """The volume of a voxel, in `unit`."""
+        return voxel_volume(self.affine, self.ndim) if self.placed else 1.0
+
+    @property
+    def unit(self) -> str:
+        """Of volumes: mm3, or mm2 of pictures and slices, where its file tells how large a voxel is; else pixels."""
+        return f"mm{self.ndim}" if self.placed else "pixels"
+
+    @property
     def ndim(self) -> int:
         """2 for a picture, 3 for a volume."""
         return self.pixels.ndim - 1

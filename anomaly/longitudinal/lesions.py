@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from nibabel.affines import voxel_sizes
 
 from anomaly.changes.lesions import KINDS, lesion_changes
 from anomaly.cohorts.results import read_facts, some
 from anomaly.errors import EvaluationError, UnreadableImage
 from anomaly.evaluation.section import Section, ends, in_words
 from anomaly.images import Image, read
-from anomaly.images.image import located, same_grid
+from anomaly.images.image import located, same_grid, voxel_volume
 from anomaly.longitudinal.changes import EVERYBODY, groups_of
 from anomaly.longitudinal.question import Question, Seen
 from anomaly.longitudinal.wording import mean_of, signed
@@ -160,7 +159,7 @@ def _voxel(image: Image) -> tuple[float, str]:
     flat = image.ndim == 2
     if not located(image.affine) or not image.measured:
         return 1.0, "pixels" if flat else "voxels"
-    return float(np.prod(voxel_sizes(image.affine)[: image.ndim])), "mm2" if flat else "mm3"
+    return voxel_volume(image.affine, image.ndim), "mm2" if flat else "mm3"
 
 
 def _groups(seen: Seen, question: Question) -> dict[str, np.ndarray]:

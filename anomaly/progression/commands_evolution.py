@@ -10,6 +10,7 @@ import typer
 
 from anomaly.commandline import asking, exits, options, tables
 from anomaly.commandline.sources import Unknown
+from anomaly.commandline.visits import ContrastOf, DatesOf, SideOf, UnitOf
 from anomaly.errors import CohortError
 from anomaly.runs.facts import FORECASTER
 
@@ -59,14 +60,10 @@ def timing(
             metavar="first|next|last", callback=lambda text: None if text is None else _WHICH(text),
         ),
     ] = None,
-    unit: Annotated[str | None, typer.Option(help="Of visits that are numbers: days, weeks, months, years.")] = None,
-    date: Annotated[
-        str | None, typer.Option(help="Column of dates, where visits are names.", metavar="COLUMN")
-    ] = None,
-    side: Annotated[str | None, typer.Option(help="Column of sides, which are paired apart.", metavar="COLUMN")] = None,
-    contrast: Annotated[
-        str | None, typer.Option(help="Column of contrasts, which are paired apart.", metavar="COLUMN")
-    ] = None,
+    unit: UnitOf = None,
+    date: DatesOf = None,
+    side: SideOf = None,
+    contrast: ContrastOf = None,
 ) -> None:  # fmt: skip
     """Which images are two visits."""
 

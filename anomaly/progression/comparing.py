@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from nibabel.affines import voxel_sizes
 
 from anomaly.changes.lesions import GROWN, KINDS, lesion_changes, lesion_counts
 from anomaly.changes.maps import ChangeMap, change_map, joined
@@ -18,7 +17,7 @@ from anomaly.cohorts.joining import simulated
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import Image, read, write_volume
-from anomaly.images.image import same_grid, voxel_volume
+from anomaly.images.image import same_grid
 from anomaly.images.masking import masked
 from anomaly.pictures.changes import save_change
 from anomaly.progression import irregular
@@ -83,7 +82,7 @@ def compared(rows: Sequence[Mapping[str, Any]], asked: Asked, out: Path) -> dict
     first, second = _visits(rows[0], None)
     found = [_change(first, second, asked)]
     found += [_change(*_visits(other, first), asked) for other in rows[1:]]
-    lead, years, (voxel, unit) = found[0], _years(rows[0]), _voxel(first)
+    lead, years, voxel, unit = found[0], _years(rows[0]), first.voxel, first.unit
     signs = [-1 if name.startswith("-") else 1 for name in asked.join] or [1]
     z = joined([each.z for each in found], signs, lead.inside)
     table, line = _regions(z, voxel, years, asked)
@@ -169,9 +168,10 @@ def _grey(image: Image) -> np.ndarray:
 
 
 def _change(first: Image, second: Image, asked: Asked) -> ChangeMap:
-    size = voxel_sizes(first.affine)[: first.ndim] if first.placed else None
     before = _grey(first)
-    found = change_map(before, _grey(second), inside=first.mask, spacing=size, smooth=asked.smooth, match=asked.match)
+    found = change_map(
+        before, _grey(second), inside=first.mask, spacing=first.edges, smooth=asked.smooth, match=asked.match
+    )
     apart = np.abs(found.matched - before)[found.inside]
     much = float(np.percentile(apart[apart > 0], 90)) if apart.any() else 0.0
     if found.least < QUIET * much:
@@ -181,13 +181,6 @@ def _change(first: Image, second: Image, asked: Asked) -> ChangeMap:
             second.path, asked.threshold * found.least, much,
         )  # fmt: skip
     return found
-
-
-def _voxel(image: Image) -> tuple[float, str]:
-    """The volume of a voxel and its unit."""
-    if not image.placed:
-        return 1.0, "pixels"
-    return voxel_volume(image.affine, image.ndim), f"mm{image.ndim}"
 
 
 def _lesions(

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from nibabel.affines import voxel_sizes
 
 from anomaly.progression.floors import FLOORS, LAID, MAJORITY, reaching
 from anomaly.progression.forecasting import Forecast
@@ -31,10 +30,9 @@ def overlaps(pair: Pair, told: Forecast, changes: Mapping[str, float], threshold
     """
     now, then = ((each > threshold) & pair.counted for each in (pair.before, pair.after))
     maps = {DRAWN: (told.after > threshold) & pair.counted}
-    size = voxel_sizes(pair.image.affine)[: pair.image.ndim] if pair.image.placed else None
     for name in LAID:
         pixels = round((told.volume + changes[name]) / pair.voxel)
-        maps[name] = now if changes[name] == 0 else reaching(now, pixels, pair.counted, size)
+        maps[name] = now if changes[name] == 0 else reaching(now, pixels, pair.counted, pair.image.edges)
     found: dict[str, float] = {}
     for name, each in maps.items():
         both = ((each & ~now, then & ~now), (now & ~each, now & ~then))

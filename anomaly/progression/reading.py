@@ -14,7 +14,7 @@ import pandas as pd
 
 from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read
-from anomaly.images.image import alone, same_grid, voxel_volume
+from anomaly.images.image import alone, same_grid
 from anomaly.images.masking import masked
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
@@ -88,12 +88,12 @@ class Pair:
     @property
     def voxel(self) -> float:
         """The volume of one of its file's voxels, in `unit`."""
-        return voxel_volume(self.image.affine, self.image.ndim) if self.image.placed else 1.0
+        return self.image.voxel
 
     @property
     def unit(self) -> str:
         """Of volumes: mm3 of volumes and mm2 of slices whose file says how large a voxel is, else pixels."""
-        return f"mm{self.image.ndim}" if self.image.placed else "pixels"
+        return self.image.unit
 
     @property
     def counted(self) -> np.ndarray:

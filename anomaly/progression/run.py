@@ -14,7 +14,7 @@ from anomaly.progression.calibrating import Calibration
 from anomaly.progression.keeping import TEXTS, TRAIN
 from anomaly.progression.reading import Reading
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short
-from anomaly.runs.facts import FORECASTER, expect, read_facts, verify
+from anomaly.runs.facts import FORECASTER, opened
 from anomaly.runs.run import COHORT, WEIGHTS, torch_device
 from anomaly.shown import Readable
 
@@ -108,8 +108,6 @@ class ForecasterRun(Readable):
             RunError: no run there, one of another kind, or a damaged one.
         """
         folder = Path(folder)
-        facts = read_facts(folder)
-        expect(folder, facts, FORECASTER)
-        verify(folder, facts)
+        facts = opened(folder, FORECASTER)
         learned = FORECASTERS[facts["method"]].load(folder / WEIGHTS, torch_device(device))
         return cls(folder, facts, learned, Reading.of(facts), Calibration.read(facts))

@@ -19,7 +19,7 @@ from anomaly.registrars.learned import VoxelMorph
 from anomaly.registration.counting import counted
 from anomaly.registration.pairing import TRAIN
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short
-from anomaly.runs.facts import REGISTRAR, expect, read_facts, verify
+from anomaly.runs.facts import REGISTRAR, opened
 from anomaly.runs.run import COHORT, WEIGHTS, torch_device
 from anomaly.shown import Readable
 
@@ -76,9 +76,7 @@ class RegistrarRun(Readable):
             RunError: no run there, one of another kind, or a damaged one.
         """
         folder = Path(folder)
-        facts = read_facts(folder)
-        expect(folder, facts, REGISTRAR)
-        verify(folder, facts)
+        facts = opened(folder, REGISTRAR)
         registrar = METHODS[facts["method"]].load(folder / WEIGHTS, torch_device(device))
         return cls(folder, facts, registrar, Preprocessing(**facts["preprocessing"]))
 

@@ -10,6 +10,7 @@ import typer
 
 from anomaly.commandline import asking, exits, options, tables
 from anomaly.commandline.sources import Unknown
+from anomaly.commandline.visits import ContrastOf, DatesOf, SideOf, UnitOf
 
 
 def registrars() -> dict[str, Any]:
@@ -23,10 +24,8 @@ def registrars() -> dict[str, Any]:
 
 
 def timing(
-    date: Annotated[str | None, typer.Option(help="Column of dates, where visits are names.", metavar="COLUMN")] = None,
-    unit: Annotated[
-        str | None, typer.Option(help="Of visits that are numbers: days, weeks, months, years.", metavar="UNIT")
-    ] = None,
+    date: DatesOf = None,
+    unit: UnitOf = None,
     order: Annotated[
         str | None, typer.Option(help="Names of visits from the first to the last, with commas.", metavar="NAMES")
     ] = None,
@@ -37,10 +36,8 @@ def timing(
             callback=options.one_of("first", "next", "last"),
         ),
     ] = "first",
-    side: Annotated[str | None, typer.Option(help="Column of sides, which are paired apart.", metavar="COLUMN")] = None,
-    contrast: Annotated[
-        str | None, typer.Option(help="Column of contrasts, which are paired apart.", metavar="COLUMN")
-    ] = None,
+    side: SideOf = None,
+    contrast: ContrastOf = None,
 ) -> None:
     """Which images are two visits."""
 

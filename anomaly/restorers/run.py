@@ -11,7 +11,7 @@ from anomaly.degradations.base import Degradation
 from anomaly.degradations.register import make
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.describing import images_in_short, method_in_short, preprocessing_in_short
-from anomaly.runs.facts import RESTORER, expect, read_facts, verify
+from anomaly.runs.facts import RESTORER, opened
 from anomaly.runs.run import COHORT, WEIGHTS, torch_device
 from anomaly.shown import Readable
 from anomaly.translators.restorer import Restorer
@@ -79,9 +79,7 @@ class RestorerRun(Readable):
             RunError: no run there, one of another kind, or a damaged one.
         """
         folder = Path(folder)
-        facts = read_facts(folder)
-        expect(folder, facts, RESTORER)
-        verify(folder, facts)
+        facts = opened(folder, RESTORER)
         told = facts["degradation"]
         degradation = None if told is None else make(told["name"], told["settings"])
         restorer = Restorer.load(folder / WEIGHTS, torch_device(device))

@@ -104,6 +104,18 @@ def expect(folder: Path, facts: Mapping[str, Any], kind: str) -> None:
         )
 
 
+def opened(folder: Path, kind: str) -> dict[str, Any]:
+    """What `run.json` of a run of this kind says, every file checked against it.
+
+    Raises:
+        RunError: no run there, one of another kind, or a damaged one.
+    """
+    facts = read_facts(folder)
+    expect(folder, facts, kind)
+    verify(folder, facts)
+    return facts
+
+
 def verify(folder: Path, facts: Mapping[str, Any]) -> None:
     """Check every file against what `run.json` recorded.
 

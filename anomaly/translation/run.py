@@ -9,7 +9,7 @@ import pandas as pd
 
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.describing import left_out, method_in_short, preprocessing_in_short
-from anomaly.runs.facts import TRANSLATOR, expect, read_facts, verify
+from anomaly.runs.facts import TRANSLATOR, opened
 from anomaly.runs.run import COHORT, WEIGHTS, torch_device
 from anomaly.shown import Readable
 from anomaly.translation.heaps import CHOOSE, FROM, HEAP, TO, TRAIN
@@ -71,8 +71,6 @@ class TranslatorRun(Readable):
             RunError: no run there, one of another kind, or a damaged one.
         """
         folder = Path(folder)
-        facts = read_facts(folder)
-        expect(folder, facts, TRANSLATOR)
-        verify(folder, facts)
+        facts = opened(folder, TRANSLATOR)
         translator = METHODS[facts["method"]].load(folder / WEIGHTS, torch_device(device))
         return cls(folder, facts, translator, Preprocessing(**facts["preprocessing"]))

@@ -10,7 +10,7 @@ import pandas as pd
 from anomaly.errors import AnomalyError, RunError
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.describing import left_out, method_in_short, preprocessing_in_short
-from anomaly.runs.facts import CLASSIFIER, EXPLAINER, expect, read_facts, verify
+from anomaly.runs.facts import CLASSIFIER, EXPLAINER, opened
 from anomaly.runs.methods import find_among, method_of
 from anomaly.runs.run import COHORT, WEIGHTS, torch_device
 from anomaly.shown import Readable
@@ -99,21 +99,19 @@ class LearnedRun(Readable):
                 another.
         """
         folder = Path(folder)
-        facts = read_facts(folder)
-        expect(folder, facts, kind)
-        verify(folder, facts)
+        facts = opened(folder, kind)
         found: type[Learned] = Classifier if kind == CLASSIFIER else find_explainer(method_of(facts, method, folder))
         learned = found.load(folder / WEIGHTS, torch_device(device))
-        opened, drawing = None, None
+        run, drawing = None, None
         if facts.get("target"):
             place = _found(folder, facts, "target", target)
-            opened = _same(folder, facts, "target", open_target(place, device=device))
-            learned.target = opened.value  # type: ignore[attr-defined]
+            run = _same(folder, facts, "target", open_target(place, device=device))
+            learned.target = run.value  # type: ignore[attr-defined]
         if facts.get("generator"):
             place = _found(folder, facts, "generator", generator)
             drawing = _same(folder, facts, "generator", open_generator(place, device=device))
             learned.generator = drawing.generator  # type: ignore[attr-defined]
-        return cls(folder, facts, learned, Preprocessing(**facts["preprocessing"]), opened, drawing)
+        return cls(folder, facts, learned, Preprocessing(**facts["preprocessing"]), run, drawing)
 
 
 def find_explainer(method: str) -> type[TrainedExplainer]:
@@ -157,7 +155,7 @@ def _found(folder: Path, facts: Mapping[str, Any], what: str, given: Path | str 
     return place
 
 
-def _same(folder: Path, facts: Mapping[str, Any], what: str, opened: Opened) -> Opened:
-    if opened.identity != facts[what]["identity"]:
-        raise RunError(f"{opened.folder} is not the {what} that {folder} was trained with; give that by --{what}")
-    return opened
+def _same(folder: Path, facts: Mapping[str, Any], what: str, run: Opened) -> Opened:
+    if run.identity != facts[what]["identity"]:
+        raise RunError(f"{run.folder} is not the {what} that {folder} was trained with; give that by --{what}")
+    return run
