@@ -26,11 +26,11 @@ FLOORS = (
     ),
     (
         *("anomaly.changes", "anomaly.classical", "anomaly.cohorts", "anomaly.detectors", "anomaly.evolution"),
-        *("anomaly.pictures", "anomaly.registrars", "anomaly.translators"),
+        *("anomaly.painters", "anomaly.pictures", "anomaly.registrars", "anomaly.translators"),
         *("explain.attributions", "explain.classifier", "explain.measures", "explain.trained"),
     ),
     (
-        *("anomaly.runs", "anomaly.evaluation", "anomaly.reporting", "anomaly.simulation"),
+        *("anomaly.runs", "anomaly.evaluation", "anomaly.reporting", "anomaly.segmenters", "anomaly.simulation"),
         *("explain.association", "explain.counterfactuals", "explain.latent", "explain.pictures", "explain.sides"),
     ),
     (
@@ -45,9 +45,9 @@ FLOORS = (
             "anomaly.progression",
             "anomaly.registration",
         ),
-        *("anomaly.restoration", "anomaly.translation", "explain.checking"),
+        *("anomaly.restoration", "anomaly.segmentation", "anomaly.translation", "explain.checking"),
     ),
-    ("explain.commands",),
+    ("anomaly.synthesis", "explain.commands", "explain.painting"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS, start=1) for room in rooms}

@@ -123,7 +123,7 @@ def evaluate(
             which both groups are large, and the last time of an event.
         compare: other `scores.csv` of the same images, each named by its folder or its file.
         truth: masks that are not 0 where the disease is, which the maps are held against: a column of the cohort, or
-            a folder whose files are called as the images are (see `anomaly.evaluation.truth_files`). Where
+            a folder whose files are called as the images are (see `anomaly.cohorts.truth_files`). Where
             `scores.csv` has a column `mask`, only what lies inside that counts.
         labels, flags: of truths that hold labels, or sums of flags, those that count.
         out: receives a folder called by the outcome, the value of `positive` and the rows of `where`, so that several

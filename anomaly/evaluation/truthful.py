@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from anomaly.cohorts import joining
+from anomaly.cohorts import joining, truth_files
 from anomaly.cohorts.results import read_facts, read_scores, read_table, some
 from anomaly.errors import EvaluationError
-from anomaly.evaluation import truth_files
 from anomaly.evaluation.examples import examples
 from anomaly.evaluation.lesionwise import curve, lesionwise
 from anomaly.evaluation.localisation import headline, localised

@@ -52,7 +52,7 @@ def read_mask(path: Path, image: Image, fewest: int = FEWEST) -> np.ndarray:
     several = len(found.pixels) > 1
     if several and found.kind not in PICTURED:
         raise UnreadableImage(f"{path}: holds {len(found.pixels)} volumes; expected a mask of one")
-    values, lossy = _turned(found, found.pixels.max(axis=0), image), suffix(path) in LOSSY
+    values, lossy = turned(found, found.pixels.max(axis=0), image), suffix(path) in LOSSY
     inside = what_counts(values, image, str(path), lossy=lossy, fewest=fewest)
     if several and inside.all():
         raise UnreadableImage(f"{path}: is a colour picture that is nowhere black; expected a mask, 0 outside")
@@ -96,7 +96,7 @@ def what_counts(
     return np.ascontiguousarray(inside)
 
 
-def _turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
+def turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
     """The values of a mask in the order of the image's voxels."""
     if found.ndim != image.ndim:
         raise _astray(found, image, f"it has {found.ndim} axes, the image {image.ndim}")

@@ -2,8 +2,8 @@
 
 Knows no torch.
 
-Floor 6: may import what lies below. Imports changes, cohorts, commandline, evaluation, images, pictures, reporting
-and statistics; imported by cli.
+Floor 6: may import what lies below. Imports changes, cohorts, commandline, evaluation, images, pictures, reporting and
+statistics; imported by cli.
 """
 
 from anomaly.longitudinal.evaluating import evaluate_visits

@@ -2,8 +2,8 @@
 
 Knows no torch.
 
-Floor 4: may import what lies below. Imports cohorts and pictures; imported by cli, demonstration,
-explain.commands, longitudinal, progression and restoration.
+Floor 4: may import what lies below. Imports cohorts and pictures; imported by cli, demonstration, explain.commands,
+longitudinal, progression and restoration.
 """
 
 from anomaly.reporting.page import report

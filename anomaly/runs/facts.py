@@ -14,13 +14,16 @@ from anomaly.files import sha256_of, write_whole
 FORMAT = 1
 DETECTOR, EXPLAINER, CLASSIFIER = "detector", "explainer", "classifier"
 RESTORER, TRANSLATOR, FORECASTER, REGISTRAR = "restorer", "translator", "forecaster", "registrar"
+SEGMENTER, SYNTHESIZER, PAINTER = "segmenter", "synthesizer", "painter"
 MADE_BY = {
     DETECTOR: "train", EXPLAINER: "explain train", CLASSIFIER: "explain classifier", RESTORER: "restore train",
     TRANSLATOR: "translate train", FORECASTER: "progress train", REGISTRAR: "register train",
+    SEGMENTER: "segment train", SYNTHESIZER: "synthesize train", PAINTER: "paint train",
 }  # fmt: skip
 A = {
     DETECTOR: "a detector", EXPLAINER: "an explainer", CLASSIFIER: "a classifier", RESTORER: "a restorer",
     TRANSLATOR: "a translator", FORECASTER: "a forecaster", REGISTRAR: "a registrar",
+    SEGMENTER: "a segmenter", SYNTHESIZER: "a synthesizer", PAINTER: "a painter",
 }  # fmt: skip
 COUNT = "a count"
 PLAIN: dict[str, Any] = {

@@ -8,8 +8,9 @@ import pandas as pd
 import PIL.Image
 import pytest
 
+from anomaly.cohorts import truth_files
 from anomaly.errors import EvaluationError
-from anomaly.evaluation import evaluate, truth_files
+from anomaly.evaluation import evaluate
 from anomaly.images import read, write_volume
 from anomaly.images.masking import read_mask
 from anomaly.reporting import report

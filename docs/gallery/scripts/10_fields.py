@@ -11,8 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+from anomaly.nets import fields
 from anomaly.simulation.anatomy import SITES, Lesions, draw_knee
-from explain.fields import fields
 
 size = 128
 knee = draw_knee(Lesions(), person=1, knee=0, scan=0, side="right", site=SITES[0], seed=0, size=size).image

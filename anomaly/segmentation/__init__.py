@@ -1,0 +1,4 @@
+"""`anomaly segment`: label maps and images to a run, a run and images to label maps, these against the truth.
+
+Floor 6: may import what lies below. Imports the ground floor alone; imported by nobody else.
+"""
