@@ -29,7 +29,7 @@ def drawn(seed: int, space: tuple[int, ...] = (SIDE, SIDE), *, disc: bool = True
     image, places = rng.normal(110, 8, space), np.zeros(space, np.uint8)
     grid = np.stack(np.meshgrid(*map(np.arange, space), indexing="ij"))
     if disc:
-        middle = [rng.integers(5, side - 5) for side in space]
+        middle = [rng.integers(4, side - 4) for side in space]
         inside = ((grid - np.reshape(middle, (-1,) + (1,) * len(space))) ** 2).sum(0) <= 9
         image[inside], places[inside] = 200, DISC
     corner = [int(rng.integers(0, side - 4)) for side in space]

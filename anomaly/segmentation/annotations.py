@@ -71,9 +71,8 @@ class Annotations:
         return table
 
     def _labelled(self) -> pd.DataFrame:
-        found = with_labels(
-            self._one(self.labelled, self.labelled_where), self.labels, base_of(self.labelled), _named(self.labelled)
-        )
+        every = self._one(self.labelled, self.labelled_where)
+        found = counting(with_labels(every, self.labels, base_of(self.labelled), _named(self.labelled)))
         told, bare = dict(found.attrs), list(found.loc[found[LABELS] == "", "id"])
         if bare:
             logger.warning(
@@ -85,7 +84,7 @@ class Annotations:
 
     def _unlabelled(self, labelled: pd.DataFrame) -> pd.DataFrame:
         assert self.unlabelled is not None
-        found = self._one(self.unlabelled, self.unlabelled_where).drop(columns=LABELS, errors="ignore")
+        found = counting(self._one(self.unlabelled, self.unlabelled_where))
         told, maps = found.attrs, {*labelled[LABELS]}
         folder = Path(os.path.abspath(self.labels)) if Path(self.labels).is_dir() else None
         are_maps = found["path"].map(
@@ -108,11 +107,10 @@ class Annotations:
     def _one(self, source: Source, where: Mapping[str, str]) -> pd.DataFrame:
         # The column of label maps may be called mask: then it does not say what of an image counts.
         mask = NONE if self.mask is None and str(self.labels) == MASK else self.mask
-        found = read_cohort(
+        return read_cohort(
             source, subject=self.subject, subject_pattern=self.subject_pattern, where={**self.where, **where},
             match=self.match, exclude=self.exclude, mask=mask, missing="keep",
         )  # fmt: skip
-        return counting(found)
 
 
 def tell(table: pd.DataFrame) -> None:

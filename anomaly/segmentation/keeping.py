@@ -166,8 +166,10 @@ def keep_annotations(
 
 def _remember(places: np.ndarray, count: int, points: list[np.ndarray], number: int) -> list[list[int]]:
     """Put some pixels of each class behind the others; from where to where, of each class."""
-    rng, spans = np.random.default_rng(number), [[0, 0]]
     start = sum(map(len, points))
+    rng, spans = np.random.default_rng(number), [[start, start]]
+    if not places.size:
+        return spans * count
     for place in range(1, count):
         there = np.flatnonzero(places == place)
         if len(there) > POINTS:
