@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomaly.nets.restoring import DiffusionRestorer
-from anomaly.restorers.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
+from anomaly.nets.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
 
 
 def same(y: Tensor, known: Tensor | None) -> Tensor:
