@@ -1,4 +1,4 @@
-"""Tables and the drawing of `benchmarks.segmentation`: Dice, surface distance, and the share of the gap that is closed."""
+"""Tables and the drawing of `benchmarks.segmentation`: Dice, surface distance, the share of the gap closed."""
 
 from collections.abc import Sequence
 from pathlib import Path

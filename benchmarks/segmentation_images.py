@@ -75,7 +75,7 @@ class Windows:
 
 
 def knees(folder: Path, *, site: str, part: str, few: bool = False) -> Heap:
-    """One knee of each person of a part, at one site; drawn once. Persons of `val` and `test` are seen at both sites."""
+    """One knee of each person of a part, at one site; drawn once. Persons of a part are the same at both sites."""
     count = 12 if few else PERSONS[part]
     file = folder / f"knees_{site}_{part}_{count}.npz"
     if not file.exists():

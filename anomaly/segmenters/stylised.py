@@ -23,8 +23,8 @@ ADAM = (0.5, 0.999)
 class Stylised(Segmenter):
     """Learns from label maps on windows that are drawn as another scanner's, of whose images there are no label maps.
 
-    Three stages: a segmenter of the labelled windows; a CycleGAN between both, whose drawings that segmenter has to read
-    like what they were drawn from; and the segmenter again, on labelled windows of which a share is drawn.
+    Three stages: a segmenter of the labelled windows; a CycleGAN between both, whose drawings that segmenter has
+    to read like what they were drawn from; and the segmenter again, on labelled windows of which a share is drawn.
 
     Args:
         before: steps of the first stage.

@@ -191,7 +191,7 @@ class CycleGAN(Learned):
         return torch.stack([getattr(self, name) * term for name, term in terms.items()]).sum(), terms
 
     def further(self, pair: Pair, to: Tensor, of: Tensor) -> dict[str, Tensor]:
-        """Terms that whoever builds upon this adds for a pair and its drawings, each weighted by the setting of its name."""
+        """Terms that a method built upon this adds for a pair and its drawings; settings of their names weigh them."""
         return {}
 
     def critics_loss(self, batch: Pair) -> Terms:
