@@ -20,6 +20,8 @@ from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
+from anomaly.segmentation.commands import commands as segmenting
+from anomaly.segmentation.commands import segmenters
 from anomaly.translation.commands import commands as translate
 from anomaly.translation.commands import translators
 from explain.commands import commands as explain
@@ -37,6 +39,7 @@ commands = typer.Typer(
 commands.add_typer(explain, name="explain")
 commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
+commands.add_typer(segmenting, name="segment")
 commands.add_typer(translate, name="translate")
 commands.add_typer(progress, name="progress")
 
@@ -129,6 +132,7 @@ def methods(
         **restoration(),
         "translators": translators(),
         "registrars": registrars(),
+        "segmenters": segmenters(),
         "forecasters": forecasters(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
@@ -458,6 +462,7 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
+everywhere.furnish(segmenting, quick=())
 everywhere.furnish(translate, quick=())
 everywhere.furnish(progress, quick=())
 

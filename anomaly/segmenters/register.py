@@ -1,6 +1,13 @@
 """Every segmenter, by its name; a new one is one file and one line here."""
 
 from anomaly.segmenters.base import Segmenter
+from anomaly.segmenters.mean_teacher import MeanTeacher
 from anomaly.segmenters.supervised import Supervised
+from anomaly.segmenters.unimatch import UniMatch
 
-SEGMENTERS: dict[str, type[Segmenter]] = {cls.name: cls for cls in (Supervised,)}
+METHODS: tuple[type[Segmenter], ...] = (
+    Supervised,
+    MeanTeacher,
+    UniMatch,
+)
+SEGMENTERS: dict[str, type[Segmenter]] = {cls.name: cls for cls in METHODS}

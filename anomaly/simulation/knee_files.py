@@ -1,4 +1,4 @@
-"""How a drawn knee is stored: pixels in whole numbers of one scale, masks as bit flags, bytes free of the clock."""
+"""How a drawn knee is stored: pixels in whole numbers of one scale, masks as bit flags, tissues as one number a pixel."""
 
 import gzip
 from collections.abc import Mapping
@@ -10,9 +10,12 @@ import numpy as np
 from anomaly.files import write_whole
 from anomaly.images.pictures import write_grey
 from anomaly.simulation.population import FINDINGS
+from anomaly.simulation.tissues import LABELS
 
 ENDINGS = {2: ".png", 3: ".nii.gz"}
 FLAGS = {name: 1 << bit for bit, name in enumerate(FINDINGS)}
+# The numbers of label maps. A finding wins over the tissue it lies in; wear and spurs have no number of their own.
+NUMBERS = {**LABELS, "effusion": 6, "marrow": 7}
 WHITE = 1.5  # the brightest signal that 8 bits hold: nothing of a knee comes near, so nothing is cut off
 VOLUME_UNITS = 1000
 
@@ -27,6 +30,14 @@ def stored(image: np.ndarray, dims: int) -> np.ndarray:
 def flagged(masks: Mapping[str, np.ndarray]) -> np.ndarray:
     """The masks of the findings in one array of uint8: the sum of `FLAGS` over those that hold the pixel."""
     return np.asarray(np.sum([masks[name] * np.uint8(flag) for name, flag in FLAGS.items()], axis=0, dtype=np.uint8))
+
+
+def numbered(masks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What each pixel is, by `NUMBERS`, 0 where it is none of them, as uint8: tissues with the findings laid over."""
+    found = np.zeros(next(iter(masks.values())).shape, dtype=np.uint8)
+    for name, number in NUMBERS.items():
+        found[masks[name]] = number
+    return found
 
 
 def write_pixels(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Draws a whole study of knees into a folder: images, masks, the table of the cohort, and the truth."""
+"""Draws a whole study of knees into a folder: images, masks, label maps, the table of the cohort, and the truth."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from anomaly.images import read
 from anomaly.progress import progress
 from anomaly.simulation.anatomy import SITES, Drawing, Lesions, draw_knee
 from anomaly.simulation.folders import claim, write_truth
-from anomaly.simulation.knee_files import ENDINGS, flagged, stored, write_pixels
+from anomaly.simulation.knee_files import ENDINGS, NUMBERS, flagged, numbered, stored, write_pixels
 from anomaly.simulation.knee_sheet import write_knee_sheet
 from anomaly.simulation.population import DEFAULT, FINDINGS, GRADED, MONTHS, draw_population
 from anomaly.simulation.truth import ABOUT, facts
@@ -60,7 +60,7 @@ class Studio:
     twins: bool
 
     def file(self, kind: str, scan_id: str) -> str:
-        """Path of an image, its masks or its twin, from the folder of the study."""
+        """Path of an image, its masks, its label map or its twin, from the folder of the study."""
         return f"{kind}/{scan_id}{ENDINGS[self.dims]}"
 
     def draw(self, scan: Scan, lesions: Lesions) -> Drawing:
@@ -71,24 +71,25 @@ class Studio:
         )  # fmt: skip
 
     def take(self, scan: Scan) -> tuple[float, float]:
-        """Write the files of a scan unless they are all there.
+        """Write those files of a scan that are not there.
 
         Returns the mean of its pixels as stored, and the mean size of their difference from the twin's (NaN where
         no twin is drawn).
         """
-        kinds = ("images", "masks", "twins") if self.twins else ("images", "masks")
-        paths = {kind: self.out / self.file(kind, scan.id) for kind in kinds}
-        if all(path.exists() for path in paths.values()):
-            return _measured({kind: read(paths[kind]).pixels for kind in kinds if kind != "masks"})
+        pictures = ("images", "twins") if self.twins else ("images",)
+        paths = {kind: self.out / self.file(kind, scan.id) for kind in (*pictures, "masks", "labels")}
+        missing = [kind for kind, path in paths.items() if not path.exists()]
+        if not missing:
+            return _measured({kind: read(paths[kind]).pixels for kind in pictures})
         drawing = self.draw(scan, scan.lesions)
         pixels = stored(drawing.image, self.dims)
-        contents = {"images": pixels, "masks": flagged(drawing.masks)}
+        contents = {"images": pixels, "masks": flagged(drawing.masks), "labels": numbered(drawing.masks)}
         if self.twins:
             without = Lesions(**{**asdict(scan.lesions), **dict.fromkeys(HURTING, 0.0)})
             same = without == scan.lesions
             contents["twins"] = pixels if same else stored(self.draw(scan, without).image, self.dims)
-        for kind, path in paths.items():
-            write_pixels(path, contents[kind], drawing.affine)
+        for kind in missing:
+            write_pixels(paths[kind], contents[kind], drawing.affine)
         return _measured(contents)
 
 
@@ -109,8 +110,8 @@ def simulate_knees(
     of workers. A script that does not call it below `if __name__ == "__main__":` draws in one process.
 
     Args:
-        out: gets `cohort.csv`, `truth.json`, `README.txt`, `preview.png`, `images/`, `masks/` and, if asked for,
-            `twins/`.
+        out: gets `cohort.csv`, `truth.json`, `README.txt`, `preview.png`, `images/`, `masks/`, `labels/` and, if
+            asked for, `twins/`.
         persons: 10 or more, with two knees each.
         dims: 2 for sagittal slices (PNG, 8 bit), 3 for volumes (NIfTI).
         size: pixels of a side; in 3D, voxels from head to foot and from front to back.
@@ -141,7 +142,8 @@ def simulate_knees(
     path = studio.out / "cohort.csv"
     write_whole(path, cohort.to_csv(index=False, lineterminator="\n"))
     known = facts(scanned[scanned["visit"] == 0], sites=SCANNERS)
-    write_truth(studio.out, _settings(studio, persons, months), {**known, "images": len(cohort)})
+    told = {**known, "images": len(cohort), "labels": NUMBERS}
+    write_truth(studio.out, _settings(studio, persons, months), told)
     write_whole(studio.out / "README.txt", ABOUT.format(persons=persons, images=len(cohort), months=_listed(months)))
     write_knee_sheet(studio.out, cohort)
     return path
@@ -230,7 +232,7 @@ def _cohort(scanned: pd.DataFrame, studio: Studio) -> pd.DataFrame:
         **{name: scanned[name] for name in (*PERSON, *OUTCOMES, *GRADED.values())},
         "site": [SITES[site].name for site in scanned["site"]],
         **{f"true_{name}": scanned[name] for name in FINDINGS},
-        "masks": [studio.file("masks", one) for one in scanned["id"]],
+        **{kind: [studio.file(kind, one) for one in scanned["id"]] for kind in ("masks", "labels")},
     }
     if studio.twins:
         columns["twin"] = [studio.file("twins", one) for one in scanned["id"]]

@@ -130,6 +130,8 @@ Files
 - cohort.csv: one row an image, see below.
 - images/: 2D, 8 bit grey of one scale; 3D, NIfTI with an affine in mm.
 - masks/: where the findings are, the sum of 1 (effusion), 2 (marrow), 4 (thinning), 8 (osteophytes).
+- labels/: what each pixel is: 1 bone, 2 cartilage, 3 meniscus, 4 muscle, 5 fat, 6 effusion, 7 marrow lesion, and
+  0 all else. The findings win over the tissue that they lie in.
 - twins/ (if asked for): the same scan of the same knee without effusion and marrow lesions.
 - truth.json: all coefficients, counts, rates, and how well outcomes can be predicted at best.
 - preview.png: some of the knees, with their findings outlined.
@@ -147,5 +149,5 @@ Columns of cohort.csv
   at baseline, or where the person left without it
 - effusion_grade, marrow_grade, cartilage_grade, osteophyte_grade: 0 to 3 as a reader would say, with errors
 - true_effusion, true_marrow, true_thinning, true_osteophytes: severity, 0 none, 1 severe
-- masks, twin: paths; twin_difference: mean size of image minus twin; simulated: always 1
+- masks, labels, twin: paths; twin_difference: mean size of image minus twin; simulated: always 1
 """

@@ -25,6 +25,8 @@ from anomaly.progression.commands import commands as progress_commands
 from anomaly.registrars.learned import VoxelMorph
 from anomaly.registration.commands import commands as register_commands
 from anomaly.restoration.commands import commands as restore_commands
+from anomaly.segmentation.commands import commands as segment_commands
+from anomaly.segmenters.register import SEGMENTERS
 from anomaly.simulation import KINDS
 from anomaly.translation.commands import commands as translate_commands
 from anomaly.translators.cycle import CycleGAN
@@ -33,12 +35,13 @@ from explain import EXPLAINERS
 from explain.commands import commands as explain_commands
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.commands.registered_commands)
-OWN = {cls.name: cls for cls in (Restorer, CycleGAN, VoxelMorph)}
+OWN = {cls.name: cls for cls in (Restorer, CycleGAN, VoxelMorph, *SEGMENTERS.values())}
 GROUPS = {
     "explain": explain_commands,
     "progress": progress_commands,
     "register": register_commands,
     "restore": restore_commands,
+    "segment": segment_commands,
     "translate": translate_commands,
 }
 EVERY = [

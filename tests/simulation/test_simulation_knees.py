@@ -3,6 +3,7 @@
 import filecmp
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -210,6 +211,37 @@ def test_what_is_there_is_not_drawn_again(folder):
     after = {name: (folder / name).stat().st_mtime_ns for name in before}
     assert [name for name in before if before[name] != after[name]] == [lost.relative_to(folder)]
     assert lost.read_bytes() == content
+
+
+def test_an_older_folder_gets_its_label_maps_and_keeps_the_rest(tmp_path):
+    asked = {"persons": 10, "size": 32, "image_months": (0,), "seed": 5, "workers": 1}
+    simulate_knees(tmp_path, **asked)
+    whole = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    shutil.rmtree(tmp_path / "labels")
+    (tmp_path / "cohort.csv").unlink()
+    drawn_before = {name: (tmp_path / name).stat().st_mtime_ns for name in files(tmp_path) if len(name.parts) == 2}
+    simulate_knees(tmp_path, **asked)
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in drawn_before} == drawn_before
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == whole
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_label_maps_say_what_a_pixel_is_and_findings_win(tmp_path, dims):
+    simulate_knees(tmp_path, persons=10, dims=dims, size=32, image_months=(0,), seed=5, workers=1)
+    table = pd.read_csv(tmp_path / "cohort.csv")
+    told = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))["labels"]
+    assert told == {"bone": 1, "cartilage": 2, "meniscus": 3, "muscle": 4, "fat": 5, "effusion": 6, "marrow": 7}
+    held = set()
+    for row in table.itertuples():
+        image, flags, labels = (read(tmp_path / path) for path in (row.path, row.masks, row.labels))
+        assert labels.pixels.shape == image.pixels.shape and np.array_equal(labels.affine, image.affine)
+        held |= set(np.unique(labels.pixels).astype(int).tolist())
+        effusion, marrow = ((flags.pixels.astype(int) & FLAGS[name]) > 0 for name in ("effusion", "marrow"))
+        np.testing.assert_array_equal(labels.pixels == 7, marrow)
+        np.testing.assert_array_equal(labels.pixels == 6, effusion & ~marrow)
+    assert held == set(range(8))
+    shares = [(read(tmp_path / path).pixels == 1).mean() for path in table["labels"]]
+    assert min(shares) > 0.1  # bone is a good part of every knee
 
 
 def test_volumes_have_a_real_affine_and_sides(tmp_path):
