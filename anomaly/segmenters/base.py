@@ -40,7 +40,7 @@ class Segmenter(Learned):
         levels: sizes, the full one and each of the halvings.
         dropout: chance of a channel to be dropped in the deeper half of the network, on the way up.
         steps: of the training.
-        batch: windows with label maps in a batch; a method that learns from images without takes as many of these.
+        batch: windows with label maps in a batch; methods that learn from images without take as many of those.
         window: pixels a side of the windows; 0 takes 64, of volumes 32, or what the smallest image has.
         lr: learning rate of AdamW at the start; falls to 0 like half a cosine.
         weight_decay: of AdamW.
@@ -190,7 +190,7 @@ class Segmenter(Learned):
 
     def whole(self, x: Tensor, most: int | None = None) -> Tensor:
         """As `probabilities`, by windows where images are large; see `whole_shares`."""
-        return whole_shares(self.probabilities, x, width=self.width, most=most)
+        return whole_shares(self.probabilities, x, width=max(self.width, self.classes_), most=most)
 
     def missed(self, held_out: HeldOut) -> Tensor:
         """1 - the mean Dice, over all pixels of held-out images, of the classes that these have."""

@@ -18,7 +18,8 @@ def whole_shares(shares: Shares, x: Tensor, *, width: int, most: int | None = No
     Args:
         shares: `Segmenter.probabilities`, or the mean of several.
         x: (N, C, *space).
-        width: channels of the network at full size, which says how many pixels fit into about a gigabyte.
+        width: channels of the network at full size, or classes, if these are more: says how many pixels fit into
+            about a gigabyte.
         most: pixels at once, in place of that.
     """
     return whole(shares, x, most=most or most_pixels(width))
