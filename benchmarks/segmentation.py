@@ -91,7 +91,8 @@ def of_knees(arguments: argparse.Namespace) -> Asked:
                 labelled = x.beside(y) if whole else x.of(chosen)
                 key = {
                     "set": "knees", "split": arguments.split, "method": method, "seed": seed,
-                    "annotated": len(labelled.x) if whole else count, "set_by_hand": sorted(arguments.settings), "tiny": arguments.tiny,
+                    "annotated": len(labelled.x) if whole else count, "set_by_hand": sorted(arguments.settings),
+                    "tiny": arguments.tiny,
                 }  # fmt: skip
                 yield key, (labelled, y, judged, KNEE)
 
@@ -108,7 +109,8 @@ def of_tumours(arguments: argparse.Namespace) -> Asked:
             labelled = others[0].beside(rest) if method == CEILING else others[0]
             key = {
                 "set": "tumours", "split": "test", "method": method, "seed": which,
-                "annotated": len(others) if method == CEILING else 1, "set_by_hand": sorted(arguments.settings), "tiny": arguments.tiny,
+                "annotated": len(others) if method == CEILING else 1, "set_by_hand": sorted(arguments.settings),
+                    "tiny": arguments.tiny,
             }  # fmt: skip
             yield key, (labelled, rest, {"patient": tested}, ("tumour",))
 
