@@ -32,7 +32,15 @@ CEILING = "ceiling"
 METHODS = ("supervised", "mean-teacher", "unimatch", "stylised", CEILING)
 ALIKE = {"width": 8, "steps": 400, "batch": 4, "lr": 1e-2}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "stylised": {"before": 200, "drawing": 250, "pairs": 1, "steps": 300},
+    "stylised": {
+        "before": 200,
+        "drawing": 400,
+        "pairs": 1,
+        "steps": 300,
+        "cycle": 1.0,
+        "task": 0.1,
+        "drawing_lr": 2e-3,
+    },
 }
 """What was chosen on `val`, of each method beside what all have."""
 TINY = {"width": 4, "steps": 2, "batch": 2}
