@@ -1,6 +1,7 @@
 """What can be known of the documentation without building it; `make docs` builds it and checks every link."""
 
 import ast
+import importlib
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -137,6 +138,17 @@ def test_gallery_script_uses_public_code_alone(path: Path) -> None:
     told = " ".join((ast.get_docstring(tree) or "").lower().split())
     assert "simulated" in told or "kermany et al. 2018, cc by 4.0" in told, "say what is simulated and whose images"
     assert len(text.splitlines()) <= 80, "a gallery is read at a glance"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_what_a_gallery_script_imports_of_ours_is_there(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in ("anomaly", "explain"):
+            package = str(node.module)
+            there = importlib.import_module(package)
+            for alias in node.names:
+                lies = hasattr(there, alias.name) or importlib.util.find_spec(f"{package}.{alias.name}")
+                assert lies, f"{package} has no {alias.name}"
 
 
 def test_there_is_a_gallery() -> None:
