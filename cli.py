@@ -20,6 +20,8 @@ from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
+from anomaly.synthesis.commands import commands as synthesize
+from anomaly.synthesis.commands import synthesizers
 from anomaly.translation.commands import commands as translate
 from anomaly.translation.commands import translators
 from explain.commands import commands as explain
@@ -37,6 +39,7 @@ commands = typer.Typer(
 commands.add_typer(explain, name="explain")
 commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
+commands.add_typer(synthesize, name="synthesize")
 commands.add_typer(translate, name="translate")
 commands.add_typer(progress, name="progress")
 
@@ -115,7 +118,7 @@ def methods(
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
             autocompletion=asking.completing(
-                asking.detectors, explainers, translators, registrars, forecasters, asking.kinds
+                asking.detectors, explainers, translators, registrars, forecasters, synthesizers, asking.kinds
             ),
         ),
     ] = None,
@@ -130,6 +133,7 @@ def methods(
         "translators": translators(),
         "registrars": registrars(),
         "forecasters": forecasters(),
+        "synthesizers": synthesizers(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
