@@ -1,6 +1,7 @@
 """What judges drawn images beside their label maps: patch critics at several scales, and the games they play."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,8 @@ class CriticsAtScales(nn.Module):
     def forward(self, x: Tensor) -> list[Seen]:
         """Images (N, channels, *space) -> what each scale says and sees."""
         found = []
-        for k, critic in enumerate(self.scales):
+        for k, scale in enumerate(self.scales):
+            critic = cast(PatchCritic, scale)
             if k:
                 x = F.avg_pool2d(x, 2) if x.ndim == 4 else F.avg_pool3d(x, 2)
             seen = critic.features(x)

@@ -12,6 +12,8 @@ from anomaly.nets.pyramid import initialise
 from anomaly.nets.unet import halvings
 
 SLOPE = 0.2
+MARGIN = 4
+"""Pixels by which the map is carried on beyond its edges: convolutions see zeros there, and would draw specks."""
 
 
 class SpadeDecoder(nn.Module):
@@ -33,8 +35,9 @@ class SpadeDecoder(nn.Module):
 
         super().__init__()
         channels, *space = shape
-        self.sides = [tuple(space)]
-        for factors in halvings(tuple(space), levels - 1):
+        self.space = tuple(space)
+        self.sides = [tuple(side + 2 * MARGIN for side in space)]
+        for factors in halvings(self.sides[0], levels - 1):
             self.sides.append(tuple(-(-side // by) for side, by in zip(self.sides[-1], factors, strict=True)))
         self.sides.reverse()
         convolution = CONVOLUTION[len(space)]
@@ -49,12 +52,13 @@ class SpadeDecoder(nn.Module):
 
     def forward(self, told: Tensor) -> Tensor:
         """(N, told, *space) -> (N, C, *space), unbounded."""
+        told = F.pad(told, (MARGIN, MARGIN) * len(self.space), mode="replicate")
         x = self.enter(F.interpolate(told, size=self.sides[0]))
         for side, block in zip(self.sides, self.blocks, strict=True):
             x = x if x.shape[2:] == side else F.interpolate(x, size=side)
             x = block(x, told)
         drawn: Tensor = self.leave(F.leaky_relu(x, SLOPE))
-        return drawn
+        return drawn[(..., *(slice(MARGIN, MARGIN + side) for side in self.space))]
 
 
 class StyleFinder(nn.Module):

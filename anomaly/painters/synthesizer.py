@@ -43,7 +43,7 @@ class Synthesizer(Learned):
     )  # fmt: skip
     not_negative: ClassVar[tuple[str, ...]] = ("l1", "adversarial", "features", "noise", "halved", "ema")
     below_one: ClassVar[tuple[str, ...]] = ("ema",)
-    steps: int = 1500
+    steps: int = 1000
     batch: int = 4
     lr: float = 2e-4
     lr_critic: float = 4e-4

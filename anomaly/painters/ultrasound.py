@@ -12,14 +12,14 @@ from anomaly.errors import AnomalyError
 from anomaly.painters.mapped import NOWHERE
 from anomaly.painters.pix2pix import Pix2PixLabels
 from anomaly.painters.speckle import ultrasound
-from anomaly.painters.tissues import SOFT, Probe, Tissue
+from anomaly.painters.tissues import NOTHING, SOFT, Probe, Tissue
 
 PROBE = ("frequency", "axial", "lateral", "dynamic", "level", "gain", "pixel", "radius", "angle")
 
 
 @dataclass(kw_only=True)
 class Ultrasound(Pix2PixLabels):
-    """Draws an ultrasound image from a map of tissues: the physics of `anomaly.painters.speckle`, then a U-Net beside it.
+    """Draws an ultrasound image from a map of tissues: the physics of `anomaly.painters.speckle`, then a U-Net.
 
     The U-Net sees the map, noise, and what the physics drew, and learns to draw the real image against a critic.
     Slices and pictures alone; the probe lies along the first row.
@@ -72,6 +72,7 @@ class Ultrasound(Pix2PixLabels):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.tissues = tuple(self.tissues)  # a file gives a list
         self.listening()
 
     def listening(self) -> Probe:
@@ -85,7 +86,7 @@ class Ultrasound(Pix2PixLabels):
             AnomalyError: tissues are given, and not four numbers for each class.
         """
         if not self.tissues:
-            return [Tissue(amplitude=0.02, attenuation=0.0), *[SOFT] * (self.classes_ - 1)]
+            return [NOTHING, *[SOFT] * (self.classes_ - 1)]
         if len(self.tissues) != 4 * self.classes_:
             raise AnomalyError(
                 f"tissues are {len(self.tissues)} numbers; expected 4 for each of {self.classes_} classes"

@@ -79,9 +79,9 @@ def synthesize(
     """Draw images of label maps; this is `anomaly synthesize apply`.
 
     Label maps need no image: moved, grown, or made by hand. Each is brought to the grid of the network, and what is
-    drawn back to its own. Writes `ID_synthesized.png` or `.nii.gz` (`ID-2_synthesized` of a second draw); name and header
-    say that it was drawn. `synthesis.csv` has id, subject, path of the label map and file, `cohort.csv` a row a drawn
-    image: path, labels, subject, drawn_from, run. A second call with the same arguments draws only what is missing.
+    drawn back to its own. Writes `ID_synthesized.png` or `.nii.gz` (`ID-2_synthesized` of a second draw); name and
+    header say that it was drawn. `synthesis.csv` has id, subject, path of the label map and file, `cohort.csv` a row a
+    drawn image: path, labels, subject, drawn_from, run. A second call with the same arguments draws what is missing.
 
     Args:
         run: what `learn_synthesis` left.
@@ -175,12 +175,7 @@ def written(
         about = {name: row[name] for name in ("id", "subject", "path", "mask") if name in row}
         try:
             image, drawn = drawing(row, [seed_of(seed, str(row["id"]), k) for k in range(draws)])
-            files = [
-                alone(
-                    image.path, lambda k=k, each=each: write_drawn(out, _name(row, k), image, each, says).name, "drawn"
-                )  # type: ignore[misc]
-                for k, each in enumerate(drawn)
-            ]
+            files = [_kept(out, _name(row, k), image, each, says) for k, each in enumerate(drawn)]
         except UnreadableImage as error:
             return {**about, "error": str(error)}
         return {**about, "file": ";".join(files), "values": f"{drawn[0].min():.4g} to {drawn[0].max():.4g}"}
@@ -199,6 +194,10 @@ def written(
         raise CohortError(f"none of the {len(rows)} label maps can be drawn; {table.errors} says what is wrong")
     path = _write_cohort(out, found, cohort, str(told.get("run", told["synthesizer"])))
     return Synthesized(table.path, path, table.errors, table.added, before, table.failed)
+
+
+def _kept(out: Path, name: str, image: Image, values: np.ndarray, says: str) -> str:
+    return alone(image.path, lambda: write_drawn(out, name, image, values, says).name, "drawn")
 
 
 def _name(row: Mapping[str, Any], draw: int) -> str:

@@ -19,7 +19,7 @@ MOST = 200
 
 
 def held_out(synthesizer: Synthesizer, images: np.ndarray, places: np.ndarray) -> dict[str, float]:
-    """Of held-out maps drawn with one seed each: mean |drawn - real|, SSIM, and |one draw - another|; of 200 at most."""
+    """Of up to 200 held-out maps drawn: mean |drawn - real|, SSIM, and |one draw - another|."""
     chosen, sums, done = evenly(len(images), MOST), np.zeros(3), 0
     size = passes(images.shape[1:])
     for start in range(0, len(chosen), size):

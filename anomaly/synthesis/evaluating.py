@@ -181,7 +181,7 @@ def _segmented(
         learns = judging.halves(held.subjects, seed)
         asked = ~learns
         half = held.part(learns)
-        train = {"settings": settings, "seed": seed, "device": device}
+        train: dict[str, Any] = {"settings": settings, "seed": seed, "device": device}
         find = judging.trained_on(half, half.pixels, classes, **train)
         drawn_too = judging.trained_on(half, drawings[DRAWN][learns], classes, **train)
         note = f"by a small segmenter that learned from {int(learns.sum())} real images of other people"

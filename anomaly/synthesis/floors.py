@@ -1,4 +1,4 @@
-"""What needs no learning to draw an image of a label map: the means of its classes, and the image of the nearest map."""
+"""What needs no learning to draw an image of a label map: means of its classes, and the image of the nearest map."""
 
 import numpy as np
 

@@ -19,13 +19,10 @@ _COLOURS = (
 
 def coloured(places: np.ndarray) -> np.ndarray:
     """Places (...) of classes as colours (..., 3) uint8: the background black, outside a mask dark grey."""
-    count = len(_COLOURS) - 1
-    table = [
-        _COLOURS[0]
-        if place == 0
-        else tuple(channel >> (place - 1) // count for channel in _COLOURS[1 + (place - 1) % count])
-        for place in range(NOWHERE)
-    ]
+    count, table = len(_COLOURS) - 1, [_COLOURS[0]]
+    for place in range(NOWHERE - 1):
+        red, green, blue = (channel >> place // count for channel in _COLOURS[1 + place % count])
+        table.append((red, green, blue))
     return np.array([*table, (32, 32, 32)], dtype=np.uint8)[places]
 
 

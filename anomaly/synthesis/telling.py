@@ -43,8 +43,8 @@ def _near(figures: Sequence[Figure]) -> str:
     near, alike = named(figures, "l1"), named(figures, "ssim")
     return (
         f"Distance: drawn images are {near[DRAWN]} from the real image of the same map (mean difference, of a range of "
-        f"2; class means {near[MEANS]}, nearest training image {near[NEAREST]}), SSIM {alike[DRAWN]} ({alike[MEANS]} and "
-        f"{alike[NEAREST]}). Class means are near by having no grain at all."
+        f"2; class means {near[MEANS]}, nearest training image {near[NEAREST]}), SSIM {alike[DRAWN]} ({alike[MEANS]} "
+        f"and {alike[NEAREST]}). Class means are near by having no grain at all."
     )
 
 
@@ -68,8 +68,8 @@ def _copies(figures: Sequence[Figure]) -> str:
     if DRAWN not in found:
         return ""
     return (
-        f"Copies: {found[DRAWN].value:.0%} of the drawn images are nearer to a training image, in relation to a real one "
-        f"of other people, than 95 % of real ones are (real ones: {found[REAL].value:.0%})."
+        f"Copies: {found[DRAWN].value:.0%} of the drawn images are nearer to a training image, in relation to a real "
+        f"one of other people, than 95 % of real ones are (real ones: {found[REAL].value:.0%})."
     )
 
 

@@ -111,7 +111,7 @@ def without(places: np.ndarray, lesion: int) -> np.ndarray:
 def laid_in(places: np.ndarray, donor: np.ndarray, lesion: int, random: np.random.Generator) -> np.ndarray:
     """A map with one lesion of another person, where there is as much of the tissue that it lay in; else as it is.
 
-    A lesion is a connected part of its class; its tissue is what most of its surroundings are. It is laid where
+    A lesion is a connected part of its class; its tissue is the class that most of its rim is. It is laid where
     95 % of it come to lie on that tissue, at a place chosen by chance among all such.
 
     Args:
@@ -145,9 +145,9 @@ def laid_in(places: np.ndarray, donor: np.ndarray, lesion: int, random: np.rando
 
 
 def _tissue_around(donor: np.ndarray, part: np.ndarray, lesion: int) -> int | None:
-    """What most of a lesion's rim is; None where that is no one tissue."""
+    """What most of a lesion's rim is; None where that is no one tissue, or background, which is anything and air."""
     rim = ndimage.binary_dilation(part) & ~part & (donor != lesion) & (donor != NOWHERE)
     values, counts = np.unique(donor[rim], return_counts=True)
     if not len(values) or counts.max() < OF_ONE * counts.sum():
         return None
-    return int(values[counts.argmax()])
+    return int(values[counts.argmax()]) or None

@@ -63,9 +63,9 @@ def vary_maps(
 ) -> Varied:
     """Write label maps like those given that nobody has; this is `anomaly synthesize vary`.
 
-    Writes `ID_varied.png` or `.nii.gz` (`ID-2_varied` of a second one), with the numbers and on the grid of its map, and
-    `cohort.csv`: id, path, subject, varied_from, seed. Lesions come from up to 50 maps of other subjects that have the
-    same size.
+    Writes `ID_varied.png` or `.nii.gz` (`ID-2_varied` of a second one), with the numbers and on the grid of its map,
+    and `cohort.csv`: id, path, subject, varied_from, seed. Lesions come from up to 50 maps of other subjects that have
+    the same size.
 
     Args:
         labels, column: see `synthesize`.
