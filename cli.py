@@ -22,6 +22,8 @@ from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
 from anomaly.segmentation.commands import commands as segmenting
 from anomaly.segmentation.commands import segmenters
+from anomaly.synthesis.commands import commands as synthesize
+from anomaly.synthesis.commands import synthesizers
 from anomaly.translation.commands import commands as translate
 from anomaly.translation.commands import translators
 from explain.commands import commands as explain
@@ -40,6 +42,7 @@ commands.add_typer(explain, name="explain")
 commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(segmenting, name="segment")
+commands.add_typer(synthesize, name="synthesize")
 commands.add_typer(translate, name="translate")
 commands.add_typer(progress, name="progress")
 
@@ -118,7 +121,7 @@ def methods(
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
             autocompletion=asking.completing(
-                asking.detectors, explainers, translators, registrars, forecasters, asking.kinds
+                asking.detectors, explainers, translators, registrars, forecasters, synthesizers, asking.kinds
             ),
         ),
     ] = None,
@@ -134,6 +137,7 @@ def methods(
         "registrars": registrars(),
         "segmenters": segmenters(),
         "forecasters": forecasters(),
+        "synthesizers": synthesizers(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 

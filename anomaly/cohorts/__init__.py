@@ -2,5 +2,5 @@
 
 Floor 3: may import what lies below. Imports images; imported by checkup, commandline, evaluation, explain.association,
 explain.checking, explain.evaluating, explain.runs, explain.sides, generation, longitudinal, progression, registration,
-reporting, restoration, restorers, runs, scoring, segmentation, simulation and translation.
+reporting, restoration, restorers, runs, scoring, segmentation, simulation, synthesis and translation.
 """

@@ -6,7 +6,7 @@ libraries that read images are loaded.
 Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, cohorts, commandline,
 evaluation, explain.association, explain.checking, explain.evaluating, explain.pictures, explain.runs, explain.sides,
 generation, longitudinal, pictures, progression, registrars, registration, restoration, restorers, runs, scoring,
-segmentation, simulation and translation.
+segmentation, simulation, synthesis and translation.
 """
 
 import lazy_loader

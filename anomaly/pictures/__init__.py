@@ -4,5 +4,5 @@ Knows no torch.
 
 Floor 3: may import what lies below. Imports images and statistics; imported by evaluation, explain.association,
 explain.checking, explain.evaluating, explain.pictures, explain.runs, longitudinal, progression, registration,
-reporting, restoration, restorers, runs, scoring, segmentation, simulation and translation.
+reporting, restoration, restorers, runs, scoring, segmentation, simulation, synthesis and translation.
 """

@@ -2,5 +2,5 @@
 
 Floor 4: may import what lies below. Imports cohorts, degradations, detectors, images, pictures and training; imported
 by checkup, cli, commandline, demonstration, explain.commands, explain.runs, generation, progression, registration,
-restoration, restorers, scoring, segmentation and translation.
+restoration, restorers, scoring, segmentation, synthesis and translation.
 """
