@@ -1,4 +1,4 @@
-"""`anomaly paint`: lesions of a class painted into images, and out of them, where a mask says where.
+"""Lesions of a class painted into images and out of them: trainings, twins, new cases, and their judges.
 
-Floor 7: may import what lies below. Imports the ground floor alone; imported by nobody else.
+Floor 7: may import what lies below.
 """

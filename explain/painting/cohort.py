@@ -28,6 +28,7 @@ class Lesions:
         given: column of their masks, or a folder of these.
         column: column of the class of an image's lesions.
         classes: instead, which numbers of the masks are which class.
+        any_class: nobody asks for the class, as of what is painted out.
         tissues: column of label maps of the tissues around, or a folder; None for none.
         of_tissues: which numbers of these are tissues.
 
@@ -38,17 +39,20 @@ class Lesions:
     given: str | None
     column: str | None = None
     classes: Labels | None = None
+    any_class: bool = False
     tissues: str | None = None
     of_tissues: Labels | None = None
 
     def __post_init__(self) -> None:
-        if self.given is not None and (self.column is None) == (self.classes is None):
+        if self.given is not None and not self.any_class and (self.column is None) == (self.classes is None):
             raise AnomalyError(
                 "say of which class lesions are by --class COLUMN (one class an image), or by --classes NAME=NUMBER,... "
                 "(numbers of the masks); one of the two"
             )
         if self.classes is not None and NORMAL in self.classes.names:
-            raise AnomalyError(f"a class of lesions is called {NORMAL}, which is what is painted out; name it otherwise")
+            raise AnomalyError(
+                f"a class of lesions is called {NORMAL}, which is what is painted out; name it otherwise"
+            )
 
 
 def lesion_cohort(

@@ -117,7 +117,7 @@ def keep(
     rows: list[Any] = cohort.to_dict("records")
     kept, failed, spaces = list[dict[str, Any]](), list[dict[str, Any]](), list[list[int]]()
     lost: Counter[str] = Counter()
-    streams = {name: open(folder / f"{name}.raw", "wb") for name in KINDS}  # noqa: SIM115
+    streams = {name: open(folder / f"{name}.raw", "wb") for name in KINDS}
     channels = 0
     try:
         with progress("reading images", len(rows), unit="images") as bar:

@@ -228,5 +228,3 @@ def _count(plan: Mapping[str, Any]) -> int:
 
 def _json(labels: Labels | None) -> dict[str, Any] | None:
     return None if labels is None else labels.as_json()
-
-

@@ -95,9 +95,7 @@ def crops(hole: np.ndarray, window: Sequence[int]) -> list[tuple[tuple[slice, ..
     return found
 
 
-def _around(
-    box: tuple[slice, ...], hole: np.ndarray, window: Sequence[int]
-) -> tuple[tuple[slice, ...], np.ndarray]:
+def _around(box: tuple[slice, ...], hole: np.ndarray, window: Sequence[int]) -> tuple[tuple[slice, ...], np.ndarray]:
     wide = []
     for each, side, of in zip(box, window, hole.shape, strict=True):
         length = min(of, max(side, each.stop - each.start + 2 * (side // MARGIN)))

@@ -112,6 +112,17 @@ class LesionWindows:
         rng = np.random.default_rng(0)
         return stacked([self._one(rng, self._turn(j, j)) for j in range(most)], self.tissues)
 
+    def centred(self, rng: np.random.Generator, place: int, item: tuple[int, int] | None) -> tuple[Window, int]:
+        """A window whose hole lies in its middle, and its row: of a lesion, or, without an item, of normal tissue."""
+        if item is None:
+            return self._normal(rng, centred=True), self._last
+        x, places, around = (each[item[1]] for each in self.images.arrays_of(item[0]))
+        return self._cut(rng, x, places == place, place, around, centred=True), item[0]
+
+    def joined(self, windows: Sequence[Window]) -> Holes:
+        """Windows as tensors."""
+        return stacked(windows, self.tissues)
+
     def _turn(self, k: int, j: int) -> int:
         """The class of the j-th window of batch k."""
         ill = len(self.lesions)
@@ -132,7 +143,7 @@ class LesionWindows:
         x, places, around = (each[s] for each in self.images.arrays_of(row))
         return self._cut(rng, x, places == place, place, around)
 
-    def _normal(self, rng: np.random.Generator) -> Window:
+    def _normal(self, rng: np.random.Generator, *, centred: bool = False) -> Window:
         """A hole in the shape of a lesion where there is none."""
         for _ in range(100):
             row, s = self.normal[int(rng.integers(len(self.normal)))]
@@ -143,13 +154,23 @@ class LesionWindows:
             shape = self.shapes[int(rng.integers(len(self.shapes)))]
             hole = laid(shape, places.shape, rng, near=bool(rng.random() < self.near), allowed=allowed)
             if hole is not None and tissue(x)[hole].mean() > 0.5:
-                return self._cut(rng, x, hole, NORMAL, around)
+                self._last = row
+                return self._cut(rng, x, hole, NORMAL, around, centred=centred)
         raise AnomalyError(
             "no normal tissue was found that could hold the shape of a lesion, in 100 images; give more images without "
             "lesions, or lesions that leave room beside them"
         )
 
-    def _cut(self, rng: np.random.Generator, x: np.ndarray, hole: np.ndarray, place: int, around: np.ndarray) -> Window:
+    def _cut(
+        self,
+        rng: np.random.Generator,
+        x: np.ndarray,
+        hole: np.ndarray,
+        place: int,
+        around: np.ndarray,
+        *,
+        centred: bool = False,
+    ) -> Window:
         """A window about a hole: about its middle where it fits in, else about a pixel of it."""
         found = np.argwhere(hole)
         low, high = found.min(0), found.max(0) + 1
@@ -158,7 +179,8 @@ class LesionWindows:
         for axis, (side, of) in enumerate(zip(self.window, hole.shape, strict=True)):
             fits = high[axis] - low[axis] <= side // 2
             middle = (low[axis] + high[axis]) / 2 if fits else picked[axis]
-            start = int(round(middle - side / 2 + rng.uniform(-side / 8, side / 8)))
+            away = 0.0 if centred else rng.uniform(-side / 8, side / 8)
+            start = round(float(middle - side / 2 + away))
             start = min(max(start, 0), of - side)
             box.append(slice(start, start + side))
         cut = tuple(box)

@@ -46,7 +46,9 @@ def write_painted(stem: Path, image: Image, values: np.ndarray, painted: np.ndar
     if kind is None:
         return write_redrawn(stem, image, values, says)
     stored = np.rint(values).clip(np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
-    _write_typed(path, stored[0] if len(stored) == 1 else np.moveaxis(stored, 0, -1), image.frame, len(stored) > 1, says)
+    _write_typed(
+        path, stored[0] if len(stored) == 1 else np.moveaxis(stored, 0, -1), image.frame, len(stored) > 1, says
+    )
     return path
 
 
