@@ -24,6 +24,8 @@ from anomaly.translation.commands import commands as translate
 from anomaly.translation.commands import translators
 from explain.commands import commands as explain
 from explain.commands import explainers
+from explain.painting.commands import commands as paint
+from explain.painting.commands import painters
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -35,6 +37,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(paint, name="paint")
 commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(translate, name="translate")
@@ -115,7 +118,7 @@ def methods(
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
             autocompletion=asking.completing(
-                asking.detectors, explainers, translators, registrars, forecasters, asking.kinds
+                asking.detectors, explainers, translators, registrars, forecasters, painters, asking.kinds
             ),
         ),
     ] = None,
@@ -130,6 +133,7 @@ def methods(
         "translators": translators(),
         "registrars": registrars(),
         "forecasters": forecasters(),
+        "painters": painters(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
@@ -459,6 +463,7 @@ everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo",
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
 everywhere.furnish(translate, quick=())
+everywhere.furnish(paint, quick=())
 everywhere.furnish(progress, quick=())
 
 

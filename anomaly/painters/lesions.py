@@ -1,4 +1,4 @@
-"""A lesion painted in, or out, where a mask says where: from its surroundings and its class, by a network and a critic."""
+"""A lesion painted in, or out, where a mask says where: from its surroundings and its class."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -81,8 +81,8 @@ class LesionPainter(Learned):
     name: ClassVar[str] = "lesion-painter"
     summary: ClassVar[str] = "paints a lesion of a class in or out where a mask says where; the rest stays as it is"
     cite: ClassVar[str] = (
-        "Isola et al. 2017 (critic of patches); Odena et al. 2017 (class); Bendel et al. 2023 (several draws); Perez et "
-        "al. 2018 (FiLM)"
+        "Isola et al. 2017 (critic of patches); Odena et al. 2017 (class); Bendel et al. 2023 (several draws); Perez "
+        "et al. 2018 (FiLM)"
     )
     kind: ClassVar[str] = "painter"
     positive: ClassVar[tuple[str, ...]] = (

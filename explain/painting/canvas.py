@@ -55,7 +55,7 @@ class Canvas:
         return np.where(painted == self.x, 0, before - painted).astype(np.float32)
 
     def values(self, change: np.ndarray, where: np.ndarray) -> np.ndarray:
-        """The image (C, *space) less a change, in its own intensities, to the bit itself outside of `where` (*space)."""
+        """The image (C, *space) less a change, in its own intensities; outside of `where` (*space) it is itself."""
         unit = self.scale.unit
         channels = [self.prepared.restore(change[:, c : c + 1]) * unit[c] for c in range(change.shape[1])]
         taken = np.stack(channels)

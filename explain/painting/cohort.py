@@ -46,13 +46,11 @@ class Lesions:
     def __post_init__(self) -> None:
         if self.given is not None and not self.any_class and (self.column is None) == (self.classes is None):
             raise AnomalyError(
-                "say of which class lesions are by --class COLUMN (one class an image), or by --classes NAME=NUMBER,... "
+                "say of which class lesions are by --class COLUMN (one class an image), or by --classes NAME=NUMBER "
                 "(numbers of the masks); one of the two"
             )
         if self.classes is not None and NORMAL in self.classes.names:
-            raise AnomalyError(
-                f"a class of lesions is called {NORMAL}, which is what is painted out; name it otherwise"
-            )
+            raise AnomalyError(f"a class of lesions is called {NORMAL}, which is painted out; name it otherwise")
 
 
 def lesion_cohort(

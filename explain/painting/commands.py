@@ -198,7 +198,7 @@ def evaluate(
     workers: options.Workers = None,
     **given: Any,
 ) -> None:
-    """Say whether lesions look like their class, whether the rest stays, and whether painted ones help; floors beside."""
+    """Say whether lesions look like their class, and whether painted ones help; floors beside."""
     with exits.alike():
         whose, asked = _whose(given), _named(classes)
         asking.refuse_run(run, PAINTER)

@@ -60,7 +60,7 @@ class LabelledWindows:
 
 
 def helped(run: PainterRun, kept: Kept, steps: int, seed: int, device: str) -> list[Figure]:
-    """Dice of real lesions of persons not seen, by a segmenter trained with and without painted ones, and what it gains.
+    """Dice of real lesions of persons not seen, by a segmenter trained with painted ones and without.
 
     Both learn from the same real images of other persons, as many steps, from the same weights; the one sees those
     persons' normal images with a lesion painted in as well.

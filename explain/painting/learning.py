@@ -99,7 +99,8 @@ def learn_painter(
         plan: dict[str, Any] = dict(
             kind=PAINTER, method=painter.name, settings=painter.settings(), preprocessing=dataclasses.asdict(prepared),
             lesions={
-                "given": lesions.given, "column": lesions.column, "classes": _json(lesions.classes), "tissues": _json(tissues)
+                "given": lesions.given, "column": lesions.column, "classes": _json(lesions.classes),
+                "tissues": _json(tissues),
             },
             names=list(names), seed=seed, fingerprint=fingerprint(cohort), choose=choose,
             subjects_from=cohort.attrs["subjects_from"], precision=machine.precision,

@@ -58,10 +58,11 @@ def _tissue(figures: Sequence[Figure]) -> str:
     found, grain = named(figures, "normal_off"), named(figures, "normal_grain")
     mean = next(name for name in found if name.startswith("mean of"))
     return (
-        f"Normal tissue that was hidden: one painting is off by {found['painted']} (mean absolute difference, of a range "
-        f"of 2), the {mean} by {found[mean]}, the smoothest filling {found['laplace']}, the local mean "
-        f"{found['local mean']}; steps between neighbours are {grain['painted']} where the truth has {grain['real']} and "
-        f"the smoothest filling {grain['laplace']}. Two paintings are {named(figures, 'draws_apart')['painted']} apart."
+        f"Normal tissue that was hidden: one painting is off by {found['painted']} (mean absolute difference, of a "
+        f"range of 2), the {mean} by {found[mean]}, the smoothest filling {found['laplace']}, the local mean "
+        f"{found['local mean']}; steps between neighbours are {grain['painted']} where the truth has "
+        f"{grain['real']} and the smoothest filling {grain['laplace']}. Two paintings are "
+        f"{named(figures, 'draws_apart')['painted']} apart."
     )
 
 
@@ -70,8 +71,8 @@ def _twins(figures: Sequence[Figure]) -> str:
     if not found:
         return ""
     return (
-        f"Twins: inside of masks the pseudo-healthy image is {found['painted']} from the true one, the smoothest filling "
-        f"{found['laplace']}, the local mean {found['local mean']}, the image as it is {found['unchanged']}."
+        f"Twins: inside of masks the pseudo-healthy image is {found['painted']} from the true one, the smoothest "
+        f"filling {found['laplace']}, the local mean {found['local mean']}, the image as it is {found['unchanged']}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures of whole images: that what is written differs nowhere but in the mask, and how near twins are to the truth."""
+"""Figures of whole images: what differs outside of masks in files, and how near twins are to the truth."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ WRITTEN = 12
 def outside_kept(
     run: PainterRun, rows: Sequence[Mapping[str, Any]], canvases: Sequence[Canvas], seed: int
 ) -> list[Figure]:
-    """Share of pixels outside of masks that differ once an image was painted on, written and read again; of floors 0."""
+    """Share of pixels outside of masks that differ once an image was painted on, written and read again."""
     shares, whose = [], []
     with TemporaryDirectory() as folder:
         for row, canvas in zip(rows, canvases, strict=True):

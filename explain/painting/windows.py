@@ -1,4 +1,4 @@
-"""Windows with holes whose content is known: lesions of each class, and normal tissue; batch k follows from the seed."""
+"""Windows with holes whose content is known: lesions of each class, and normal tissue."""
 
 import logging
 from collections.abc import Sequence
@@ -229,7 +229,7 @@ def window_of(images: Kept, asked: int) -> tuple[int, ...]:
     side = int(min(most, max(least, -(-wanted // STEP) * STEP)))
     if wanted > most:
         logger.warning(
-            "lesions reach over %d pixels, windows over %d; what is painted in the midst of a large one knows little of "
-            "its surroundings: a larger --set window takes longer and is better", wanted // 2, side,
+            "lesions reach over %d pixels, windows over %d; what is painted in the midst of a large one knows little "
+            "of its surroundings: a larger --set window takes longer and is better", wanted // 2, side,
         )  # fmt: skip
     return tuple(min(side, int(of) - int(of) % (STEP if of >= STEP else 1)) for of in smallest)
