@@ -1,9 +1,12 @@
 """A hole filled smoothly from what surrounds it, on the device of the images: where a painter begins."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+POOLS: dict[int, Callable[..., Tensor]] = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 MODES = {2: "bilinear", 3: "trilinear"}
 NONE = 1e-6
 
@@ -34,7 +37,7 @@ def _pushed(sums: Tensor, known: Tensor) -> Tensor:
     if max(space) == 1:
         return mean
     half = tuple(-(-side // 2) for side in space)
-    pool = F.adaptive_avg_pool2d if len(space) == 2 else F.adaptive_avg_pool3d
+    pool = POOLS[len(space)]
     coarse = _pushed(pool(sums, half), pool(known, half))
     beyond = F.interpolate(coarse, size=space, mode=MODES[len(space)], align_corners=False)
     return known * mean + (1 - known) * beyond

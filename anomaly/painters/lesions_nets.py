@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from anomaly.nets.critics import PatchCritic
 from anomaly.nets.pyramid import initialise
+from anomaly.painters.lesions_filling import POOLS
 
 LEAST = 1e-3
 
@@ -41,8 +41,7 @@ class LesionCritic(nn.Module):
 
 def shared(hole: Tensor, grid: tuple[int, ...]) -> Tensor:
     """How much of each cell of a grid is hole, (N, 1, *grid), adding up to 1 for each image."""
-    pool = F.adaptive_avg_pool2d if len(grid) == 2 else F.adaptive_avg_pool3d
-    share = pool(hole.float(), grid) + LEAST * hole.flatten(1).any(1).view(-1, *[1] * (hole.ndim - 1))
+    share = POOLS[len(grid)](hole.float(), grid) + LEAST * hole.flatten(1).any(1).view(-1, *[1] * (hole.ndim - 1))
     return share / share.flatten(1).sum(1).clamp_min(1e-12).view(-1, *[1] * (hole.ndim - 1))
 
 

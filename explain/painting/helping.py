@@ -56,7 +56,7 @@ class LabelledWindows:
         box = tuple(slice(a, a + w) for a, w in zip(starts, self.window, strict=True))
         x, places = x[(slice(None), *box)], places[box]
         axes = [int(a) for a in np.flatnonzero(rng.random(places.ndim) < 0.5)]
-        return np.flip(x, [a + 1 for a in axes]).copy(), np.flip(places, axes).copy()
+        return np.flip(x, tuple(a + 1 for a in axes)).copy(), np.flip(places, tuple(axes)).copy()
 
 
 def helped(run: PainterRun, kept: Kept, steps: int, seed: int, device: str) -> list[Figure]:
@@ -84,7 +84,7 @@ def helped(run: PainterRun, kept: Kept, steps: int, seed: int, device: str) -> l
 
 def painted_cases(run: PainterRun, kept: Kept, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Normal images of the judge's persons with a lesion of the training's shapes painted in, classes in turn."""
-    found = []
+    found = list[tuple[np.ndarray, np.ndarray]]()
     for number, (row, s) in enumerate(kept.items(JUDGE)):
         x, places, around = (each[s] for each in kept.arrays_of(row))
         if places.any():

@@ -89,8 +89,8 @@ class Kept:
         space, slices = tuple(map(int, self.spaces[row])), int(self.table["slices"].iloc[row])
         start, end = (int(each) for each in self.offsets[row : row + 2])
         c = self.channels
-        places = (self.arrays[name][start:end].reshape(slices, *space) for name in ("lesions", "tissues"))
-        return (self.arrays["images"][start * c : end * c].reshape(slices, c, *space), *places)
+        lesions, tissues = (self.arrays[name][start:end].reshape(slices, *space) for name in ("lesions", "tissues"))
+        return self.arrays["images"][start * c : end * c].reshape(slices, c, *space), lesions, tissues
 
 
 def keep(

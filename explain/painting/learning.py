@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def _tissues(cohort: pd.DataFrame, lesions: Lesions) -> Labels | None:
     for path, file in zip(rows["path"], rows[TISSUES], strict=True):
         try:
             image = read(Path(path))
-            maps.append(np.unique(alone(image.path, lambda image=image, file=file: read_labels(file, image))))
+            maps.append(np.unique(alone(image.path, partial(read_labels, file, image))))
         except AnomalyError:  # which is told where all are read
             continue
     return Labels.found(held_by(maps))

@@ -28,7 +28,7 @@ def outside_kept(
     run: PainterRun, rows: Sequence[Mapping[str, Any]], canvases: Sequence[Canvas], seed: int
 ) -> list[Figure]:
     """Share of pixels outside of masks that differ once an image was painted on, written and read again."""
-    shares, whose = [], []
+    shares, whose = list[float](), list[str]()
     with TemporaryDirectory() as folder:
         for row, canvas in zip(rows, canvases, strict=True):
             if not canvas.marked.any() or len(shares) == WRITTEN:

@@ -56,7 +56,8 @@ def patched(image: Image, values: np.ndarray, painted: np.ndarray, says: str) ->
     """The bytes of a NIfTI file with other values where something was painted; arguments as of `write_painted`."""
     content = image.path.read_bytes()
     raw = bytearray(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-    proxy: Any = nib.load(image.path).dataobj
+    file: Any = nib.load(image.path)
+    proxy = file.dataobj
     stored = np.ndarray(proxy.shape, proxy.dtype, buffer=raw, offset=proxy.offset, order="F")
     fields = stored.dtype.names
     channels = [stored[name] for name in fields] if fields else _channels(stored)
