@@ -28,6 +28,8 @@ from anomaly.translation.commands import commands as translate
 from anomaly.translation.commands import translators
 from explain.commands import commands as explain
 from explain.commands import explainers
+from explain.painting.commands import commands as paint
+from explain.painting.commands import painters
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -39,6 +41,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(paint, name="paint")
 commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
 commands.add_typer(segmenting, name="segment")
@@ -121,7 +124,15 @@ def methods(
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
             autocompletion=asking.completing(
-                asking.detectors, explainers, translators, registrars, forecasters, synthesizers, asking.kinds
+                asking.detectors,
+                explainers,
+                translators,
+                registrars,
+                segmenters,
+                forecasters,
+                synthesizers,
+                painters,
+                asking.kinds,
             ),
         ),
     ] = None,
@@ -138,6 +149,7 @@ def methods(
         "segmenters": segmenters(),
         "forecasters": forecasters(),
         "synthesizers": synthesizers(),
+        "painters": painters(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
@@ -468,6 +480,7 @@ everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
 everywhere.furnish(segmenting, quick=())
 everywhere.furnish(translate, quick=())
+everywhere.furnish(paint, quick=())
 everywhere.furnish(progress, quick=())
 
 
