@@ -1,4 +1,4 @@
-"""Distances between surfaces against closed forms: squares apart, boxes within boxes, spheres, pixels of other edges."""
+"""Distances between surfaces against closed forms: squares, boxes within boxes, spheres, pixels of other edges."""
 
 import numpy as np
 import pytest
@@ -94,9 +94,7 @@ def test_as_monai_where_edges_are_alike() -> None:
         edges = (1.5, 0.7, 2.0)[: len(space)]
         x, y = (torch.from_numpy(each[None, None]) for each in (one, other))
         near = metrics.compute_hausdorff_distance(x, y, percentile=95, spacing=edges, include_background=True)
-        mean = metrics.compute_average_surface_distance(
-            x, y, symmetric=True, spacing=edges, include_background=True
-        )
+        mean = metrics.compute_average_surface_distance(x, y, symmetric=True, spacing=edges, include_background=True)
         found = apart(one, other, edges)
         assert float(near) == pytest.approx(found.near, rel=1e-5)
         assert float(mean) == pytest.approx(found.mean, rel=1e-5)
