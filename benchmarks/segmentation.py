@@ -32,7 +32,15 @@ CEILING = "ceiling"
 METHODS = ("supervised", "mean-teacher", "unimatch", "stylised", CEILING)
 ALIKE = {"width": 8, "steps": 400, "batch": 4, "lr": 1e-2}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "stylised": {"before": 200, "drawing": 250, "pairs": 1, "steps": 300},
+    "stylised": {
+        "before": 200,
+        "drawing": 400,
+        "pairs": 1,
+        "steps": 300,
+        "cycle": 1.0,
+        "task": 0.1,
+        "drawing_lr": 2e-3,
+    },
 }
 """What was chosen on `val`, of each method beside what all have."""
 TINY = {"width": 4, "steps": 2, "batch": 2}
@@ -92,6 +100,7 @@ def of_knees(arguments: argparse.Namespace) -> Asked:
                 key = {
                     "set": "knees", "split": arguments.split, "method": method, "seed": seed,
                     "annotated": len(labelled.x) if whole else count, "set_by_hand": sorted(arguments.settings),
+                    "tiny": arguments.tiny,
                 }  # fmt: skip
                 yield key, (labelled, y, judged, KNEE)
 
@@ -109,6 +118,7 @@ def of_tumours(arguments: argparse.Namespace) -> Asked:
             key = {
                 "set": "tumours", "split": "test", "method": method, "seed": which,
                 "annotated": len(others) if method == CEILING else 1, "set_by_hand": sorted(arguments.settings),
+                    "tiny": arguments.tiny,
             }  # fmt: skip
             yield key, (labelled, rest, {"patient": tested}, ("tumour",))
 

@@ -15,8 +15,8 @@ from anomaly.segmentation.learning import learn_segmentation
 from anomaly.segmentation.run import SegmenterRun
 
 SIDE = 24
-TINY: dict[str, Any] = {"width": 4, "levels": 2, "steps": 4, "batch": 4, "window": 16}
-SHORT: dict[str, Any] = {"width": 8, "levels": 2, "steps": 60, "batch": 8, "window": 16, "lr": 1e-2, "dropout": 0.0}
+TINY: dict[str, Any] = {"width": 4, "levels": 2, "steps": 4, "batch": 4, "window": 16, "augment": "none"}
+SHORT: dict[str, Any] = {**TINY, "width": 8, "steps": 60, "batch": 8, "lr": 1e-2, "dropout": 0.0}
 OPTIONS = [option for name, value in TINY.items() for option in ("--set", f"{name}={value}")]
 RANGE = Preprocessing(size=None, intensity="range")
 DISC, BOX = 2, 5

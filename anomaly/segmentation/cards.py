@@ -12,7 +12,6 @@ from anomaly.pictures import heatmaps
 from anomaly.restorers.cards import flat
 from anomaly.runs.previews import EDGES, bullets
 from anomaly.segmentation.keeping import KeptAnnotations
-from anomaly.segmentation.marking import shares_of
 from anomaly.segmentation.run import dice_in_short
 from anomaly.segmenters.base import Segmenter
 from anomaly.training.batches import evenly
@@ -58,7 +57,7 @@ def held_out(
 def places_found(segmenter: Segmenter, image: np.ndarray, device: torch.device) -> np.ndarray:
     """The most likely class of each pixel of an image (C, *space), uint8 (*space)."""
     x = torch.from_numpy(np.array(image))[None].to(device)
-    return shares_of(segmenter, x)[0].argmax(0).to(torch.uint8).cpu().numpy()
+    return segmenter.whole(x)[0].argmax(0).to(torch.uint8).cpu().numpy()
 
 
 def dice_of(one: np.ndarray, other: np.ndarray) -> float:

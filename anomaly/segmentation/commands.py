@@ -75,11 +75,11 @@ def train(
     steps: options.Steps = None,
     labelled_where: Annotated[
         list[str] | None,
-        typer.Option(help="As --where, of --labelled alone, as site=0; repeatable.", metavar="COLUMN=VALUE"),
+        typer.Option(help="As --where, of --labelled alone, as site=0; repeatable.", metavar="COL=VAL"),
     ] = None,
     unlabelled_where: Annotated[
         list[str] | None,
-        typer.Option(help="As --where, of --unlabelled alone, as site=1; repeatable.", metavar="COLUMN=VALUE"),
+        typer.Option(help="As --where, of --unlabelled alone, as site=1; repeatable.", metavar="COL=VAL"),
     ] = None,
     choose: Annotated[
         float | None,

@@ -19,7 +19,8 @@ from anomaly.runs.plans import refuse_taken
 from anomaly.runs.units import LOOKED_AT
 from anomaly.segmentation.annotations import Annotations, tell
 from anomaly.segmentation.keeping import read_one
-from anomaly.segmentation.learning import PLENTY, asked_of, gathered, learn_segmentation
+from anomaly.segmentation.learning import asked_of, gathered, learn_segmentation
+from anomaly.segmenters.base import PLENTY
 from anomaly.training.batches import evenly
 from anomaly.training.forecast import few, free, of_stages
 from anomaly.training.machine import Machine
@@ -51,7 +52,7 @@ def foresee_segmentation(annotations: Annotations, out: Path | str | None = None
     cohort, labels, prepared = gathered(annotations, given["choose"], preprocessing, workers=given["workers"])
     tell(cohort)
     channels, space = _smallest(cohort, prepared, labels)
-    shape = (channels, *window_in(space, None, getattr(segmenter, "window", 0)))
+    shape = (channels, *window_in(space, None, segmenter.window))
     segmenter.fill_in(shape, PLENTY, machine.processes * machine.nodes)
     twin: Any = copy(segmenter)
     twin.classes_, twin.masked_ = labels.count, prepared.mask == "given"

@@ -32,7 +32,7 @@ from anomaly.segmentation.keeping import KeptAnnotations, keep_annotations
 from anomaly.segmentation.marking import pixels_at_once
 from anomaly.segmentation.run import SegmenterRun
 from anomaly.segmentation.windows import LabelledWindows, Windows, watched, window_of
-from anomaly.segmenters.base import Segmenter
+from anomaly.segmenters.base import PLENTY, Segmenter
 from anomaly.segmenters.register import SEGMENTERS
 from anomaly.training.journal import Journal
 from anomaly.training.learned import share_of
@@ -41,10 +41,6 @@ from anomaly.training.machine import Machine
 logger = logging.getLogger(__name__)
 MARKED = 0.5
 """Share of windows that lie around a marked pixel."""
-BATCH = 8
-"""Windows of a method that does not say how many."""
-PLENTY = 2**31
-"""Windows of images, of which there are as many as are asked for."""
 
 
 def learn_segmentation(
@@ -116,7 +112,7 @@ def learn_segmentation(
             keep_annotations(cohort, prepared, labels, work / "checkpoint", workers=workers)
             kept = KeptAnnotations.open(work / "checkpoint")
             refuse_vanished(kept, labels)
-            window_of(kept, getattr(segmenter, "window", 0))
+            window_of(kept, segmenter.window)
         except AnomalyError:
             abandon(work)
             raise
@@ -201,12 +197,12 @@ def _fit(
     save_every: int,
 ) -> Segmenter:
     segmenter.masked_ = MASK in images.table
-    window, classes = window_of(images, getattr(segmenter, "window", 0)), images.counts.shape[1]
+    window, classes = window_of(images, segmenter.window), images.counts.shape[1]
     shape = (images.channels, *window)
     segmenter.fill_in(shape, PLENTY, machine.processes * machine.nodes)
     segmenter.classes_ = classes
     cut: dict[str, Any] = dict(window=window, seed=seed)
-    size = getattr(segmenter, "batch", 0) or BATCH
+    size = segmenter.batch
     labelled = LabelledWindows(images, TRAIN, size=size, share=share_of(size, machine), marked=marked, **cut)
     beside = None
     if segmenter.unlabelled:

@@ -5,33 +5,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from anomaly.errors import RunError
-from anomaly.restorers.whole import most_pixels, whole
+from anomaly.nets.whole import most_pixels
 from anomaly.segmenters.base import Segmenter
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-PLAIN_WIDTH = 32
-"""Channels at full size of a method that has no setting `width`."""
 
 
 def pixels_at_once(segmenter: Segmenter) -> int:
     """How many pixels go through the network at once, so that it holds about a gigabyte."""
-    return most_pixels(max(int(getattr(segmenter, "width", PLAIN_WIDTH)), segmenter.classes_))
-
-
-def shares_of(segmenter: Segmenter, x: Tensor) -> Tensor:
-    """Share of each class of whole images (N, C, *space) -> (N, K, *space), on the device that x comes from.
-
-    Large images go through by windows that fade into one another; shares add up to 1 everywhere.
-    """
-    grid = x.new_zeros(()).expand(len(x), segmenter.classes_, *x.shape[2:])
-
-    def draw(_: Tensor, part: Tensor) -> Tensor:
-        return segmenter.probabilities(part)
-
-    return whole(draw, grid, x, most=pixels_at_once(segmenter))
+    return most_pixels(segmenter.width)
 
 
 def mean_shares(segmenters: Sequence[Segmenter], pixels: np.ndarray, *, draws: int = 0, seed: int = 0) -> np.ndarray:
@@ -48,7 +33,7 @@ def mean_shares(segmenters: Sequence[Segmenter], pixels: np.ndarray, *, draws: i
     for segmenter in segmenters:
         for k in range(max(1, draws)):
             with dropping(segmenter, seed + k) if draws else contextlib.nullcontext():
-                found = shares_of(segmenter, x)
+                found = segmenter.whole(x)
             total = found if total is None else total.add_(found)
     assert total is not None
     mean: np.ndarray = (total / (len(segmenters) * max(1, draws))).numpy()

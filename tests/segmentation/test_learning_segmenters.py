@@ -202,7 +202,7 @@ def test_images_without_label_maps_reach_the_methods_that_ask_for_them(
     assert run.trained >= {f"u{i}" for i in range(6)}
     with pytest.raises(AnomalyError, match="peeking learns from images without label maps as well; give --unlabelled"):
         learned(table, tmp_path / "none", method="peeking")
-    with pytest.raises(AnomalyError, match="supervised makes nothing of images without label maps; .*peeking"):
+    with pytest.raises(AnomalyError, match=r"supervised makes nothing of images without label maps; .*peeking"):
         learned(table, tmp_path / "none", unlabelled=sides.unlabelled)
     assert not (tmp_path / "none").exists()
 

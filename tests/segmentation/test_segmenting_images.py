@@ -50,14 +50,15 @@ def test_label_maps_lie_on_the_grid_of_their_images_with_the_numbers_learned_fro
         assert found.shape == (24, 24) and found.dtype == np.uint8 and set(np.unique(found)) <= {0, DISC, BOX}
         assert row["volume_disc"] == (found == DISC).sum() and row["unit"] == "pixels"
         truth = drawn(i)[1] == DISC
-        assert 2 * (truth & (found == DISC)).sum() / (truth.sum() + (found == DISC).sum()) > 0.6
+        assert 2 * (truth & (found == DISC)).sum() / (truth.sum() + (found == DISC).sum()) > 0.7
         assert 0 < row["uncertainty"] <= 1
 
 
 def test_volumes_keep_affine_and_shape_and_are_told_in_millimetres(tmp_path: Path) -> None:
     table = volumes(tmp_path, 3)
     for dims in (2, 3):
-        run = learned(table, tmp_path / f"run{dims}", preprocessing=Preprocessing(dims=dims, size=None), settings=SHORT)
+        prepared, settings = Preprocessing(dims=dims, size=None), {**SHORT, "window": 0, "steps": 20}
+        run = learned(table, tmp_path / f"run{dims}", preprocessing=prepared, settings=settings)
         out = tmp_path / f"out{dims}"
         asked = {"probabilities": True, "uncertainty": True, "allow_overlap": True, "device": "cpu"}
         done = segment(run.folder, tmp_path / "images", out, **asked)
@@ -95,7 +96,7 @@ def test_files_that_cannot_be_read_are_named_and_the_rest_is_segmented(
     call = calling(home, monkeypatch, capsys)
     code, out, _ = call(f"segment apply run --images {tmp_path}/images --out {tmp_path}/out --device cpu")
     assert code == 3 and "segmentations: " in out
-    errors = pd.read_csv(tmp_path / "out" / "errors.csv")
+    errors = pd.read_csv(tmp_path / "out" / "errors.csv", keep_default_na=False)
     assert set(errors["id"]) <= bad and len(errors) >= 4
     assert "n200" in set(pd.read_csv(tmp_path / "out" / "cohort.csv")["id"])
     code, _, told = call(f"segment apply run --images cohort.csv --out {tmp_path}/over --device cpu")

@@ -11,7 +11,9 @@ from anomaly.segmenters.register import SEGMENTERS
 from anomaly.training.journal import Journal
 from tests.squares_marked import CPU, SPACES, Squares, fitted, squares
 
-OWN: dict[str, dict[str, Any]] = {}
+OWN: dict[str, dict[str, Any]] = {
+    "stylised": {"before": 3, "drawing": 3, "pairs": 1, "generator": 2, "blocks": 1, "critic_width": 2, "halved": 0}
+}
 """Settings of a method's own that make it small."""
 NAMES = sorted(SEGMENTERS)
 
