@@ -30,13 +30,14 @@ from benchmarks.segmentation_images import KNEE, Heap, Windows, knees, tumours
 
 CEILING = "ceiling"
 METHODS = ("supervised", "mean-teacher", "unimatch", "stylised", CEILING)
-ALIKE = {"width": 8, "steps": 400, "batch": 4, "lr": 1e-2}
+ALIKE = {"width": 8, "steps": 800, "batch": 4, "lr": 1e-2}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    CEILING: {"steps": 2000},
     "stylised": {
         "before": 200,
         "drawing": 400,
         "pairs": 1,
-        "steps": 300,
+        "steps": 600,
         "cycle": 1.0,
         "task": 0.1,
         "drawing_lr": 2e-3,
@@ -135,7 +136,7 @@ def trained(
     from anomaly.runs.settings import parse_settings
 
     method = "supervised" if key["method"] == CEILING else key["method"]
-    settings = {**ALIKE, **SETTINGS.get(method, {}), **parse_settings(arguments.settings)}
+    settings = {**ALIKE, **SETTINGS.get(key["method"], {}), **parse_settings(arguments.settings)}
     if arguments.tiny:
         settings |= TINY | (TINY_STYLISED if method == "stylised" else {})
     segmenter = SEGMENTERS[method](**settings)
