@@ -25,7 +25,8 @@ import torch
 from anomaly import Machine
 from anomaly.segmenters.base import Segmenter
 from anomaly.segmenters.register import SEGMENTERS
-from benchmarks.segmentation_figures import surface_distance, told
+from anomaly.statistics.surfaces import apart
+from benchmarks.segmentation_figures import told
 from benchmarks.segmentation_images import KNEE, Heap, Windows, knees, tumours
 
 CEILING = "ceiling"
@@ -160,7 +161,7 @@ def judge(segmenter: Segmenter, heap: Heap, names: tuple[str, ...]) -> dict[str,
     figures: dict[str, dict[str, float]] = {}
     for k, name in enumerate(names, 1):
         pairs = [(a == k, b == k) for a, b in zip(found, heap.places, strict=True) if (b == k).any()]
-        distances = [surface_distance(*pair, heap.spacing) for pair in pairs]
+        distances = [apart(*pair, (heap.spacing,) * 2).near for pair in pairs]
         # A class that is not found has no surface; how often that is so is told beside.
         figures[name] = {
             "dice": float(np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs])),
