@@ -20,12 +20,16 @@ from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
 from anomaly.runs.facts import DETECTOR
+from anomaly.segmentation.commands import commands as segmenting
+from anomaly.segmentation.commands import segmenters
 from anomaly.synthesis.commands import commands as synthesize
 from anomaly.synthesis.commands import synthesizers
 from anomaly.translation.commands import commands as translate
 from anomaly.translation.commands import translators
 from explain.commands import commands as explain
 from explain.commands import explainers
+from explain.painting.commands import commands as paint
+from explain.painting.commands import painters
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -37,8 +41,10 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 commands.add_typer(explain, name="explain")
+commands.add_typer(paint, name="paint")
 commands.add_typer(registering, name="register")
 commands.add_typer(restoring, name="restore")
+commands.add_typer(segmenting, name="segment")
 commands.add_typer(synthesize, name="synthesize")
 commands.add_typer(translate, name="translate")
 commands.add_typer(progress, name="progress")
@@ -118,7 +124,15 @@ def methods(
         typer.Argument(
             help="Say all of this one: every setting and what it means.",
             autocompletion=asking.completing(
-                asking.detectors, explainers, translators, registrars, forecasters, synthesizers, asking.kinds
+                asking.detectors,
+                explainers,
+                translators,
+                registrars,
+                segmenters,
+                forecasters,
+                synthesizers,
+                painters,
+                asking.kinds,
             ),
         ),
     ] = None,
@@ -132,8 +146,10 @@ def methods(
         **restoration(),
         "translators": translators(),
         "registrars": registrars(),
+        "segmenters": segmenters(),
         "forecasters": forecasters(),
         "synthesizers": synthesizers(),
+        "painters": painters(),
     }
     typer.echo(listing(tables, asking.kinds()) if name is None else about(name, tables, asking.kinds()))
 
@@ -462,7 +478,9 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
+everywhere.furnish(segmenting, quick=())
 everywhere.furnish(translate, quick=())
+everywhere.furnish(paint, quick=())
 everywhere.furnish(progress, quick=())
 
 

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import nibabel as nib
 import numpy as np
 
 from anomaly.errors import AnomalyError, UnreadableImage
+from anomaly.files import whole
 from anomaly.images.grids import covered, resample
 from anomaly.images.image import Image
 from anomaly.images.masking import turned
+from anomaly.images.pictures import write_grey
 from anomaly.images.prepared import Prepared
 from anomaly.images.reading import read, suffix
 
@@ -127,6 +130,16 @@ def read_labels(path: Path | str, image: Image) -> np.ndarray:
     found = read(path)
     if found.path == image.path:
         raise UnreadableImage(f"{path}: is named as its own label map; name a file that holds a number for each class")
+    return np.ascontiguousarray(turned(found, whole_numbers(found), image)).astype(np.int32)
+
+
+def whole_numbers(found: Image) -> np.ndarray:
+    """The numbers (*space) of a label map as read, float32 whole numbers from 0 on.
+
+    Raises:
+        UnreadableImage: it was compressed with loss, or holds several volumes, colours, fractions, negative numbers.
+    """
+    path = found.path
     if suffix(path) in LOSSY:
         raise UnreadableImage(
             f"{path}: is a JPEG, whose compression smears numbers; save label maps as PNG, TIFF or NIfTI"
@@ -135,11 +148,11 @@ def read_labels(path: Path | str, image: Image) -> np.ndarray:
     if any((each != values).any() for each in found.pixels[1:]):
         what = "colours" if found.kind in ("picture", "dicom") else f"{len(found.pixels)} volumes"
         raise UnreadableImage(f"{path}: holds {what}; expected one label map, a number for each class")
-    whole = np.rint(values)
-    if not np.isfinite(values).all() or (values != whole).any() or values.min() < 0:
-        odd = values[~np.isfinite(values) | (values != whole) | (values < 0)][0]
+    rounded: np.ndarray = np.rint(values)
+    if not np.isfinite(values).all() or (values != rounded).any() or values.min() < 0:
+        odd = values[~np.isfinite(values) | (values != rounded) | (values < 0)][0]
         raise UnreadableImage(f"{path}: holds {odd:g}; expected whole numbers from 0 on, one for each class")
-    return np.ascontiguousarray(turned(found, whole, image)).astype(np.int32)
+    return rounded
 
 
 def prepared_places(places: np.ndarray, count: int, prepared: Prepared) -> np.ndarray:
@@ -178,6 +191,30 @@ def restored_shares(shares: np.ndarray, prepared: Prepared) -> np.ndarray:
     back /= np.maximum(total, 1)
     rest: np.ndarray = 1 - back.sum(0, keepdims=True)
     return np.concatenate([rest.clip(0, 1), back])
+
+
+def write_labels(stem: Path, image: Image, values: np.ndarray, says: str = "") -> Path:
+    """Write a label map on the grid of its image: a PNG in grey of a picture, NIfTI of everything else.
+
+    Args:
+        stem: path without its ending.
+        image: whose it is.
+        values: (*space), whole numbers, as `Labels.values` gives them; their type is that of the file.
+        says: what the file is to say of itself, short, in ASCII.
+
+    Returns:
+        The path.
+    """
+    if image.kind == "picture" and values.dtype.itemsize <= 2:
+        path = stem.with_name(f"{stem.name}.png")
+        write_grey(path, values, says=says)
+        return path
+    path = stem.with_name(f"{stem.name}.nii.gz")
+    file = image.frame.nifti(image.frame.whole(values))
+    file.header["descrip"] = says.encode("ascii")
+    with whole(path) as part:
+        nib.save(file, part)
+    return path
 
 
 def held_by(maps: Sequence[np.ndarray]) -> list[int]:

@@ -2,5 +2,5 @@
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, detectors, evolution,
 explain.attributions, explain.classifier, explain.counterfactuals, explain.runs, painters, registrars, registration,
-segmenters, synthesis, translation and translators.
+restoration, restorers, segmentation, segmenters, synthesis, translation and translators.
 """

@@ -85,18 +85,24 @@ class UNet(nn.Module):
             layers += [CONVOLUTION[self.dims](each, out, 3, padding=1, bias=self.norm == "none"), *self._after(out)]
         return nn.Sequential(*layers)
 
-    def features(self, x: Tensor) -> Tensor:
-        """What the last layer sees: (N, widths[0], *space)."""
-        space = x.shape[2:]
-        x = self.enter(pad_to(x, self.multiples))
-        across = [x]
+    def encoded(self, x: Tensor) -> list[Tensor]:
+        """What each level hands across, from the full size down, padded; the last one is the bottom."""
+        across = [self.enter(pad_to(x, self.multiples))]
         for down in self.down:
             across.append(down(across[-1]))
-        x = across.pop()
+        return across
+
+    def decoded(self, across: Sequence[Tensor], space: Sequence[int]) -> Tensor:
+        """From what the levels handed across to what the last layer sees: (N, widths[0], *space)."""
+        *left, x = across
         for up, join in zip(self.up, self.join, strict=True):
-            x, details = up(x), across.pop()
-            x = join(torch.cat([x, details], 1) if len(across) >= self.skips else x)
-        return crop(x, space)
+            x, details = up(x), left.pop()
+            x = join(torch.cat([x, details], 1) if len(left) >= self.skips else x)
+        return crop(x, tuple(space))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the last layer sees: (N, widths[0], *space)."""
+        return self.decoded(self.encoded(x), x.shape[2:])
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, *space) -> (N, out, *space)."""

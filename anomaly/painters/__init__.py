@@ -1,4 +1,4 @@
 """What draws: images from label maps, and lesions of a class into images and out of them; torch and physics alone.
 
-Floor 3: may import what lies below. Imports nets and training; imported by synthesis.
+Floor 3: may import what lies below. Imports nets and training; imported by explain.painting and synthesis.
 """

@@ -16,12 +16,12 @@ from anomaly.images.frame import Frame
 from anomaly.images.prepared import Prepared
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.images.redrawn import within_limits
+from anomaly.nets.whole import most_pixels, whole
 from anomaly.restoration.placing import turned_back
 from anomaly.restorers.degrading import chance
 from anomaly.restorers.keeping import good, scale_as_poor, suited
 from anomaly.restorers.run import RestorerRun
 from anomaly.restorers.scales import Scale, laid_out, refuse_beyond, scale_of
-from anomaly.restorers.whole import most_pixels, whole
 from anomaly.runs.run import Run
 
 UNTOLD = "nothing says what of it is to be drawn; give --holes, a mask that is not 0 there"

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from anomaly.degradations.base import Degradation
+from anomaly.nets.whole import most_pixels, whole
 from anomaly.restorers.degrading import chance
 from anomaly.restorers.keeping import KeptImages
 from anomaly.restorers.scales import Scale
-from anomaly.restorers.whole import most_pixels, whole
 from anomaly.training.batches import evenly
 from anomaly.translators.restorer import Restorer, psnr
 

@@ -1,8 +1,8 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
-{method} NAME, {methods} [detectors|explainers|translators|registrars|forecasters], {analyses}, {kinds}, {commands},
-{doors}; {floors} and {rooms} are in `house`. At the beginning of a build the pages of the API and copies of the
-notebooks are laid beside the written pages.
+{method} NAME, {methods} [detectors|explainers|translators|registrars|forecasters|segmenters], {analyses}, {kinds},
+{commands}, {doors}; {floors} and {rooms} are in `house`. At the beginning of a build the pages of the API and copies
+of the notebooks are laid beside the written pages.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from anomaly.commandline.meanings import Setting, arguments, settings
 from anomaly.detectors import DETECTORS
 from anomaly.evolution.register import FORECASTERS
 from anomaly.registration.run import METHODS as REGISTRARS
+from anomaly.segmenters.register import SEGMENTERS
 from anomaly.simulation import KINDS
 from anomaly.translation.run import METHODS as TRANSLATORS
 from anomaly.translators.restorer import Restorer
@@ -39,7 +40,7 @@ from explain import EXPLAINERS, Classifier, TrainedExplainer
 ROOT = Path(__file__).resolve().parents[2]
 SPELT_OUT = stringify_annotation(ArrayLike, "smart")
 SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS, "translators": TRANSLATORS, "registrars": REGISTRARS}
-SIDES |= {"forecasters": FORECASTERS}
+SIDES |= {"forecasters": FORECASTERS, "segmenters": SEGMENTERS}
 
 
 class Method(Directive):
@@ -51,7 +52,7 @@ class Method(Directive):
         """Write it."""
         (name,) = self.arguments
         own = {Classifier.name: Classifier, Restorer.name: Restorer}
-        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **REGISTRARS, **FORECASTERS, **own}
+        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **REGISTRARS, **FORECASTERS, **SEGMENTERS, **own}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -145,6 +146,8 @@ def _asked(name: str, cls: Any) -> str:
         return f"anomaly translate train --method {name}"
     if name in FORECASTERS:
         return f"anomaly progress train --method {name}"
+    if name in SEGMENTERS:
+        return f"anomaly segment train --method {name}"
     if cls is Classifier:
         return "anomaly explain classifier"
     if cls is Restorer:
@@ -169,6 +172,8 @@ def _learns_from(name: str, cls: Any) -> str:
         return "two heaps of images, no pairs"
     if name in FORECASTERS:
         return "persons seen twice, with a map of the disease at both visits"
+    if name in SEGMENTERS:
+        return f"images with label maps{', and images without' if cls.unlabelled else ''}"
     if cls is Classifier:
         return "cases and controls"
     if cls is Restorer:
@@ -195,6 +200,8 @@ def _door(name: str) -> str:
         return "anomaly.registrars.learned"
     if name in FORECASTERS:
         return "anomaly.evolution.register"
+    if name in SEGMENTERS:
+        return "anomaly.segmenters.register"
     if name in TRANSLATORS or name == Restorer.name:
         return "anomaly.translators.cycle" if name in TRANSLATORS else Restorer.__module__
     return "anomaly.detectors" if name in DETECTORS else "explain"

@@ -21,11 +21,14 @@ from anomaly.degradations.register import DEGRADATIONS
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError
 from anomaly.evolution.register import FORECASTERS
+from anomaly.painters.lesions import LesionPainter
 from anomaly.painters.register import SYNTHESIZERS
 from anomaly.progression.commands import commands as progress_commands
 from anomaly.registrars.learned import VoxelMorph
 from anomaly.registration.commands import commands as register_commands
 from anomaly.restoration.commands import commands as restore_commands
+from anomaly.segmentation.commands import commands as segment_commands
+from anomaly.segmenters.register import SEGMENTERS
 from anomaly.simulation import KINDS
 from anomaly.synthesis.commands import commands as synthesize_commands
 from anomaly.translation.commands import commands as translate_commands
@@ -33,14 +36,17 @@ from anomaly.translators.cycle import CycleGAN
 from anomaly.translators.restorer import Restorer
 from explain import EXPLAINERS
 from explain.commands import commands as explain_commands
+from explain.painting.commands import commands as paint_commands
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.commands.registered_commands)
-OWN = {cls.name: cls for cls in (Restorer, CycleGAN, VoxelMorph)}
+OWN = {cls.name: cls for cls in (Restorer, CycleGAN, VoxelMorph, LesionPainter, *SEGMENTERS.values())}
 GROUPS = {
     "explain": explain_commands,
+    "paint": paint_commands,
     "progress": progress_commands,
     "register": register_commands,
     "restore": restore_commands,
+    "segment": segment_commands,
     "synthesize": synthesize_commands,
     "translate": translate_commands,
 }

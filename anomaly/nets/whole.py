@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Draw = Callable[..., Tensor]
-"""(poor images (N, C, *space), what lies beside them (N, any, *space) or None, ...) -> as large images."""
+"""(images (N, C, *space), what lies beside them (N, any, *space) or None, ...) -> as large images, of any channels."""
 OVERLAP = {2: 64, 3: 16}
 """Pixels over which windows fade into one another."""
 WHOLE = 16
@@ -27,7 +27,7 @@ def most_pixels(width: int) -> int:
 
 @torch.no_grad()
 def whole(draw: Draw, y: Tensor, *beside: Tensor | None, most: int) -> Tensor:
-    """What a network draws of whole images.
+    """What a network draws of whole images, or says of each of their pixels.
 
     Each image goes through at once where it has at most `most` pixels, else by overlapping windows, whose weights add
     up to 1 everywhere: a network that changes nothing changes nothing.
@@ -38,6 +38,9 @@ def whole(draw: Draw, y: Tensor, *beside: Tensor | None, most: int) -> Tensor:
         beside: what is cut as the images are and given to the network behind them, (N, any, *space) each, or None:
             which pixels are known, the noise that images are drawn out of.
         most: pixels at once.
+
+    Returns:
+        (N, as many channels as the network gives, *space), where `draw` leaves them.
     """
     space = tuple(y.shape[2:])
     if prod(space) <= most:
@@ -45,11 +48,10 @@ def whole(draw: Draw, y: Tensor, *beside: Tensor | None, most: int) -> Tensor:
         parts = [_each((y, *beside), slice(k, k + size)) for k in range(0, len(y), size)]
         return torch.cat([draw(*part) for part in parts])
     window = window_sides(space, most)
-    drawn = torch.zeros_like(y)
     size = max(1, most // prod(window))
-    for k in range(len(y)):
-        _by_windows(draw, _each((y, *beside), slice(k, k + 1)), window, size, drawn[k : k + 1])
-    return drawn
+    return torch.cat(
+        [_by_windows(draw, _each((y, *beside), slice(k, k + 1)), window, size, space) for k in range(len(y))]
+    )
 
 
 def _each(images: Sequence[Tensor | None], cut: Any) -> list[Tensor | None]:
@@ -90,15 +92,21 @@ def weights_of(side: int, window: int, overlap: int) -> list[Tensor]:
     return [ramp / total[start : start + len(ramp)] for start, ramp in zip(starts, ramps, strict=True)]
 
 
-def _by_windows(draw: Draw, images: Sequence[Tensor | None], window: tuple[int, ...], size: int, drawn: Tensor) -> None:
-    """Add to `drawn` what windows of one image become, a few of them at a time."""
-    overlap, space = OVERLAP[len(window)], tuple(drawn.shape[2:])
+def _by_windows(
+    draw: Draw, images: Sequence[Tensor | None], window: tuple[int, ...], size: int, space: tuple[int, ...]
+) -> Tensor:
+    """What windows of one image become, a few of them at a time, laid over one another."""
+    overlap, drawn = OVERLAP[len(window)], None
     weights = [weights_of(side, w, overlap) for side, w in zip(space, window, strict=True)]
     for places in _some(_places(space, window, overlap), size):
         cuts = [_cut(start, sides) for _, start, sides in places]
-        seen = [None if each is None else torch.cat([each[cut] for cut in cuts]) for each in images]
-        for one, cut, (which, *_) in zip(draw(*seen).split(1), cuts, places, strict=True):
+        given = draw(*(None if each is None else torch.cat([each[cut] for cut in cuts]) for each in images))
+        if drawn is None:
+            drawn = given.new_zeros(1, given.shape[1], *space)
+        for one, cut, (which, *_) in zip(given.split(1), cuts, places, strict=True):
             drawn[cut] += one * _weight([each[i] for each, i in zip(weights, which, strict=True)]).to(one)
+    assert drawn is not None  # there is a window at least
+    return drawn
 
 
 Place = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomaly.nets.restoring import DiffusionRestorer
-from anomaly.restorers.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
+from anomaly.nets.whole import OVERLAP, WHOLE, starts_of, weights_of, whole, window_sides
 
 
 def same(y: Tensor, known: Tensor | None) -> Tensor:
@@ -118,3 +118,18 @@ def test_a_large_image_is_drawn_out_of_one_field() -> None:
     left, right = network(y, None, fields[..., :16]), network(y, None, fields[..., 48:])
     assert not torch.allclose(left, right)
     assert torch.equal(network(y), network(y, None, network.noise(y)))
+
+
+@pytest.mark.parametrize("space", [(150, 97), (48, 40, 21)])
+def test_a_network_that_looks_at_each_pixel_alone_gives_its_many_channels_back(space: tuple[int, ...]) -> None:
+    """Shares of five classes from two channels: by windows as of the whole, and they add up to 1."""
+    weight = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+
+    def shares(part: Tensor) -> Tensor:
+        return torch.einsum("kc,nc...->nk...", weight, part).softmax(1)
+
+    y = torch.randn(2, 2, *space, generator=torch.Generator().manual_seed(1))
+    drawn = whole(shares, y, most=4096)
+    assert drawn.shape == (2, 5, *space)
+    assert torch.allclose(drawn, shares(y), atol=1e-5)
+    assert torch.allclose(drawn.sum(1), torch.ones(2, *space), atol=1e-5)
