@@ -521,6 +521,7 @@ everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo",
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())
 everywhere.furnish(segmenting, quick=())
+everywhere.furnish(synthesize, quick=())
 everywhere.furnish(translate, quick=())
 everywhere.furnish(paint, quick=())
 everywhere.furnish(progress, quick=())
