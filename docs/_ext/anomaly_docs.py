@@ -35,11 +35,12 @@ from anomaly.translation.run import METHODS as TRANSLATORS
 from anomaly.translators.restorer import Restorer
 from cli import commands
 from explain import EXPLAINERS, Classifier, TrainedExplainer
+from explain.painting.run import METHODS as PAINTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 SPELT_OUT = stringify_annotation(ArrayLike, "smart")
 SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS, "translators": TRANSLATORS, "registrars": REGISTRARS}
-SIDES |= {"forecasters": FORECASTERS}
+SIDES |= {"forecasters": FORECASTERS, "painters": PAINTERS}
 
 
 class Method(Directive):
@@ -51,7 +52,7 @@ class Method(Directive):
         """Write it."""
         (name,) = self.arguments
         own = {Classifier.name: Classifier, Restorer.name: Restorer}
-        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **REGISTRARS, **FORECASTERS, **own}
+        known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **REGISTRARS, **FORECASTERS, **PAINTERS, **own}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -145,6 +146,8 @@ def _asked(name: str, cls: Any) -> str:
         return f"anomaly translate train --method {name}"
     if name in FORECASTERS:
         return f"anomaly progress train --method {name}"
+    if name in PAINTERS:
+        return f"anomaly paint train --method {name}"
     if cls is Classifier:
         return "anomaly explain classifier"
     if cls is Restorer:
@@ -169,6 +172,8 @@ def _learns_from(name: str, cls: Any) -> str:
         return "two heaps of images, no pairs"
     if name in FORECASTERS:
         return "persons seen twice, with a map of the disease at both visits"
+    if name in PAINTERS:
+        return "images with masks of lesions and their class, and images without lesions"
     if cls is Classifier:
         return "cases and controls"
     if cls is Restorer:
@@ -195,6 +200,8 @@ def _door(name: str) -> str:
         return "anomaly.registrars.learned"
     if name in FORECASTERS:
         return "anomaly.evolution.register"
+    if name in PAINTERS:
+        return "anomaly.painters.lesions"
     if name in TRANSLATORS or name == Restorer.name:
         return "anomaly.translators.cycle" if name in TRANSLATORS else Restorer.__module__
     return "anomaly.detectors" if name in DETECTORS else "explain"
