@@ -49,7 +49,7 @@ def windows_asked(run: PainterRun, kept: Kept, seed: int) -> Asked:
     rng = np.random.default_rng(seed)
     chosen = [lesions[k] for k in np.sort(rng.permutation(len(lesions))[:MOST])]
     found = [source.centred(rng, place, item) for place, item in chosen]
-    others = [source.centred(rng, NORMAL, None) for _ in chosen]
+    others = [source.centred(rng, place, None) for place, _ in chosen]
     subjects = kept.table["subject"].to_numpy()
     ours, theirs = (source.joined([window for window, _ in each]) for each in (found, others))
     whose, of_others = (np.array([subjects[row] for _, row in each]) for each in (found, others))
