@@ -21,7 +21,7 @@ STRETCH = 0.35
 class Varying:
     """How label maps are varied.
 
-    bend: standard deviation of the smooth displacement, as a share of the shortest side; 0 bends nothing.
+    bend: standard deviation of the smooth displacement along each axis, as a share of its side; 0 bends nothing.
     smooth: how smooth it is, the same share.
     mirror: axes along which a map is mirrored by chance, such as (1,); none where the left is no mirror of the right.
     lesions: places of classes that may be laid from one map into another.
@@ -84,10 +84,9 @@ def bent(places: np.ndarray, random: np.random.Generator, bend: float = 0.02, sm
     """
     if not bend:
         return places
-    side = min(places.shape)
-    shifts = []
-    for _ in range(places.ndim):
-        field = ndimage.gaussian_filter(random.standard_normal(places.shape), smooth * side, mode="reflect")
+    shifts, wide = list[np.ndarray](), [smooth * side for side in places.shape]
+    for side in places.shape:
+        field = ndimage.gaussian_filter(random.standard_normal(places.shape), wide, mode="reflect")
         shifts.append(field * (bend * side / max(float(field.std()), 1e-12)))
     slope = max(
         float(np.abs(np.diff(each, axis=axis)).max(initial=0)) for each in shifts for axis in range(places.ndim)

@@ -13,7 +13,7 @@ from anomaly.synthesis.floors import class_means, nearest
 from anomaly.synthesis.mapped import Mapped
 from anomaly.synthesis.telling import DRAWN, MEANS, NEAREST, ON_DRAWN, REAL
 
-SMALL = {"steps": 40, "width": 6, "levels": 2, "lr": 5e-3, "ema": 0.0, "window": 16}
+SMALL = {"steps": 120, "width": 6, "levels": 2, "lr": 1e-2, "ema": 0.0}
 
 
 @pytest.fixture(scope="module")
