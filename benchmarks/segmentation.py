@@ -9,7 +9,8 @@ persons; site Y, whose fat suppression does little, has images of 100 other pers
 the floor; `ceiling` the same network from all labels of both sites (100 persons each). Dice is the mean over persons
 who have the class; distances are the 95th percentile between surfaces, in mm. Each training adds a row to
 OUT/rows.jsonl as it ends, and one that is there is not made again. `--tumours`: of six patients one is annotated, four
-are not, one is tested, each in turn. `--told` prints the tables and draws OUT/dice.png from the rows.
+are not, one is tested, each in turn; slices count there as persons do here. `--told` prints the tables and draws
+OUT/dice.png from the rows.
 """
 
 import argparse

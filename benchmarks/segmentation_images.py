@@ -40,7 +40,8 @@ class Heap:
 
     def beside(self, other: "Heap") -> "Heap":
         """Both together."""
-        return Heap(*(np.concatenate(pair) for pair in ((self.x, other.x), (self.places, other.places))), self.spacing)
+        x, places = np.concatenate([self.x, other.x]), np.concatenate([self.places, other.places])
+        return Heap(x, places, self.spacing)
 
 
 class Windows:
@@ -82,7 +83,8 @@ def knees(folder: Path, *, site: str, part: str, few: bool = False) -> Heap:
         first = 1000 * list(PERSONS).index(part)
         drawn = [drawn_knee(first + k, PLACES[site]) for k in range(count)]
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, **dict(zip(("x", "places"), map(np.stack, zip(*drawn, strict=True)), strict=True)))
+        x, places = (np.stack(each) for each in zip(*drawn, strict=True))
+        np.savez_compressed(file, x=x, places=places)
     with np.load(file) as kept:
         return Heap(kept["x"], kept["places"])
 
