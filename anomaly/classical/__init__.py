@@ -1,4 +1,4 @@
 """Restorers that learn nothing: interpolation, filters, fillings; the floors under whatever is learned.
 
-Floor 3: may import what lies below. Imports degradations; imported by restoration.
+Floor 3: may import what lies below. Imports degradations; imported by explain.painting and restoration.
 """

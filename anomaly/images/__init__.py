@@ -4,9 +4,9 @@ Knows no torch. Its names are opened when first used (`__init__.pyi` tells their
 libraries that read images are loaded.
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, cohorts, commandline,
-evaluation, explain.association, explain.checking, explain.evaluating, explain.pictures, explain.runs, explain.sides,
-generation, longitudinal, pictures, progression, registrars, registration, restoration, restorers, runs, scoring,
-segmentation, simulation and translation.
+evaluation, explain.association, explain.checking, explain.evaluating, explain.painting, explain.pictures, explain.runs,
+explain.sides, generation, longitudinal, pictures, progression, registrars, registration, restoration, restorers, runs,
+scoring, segmentation, simulation, synthesis and translation.
 """
 
 import lazy_loader

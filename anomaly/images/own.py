@@ -14,6 +14,8 @@ FACTS: dict[str, tuple[str, ...]] = {
     "generated.json": ("run", "method", "seed"),
     "translate.json": ("translator", "back"),
     "translation.json": ("translator", "sentences"),
+    "synthesize.json": ("synthesizer", "draws"),
+    "synthesis.json": ("synthesizer", "sentences"),
     "progress.json": ("forecaster", "draws"),
     "association.json": ("headline", "permutations"),
     "evaluation.json": ("headline", "notes"),
@@ -30,7 +32,7 @@ PARTS = {
 }
 """Folders of pictures that lie beside these facts."""
 PAGES = {
-    "sheet.png": ("generated.json", "translation.json"),
+    "sheet.png": ("generated.json", "synthesis.json", "translation.json"),
     "preview.png": ("run.json", "truth.json"),
     "training.png": ("run.json", "checkpoint/plan.json"),
     "check.png": ("check.json",),

@@ -2,6 +2,7 @@
 
 from anomaly.segmenters.base import Segmenter
 from anomaly.segmenters.mean_teacher import MeanTeacher
+from anomaly.segmenters.stylised import Stylised
 from anomaly.segmenters.supervised import Supervised
 from anomaly.segmenters.unimatch import UniMatch
 
@@ -9,5 +10,6 @@ METHODS: tuple[type[Segmenter], ...] = (
     Supervised,
     MeanTeacher,
     UniMatch,
+    Stylised,
 )
 SEGMENTERS: dict[str, type[Segmenter]] = {cls.name: cls for cls in METHODS}

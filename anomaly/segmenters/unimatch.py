@@ -53,7 +53,7 @@ class UniMatch(Segmenter):
         views = [self.view(u, told) for _ in range(2)]
         of_views = self.net_["student"](torch.cat([view for view, _ in views])).float().chunk(2)
         labelled = dice_and_entropy(said, places, self.counted(x))
-        strong = torch.stack([dice_loss(one, *told) for one, (_, told) in zip(of_views, views, strict=True)]).sum()
+        strong = torch.stack([dice_loss(one, *each) for one, (_, each) in zip(of_views, views, strict=True)]).sum()
         again = dice_loss(perturbed, *told)
         loss = (labelled + STRONG * strong + PERTURBED * again) / 2
         terms = {"labelled": labelled, "strong": strong / 2, "dropped": again, "sure": told.counted.float().mean()}

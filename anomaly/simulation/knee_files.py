@@ -1,4 +1,4 @@
-"""How a drawn knee is stored: pixels in whole numbers of one scale, masks as bit flags, tissues as one number a pixel."""
+"""How a drawn knee is stored: whole numbers of one scale, masks as bit flags, tissues as one number a pixel."""
 
 import gzip
 from collections.abc import Mapping

@@ -114,6 +114,7 @@ class CycleGAN(Learned):
 
     def stages(self) -> Sequence[Stage]:
         """The generators together, then the critics together."""
+        self._drawn: Pair | None = None
         adam = partial(torch.optim.Adam, lr=self.lr, betas=(0.5, 0.999))
         moves = {"generators": self.generators_loss, "critics": self.critics_loss}
         owned = {"generators": ("there", "back"), "critics": ("critic_from", "critic_to")}
@@ -166,7 +167,6 @@ class CycleGAN(Learned):
         ]
         (stage,) = self.stages()
         stage.glance = self._onlooker(*(held_out or (source, target)))
-        self._drawn: Pair | None = None
         self.play([stage], Beside(*sides), machine=machine, seed=seed, journal=journal)
         self._drawn = None
         self.net_.eval().requires_grad_(False)
@@ -186,8 +186,13 @@ class CycleGAN(Learned):
             terms["cycle"] = self._apart(self.drawn(to, back=True), x) + self._apart(self.drawn(of), y)
         if self.identity > 0:
             terms["identity"] = self._apart(self.drawn(y), y) + self._apart(self.drawn(x, back=True), x)
+        terms |= self.further(batch, to, of)
         self._drawn = (of.detach(), to.detach())
         return torch.stack([getattr(self, name) * term for name, term in terms.items()]).sum(), terms
+
+    def further(self, pair: Pair, to: Tensor, of: Tensor) -> dict[str, Tensor]:
+        """Terms that a method built upon this adds for a pair and its drawings; settings of their names weigh them."""
+        return {}
 
     def critics_loss(self, batch: Pair) -> Terms:
         """((D(real) - 1)^2 + D(shown)^2) / 2 of both critics; what is shown was drawn in this step or before."""

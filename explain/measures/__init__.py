@@ -2,5 +2,6 @@
 
 Knows no file.
 
-Floor 3: may import what lies below. Imports anomaly.statistics and base; imported by checking, evaluating and runs.
+Floor 3: may import what lies below. Imports anomaly.statistics and base; imported by checking, evaluating, painting and
+runs.
 """

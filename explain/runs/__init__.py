@@ -2,5 +2,5 @@
 
 Floor 5: may import what lies below. Imports anomaly.cohorts, anomaly.images, anomaly.nets, anomaly.pictures,
 anomaly.runs, anomaly.statistics, anomaly.training, association, attributions, base, classifier, counterfactuals,
-latent, measures, pictures, sides and trained; imported by checking and commands.
+latent, measures, pictures, sides and trained; imported by checking, commands and painting.
 """

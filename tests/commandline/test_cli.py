@@ -21,6 +21,8 @@ from anomaly.degradations.register import DEGRADATIONS
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError
 from anomaly.evolution.register import FORECASTERS
+from anomaly.painters.lesions import LesionPainter
+from anomaly.painters.register import SYNTHESIZERS
 from anomaly.progression.commands import commands as progress_commands
 from anomaly.registrars.learned import VoxelMorph
 from anomaly.registration.commands import commands as register_commands
@@ -28,20 +30,24 @@ from anomaly.restoration.commands import commands as restore_commands
 from anomaly.segmentation.commands import commands as segment_commands
 from anomaly.segmenters.register import SEGMENTERS
 from anomaly.simulation import KINDS
+from anomaly.synthesis.commands import commands as synthesize_commands
 from anomaly.translation.commands import commands as translate_commands
 from anomaly.translators.cycle import CycleGAN
 from anomaly.translators.restorer import Restorer
 from explain import EXPLAINERS
 from explain.commands import commands as explain_commands
+from explain.painting.commands import commands as paint_commands
 
 COMMANDS = sorted(command.callback.__name__ for command in cli.commands.registered_commands)
-OWN = {cls.name: cls for cls in (Restorer, CycleGAN, VoxelMorph, *SEGMENTERS.values())}
+OWN = {cls.name: cls for cls in (Restorer, CycleGAN, VoxelMorph, LesionPainter, *SEGMENTERS.values())}
 GROUPS = {
     "explain": explain_commands,
+    "paint": paint_commands,
     "progress": progress_commands,
     "register": register_commands,
     "restore": restore_commands,
     "segment": segment_commands,
+    "synthesize": synthesize_commands,
     "translate": translate_commands,
 }
 EVERY = [
@@ -241,15 +247,15 @@ def test_methods_says_a_line_each_of_all_that_the_program_can_do(run):
     code, out, _ = run("methods")
     assert code == 0
     told = {line.split("  ")[0]: line for line in out.splitlines() if "  " in line}
-    others = {*DEGRADATIONS, *FORECASTERS, *OWN}
+    others = {*DEGRADATIONS, *FORECASTERS, *SYNTHESIZERS, *OWN}
     assert set(told) == {*DETECTORS, *EXPLAINERS, *KINDS, *others, *(each.name for each in ANALYSES)}
     assert all(told[name].endswith(f"  {cls.summary}") for name, cls in {**DETECTORS, **EXPLAINERS}.items())
 
 
-@pytest.mark.parametrize("name", [*DETECTORS, *EXPLAINERS, *DEGRADATIONS, *FORECASTERS, *OWN])
+@pytest.mark.parametrize("name", [*DETECTORS, *EXPLAINERS, *DEGRADATIONS, *FORECASTERS, *SYNTHESIZERS, *OWN])
 def test_methods_with_a_name_says_every_setting_its_default_and_its_meaning(name, run):
     code, out, _ = run(f"methods {name}")
-    cls = {**DETECTORS, **EXPLAINERS, **DEGRADATIONS, **FORECASTERS, **OWN}[name]
+    cls = {**DETECTORS, **EXPLAINERS, **DEGRADATIONS, **FORECASTERS, **SYNTHESIZERS, **OWN}[name]
     assert code == 0 and out.startswith(f"{name}: {cls.summary}\ncite: {cls.cite}\n")
     lines = out.splitlines()
     for field in dataclasses.fields(cls):

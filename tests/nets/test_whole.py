@@ -118,3 +118,31 @@ def test_a_large_image_is_drawn_out_of_one_field() -> None:
     left, right = network(y, None, fields[..., :16]), network(y, None, fields[..., 48:])
     assert not torch.allclose(left, right)
     assert torch.equal(network(y), network(y, None, network.noise(y)))
+
+
+@pytest.mark.parametrize("space", [(150, 97), (48, 40, 21)])
+def test_a_network_that_looks_at_each_pixel_alone_gives_its_many_channels_back(space: tuple[int, ...]) -> None:
+    """Shares of five classes from two channels: by windows as of the whole, and they add up to 1."""
+    weight = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+
+    def shares(part: Tensor) -> Tensor:
+        return torch.einsum("kc,nc...->nk...", weight, part).softmax(1)
+
+    y = torch.randn(2, 2, *space, generator=torch.Generator().manual_seed(1))
+    drawn = whole(shares, y, most=4096)
+    assert drawn.shape == (2, 5, *space)
+    assert torch.allclose(drawn, shares(y), atol=1e-5)
+    assert torch.allclose(drawn.sum(1), torch.ones(2, *space), atol=1e-5)
+
+
+def test_windows_may_be_smaller_than_memory_asks_for_and_several_go_at_once() -> None:
+    y = torch.randn(1, 1, 60, 100, generator=torch.Generator().manual_seed(0))
+    seen: list[tuple[int, ...]] = []
+
+    def watched(part: Tensor) -> Tensor:
+        seen.append(tuple(part.shape))
+        return part
+
+    assert torch.allclose(whole(watched, y, most=10**6, window=(32, 40)), y, atol=1e-5)
+    assert max(shape[2:] for shape in seen) == (32, 40)
+    assert max(shape[0] for shape in seen) > 1
