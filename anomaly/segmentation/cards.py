@@ -32,8 +32,7 @@ def held_out(
     """Dice of each class over up to 64 rows of a part, in the mean of images that have it; and some to show.
 
     Returns:
-        `dice` by class (None where no image has it, or is said to), `mean` over them and `images`; nothing where the
-        part is empty.
+        `dice` by class (None where no image has it), `mean` over them and `images`; nothing where the part is empty.
     """
     rows = images.rows(part)
     rows = rows[evenly(len(rows), JUDGED)] if len(rows) else rows
@@ -42,7 +41,8 @@ def held_out(
     for row in map(int, rows):
         truth, slices = images.places_of(row), images.of(row)
         found = np.stack([places_found(segmenter, slices[s], device) for s in range(len(slices))])
-        figures.append([dice_of(truth == place, found == place) for place in range(1, labels.count)])
+        each = [(truth == place, found == place) for place in range(1, labels.count)]
+        figures.append([dice_of(*both) if both[0].any() else np.nan for both in each])
         if row in shown:
             s = int((truth.reshape(len(truth), -1) > 0).sum(1).argmax())
             pictures.append((np.array(slices[s]), np.array(truth[s]), found[s]))
