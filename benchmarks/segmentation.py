@@ -35,15 +35,7 @@ METHODS = ("supervised", "mean-teacher", "unimatch", "stylised", CEILING)
 ALIKE = {"width": 8, "steps": 800, "batch": 4, "lr": 1e-2}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     CEILING: {"steps": 2000},
-    "stylised": {
-        "before": 200,
-        "drawing": 400,
-        "pairs": 1,
-        "steps": 600,
-        "cycle": 1.0,
-        "task": 0.1,
-        "drawing_lr": 2e-3,
-    },
+    "stylised": {"before": 200, "drawing": 400, "pairs": 1, "steps": 600},
 }
 """What was chosen on `val`, of each method beside what all have."""
 TINY = {"width": 4, "steps": 2, "batch": 2}
@@ -158,7 +150,7 @@ def trained(
 def judge(segmenter: Segmenter, heap: Heap, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Dice and surface distance of each class, and their means: of all pixels of a person, over persons who have it."""
     x = torch.from_numpy(heap.x)
-    found = torch.cat([segmenter.probabilities(part).argmax(1) for part in x.split(20)]).numpy()
+    found = torch.cat([segmenter.whole(part).argmax(1) for part in x.split(20)]).numpy()
     figures: dict[str, dict[str, float]] = {}
     for k, name in enumerate(names, 1):
         pairs = [(a == k, b == k) for a, b in zip(found, heap.places, strict=True) if (b == k).any()]

@@ -59,14 +59,14 @@ class Stylised(Segmenter):
     before: int = 0
     drawing: int = 0
     pairs: int = 2
-    task: float = 1.0
-    cycle: float = 10.0
+    task: float = 0.1
+    cycle: float = 1.0
     identity: float = 0.0
     generator: int = 8
     blocks: int = 2
     critic_width: int = 16
     halved: int = 2
-    drawing_lr: float = 1e-3
+    drawing_lr: float = 2e-3
     drawn: float = 0.5
     features: float = 0.0
 
