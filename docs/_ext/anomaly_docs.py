@@ -1,8 +1,8 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
 {method} NAME, {methods} [detectors|explainers|translators|registrars|forecasters|segmenters|synthesizers],
-{analyses}, {kinds}, {commands}, {doors}; {floors} and {rooms} are in `house`. At the beginning of a build the pages of the API and copies
-of the notebooks are laid beside the written pages.
+{analyses}, {kinds}, {commands}, {doors}; {floors} and {rooms} are in `house`. At the beginning of a build the pages of
+the API and copies of the notebooks are laid beside the written pages.
 """
 
 from __future__ import annotations
