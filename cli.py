@@ -19,7 +19,7 @@ from anomaly.registration.commands import commands as registering
 from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
-from anomaly.runs.facts import DETECTOR
+from anomaly.runs.facts import DETECTOR, SYNTHESIZER
 from anomaly.segmentation.commands import commands as segmenting
 from anomaly.segmentation.commands import segmenters
 from anomaly.synthesis.commands import commands as synthesize
@@ -432,12 +432,35 @@ def generate(
     features: options.Features = None,
     pairs: Annotated[int, typer.Option(help="Most pairs of images whose likeness is measured.", min=1)] = 1000,
     batch: Annotated[int, typer.Option(help="Images drawn at once.", min=1)] = 32,
+    for_training: Annotated[
+        bool,
+        typer.Option(
+            "--for-training",
+            help="RUN draws from label maps: draw images with label maps to learn from; with --real, say their worth.",
+        ),
+    ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="With --for-training: label maps of --real, a column or a folder.", metavar="COLUMN|DIR"),
+    ] = None,
+    lesions: Annotated[
+        str | None,
+        typer.Option(help="With --for-training: classes laid from map to map, with commas.", metavar="CLASSES"),
+    ] = None,
     device: options.Device = "auto",
     method: options.Own = None,
     **given: Any,
 ) -> None:
     """Draw new images from a run, and measure how diverse, how like real ones and how new they are."""
     whose = options.whose(given)
+    if for_training:
+        other = {"--class": class_, "--features": features, "--method": method}
+        if strange := [name for name, value in other.items() if value]:
+            raise typer.BadParameter("is for runs that draw without label maps; leave it out", param_hint=strange[0])
+        _draw_for_training(run, out, real, labels, whose, lesions, count=count, seed=seed, device=device)
+        return
+    if labels or lesions:
+        raise typer.BadParameter("--labels and --lesions are for --for-training; add it", param_hint="--for-training")
     for each in (run, features):
         if each is not None:
             asking.refuse_run(each, DETECTOR)
@@ -451,6 +474,25 @@ def generate(
     )  # fmt: skip
     typer.echo("\n".join([f"images: {drawn.table} ({drawn.new} new, {drawn.before} from before)", *drawn.sentences]))
     exits.end_with(drawn.unreadable, out / "errors.csv")
+
+
+def _draw_for_training(
+    run: Path, out: Path, real: Path | None, labels: str | None, whose: dict[str, Any], lesions: str | None, **how: Any
+) -> None:
+    asking.refuse_run(run, SYNTHESIZER)
+    if (real is None) != (labels is None):
+        told = "real images are put to use by their label maps; give --real and --labels, or neither"
+        raise typer.BadParameter(told, param_hint="--labels")
+    if real is not None:
+        tables.refuse_images(real, whose)
+    from anomaly.synthesis.for_training import draw_for_training
+    from anomaly.synthesis.mapped import Mapped
+
+    test = None if real is None or labels is None else Mapped(images=real, labels=labels, **whose)
+    names = [name.strip() for name in (lesions or "").split(",") if name.strip()]
+    drawn = draw_for_training(run, out, lesions=names, real=test, **how)
+    typer.echo("\n".join([f"images with label maps: {drawn.cohort} ({drawn.count})", *drawn.sentences]))
+    exits.end_with(drawn.failed, out / "errors.csv")
 
 
 @commands.command()

@@ -2,7 +2,8 @@
 
 The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
 `generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
-`evaluate_restorer`, `anomaly translate` likewise `learn_translation`, `translate` and `evaluate_translation`,
+`evaluate_restorer`, `anomaly segment` likewise `learn_segmentation`, `segment` and `evaluate_segmentation`,
+`anomaly translate` `learn_translation`, `translate` and `evaluate_translation`,
 `anomaly evaluate --visits` is `evaluate_visits`, `anomaly register visits` is `register_visits` and so on,
 `anomaly progress change` is `change_between_visits`, `anomaly associate` is `explain.association.associate`.
 They are imported when first used, so that importing the package is cheap.
@@ -41,6 +42,7 @@ _PLACES = {
     "SegmenterRun": "anomaly.segmentation.run",
     "learn_segmentation": "anomaly.segmentation.learning",
     "segment": "anomaly.segmentation.segmenting",
+    "evaluate_segmentation": "anomaly.segmentation.evaluating",
     "Heaps": "anomaly.translation.heaps",
     "TranslatorRun": "anomaly.translation.run",
     "Run": "anomaly.runs.run",

@@ -25,18 +25,20 @@ import torch
 from anomaly import Machine
 from anomaly.segmenters.base import Segmenter
 from anomaly.segmenters.register import SEGMENTERS
-from benchmarks.segmentation_figures import surface_distance, told
+from anomaly.statistics.surfaces import apart
+from benchmarks.segmentation_figures import told
 from benchmarks.segmentation_images import KNEE, Heap, Windows, knees, tumours
 
 CEILING = "ceiling"
 METHODS = ("supervised", "mean-teacher", "unimatch", "stylised", CEILING)
-ALIKE = {"width": 8, "steps": 400, "batch": 4, "lr": 1e-2}
+ALIKE = {"width": 8, "steps": 800, "batch": 4, "lr": 1e-2}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    CEILING: {"steps": 2000},
     "stylised": {
         "before": 200,
         "drawing": 400,
         "pairs": 1,
-        "steps": 300,
+        "steps": 600,
         "cycle": 1.0,
         "task": 0.1,
         "drawing_lr": 2e-3,
@@ -135,7 +137,7 @@ def trained(
     from anomaly.runs.settings import parse_settings
 
     method = "supervised" if key["method"] == CEILING else key["method"]
-    settings = {**ALIKE, **SETTINGS.get(method, {}), **parse_settings(arguments.settings)}
+    settings = {**ALIKE, **SETTINGS.get(key["method"], {}), **parse_settings(arguments.settings)}
     if arguments.tiny:
         settings |= TINY | (TINY_STYLISED if method == "stylised" else {})
     segmenter = SEGMENTERS[method](**settings)
@@ -159,7 +161,7 @@ def judge(segmenter: Segmenter, heap: Heap, names: tuple[str, ...]) -> dict[str,
     figures: dict[str, dict[str, float]] = {}
     for k, name in enumerate(names, 1):
         pairs = [(a == k, b == k) for a, b in zip(found, heap.places, strict=True) if (b == k).any()]
-        distances = [surface_distance(*pair, heap.spacing) for pair in pairs]
+        distances = [apart(*pair, (heap.spacing,) * 2).near for pair in pairs]
         # A class that is not found has no surface; how often that is so is told beside.
         figures[name] = {
             "dice": float(np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in pairs])),

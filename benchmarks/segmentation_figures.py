@@ -7,23 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scipy import ndimage
 
 from anomaly.pictures.figures import COLOURS, STYLES
 from benchmarks.coverage import heading, line
 
 FLOOR, CEILING = "supervised", "ceiling"
 Rows = Sequence[dict[str, Any]]
-
-
-def surface_distance(found: np.ndarray, marked: np.ndarray, spacing: float) -> float:
-    """The 95th percentile of distances between the surfaces of two masks, both ways, in mm; NaN where one is empty."""
-    if not (found.any() and marked.any()):
-        return float("nan")
-    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (found, marked)]
-    ways = zip(edges, reversed(edges), strict=True)
-    apart = [ndimage.distance_transform_edt(~other, sampling=spacing)[own] for own, other in ways]
-    return float(np.percentile(np.concatenate(apart), 95))
 
 
 def told(rows: Rows, file: Path, split: str) -> None:

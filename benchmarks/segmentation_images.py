@@ -17,7 +17,7 @@ MASKS = ("bone", "cartilage", "effusion", "marrow")
 """Of a drawing, in this order, so that lesions lie on top."""
 FRAIL = {"effusion": 0.4, "marrow": 0.4, "thinning": 0.6, "osteophytes": 0.6}
 """Share of the persons who have the finding."""
-BRIGHT_FAT = Site(name="unsuppressed", gamma=1.0, fat=2.2, fluid=0.9, blur=0.5, noise=0.03, bias=0.3)
+BRIGHT_FAT = Site(name="unsuppressed", gamma=1.0, fat=1.9, fluid=0.9, blur=0.5, noise=0.03, bias=0.3)
 """A scanner whose fat suppression does little: marrow is brighter than muscle there, and darker at all of `SITES`."""
 PLACES = {"X": SITES[0], "Y": BRIGHT_FAT}
 SIZE, SEED = 96, 7

@@ -107,7 +107,8 @@ def volumes() -> dict[str, float]:
     method.net_.eval()
     x = torch.zeros(1, 1, 160, 160, 24)
     ways: dict[str, Callable[[], object]] = {
-        "at_once": lambda: method.whole(x), "by_windows": lambda: method.whole(x, 64 * 64 * 24),
+        "at_once": lambda: method.probabilities(x), "windows_of_48": lambda: method.whole(x),
+        "windows_of_32": lambda: method.whole(x, (32, 32, 24)),
     }  # fmt: skip
     return {f"seconds_{name}": round(timed(way)(), 1) for name, way in ways.items()}
 

@@ -3,7 +3,7 @@
 Knows no torch.
 
 Floor 4: may import what lies below. Imports cohorts, images, pictures and statistics; imported by cli, demonstration,
-explain.evaluating and longitudinal.
+explain.evaluating, longitudinal and segmentation.
 """
 
 from anomaly.evaluation.evaluating import Evaluation, evaluate

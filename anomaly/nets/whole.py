@@ -26,7 +26,7 @@ def most_pixels(width: int) -> int:
 
 
 @torch.no_grad()
-def whole(draw: Draw, y: Tensor, *beside: Tensor | None, most: int) -> Tensor:
+def whole(draw: Draw, y: Tensor, *beside: Tensor | None, most: int, window: Sequence[int] | None = None) -> Tensor:
     """What a network draws of whole images, or says of each of their pixels.
 
     Each image goes through at once where it has at most `most` pixels, else by overlapping windows, whose weights add
@@ -38,19 +38,21 @@ def whole(draw: Draw, y: Tensor, *beside: Tensor | None, most: int) -> Tensor:
         beside: what is cut as the images are and given to the network behind them, (N, any, *space) each, or None:
             which pixels are known, the noise that images are drawn out of.
         most: pixels at once.
+        window: sides of windows, for a network that has to see as much at once as it learned from; None takes the
+            largest that `most` allows.
 
     Returns:
         (N, as many channels as the network gives, *space), where `draw` leaves them.
     """
     space = tuple(y.shape[2:])
-    if prod(space) <= most:
+    sides = window_sides(space, most) if window is None else tuple(map(min, window, space))
+    if sides == space:
         size = max(1, most // prod(space))
         parts = [_each((y, *beside), slice(k, k + size)) for k in range(0, len(y), size)]
         return torch.cat([draw(*part) for part in parts])
-    window = window_sides(space, most)
-    size = max(1, most // prod(window))
+    size = max(1, most // prod(sides))
     return torch.cat(
-        [_by_windows(draw, _each((y, *beside), slice(k, k + 1)), window, size, space) for k in range(len(y))]
+        [_by_windows(draw, _each((y, *beside), slice(k, k + 1)), sides, size, space) for k in range(len(y))]
     )
 
 

@@ -3,7 +3,7 @@
 Knows no torch.
 
 Floor 4: may import what lies below. Imports cohorts and pictures; imported by cli, demonstration, explain.commands,
-longitudinal, progression and restoration.
+longitudinal, progression, restoration and segmentation.
 """
 
 from anomaly.reporting.page import report

@@ -59,7 +59,7 @@ def held(table: pd.DataFrame, classes: str | None, *, workers: int | None = None
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
         progress("reading label maps", len(rows), unit="files") as bar,
     ):
-        for one in ordered(pool, _numbers, list(rows[LABELS]), ahead=AHEAD):
+        for one in ordered(pool, numbers_in, list(rows[LABELS]), ahead=AHEAD):
             bar.advance()
             found.append(frozenset[int]() if isinstance(one, UnreadableImage) else one)
             errors += [one] if isinstance(one, UnreadableImage) else []
@@ -131,7 +131,7 @@ def _without_lone(chosen: set[str], holders: Mapping[str, frozenset[str]]) -> se
     return chosen
 
 
-def _numbers(path: str) -> frozenset[int] | UnreadableImage:
+def numbers_in(path: str) -> frozenset[int] | UnreadableImage:
     """Which numbers a label map holds."""
     try:
         return frozenset(np.unique(whole_numbers(read(Path(path)))).astype(int).tolist())

@@ -160,16 +160,60 @@ def apply(
     tables.refuse_images(images, whose)
     from anomaly.segmentation.segmenting import segment
 
-    kept = [name for each in (largest or "").split(",") if (name := each.strip())]
     done = segment(
         runs, images, out, probabilities=probabilities, uncertainty=uncertainty, dropout_draws=dropout_draws,
-        largest=kept, smallest=smallest, allow_overlap=allow_overlap, device=device, workers=workers, **whose,
+        largest=_names(largest), smallest=smallest, allow_overlap=allow_overlap, device=device, workers=workers,
+        **whose,
     )  # fmt: skip
     typer.echo(
         f"segmentations: {done.path} ({done.new} new, {done.before} from before, {done.failed} unreadable)\n"
         f"images: {done.cohort}"
     )
     exits.end_with(done.failed, done.errors)
+
+
+@commands.command()
+def evaluate(
+    segmentations: Annotated[
+        Path,
+        typer.Argument(
+            help="segmentations.csv, its folder, or another table or folder of label maps.",
+            metavar="CSV|DIR",
+            callback=options.there,
+        ),
+    ],
+    labels: Labels,
+    out: options.Out,
+    cohort: Annotated[
+        Path | None,
+        typer.Option(help="Table of the images, joined on path or id.", metavar="CSV", callback=options.there),
+    ] = None,
+    classes: Classes = None,
+    lesions: Annotated[
+        str | None,
+        typer.Option(help="Classes whose pieces are counted one by one, with commas.", metavar="CLASSES"),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Another segmentation of the same images.", metavar="CSV|DIR", callback=options.there),
+    ] = None,
+    seed: options.Bootstrap = 0,
+    workers: options.Workers = None,
+) -> None:
+    """Say how well label maps agree with those drawn, by class and in millimetres, beside what needs no network."""
+    from anomaly.segmentation.evaluating import evaluate_segmentation
+
+    found = evaluate_segmentation(
+        segmentations, labels, out, cohort=cohort, classes=classes, lesions=_names(lesions), compare=compare,
+        seed=seed, workers=workers,
+    )  # fmt: skip
+    typer.echo("\n".join([*found.sentences, f"page: {found.page}"]))
+    exits.end_with(found.failed, found.errors)
+
+
+def _names(text: str | None) -> list[str]:
+    """`a, b` -> ["a", "b"]."""
+    return [name for each in (text or "").split(",") if (name := each.strip())]
 
 
 def _refuse_sides(method: str, unlabelled: Path | None) -> None:

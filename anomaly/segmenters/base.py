@@ -174,12 +174,7 @@ class Segmenter(Learned):
         Raises:
             AnomalyError: nothing has been learned, or images have other channels or axes.
         """
-        self.ready()
-        if x.ndim != len(self.shape_) + 1 or x.shape[1] != self.shape_[0]:
-            raise AnomalyError(
-                f"images have shape {tuple(x.shape)}, the segmenter was fitted on {self.shape_[0]} channels and "
-                f"{len(self.shape_) - 1} axes; prepare them in the same way"
-            )
+        self.refuse_others(x)
         with torch.no_grad():
             shares = self.logits(x.to(self.device)).float().softmax(1).to(x.device)
         if self.masked_:
@@ -188,9 +183,28 @@ class Segmenter(Learned):
             shares = torch.where(within(x), shares, background)
         return shares
 
-    def whole(self, x: Tensor, most: int | None = None) -> Tensor:
-        """As `probabilities`, by windows where images are large; see `whole_shares`."""
-        return whole_shares(self.probabilities, x, width=max(self.width, self.classes_), most=most)
+    def refuse_others(self, x: Tensor) -> None:
+        """Say plainly when nothing has been learned, or images are of another kind.
+
+        Raises:
+            AnomalyError: so it is.
+        """
+        self.ready()
+        if x.ndim != len(self.shape_) + 1 or x.shape[1] != self.shape_[0]:
+            raise AnomalyError(
+                f"images have shape {tuple(x.shape)}, the segmenter was fitted on {self.shape_[0]} channels and "
+                f"{len(self.shape_) - 1} axes; prepare them in the same way"
+            )
+
+    def whole(self, x: Tensor, window: Sequence[int] | None = None) -> Tensor:
+        """As `probabilities`, by windows as large as those it learned from, or as told; see `whole_shares`.
+
+        Raises:
+            AnomalyError: nothing has been learned, or images have other channels or axes.
+        """
+        self.refuse_others(x)
+        width = max(self.width, self.classes_)
+        return whole_shares(self.probabilities, x, window=window or self.shape_[1:], width=width)
 
     def missed(self, held_out: HeldOut) -> Tensor:
         """1 - the mean Dice, over all pixels of held-out images, of the classes that these have."""

@@ -1,6 +1,6 @@
 """Whole images of any size: shares of classes by windows that fade into one another, in the memory of a window."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -10,16 +10,19 @@ Shares = Callable[[Tensor], Tensor]
 """(N, C, *space) -> (N, K, *space), shares of classes that add up to 1; on the device that images come from."""
 
 
-def whole_shares(shares: Shares, x: Tensor, *, width: int, most: int | None = None) -> Tensor:
+def whole_shares(shares: Shares, x: Tensor, *, window: Sequence[int], width: int) -> Tensor:
     """Shares of classes of whole images, (N, K, *space), on the device that they come from.
 
-    What fits goes through at once, the rest by windows, whose weights add up to 1, and so do the shares.
+    Images larger than a window go through by windows, whose weights add up to 1, and so do the shares. Windows are to
+    be as large as those that were learned from, whatever memory would allow: a network with instance normalisation
+    takes its means over what it sees at once. Learned from windows of 64 pixels, it found the tissues of knees of 96
+    with a Dice of 0.87 by such windows, and with 0.78 at once.
 
     Args:
         shares: `Segmenter.probabilities`, or the mean of several.
         x: (N, C, *space).
+        window: sides of a window.
         width: channels of the network at full size, or classes, if these are more: says how many pixels fit into
-            about a gigabyte.
-        most: pixels at once, in place of that.
+            about a gigabyte, and so how many windows.
     """
-    return whole(shares, x, most=most or most_pixels(width))
+    return whole(shares, x, most=most_pixels(width), window=window)

@@ -71,16 +71,16 @@ def entropy(shares: Tensor) -> Tensor:
     return torch.special.entr(shares).sum(1, keepdim=True)
 
 
-def of_several(segmenters: Sequence[Segmenter], x: Tensor, *, most: int | None = None) -> Unsure:
+def of_several(segmenters: Sequence[Segmenter], x: Tensor) -> Unsure:
     """An ensemble's answer about images (N, C, *space), each segmenter one draw (Lakshminarayanan et al. 2017).
 
     Raises:
         AnomalyError: no segmenter, or they know other numbers of classes.
     """
-    return unsure(segmenter.whole(x, most) for segmenter in segmenters)
+    return unsure(segmenter.whole(x) for segmenter in segmenters)
 
 
-def by_dropout(segmenter: Segmenter, x: Tensor, *, draws: int = 16, seed: int = 0, most: int | None = None) -> Unsure:
+def by_dropout(segmenter: Segmenter, x: Tensor, *, draws: int = 16, seed: int = 0) -> Unsure:
     """A segmenter's answer about images (N, C, *space), its dropout left on (Gal and Ghahramani 2016).
 
     Each draw goes over whole images. The same seed gives the same draws; the caller's random state stays as it was.
@@ -97,7 +97,7 @@ def by_dropout(segmenter: Segmenter, x: Tensor, *, draws: int = 16, seed: int = 
     devices = [segmenter.device] if segmenter.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), dropping(segmenter.net_):
         torch.manual_seed(seed)
-        return unsure(segmenter.whole(x, most) for _ in range(draws))
+        return unsure(segmenter.whole(x) for _ in range(draws))
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 The surface of a region are its pixels of which a neighbour across an edge (a face of a voxel) is not marked; beyond the
 image nothing is. Distances are those between centres of such pixels, each to the nearest of the other surface, in the
 unit of the edges. So two regions that share a surface are 0 apart, and two that touch are as far apart as a pixel is
-long. Other programs differ: `surface-distance` (DeepMind) takes elements of surface between pixels, by their area;
-SimpleITK's filters take contours of the label map, and its Hausdorff distance is over all marked pixels, not over their
-surface; MONAI takes the same surface as here.
+long. MONAI takes the same surface. Others differ: `surface-distance` (DeepMind) takes surface elements between pixels,
+weighted by their area, and SimpleITK's Hausdorff distance is over all marked pixels, not over their surface.
 """
 
 from collections.abc import Sequence

@@ -133,3 +133,16 @@ def test_a_network_that_looks_at_each_pixel_alone_gives_its_many_channels_back(s
     assert drawn.shape == (2, 5, *space)
     assert torch.allclose(drawn, shares(y), atol=1e-5)
     assert torch.allclose(drawn.sum(1), torch.ones(2, *space), atol=1e-5)
+
+
+def test_windows_may_be_smaller_than_memory_asks_for_and_several_go_at_once() -> None:
+    y = torch.randn(1, 1, 60, 100, generator=torch.Generator().manual_seed(0))
+    seen: list[tuple[int, ...]] = []
+
+    def watched(part: Tensor) -> Tensor:
+        seen.append(tuple(part.shape))
+        return part
+
+    assert torch.allclose(whole(watched, y, most=10**6, window=(32, 40)), y, atol=1e-5)
+    assert max(shape[2:] for shape in seen) == (32, 40)
+    assert max(shape[0] for shape in seen) > 1

@@ -120,3 +120,22 @@ def test_held_out_images_without_a_class_are_not_watched(tmp_path: Path) -> None
     alone, beside = fitted("supervised"), fitted("supervised", held_out=empty)
     x, _ = squares(1, (20, 24), 3)
     assert torch.equal(alone.probabilities(x), beside.probabilities(x))
+
+
+def test_whole_images_go_by_windows_of_the_size_that_was_learned_from() -> None:
+    segmenter, seen = fitted("supervised", steps=1), set()
+    asked = segmenter.probabilities
+
+    def watched(x: torch.Tensor) -> torch.Tensor:
+        seen.add(tuple(x.shape[2:]))
+        return asked(x)
+
+    segmenter.probabilities = watched  # type: ignore[method-assign]
+    x, _ = squares(2, (50, 60), 4)
+    shares = segmenter.whole(x)
+    assert shares.shape == (2, 3, 50, 60)
+    assert torch.allclose(shares.sum(1), torch.ones(2, 50, 60), atol=1e-5)
+    assert max(seen) == (20, 24)
+    assert all(sides[0] <= 20 and sides[1] <= 24 for sides in seen)
+    with pytest.raises(AnomalyError, match="fitted on 1 channels"):
+        segmenter.whole(torch.zeros(1, 3, 50, 60))

@@ -154,4 +154,4 @@ def test_drawings_take_on_the_brightness_of_the_others_and_keep_the_discs() -> N
     ))  # fmt: skip
     assert before > 0.95
     assert after > 0.9
-    assert float((learned.styling.drawn(x) - x).abs().mean()) > 0.02
+    assert float((learned.styling.drawn(x) - x).abs().mean().detach()) > 0.02

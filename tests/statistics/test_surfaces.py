@@ -1,4 +1,4 @@
-"""Distances between surfaces against closed forms: squares apart, boxes in boxes, spheres, pixels of other edges."""
+"""Distances between surfaces against closed forms: squares, boxes within boxes, spheres, pixels of other edges."""
 
 import numpy as np
 import pytest
