@@ -11,7 +11,7 @@ import typer
 from anomaly.commandline import asking, exits, options, tables
 from anomaly.commandline.sources import Unknown
 from anomaly.errors import AnomalyError, RunError
-from anomaly.runs.facts import DETECTOR, EXPLAINER, REGISTRAR, RESTORER, TRANSLATOR, A, kind_of
+from anomaly.runs.facts import DETECTOR, EXPLAINER, PAINTER, REGISTRAR, RESTORER, TRANSLATOR, A, kind_of
 
 commands = typer.Typer(
     cls=exits.Commands,
@@ -193,7 +193,12 @@ def _refuse_beside(methods: Callable[[], Mapping[str, Any]], method: str, **give
         raise AnomalyError(f"{method} takes no generator; leave --generator out, or take latent-walk")
 
 
-DRAWN_BY = {RESTORER: "restore apply", TRANSLATOR: "translate apply", REGISTRAR: "register pair --by"}
+DRAWN_BY = {
+    RESTORER: "restore apply",
+    TRANSLATOR: "translate apply",
+    REGISTRAR: "register pair --by",
+    PAINTER: "paint out",
+}
 """Runs that no explanation is of, and what takes them."""
 
 

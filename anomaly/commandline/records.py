@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from anomaly.runs.facts import CLASSIFIER, EXPLAINER, FORECASTER, REGISTRAR, RESTORER, TRANSLATOR, kind_of
+from anomaly.runs.facts import CLASSIFIER, EXPLAINER, FORECASTER, PAINTER, REGISTRAR, RESTORER, TRANSLATOR, kind_of
 from anomaly.runs.plans import ASKED
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def _trainers(facts: Facts) -> tuple[str, ...]:
     explaining = {EXPLAINER: ("explain train",), CLASSIFIER: ("explain train", "explain classifier")}
     drawing = {
         TRANSLATOR: ("translate train",), RESTORER: ("restore train",), FORECASTER: ("progress train",),
-        REGISTRAR: ("register train",),
+        REGISTRAR: ("register train",), PAINTER: ("paint train",),
     }  # fmt: skip
     return {**explaining, **drawing}.get(kind_of(facts), ("train",))
 

@@ -53,7 +53,7 @@ class LesionPainter(Learned):
     A U-Net sees the image with its hole filled smoothly, where the hole is, the tissues around if they are given, and
     noise; it is told the class at every level, and says what to add inside the hole. Two draws are compared with the
     truth: their mean by its absolute error, less their scatter, so that draws differ as much as the truth is uncertain
-    (Bendel et al. 2023, eq. 8 to 10). A critic of patches says whether what the hole holds is real, and of which
+    (Bendel et al. 2023). A critic of patches says whether what the hole holds is real, and of which
     class (Odena et al. 2017). Class 0 is normal tissue, learned from holes where nothing is ill.
 
     Args:

@@ -5,7 +5,8 @@ subject are correlated and count together. Leave `subject` out only where each i
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by changes, detectors, evaluation,
 explain.association, explain.checking, explain.classifier, explain.evaluating, explain.latent, explain.measures,
-explain.runs, generation, longitudinal, pictures, progression, restoration, segmentation, simulation and translation.
+explain.painting, explain.runs, generation, longitudinal, pictures, progression, restoration, segmentation, simulation
+and translation.
 """
 
 from anomaly.statistics.adjusted_roc import AdjustedRoc, adjusted_auroc

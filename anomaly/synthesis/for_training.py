@@ -119,11 +119,11 @@ def draw_for_training(
     failed = varied.failed + drawn.failed
     if test is None:
         return ForTraining(path, len(pd.read_csv(path)), out / USE, (), failed)
-    held = [read_held(opened, each, workers=workers) for each in (learned, _read(path), test)]
-    figures = put_to_use(*held, opened.labels.names, settings=settings, seeds=seeds, device=device)
+    known, made, asked = (read_held(opened, each, workers=workers) for each in (learned, _read(path), test))
+    figures = put_to_use(known, made, asked, opened.labels.names, settings=settings, seeds=seeds, device=device)
     write_whole(out / USE, tabulated(figures).to_csv(index=False))
-    failed += sum(len(each.unreadable) for each in held)
-    return ForTraining(path, len(held[1].ids), out / USE, tuple(told(figures)), failed)
+    failed += sum(len(each.unreadable) for each in (known, made, asked))
+    return ForTraining(path, len(pd.read_csv(path)), out / USE, tuple(told(figures)), failed)
 
 
 def _test(run: SynthesizerRun, real: Mapped, allow_overlap: bool) -> pd.DataFrame:

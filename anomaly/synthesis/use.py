@@ -80,5 +80,7 @@ def _evenly(one: Held, other: Held) -> Held:
     """Both, the shorter repeated, so that a batch has as many of each on average."""
     most = max(len(one.pixels), len(other.pixels))
     parts = [each.part(np.resize(np.arange(len(each.pixels)), most)) for each in (one, other)]
-    values = ([getattr(each, name) for each in parts] for name in ("pixels", "places", "ids", "subjects"))
-    return Held(*(np.concatenate(pair) for pair in values), [])
+    pixels, places, ids, subjects = (
+        np.concatenate([getattr(each, name) for each in parts]) for name in ("pixels", "places", "ids", "subjects")
+    )
+    return Held(pixels, places, ids, subjects, [])

@@ -1,6 +1,6 @@
 """Directives that write pages from the program itself, so that no page can disagree with --help or a docstring.
 
-{method} NAME, {methods} [detectors|explainers|translators|registrars|forecasters|segmenters|synthesizers],
+{method} NAME, {methods} [detectors|explainers|translators|registrars|forecasters|segmenters|synthesizers|painters],
 {analyses}, {kinds}, {commands}, {doors}; {floors} and {rooms} are in `house`. At the beginning of a build the pages of
 the API and copies of the notebooks are laid beside the written pages.
 """
@@ -37,11 +37,12 @@ from anomaly.translation.run import METHODS as TRANSLATORS
 from anomaly.translators.restorer import Restorer
 from cli import commands
 from explain import EXPLAINERS, Classifier, TrainedExplainer
+from explain.painting.run import METHODS as PAINTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 SPELT_OUT = stringify_annotation(ArrayLike, "smart")
 SIDES = {"detectors": DETECTORS, "explainers": EXPLAINERS, "translators": TRANSLATORS, "registrars": REGISTRARS}
-SIDES |= {"forecasters": FORECASTERS, "segmenters": SEGMENTERS, "synthesizers": SYNTHESIZERS}
+SIDES |= {"forecasters": FORECASTERS, "painters": PAINTERS, "segmenters": SEGMENTERS, "synthesizers": SYNTHESIZERS}
 
 
 class Method(Directive):
@@ -54,7 +55,7 @@ class Method(Directive):
         (name,) = self.arguments
         own = {Classifier.name: Classifier, Restorer.name: Restorer}
         known = {**DETECTORS, **EXPLAINERS, **TRANSLATORS, **REGISTRARS, **FORECASTERS, **SEGMENTERS}
-        known |= {**SYNTHESIZERS, **own}
+        known |= {**SYNTHESIZERS, **PAINTERS, **own}
         if name not in known:
             raise self.error(f"there is no method {name!r}; there are {', '.join(known)}")
         cls = known[name]
@@ -152,6 +153,8 @@ def _asked(name: str, cls: Any) -> str:
         return f"anomaly synthesize train --method {name}"
     if name in SEGMENTERS:
         return f"anomaly segment train --method {name}"
+    if name in PAINTERS:
+        return f"anomaly paint train --method {name}"
     if cls is Classifier:
         return "anomaly explain classifier"
     if cls is Restorer:
@@ -180,6 +183,8 @@ def _learns_from(name: str, cls: Any) -> str:
         return "images with a label map each, and learns to draw the one from the other"
     if name in SEGMENTERS:
         return f"images with label maps{', and images without' if cls.unlabelled else ''}"
+    if name in PAINTERS:
+        return "images with masks of lesions and their class, and images without lesions"
     if cls is Classifier:
         return "cases and controls"
     if cls is Restorer:
@@ -210,6 +215,8 @@ def _door(name: str) -> str:
         return "anomaly.painters.register"
     if name in SEGMENTERS:
         return "anomaly.segmenters.register"
+    if name in PAINTERS:
+        return "anomaly.painters.lesions"
     if name in TRANSLATORS or name == Restorer.name:
         return "anomaly.translators.cycle" if name in TRANSLATORS else Restorer.__module__
     return "anomaly.detectors" if name in DETECTORS else "explain"

@@ -12,6 +12,7 @@ from anomaly.painters.lesions import NORMAL, Holes
 from anomaly.painters.lesions_judge import LesionJudge
 from anomaly.pictures import heatmaps
 from anomaly.runs.previews import EDGES, flat_pictures
+from anomaly.statistics import proportion
 from anomaly.training.machine import Machine
 from anomaly.translation.figures import Figure, mean_of_subjects
 from explain.painting.cards import holes_of
@@ -48,7 +49,7 @@ def windows_asked(run: PainterRun, kept: Kept, seed: int) -> Asked:
     rng = np.random.default_rng(seed)
     chosen = [lesions[k] for k in np.sort(rng.permutation(len(lesions))[:MOST])]
     found = [source.centred(rng, place, item) for place, item in chosen]
-    others = [source.centred(rng, NORMAL, None) for _ in chosen]
+    others = [source.centred(rng, place, None) for place, _ in chosen]
     subjects = kept.table["subject"].to_numpy()
     ours, theirs = (source.joined([window for window, _ in each]) for each in (found, others))
     whose, of_others = (np.array([subjects[row] for _, row in each]) for each in (found, others))
@@ -69,7 +70,10 @@ def agreement(run: PainterRun, judge: LesionJudge, asked: Asked, seed: int) -> l
 
     def told(measure: str, of: str, x: Tensor, hole: Tensor, wanted: Tensor, whose: np.ndarray, note: str = "") -> None:
         right = (judge.logits(x, hole).argmax(1) == wanted).double().numpy()
-        figures.append(mean_of_subjects(measure, of, right, whose, note))
+        share = proportion(right, whose)
+        figures.append(
+            Figure(measure, of, share.value, share.low, share.high, len(right), len(np.unique(whose)), note)
+        )  # fmt: skip
 
     chance = Figure("painted_in", CHANCE, 1 / (1 + len(run.names)), note="of the classes and normal tissue, by lot")
     figures.append(chance)

@@ -65,8 +65,9 @@ def _into(
 
     others: what is hidden besides, so that no other lesion is painted on; it keeps its values.
     """
+    left = hole.copy()
     for n, (box, here) in enumerate(crops(hole, painter.shape_[1:])):
-        hidden = here if others is None else here | others[box]
+        hidden = left[box] if others is None else left[box] | others[box]
         cut = (slice(None), *box)
         for k in range(len(painted)):
             holes = Holes(
@@ -75,6 +76,7 @@ def _into(
             )  # fmt: skip
             found = painter.paint(holes, [f"{name} {n} {k}"], 1, seed)[0, 0].numpy()
             painted[k][cut] = np.where(here, found, painted[k][cut])
+        left[box] &= ~here
 
 
 def crops(hole: np.ndarray, window: Sequence[int]) -> list[tuple[tuple[slice, ...], np.ndarray]]:

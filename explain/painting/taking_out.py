@@ -42,6 +42,10 @@ PROBED, AHEAD = 4, 2
 LESION_OF_ANY = "lesion"
 
 
+class NoLesion(UnreadableImage):
+    """A label map marks none of the classes: there is nothing to paint out, which is no fault of the image."""
+
+
 @dataclass(frozen=True, repr=False)
 class PaintedOut(Readable):
     """What a call of `paint_out` did.
@@ -133,15 +137,18 @@ def paint_out(
     }  # fmt: skip
     table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=COLUMNS)
     left = table.left(rows)
-    before = len(rows) - len(left)
+    before, without = len(rows) - len(left), len(cohort) - len(ill)
     with (
         ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool, table, one_core_left(),
         progress("painting out", len(rows), done=before, unit="images") as bar,
     ):  # fmt: skip
         for row in ordered(pool, partial(_finish, out, limit), _each(draw, left), ahead=AHEAD):
-            table.add([row])
+            if row is None:
+                without += 1
+            else:
+                table.add([row])
             bar.advance()
-    return PaintedOut(table.path, table.errors, table.added, before, table.failed, len(cohort) - len(ill), out / IMAGES)
+    return PaintedOut(table.path, table.errors, table.added, before, table.failed, without, out / IMAGES)
 
 
 def asked_of(run: PainterRun, lesions: str | None, tissues: str | None, classes: Labels | None) -> Lesions:
@@ -167,7 +174,7 @@ def _drawn(
     canvas = open_canvas(row, run.preprocessing, names, classes, run.tissues)
     hole = canvas.marked > 0
     if not hole.any():
-        raise UnreadableImage(f"{canvas.image.path}: its mask {row[LESION]} marks no lesion; nothing to paint out")
+        raise NoLesion(f"{canvas.image.path}: its mask {row[LESION]} marks no lesion; nothing to paint out")
     hole = binary_dilation(hole, iterations=grow) if grow else hole
     places = canvas.laid(hole.astype(np.uint8), 2)
     refuse_whole(places, canvas.image.path)
@@ -201,13 +208,17 @@ def _each(draw: Any, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mappin
     for row in rows:
         try:
             yield row, alone(Path(row["path"]), partial(draw, row), "painted")
+        except NoLesion:
+            yield row, None
         except UnreadableImage as error:
             yield row, str(error)
 
 
-def _finish(folder: Path, limit: float, done: tuple[Mapping[str, Any], Any]) -> dict[str, Any]:
-    """Write the files of an image, then give its row: a row never names a file that is not there."""
+def _finish(folder: Path, limit: float, done: tuple[Mapping[str, Any], Any]) -> dict[str, Any] | None:
+    """Write the files of an image, then give its row, None where it has no lesion: no row names a file in vain."""
     row, found = done
+    if found is None:
+        return None
     about = {name: row[name] for name in ("id", "subject", "path")}
     if isinstance(found, str):
         return {**about, "error": found}

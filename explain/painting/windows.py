@@ -113,9 +113,10 @@ class LesionWindows:
         return stacked([self._one(rng, self._turn(j, j)) for j in range(most)], self.tissues)
 
     def centred(self, rng: np.random.Generator, place: int, item: tuple[int, int] | None) -> tuple[Window, int]:
-        """A window whose hole lies in its middle, and its row: of a lesion, or, without an item, of normal tissue."""
+        """A window whose hole lies in its middle, and its row: of a lesion, or, without an item, of normal tissue where
+        lesions of that class may lie."""
         if item is None:
-            return self._normal(rng, centred=True), self._last
+            return self._normal(rng, as_of=place), self._last
         x, places, around = (each[item[1]] for each in self.images.arrays_of(item[0]))
         return self._cut(rng, x, places == place, place, around, centred=True), item[0]
 
@@ -143,19 +144,20 @@ class LesionWindows:
         x, places, around = (each[s] for each in self.images.arrays_of(row))
         return self._cut(rng, x, places == place, place, around)
 
-    def _normal(self, rng: np.random.Generator, *, centred: bool = False) -> Window:
-        """A hole in the shape of a lesion where there is none."""
+    def _normal(self, rng: np.random.Generator, *, as_of: int = NORMAL) -> Window:
+        """A hole in the shape of a lesion, of one class if it is named, where there is none."""
+        shapes = [each for each in self.shapes if as_of in (NORMAL, each.place)]
         for _ in range(100):
             row, s = self.normal[int(rng.integers(len(self.normal)))]
             x, places, around = (each[s] for each in self.images.arrays_of(row))
             allowed = np.ones(places.shape, dtype=bool)
             if places.any():
                 allowed = ~binary_dilation(places > 0, iterations=APART)
-            shape = self.shapes[int(rng.integers(len(self.shapes)))]
+            shape = shapes[int(rng.integers(len(shapes)))]
             hole = laid(shape, places.shape, rng, near=bool(rng.random() < self.near), allowed=allowed)
             if hole is not None and tissue(x)[hole].mean() > 0.5:
                 self._last = row
-                return self._cut(rng, x, hole, NORMAL, around, centred=centred)
+                return self._cut(rng, x, hole, NORMAL, around, centred=as_of != NORMAL)
         raise AnomalyError(
             "no normal tissue was found that could hold the shape of a lesion, in 100 images; give more images without "
             "lesions, or lesions that leave room beside them"

@@ -157,9 +157,10 @@ def test_numbers_say_the_class_and_tissues_are_told(home: Path, tmp_path: Path) 
     with pytest.raises(CohortError, match="with tissues; give --labels"):
         paint_out(tmp_path / "run", home / "q.csv", "numbers", tmp_path / "out")
     done = paint_out(
-        tmp_path / "run", home / "q.csv", "numbers", tmp_path / "out", tissues="tissues", where={"kind": "bright"}
+        tmp_path / "run", home / "q.csv", "numbers", tmp_path / "out", tissues="tissues",
+        classes=Labels.asked("any=1+2"),
     )  # fmt: skip
-    assert (done.new, done.failed) == (6, 0)
+    assert (done.new, done.failed, done.without) == (12, 0, 6)  # numbers may mark nothing
     made = paint_in(tmp_path / "run", home / "q.csv", "dark", tmp_path / "in", tissues="tissues", where={"ill": "0"})
     assert made.new == 6
 
