@@ -35,8 +35,8 @@ class SpadeDecoder(nn.Module):
 
         super().__init__()
         channels, *space = shape
-        self.space = tuple(space)
-        self.sides = [tuple(side + 2 * MARGIN for side in space)]
+        self.space: tuple[int, ...] = tuple(space)
+        self.sides: list[tuple[int, ...]] = [tuple(side + 2 * MARGIN for side in space)]
         for factors in halvings(self.sides[0], levels - 1):
             self.sides.append(tuple(-(-side // by) for side, by in zip(self.sides[-1], factors, strict=True)))
         self.sides.reverse()
@@ -58,7 +58,9 @@ class SpadeDecoder(nn.Module):
             x = x if x.shape[2:] == side else F.interpolate(x, size=side)
             x = block(x, told)
         drawn: Tensor = self.leave(F.leaky_relu(x, SLOPE))
-        return drawn[(..., *(slice(MARGIN, MARGIN + side) for side in self.space))]
+        for axis, length in enumerate(self.space, start=2):
+            drawn = drawn.narrow(axis, MARGIN, length)
+        return drawn
 
 
 class StyleFinder(nn.Module):

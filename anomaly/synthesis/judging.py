@@ -23,7 +23,7 @@ from anomaly.training.machine import Machine
 from anomaly.translation.figures import Figure, mean_of_subjects
 
 logger = logging.getLogger(__name__)
-SMALL = {"steps": 300, "width": 12, "levels": 4, "batch": 4}
+SMALL = {"steps": 600, "width": 12, "levels": 4, "batch": 4, "lr": 4e-3}
 FEWEST = 4
 """Subjects below which no segmenter is trained for the purpose."""
 Finder = Callable[[np.ndarray], np.ndarray]

@@ -8,6 +8,7 @@ from anomaly.translation.figures import Figure, named
 
 DRAWN, AGAIN, REAL = "drawn", "drawn again", "real"
 MEANS, NEAREST, ON_DRAWN = "class means", "nearest training image", "real, learned from drawn"
+CLASS, SEEN = "dice_", 0.2
 ENOUGH = 0.9
 """Of the Dice on real images, what that on drawn ones has to reach."""
 
@@ -44,7 +45,7 @@ def _near(figures: Sequence[Figure]) -> str:
     return (
         f"Distance: drawn images are {near[DRAWN]} from the real image of the same map (mean difference, of a range of "
         f"2; class means {near[MEANS]}, nearest training image {near[NEAREST]}), SSIM {alike[DRAWN]} ({alike[MEANS]} "
-        f"and {alike[NEAREST]}). Class means are near by having no grain at all."
+        f"and {alike[NEAREST]}). What is smooth is near for having no grain."
     )
 
 
@@ -77,8 +78,21 @@ def _conclusion(figures: Sequence[Figure]) -> str:
     found = named(figures, "dice")
     if DRAWN not in found or not np.isfinite([found[DRAWN].value, found[REAL].value]).all():
         return "Whether drawn images show what their label maps say was not asked, or of too few people."
+    unseen = _unseen(figures)
     share = found[DRAWN].value / max(found[REAL].value, 1e-9)
     start = f"What the label map says is found in drawn images {share:.0%} as well as in real ones"
     if share >= ENOUGH:
-        return f"{start}: they show it. Whether they look real is for you to see in sheet.png."
-    return f"{start}: below {ENOUGH:.0%}, they do not show it well enough. Train longer, or on more images."
+        return f"{start}: they show it. Whether they look real is for you to see in sheet.png.{unseen}"
+    return f"{start}: below {ENOUGH:.0%}, they do not show it well enough. Train longer, or on more images.{unseen}"
+
+
+def _unseen(figures: Sequence[Figure]) -> str:
+    """Which classes this says nothing of: the segmenter does not find them in real images either."""
+    real = [each for each in figures if each.of == REAL and each.measure.startswith(CLASS)]
+    names = [each.measure.removeprefix(CLASS) for each in real if each.value < SEEN]
+    if not names:
+        return ""
+    return (
+        f" It says nothing of {', '.join(names)}: the segmenter hardly finds them in real images; give a better one by "
+        "--segmenter."
+    )

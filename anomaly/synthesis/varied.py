@@ -25,7 +25,7 @@ class Varying:
     smooth: how smooth it is, the same share.
     mirror: axes along which a map is mirrored by chance, such as (1,); none where the left is no mirror of the right.
     lesions: places of classes that may be laid from one map into another.
-    chance: that a lesion is laid in; asked once for each class.
+    chance: that a lesion is laid in, of one of those who have such; asked once for each class.
     removed: chance that those of a class that are there are taken out first.
 
     Raises AnomalyError for a number that cannot be.
@@ -66,8 +66,9 @@ def vary(
     for lesion in varying.lesions:
         if random.random() < varying.removed:
             found = without(found, lesion)
-        if len(donors) and random.random() < varying.chance:
-            found = laid_in(found, donors[int(random.integers(len(donors)))], lesion, random)
+        having = [each for each in donors if (each == lesion).any()]
+        if having and random.random() < varying.chance:
+            found = laid_in(found, having[int(random.integers(len(having)))], lesion, random)
     for axis in varying.mirror:
         if random.random() < 0.5:
             found = np.flip(found, axis)
