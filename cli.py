@@ -421,6 +421,7 @@ def simulate(
 @commands.command()
 @options.shared(options.persons)
 def generate(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run folder of a method that draws images.", metavar="RUN")],
     out: options.Out,
     count: Annotated[int, typer.Option(help="Images to draw, those of earlier calls counted.", min=1)] = 64,
@@ -447,6 +448,7 @@ def generate(
         str | None,
         typer.Option(help="With --for-training: classes laid from map to map, with commas.", metavar="CLASSES"),
     ] = None,
+    allow_overlap: options.AllowOverlap = False,
     device: options.Device = "auto",
     method: options.Own = None,
     **given: Any,
@@ -454,13 +456,24 @@ def generate(
     """Draw new images from a run, and measure how diverse, how like real ones and how new they are."""
     whose = options.whose(given)
     if for_training:
-        other = {"--class": class_, "--features": features, "--method": method}
-        if strange := [name for name, value in other.items() if value]:
-            raise typer.BadParameter("is for runs that draw without label maps; leave it out", param_hint=strange[0])
-        _draw_for_training(run, out, real, labels, whose, lesions, count=count, seed=seed, device=device)
+        asking.refuse_typed(
+            context,
+            ("class_", "features", "method", "batch", "pairs"),
+            "is for runs that draw without label maps; leave it out",
+        )
+        if real is None:
+            asking.refuse_typed(
+                context,
+                ("subject", "subject_pattern", "where", "match", "exclude", "mask", "allow_overlap"),
+                "is of the images of --real; give these, or leave it out",
+            )
+        _draw_for_training(
+            run, out, real, labels, whose, lesions, count=count, seed=seed, device=device, allow_overlap=allow_overlap
+        )
         return
-    if labels or lesions:
-        raise typer.BadParameter("--labels and --lesions are for --for-training; add it", param_hint="--for-training")
+    asking.refuse_typed(
+        context, ("labels", "lesions", "allow_overlap"), "is for --for-training; add it, or leave this out"
+    )
     for each in (run, features):
         if each is not None:
             asking.refuse_run(each, DETECTOR)

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import typer
+
 from anomaly.commandline.sources import Function, Sources, Unknown
 from anomaly.errors import AnomalyError, EvaluationError, RunError
 from anomaly.runs.facts import expect, read_facts
@@ -100,6 +102,14 @@ def refuse_run(folder: Path, kind: str | None = None) -> dict[str, Any]:
     if kind is not None:
         expect(folder, facts, kind)
     return facts
+
+
+def refuse_typed(context: typer.Context, names: Iterable[str], told: str) -> None:
+    """Say at once when options were given that this use of the command would ignore; names as of its arguments."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
+            raise typer.BadParameter(told, param_hint=f"--{name.strip('_').replace('_', '-')}")
 
 
 def refuse_still(run: Path) -> None:

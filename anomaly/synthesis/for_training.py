@@ -1,5 +1,6 @@
 """`anomaly generate --for-training`: drawn images with their label maps, as a cohort to learn from, and put to use."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.cohort import refuse_overlap
@@ -21,7 +23,6 @@ from anomaly.synthesis.run import SynthesizerRun
 from anomaly.synthesis.use import SEEDS, put_to_use, told
 from anomaly.synthesis.varied import Varying
 from anomaly.synthesis.varying import vary_maps
-from anomaly.training.batches import evenly
 from anomaly.translation.figures import tabulated
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class ForTraining(Readable):
         count: how many images.
         use: what they are worth, a row a figure; there where real images were given.
         sentences: the same in plain words.
-        failed: label maps and real images that could not be used.
+        failed: label maps and images that could not be used; `errors.csv` names them.
     """
 
     cohort: Path
@@ -72,9 +73,10 @@ def draw_for_training(
 
     The label maps that the run learned from are bent, with lesions of one person laid into another where they are asked
     for, and images are drawn of them. `maps/` and `images/` hold both, `cohort.csv` lists them, as `segment train
-    --labelled` takes it; a drawn image counts as of the person whose map it began with, so that nobody is on two sides
-    of a split. With real images of other people it is put to use: `use.csv` says how well segmenters do that learned
-    from real images, from drawn ones, and from both. A second call with the same arguments draws what is missing.
+    --labelled` takes it. A drawn image counts as of the person whose map it began with; lesions come from other persons
+    whom the run learned from as well, so that nothing of a test person is in it. With real images of other people it is
+    put to use: `use.csv` says how well segmenters do that learned from real images, from drawn ones, and from both. A
+    second call with the same arguments draws what is missing; one with a larger count adds to it.
 
     Args:
         run: what `learn_synthesis` left, its training images and label maps still where they were.
@@ -100,13 +102,12 @@ def draw_for_training(
         raise AnomalyError(f"count is {count}; give 1 or more")
     test = None if real is None else _test(opened, real, allow_overlap)
     learned = _there(opened)
-    chosen = learned.iloc[evenly(len(learned), count)] if count < len(learned) else learned
-    maps = chosen.assign(path=chosen["labels"])[["id", "path", "subject"]].reset_index(drop=True)
+    maps = _ordered(learned, seed).head(count).assign(path=lambda each: each["labels"])
     varied = vary_maps(
-        maps, out / MAPS, classes=_classes(opened), lesions=lesions, varying=varying, seed=seed,
-        draws=-(-count // len(maps)),
+        maps[["id", "path", "subject"]], out / MAPS, classes=_classes(opened), lesions=lesions, varying=varying,
+        seed=seed, draws=-(-count // len(maps)),
     )  # fmt: skip
-    table = pd.read_csv(varied.path, dtype=str, keep_default_na=False).head(count)
+    table = _first(pd.read_csv(varied.path, dtype=str, keep_default_na=False), maps, count)
     table["path"] = [str(out / MAPS / name) for name in table["path"]]
     if opened.preprocessing.mask == "given":
         masks = dict(zip(learned["labels"], learned["mask"], strict=True))
@@ -116,14 +117,50 @@ def draw_for_training(
         mask="mask" if "mask" in table else None,
     )  # fmt: skip
     path = _write_cohort(out, drawn.cohort, table)
-    failed = varied.failed + drawn.failed
+    failed = [*_rows(varied.errors, varied.failed), *_rows(drawn.errors, drawn.failed)]
+    count = len(pd.read_csv(path))
     if test is None:
-        return ForTraining(path, len(pd.read_csv(path)), out / USE, (), failed)
+        return ForTraining(path, count, out / USE, (), _tell(out, failed))
     known, made, asked = (read_held(opened, each, workers=workers) for each in (learned, _read(path), test))
     figures = put_to_use(known, made, asked, opened.labels.names, settings=settings, seeds=seeds, device=device)
     write_whole(out / USE, tabulated(figures).to_csv(index=False))
-    failed += sum(len(each.unreadable) for each in (known, made, asked))
-    return ForTraining(path, len(pd.read_csv(path)), out / USE, tuple(told(figures)), failed)
+    failed += [row for each in (known, made, asked) for row in each.unreadable]
+    new = not opened.trained & {*asked.subjects}
+    return ForTraining(path, count, out / USE, tuple(told(figures, new=new)), _tell(out, failed))
+
+
+def _ordered(learned: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The same rows in an order by chance that is always the same: a few are of many persons, more begin with these."""
+    keys = [hashlib.sha256(f"{seed}:{name}".encode()).hexdigest() for name in learned["id"]]
+    return learned.iloc[np.argsort(keys, kind="stable")].reset_index(drop=True)
+
+
+def _first(varied: pd.DataFrame, maps: pd.DataFrame, count: int) -> pd.DataFrame:
+    """So many varied maps: the first of each map, then the second of each, in the order of the maps."""
+    place = {path: k for k, path in enumerate(maps["path"])}
+    of = varied["varied_from"].map(place)
+    again = varied.groupby("varied_from").cumcount()
+    order = varied.assign(of=of, again=again).dropna(subset=["of"]).sort_values(["again", "of"], kind="stable")
+    return order.head(count).drop(columns=["of", "again"]).reset_index(drop=True)
+
+
+def _rows(errors: Path, failed: int) -> list[dict[str, str]]:
+    """What a table of errors says, where this call found any."""
+    if not (failed and errors.is_file()):
+        return []
+    return [
+        {str(name): str(cell) for name, cell in row.items()}
+        for row in pd.read_csv(errors, dtype=str, keep_default_na=False).to_dict("records")
+    ]
+
+
+def _tell(out: Path, failed: list[dict[str, str]]) -> int:
+    """Write `errors.csv` of all that could not be used, or none; how many there are."""
+    path = out / "errors.csv"
+    path.unlink(missing_ok=True)
+    if failed:
+        write_whole(path, pd.DataFrame(failed).to_csv(index=False))
+    return len(failed)
 
 
 def _test(run: SynthesizerRun, real: Mapped, allow_overlap: bool) -> pd.DataFrame:
@@ -165,8 +202,9 @@ def _classes(run: SynthesizerRun) -> str:
 def _write_cohort(out: Path, drawn: Path, varied: pd.DataFrame) -> Path:
     """`cohort.csv` of the drawn images, each with its label map, paths from the folder."""
     table = pd.read_csv(drawn, dtype=str, keep_default_na=False)
+    table = table[table["labels"].isin(varied["path"])].reset_index(drop=True)  # earlier calls may have drawn more
     began = dict(zip(varied["path"], varied["varied_from"], strict=True))
-    table["drawn_from"] = [began.get(path, path) for path in table["labels"]]
+    table["drawn_from"] = [began[path] for path in table["labels"]]
     table["path"] = [f"{IMAGES}/{name}" for name in table["path"]]
     table["labels"] = [os.path.relpath(path, out) for path in table["labels"]]
     path = out / "cohort.csv"

@@ -42,6 +42,7 @@ def put_to_use(
     """
     ways = {REAL: known, DRAWN: drawn, BOTH: _evenly(known, drawn)}
     dice: dict[str, np.ndarray] = {}
+    by_training: dict[str, list[float]] = {}
     for way, held in ways.items():
         each = []
         for seed in seeds:
@@ -49,29 +50,39 @@ def put_to_use(
             find = judging.trained_on(held, held.pixels, len(names) + 1, settings or {}, seed=seed, device=device)
             each.append(judging.dice_of(find, real.pixels, real, len(names) + 1))
         dice[way] = np.stack(each).mean(0)
+        by_training[way] = [float(np.nanmean(np.nanmean(one, axis=0))) for one in each]
     dice[GAIN] = dice[BOTH] - dice[REAL]
+    gains = ", ".join(f"{b - a:+.3f}" for a, b in zip(by_training[REAL], by_training[BOTH], strict=True))
     found = list[Figure]()
     for way, values in dice.items():
         count = len(ways[way].pixels) if way in ways else 0
-        note = f"learned from {count} images, mean of {len(seeds)} trainings" if count else "in pairs, by subject"
+        note = f"learned from {count} images, mean of {len(seeds)} trainings"
+        note = note if count else f"in pairs, by subject; by training {gains}"
         found += judging.figures_of(way, values, names, real.subjects, note)
     return found
 
 
-def told(figures: Sequence[Figure]) -> list[str]:
-    """What came of it, whichever way it fell."""
+def told(figures: Sequence[Figure], *, new: bool = True) -> list[str]:
+    """What came of it, whichever way it fell; `new`: no person of the test was learned from.
+
+    The interval counts persons, not trainings: that drawn images help, or do harm, is said only where each of the
+    trainings says so too.
+    """
     dice = named(figures, "dice")
     gain = dice[GAIN]
+    who = "persons that nobody learned from" if new else "persons, of whom some were learned from,"
     first = (
-        f"Of {dice[REAL].subjects} persons that nobody learned from, a segmenter finds what label maps say with a Dice "
-        f"of {dice[REAL]} if it learned from real images, {dice[DRAWN]} from drawn ones alone, {dice[BOTH]} from both."
+        f"Of {dice[REAL].subjects} {who} a segmenter finds what label maps say with a Dice of {dice[REAL]} if it "
+        f"learned from real images, {dice[DRAWN]} from drawn ones alone, {dice[BOTH]} from both."
     )
+    gains = gain.note.rpartition("by training ")[2]
+    each = [float(one) for one in gains.split(", ")] if gains else []
     if not np.isfinite([gain.low, gain.high]).all():
         return [first, f"Drawn images beside the real ones change it by {gain.value:+.3f}; too few people to say more."]
-    between = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
-    if gain.low > 0:
+    between = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}; by training {gains})"
+    if gain.low > 0 and min(each, default=0) > 0:
         return [first, f"Drawn images beside the real ones helped: {between}."]
-    if gain.high < 0:
+    if gain.high < 0 and max(each, default=0) < 0:
         return [first, f"Drawn images beside the real ones did harm: {between}; leave them out."]
     return [first, f"Whether drawn images beside the real ones help cannot be told: {between}."]
 
