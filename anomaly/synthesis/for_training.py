@@ -97,7 +97,7 @@ def draw_for_training(
         CohortError: the run's label maps are gone, no real images, or subjects that the run was trained on.
         RunError: a run that cannot be used, or an `out` that holds something else.
     """
-    out, opened = Path(out), SynthesizerRun.open(run, device=device)
+    out, opened = Path(os.path.abspath(out)), SynthesizerRun.open(run, device=device)
     if count < 1:
         raise AnomalyError(f"count is {count}; give 1 or more")
     test = None if real is None else _test(opened, real, allow_overlap)

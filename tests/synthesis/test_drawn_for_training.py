@@ -49,10 +49,11 @@ def test_a_cohort_to_learn_from_whose_maps_are_new_and_whose_persons_are_kept(ho
         draw_for_training(home / "run", tmp_path / "out", count=11, lesions=["7"], seed=4, device="cpu")
 
 
-def test_a_count_that_grows_adds_and_one_that_falls_lists_fewer(home, tmp_path):
+def test_a_count_that_grows_adds_and_one_that_falls_lists_fewer(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     tables = {}
     for count in (3, 11, 5):
-        done = draw_for_training(home / "run", tmp_path / "out", count=count, seed=1, device="cpu")
+        done = draw_for_training(home / "run", "out", count=count, seed=1, device="cpu")
         tables[count] = pd.read_csv(done.cohort)
         assert done.count == len(tables[count]) == count
         assert not set(tables[count]["drawn_from"]) & set(tables[count]["labels"])
