@@ -19,7 +19,7 @@ from anomaly.registration.commands import commands as registering
 from anomaly.registration.training import registrars
 from anomaly.restoration.commands import commands as restoring
 from anomaly.restoration.commands import tables as restoration
-from anomaly.runs.facts import DETECTOR, SYNTHESIZER
+from anomaly.runs.facts import DETECTOR, SYNTHESIZER, kind_of
 from anomaly.segmentation.commands import commands as segmenting
 from anomaly.segmentation.commands import segmenters
 from anomaly.synthesis.commands import commands as synthesize

@@ -83,7 +83,7 @@ def draw_for_training(
         out: gets all that is written.
         count: images.
         seed: of maps and images.
-        lesions: classes that are laid from one map into another, by name.
+        lesions: classes that are laid from one map into another, by name or number.
         varying: how maps are varied, beside the lesions.
         real: images with label maps of people that the run was not trained on.
         settings: of the segmenters, by name.
@@ -104,7 +104,8 @@ def draw_for_training(
     learned = _there(opened)
     maps = _ordered(learned, seed).head(count).assign(path=lambda each: each["labels"])
     varied = vary_maps(
-        maps[["id", "path", "subject"]], out / MAPS, classes=_classes(opened), lesions=lesions, varying=varying,
+        maps[["id", "path", "subject"]], out / MAPS, classes=_classes(opened), lesions=_named(opened, lesions),
+        varying=varying,
         seed=seed, draws=-(-count // len(maps)),
     )  # fmt: skip
     table = _first(pd.read_csv(varied.path, dtype=str, keep_default_na=False), maps, count)
@@ -191,6 +192,13 @@ def _there(run: SynthesizerRun) -> pd.DataFrame:
             "%d of %d images that the run learned from are no longer there", len(table) - len(found), len(table)
         )
     return found
+
+
+def _named(run: SynthesizerRun, lesions: Sequence[str]) -> list[str]:
+    """Names of classes, of which some may be given by a number that label maps hold for them."""
+    pairs = zip(run.labels.names, run.labels.numbers, strict=True)
+    by_number = {str(number): name for name, numbers in pairs for number in numbers}
+    return [each if each in run.labels.names else by_number.get(each, each) for each in lesions]
 
 
 def _classes(run: SynthesizerRun) -> str:

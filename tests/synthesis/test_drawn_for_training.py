@@ -124,6 +124,7 @@ def test_what_cannot_be_is_refused_by_name(home, tmp_path):
         (["--for-training", "--batch", "4"], "--batch"),
         (["--for-training", "--where", "a=1"], "--where"),
         (["--allow-overlap"], "--allow-overlap"),
+        ([], "synthesize apply"),
     ],
 )
 def test_options_that_do_not_go_together(home, tmp_path, arguments, says):
