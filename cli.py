@@ -474,6 +474,9 @@ def generate(
     asking.refuse_typed(
         context, ("labels", "lesions", "allow_overlap"), "is for --for-training; add it, or leave this out"
     )
+    if kind_of(asking.refuse_run(run)) == SYNTHESIZER:
+        told = f"{run} draws from label maps; add it, or give label maps to `anomaly synthesize apply`"
+        raise typer.BadParameter(told, param_hint="--for-training")
     for each in (run, features):
         if each is not None:
             asking.refuse_run(each, DETECTOR)
