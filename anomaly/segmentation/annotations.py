@@ -86,7 +86,9 @@ class Annotations:
         assert self.unlabelled is not None
         found = counting(self._one(self.unlabelled, self.unlabelled_where))
         told, maps = found.attrs, {*labelled[LABELS]}
-        folder = next((each for each in (Path(self.labels), base_of(self.labelled) / self.labels) if each.is_dir()), None)
+        folder = next(
+            (each for each in (Path(self.labels), base_of(self.labelled) / self.labels) if each.is_dir()), None
+        )
         if folder is not None:
             maps |= maps_among(found["path"], folder.resolve())
         found = found[~found["path"].isin(maps)]
