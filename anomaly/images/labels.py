@@ -18,11 +18,13 @@ import numpy as np
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.files import whole
 from anomaly.images.grids import covered, resample
-from anomaly.images.image import Image
+from anomaly.images.image import Image, alone
 from anomaly.images.masking import STRAYS, turned
+from anomaly.images.names import located
 from anomaly.images.pictures import write_grey
 from anomaly.images.prepared import Prepared
 from anomaly.images.reading import read, suffix
+from anomaly.images.segments import is_segmentation, numbers_of_segments, read_segments
 
 MOST = 63
 """Classes beside the background: a file that holds more numbers is an image, or a parcellation to choose from."""
@@ -132,19 +134,34 @@ def read_labels(path: Path | str, image: Image) -> np.ndarray:
     """The numbers (*space) of a label map in the order of the image's voxels, as int32.
 
     A label map that holds the same voxels in another order (a NIfTI map beside a DICOM series) is turned as the image
-    is. Of a picture in grey whose channels are alike one is taken.
+    is. A DICOM segmentation gives the numbers of its segments. Of a picture in grey whose channels are alike one is
+    taken.
 
     Raises:
         UnreadableImage: it cannot be read, is the image itself, was compressed with loss, holds several volumes,
             colours, fractions, negative numbers or such of 2^24 and more, or lies on another grid, be it by a tenth of
             a voxel.
     """
-    path = Path(path)
+    path = located(Path(path))
+    if is_segmentation(path):
+        return alone(path, lambda: read_segments(path, image), "read").astype(np.int32)
     found = read(path)
     if found.path == image.path:
         raise UnreadableImage(f"{path}: is named as its own label map; name a file that holds a number for each class")
     values = turned(found, whole_numbers(found), image, what="label map", most=SHIFT)
     return np.ascontiguousarray(values).astype(np.int32)
+
+
+def numbers_in(path: Path | str) -> frozenset[int]:
+    """Which numbers a label map holds, 0 among them where some of it is background.
+
+    Raises:
+        UnreadableImage: it cannot be read, or is no label map.
+    """
+    path = located(Path(path))
+    if is_segmentation(path):
+        return alone(path, lambda: numbers_of_segments(path), "read")
+    return frozenset(np.unique(whole_numbers(read(path))).astype(int).tolist())
 
 
 def whole_numbers(found: Image) -> np.ndarray:
