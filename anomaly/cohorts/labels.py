@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -55,6 +56,30 @@ def with_labels(
     return table
 
 
+def maps_among(paths: Iterable[str], folder: Path) -> set[str]:
+    """Which of the images of a table are label maps, since they lie where these are.
+
+    In a folder of label maps among the images all files are such. Where every image lies in that folder, a file is one
+    that is called as another image of the table, with the words of a label map behind (`p1_seg.nii.gz`).
+
+    Args:
+        paths: of all images.
+        folder: of label maps.
+    """
+    every = {path: Path(path).resolve() for path in paths}
+    inside = {path for path, file in every.items() if file.is_relative_to(folder)}
+    if len(inside) < len(every):
+        return inside
+    known = {truth_files.stem(file) for file in every.values()}
+    return {path for path, file in every.items() if {*_shorter(truth_files.stem(file))} & known}
+
+
+def _shorter(name: str) -> Iterator[str]:
+    """A name without one of the words of label maps behind it, without two, and so on."""
+    while (short := truth_files.WORD.sub("", name)) != name:
+        yield (name := short)
+
+
 def base_of(source: Path | str | pd.DataFrame) -> Path:
     """The folder that paths of a table begin from; of a folder of images itself."""
     if isinstance(source, pd.DataFrame):
@@ -64,11 +89,9 @@ def base_of(source: Path | str | pd.DataFrame) -> Path:
 
 
 def _by_folder(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    inside = table["path"].map(lambda path: Path(path).resolve().is_relative_to(folder))
-    if inside.any() and not inside.all():  # label maps in a folder among the images
-        told = dict(table.attrs)
-        table = table[~inside].reset_index(drop=True)
-        table.attrs = told
+    told, maps = dict(table.attrs), maps_among(table["path"], folder)
+    table = table[~table["path"].isin(maps)].reset_index(drop=True)
+    table.attrs = told
     try:
         found, notes = truth_files.beside(folder, table)
     except EvaluationError as error:

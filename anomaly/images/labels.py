@@ -18,15 +18,24 @@ import numpy as np
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.files import whole
 from anomaly.images.grids import covered, resample
-from anomaly.images.image import Image
-from anomaly.images.masking import turned
+from anomaly.images.image import Image, alone
+from anomaly.images.masking import STRAYS, turned
+from anomaly.images.names import located
 from anomaly.images.pictures import write_grey
 from anomaly.images.prepared import Prepared
 from anomaly.images.reading import read, suffix
+from anomaly.images.segments import is_segmentation, numbers_of_segments, read_segments
 
 MOST = 63
 """Classes beside the background: a file that holds more numbers is an image, or a parcellation to choose from."""
+PLACES = 255
+"""Classes that places of 8 bits have room for, beside the background."""
+EXACT = 2**24
+"""From here on neighbouring whole numbers become one in the 32 bits that images are read as."""
 LOSSY = (".jpg", ".jpeg")
+RENUMBER = "give the regions numbers from 1 on, and save the label maps anew"
+SHIFT = STRAYS
+"""How far a label map may be shifted against its image, in voxels: a half would smear every edge."""
 NAMED = re.compile(r"^\s*([^=+,]+?)\s*=\s*(\d+(?:\s*\+\s*\d+)*)\s*$")
 
 
@@ -39,7 +48,8 @@ class Labels:
         numbers: of each class, the numbers that files hold for it; the first of them is what is written.
 
     Raises:
-        AnomalyError: no class, two of one name, or a number that is 0, negative or of two classes.
+        AnomalyError: no class, more than 255, two of one name, or a number that is 0, negative, 2^24 or more, or of two
+            classes.
     """
 
     names: tuple[str, ...]
@@ -49,10 +59,14 @@ class Labels:
         every = [number for numbers in self.numbers for number in numbers]
         if not self.names or len(self.names) != len(self.numbers) or not all(self.numbers):
             raise AnomalyError(f"expected a class or more with its numbers, got {self.names} and {self.numbers}")
+        if len(self.names) > PLACES:
+            raise AnomalyError(f"{len(self.names)} classes were asked for; expected {PLACES} or fewer")
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise AnomalyError(f"two classes are called {twice[0]!r}; name them apart")
         if odd := [number for number in every if number < 1]:
             raise AnomalyError(f"a class has the number {odd[0]}; 0 is the background, and classes have 1 or more")
+        if large := [number for number in every if number >= EXACT]:
+            raise AnomalyError(f"a class has the number {large[0]}; expected numbers below {EXACT}: {RENUMBER}")
         if twice_of := sorted({number for number in every if every.count(number) > 1}):
             raise AnomalyError(f"the number {twice_of[0]} is of two classes; give it to one")
 
@@ -120,24 +134,42 @@ def read_labels(path: Path | str, image: Image) -> np.ndarray:
     """The numbers (*space) of a label map in the order of the image's voxels, as int32.
 
     A label map that holds the same voxels in another order (a NIfTI map beside a DICOM series) is turned as the image
-    is. Of a picture in grey whose channels are alike one is taken.
+    is. A DICOM segmentation gives the numbers of its segments. Of a picture in grey whose channels are alike one is
+    taken.
 
     Raises:
         UnreadableImage: it cannot be read, is the image itself, was compressed with loss, holds several volumes,
-            colours, fractions, negative numbers, or lies on another grid.
+            colours, fractions, negative numbers or such of 2^24 and more, or lies on another grid, be it by a tenth of
+            a voxel.
     """
-    path = Path(path)
+    path = located(Path(path))
+    if is_segmentation(path):
+        return alone(path, lambda: read_segments(path, image), "read").astype(np.int32)
     found = read(path)
     if found.path == image.path:
         raise UnreadableImage(f"{path}: is named as its own label map; name a file that holds a number for each class")
-    return np.ascontiguousarray(turned(found, whole_numbers(found), image)).astype(np.int32)
+    values = turned(found, whole_numbers(found), image, what="label map", most=SHIFT)
+    return np.ascontiguousarray(values).astype(np.int32)
+
+
+def numbers_in(path: Path | str) -> frozenset[int]:
+    """Which numbers a label map holds, 0 among them where some of it is background.
+
+    Raises:
+        UnreadableImage: it cannot be read, or is no label map.
+    """
+    path = located(Path(path))
+    if is_segmentation(path):
+        return alone(path, lambda: numbers_of_segments(path), "read")
+    return frozenset(np.unique(whole_numbers(read(path))).astype(int).tolist())
 
 
 def whole_numbers(found: Image) -> np.ndarray:
     """The numbers (*space) of a label map as read, float32 whole numbers from 0 on.
 
     Raises:
-        UnreadableImage: it was compressed with loss, or holds several volumes, colours, fractions, negative numbers.
+        UnreadableImage: it was compressed with loss, or holds several volumes, colours, fractions, negative numbers,
+            or numbers of 2^24 and more, which 32 bits of an image do not tell apart.
     """
     path = found.path
     if suffix(path) in LOSSY:
@@ -152,6 +184,8 @@ def whole_numbers(found: Image) -> np.ndarray:
     if not np.isfinite(values).all() or (values != rounded).any() or values.min() < 0:
         odd = values[~np.isfinite(values) | (values != rounded) | (values < 0)][0]
         raise UnreadableImage(f"{path}: holds {odd:g}; expected whole numbers from 0 on, one for each class")
+    if rounded.max() >= EXACT:
+        raise UnreadableImage(f"{path}: holds {rounded.max():.0f}; expected numbers below {EXACT}: {RENUMBER}")
     return rounded
 
 

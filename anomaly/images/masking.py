@@ -17,6 +17,8 @@ LOSSY, HALF = (".jpg", ".jpeg"), 127.5
 MOST_LIKELY = 1.05
 """A probability that was resampled may pass 1 by a little."""
 PICTURED = ("picture", "dicom")  # whose channels are colours
+HALF_A_VOXEL = 0.5
+"""How far a mask may be shifted: each voxel is then still nearest to its own."""
 STRAYS = 0.1
 """How far a grid may stray, in voxels over the whole image, from one that has the same voxels in another order."""
 
@@ -96,13 +98,26 @@ def what_counts(
     return np.ascontiguousarray(inside)
 
 
-def turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
-    """The values of a mask in the order of the image's voxels."""
+def turned(
+    found: Image, values: np.ndarray, image: Image, *, what: str = "mask", most: float = HALF_A_VOXEL
+) -> np.ndarray:
+    """The values of a mask in the order of the image's voxels.
+
+    Args:
+        found: the mask as read.
+        values: of it, (*space).
+        image: whose it is.
+        what: is it called, in messages.
+        most: voxels that it may be shifted.
+
+    Raises:
+        UnreadableImage: it lies on another grid.
+    """
     if found.ndim != image.ndim:
-        raise _astray(found, image, f"it has {found.ndim} axes, the image {image.ndim}")
+        raise _astray(found, image, what, f"it has {found.ndim} axes, the image {image.ndim}")
     if not (found.placed and image.placed):
         if found.space != image.space:
-            raise _astray(found, image, "it has another size")
+            raise _astray(found, image, what, "it has another size")
         return values
     step = np.linalg.inv(found.affine) @ image.affine  # from the image's voxels to the mask's
     axes = np.abs(step[:3, :3]).argmax(axis=0)
@@ -113,19 +128,20 @@ def turned(found: Image, values: np.ndarray, image: Image) -> np.ndarray:
     if image.ndim == 2:
         exact = exact and axes[2] == 2
     if not exact or tuple(np.array(found.space)[axes[: image.ndim]]) != image.space:
-        raise _astray(found, image, "its voxels are of another size, or turned")
+        raise _astray(found, image, what, "its voxels are of another size, or turned")
     kept, signs = axes[: image.ndim], signs[: image.ndim]
     starts = np.where(signs < 0, np.array(found.space)[kept] - 1, 0)
     apart = np.abs(step[:3, 3][kept] - starts)
-    if apart.max() > 0.5:
-        raise _astray(found, image, f"it lies {apart.max():.1f} voxels off")
+    if apart.max() > most:
+        off = np.linalg.norm(found.affine[:3, :3][:, kept] @ (step[:3, 3][kept] - starts))
+        raise _astray(found, image, what, f"it lies {apart.max():.2g} voxels off, {off:.3g} mm")
     turned = values.transpose(kept)
     return np.flip(turned, axis=tuple(np.flatnonzero(signs < 0)))
 
 
-def _astray(found: Image, image: Image, why: str) -> UnreadableImage:
+def _astray(found: Image, image: Image, what: str, why: str) -> UnreadableImage:
     return UnreadableImage(
-        f"{found.path}: the mask of {image.path.name} lies on another grid ({why}: {_by(found)} against "
+        f"{found.path}: the {what} of {image.path.name} lies on another grid ({why}: {_by(found)} against "
         f"{_by(image)}); resample it onto the image's grid"
     )
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,12 @@ import pandas as pd
 
 from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, read_cohort
 from anomaly.cohorts.labels import COLUMN as LABELS
-from anomaly.cohorts.labels import base_of, with_labels
+from anomaly.cohorts.labels import base_of, maps_among, with_labels
 from anomaly.cohorts.masks import COLUMN as MASK
 from anomaly.cohorts.masks import NONE, Given, counting, told_in_short
 from anomaly.cohorts.results import some
 from anomaly.errors import CohortError
+from anomaly.files import sha256_of
 from anomaly.images.finding import Globs
 
 logger = logging.getLogger(__name__)
@@ -86,11 +86,12 @@ class Annotations:
         assert self.unlabelled is not None
         found = counting(self._one(self.unlabelled, self.unlabelled_where))
         told, maps = found.attrs, {*labelled[LABELS]}
-        folder = Path(os.path.abspath(self.labels)) if Path(self.labels).is_dir() else None
-        are_maps = found["path"].map(
-            lambda path: path in maps or (folder is not None and Path(path).is_relative_to(folder))
+        folder = next(
+            (each for each in (Path(self.labels), base_of(self.labelled) / self.labels) if each.is_dir()), None
         )
-        found = found[~are_maps]
+        if folder is not None:
+            maps |= maps_among(found["path"], folder.resolve())
+        found = found[~found["path"].isin(maps)]
         twice = found["path"].isin(labelled["path"])
         if twice.any():
             logger.info(
@@ -128,8 +129,8 @@ def tell(table: pd.DataFrame) -> None:
 
 
 def told_apart(table: pd.DataFrame) -> str:
-    """Sum up in one SHA-256 which image has which label map, whose it is, and who is held out."""
-    told = ["\t".join([*row[:-1], Path(row[-1]).name, _size(row[-1])]) for row in _rows(table)]
+    """Sum up in one SHA-256 which image has which label map, with what in it, whose it is, and who is held out."""
+    told = ["\t".join([*row[:-1], Path(row[-1]).name, _content(row[-1])]) for row in _rows(table)]
     return hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()
 
 
@@ -138,8 +139,11 @@ def _rows(table: pd.DataFrame) -> Iterable[list[str]]:
         yield [*(str(row[name]) for name in ("id", "subject", SIDE, "split")), str(row[LABELS])]
 
 
-def _size(path: str) -> str:
-    return str(Path(path).stat().st_size) if path and Path(path).is_file() else ""
+def _content(path: str) -> str:
+    """SHA-256 of a label map, or of all files of a series; a map drawn anew often has the size of the old one."""
+    place = Path(path)
+    files = sorted(place.iterdir()) if path and place.is_dir() else [place]
+    return " ".join(sha256_of(file) for file in files if file.is_file()) if path else ""
 
 
 def _named(source: Source) -> str:

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from anomaly.cohorts.cohort import split
 from anomaly.cohorts.labels import COLUMN as LABELS
 from anomaly.cohorts.results import some
 from anomaly.errors import AnomalyError, CohortError, UnreadableImage
-from anomaly.images import read
-from anomaly.images.labels import Labels, whole_numbers
+from anomaly.images import labels as maps
+from anomaly.images.labels import Labels
 from anomaly.progress import progress
 from anomaly.segmentation.annotations import LABELLED, SIDE, UNLABELLED
 from anomaly.streams import ordered
@@ -134,7 +133,7 @@ def _without_lone(chosen: set[str], holders: Mapping[str, frozenset[str]]) -> se
 def numbers_in(path: str) -> frozenset[int] | UnreadableImage:
     """Which numbers a label map holds."""
     try:
-        return frozenset(np.unique(whole_numbers(read(Path(path)))).astype(int).tolist())
+        return maps.numbers_in(path)
     except UnreadableImage as error:
         return error
     except OSError as error:

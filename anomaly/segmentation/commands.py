@@ -197,6 +197,13 @@ def evaluate(
         Path | None,
         typer.Option(help="Another segmentation of the same images.", metavar="CSV|DIR", callback=options.there),
     ] = None,
+    where: options.Where = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            help="What of images counts; left out, what the run was given. none: all of it.", metavar="DIR|GLOB|COLUMN"
+        ),
+    ] = None,
     seed: options.Bootstrap = 0,
     workers: options.Workers = None,
 ) -> None:
@@ -205,7 +212,7 @@ def evaluate(
 
     found = evaluate_segmentation(
         segmentations, labels, out, cohort=cohort, classes=classes, lesions=_names(lesions), compare=compare,
-        seed=seed, workers=workers,
+        where=options.conditions(where), mask=mask, seed=seed, workers=workers,
     )  # fmt: skip
     typer.echo("\n".join([*found.sentences, f"page: {found.page}"]))
     exits.end_with(found.failed, found.errors)

@@ -1,6 +1,7 @@
 """Images of any size and their label maps, read once and kept on disk while a training lasts."""
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.labels import COLUMN as LABELS
+from anomaly.cohorts.results import some
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
 from anomaly.images import read
@@ -26,6 +28,7 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
 from anomaly.streams import ordered
 
+logger = logging.getLogger(__name__)
 POINTS = 256
 """Marked pixels of each class that are remembered of each image, drawn by chance: windows are laid around them."""
 Picture = tuple[int, int]
@@ -136,6 +139,7 @@ def keep_annotations(
     lost: Counter[str] = Counter()
     facts: dict[str, Any] = {"spaces": [], "counts": [], "spans": [], "channels": 0}
     points: list[np.ndarray] = []
+    outside: dict[str, list[str]] = {}
     with (
         open(folder / "images.raw", "wb") as raw, open(folder / "labels.raw", "wb") as maps,
         progress("reading images", len(rows), unit="images") as bar,
@@ -146,7 +150,9 @@ def keep_annotations(
                 failed.append({"id": row["id"], "path": row["path"], "error": str(found)})
                 lost[row["split"]] += 1
                 continue
-            pixels, places = found
+            pixels, places, beside = found
+            for place in beside:
+                outside.setdefault(labels.names[place - 1], []).append(str(row["id"]))
             raw.write(pixels.tobytes())
             maps.write(places.tobytes())
             kept.append({**row, "slices": len(pixels)})
@@ -158,6 +164,11 @@ def keep_annotations(
             maps.write(b"\0")  # a memory map cannot be empty
     if failed:
         write_whole(folder.parent / "errors.csv", pd.DataFrame(failed).to_csv(index=False))
+    for name, ids in outside.items():
+        logger.warning(
+            "class %s is marked in %d images outside of their masks alone (%s), where it counts as background",
+            name, len(ids), some(ids),
+        )  # fmt: skip
     _refuse_nothing(rows, kept, failed)
     np.save(folder / "points.npy", np.concatenate(points) if points else np.zeros((0, 1 + preprocessing.dims), int))
     write_whole(folder / "images.csv", pd.DataFrame(kept).to_csv(index=False))
@@ -191,8 +202,8 @@ def _refuse_nothing(rows: list[Any], kept: list[Any], failed: list[Any]) -> None
 
 def _ready(
     rows: list[dict[str, Any]], preprocessing: Preprocessing, labels: Labels, workers: int | None
-) -> Iterator[tuple[np.ndarray, np.ndarray] | UnreadableImage]:
-    def one(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | UnreadableImage:
+) -> Iterator[tuple[np.ndarray, np.ndarray, list[int]] | UnreadableImage]:
+    def one(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, list[int]] | UnreadableImage:
         try:
             return read_one(row, preprocessing, labels)
         except UnreadableImage as error:
@@ -202,8 +213,12 @@ def _ready(
         yield from ordered(pool, one, rows, ahead=AHEAD)
 
 
-def read_one(row: Mapping[str, Any], preprocessing: Preprocessing, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+def read_one(
+    row: Mapping[str, Any], preprocessing: Preprocessing, labels: Labels
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """An image (S, C, *size) in [-1, 1] and its places of classes (S, *size); of none without a label map, (0,).
+
+    Behind them the classes that are marked outside of its mask, and nowhere in it.
 
     Raises:
         UnreadableImage: either cannot be used.
@@ -212,7 +227,8 @@ def read_one(row: Mapping[str, Any], preprocessing: Preprocessing, labels: Label
     prepared = alone(image.path, lambda: scaled(preprocessing.apply(image), image.path))
     pixels = np.ascontiguousarray(prepared.pixels, dtype=np.float32)
     if not row[LABELS]:
-        return pixels, np.zeros(0, dtype=np.uint8)
-    values = read_labels(row[LABELS], image)
-    places = alone(image.path, lambda: prepared_places(labels.places(values), labels.count, prepared))
-    return pixels, np.ascontiguousarray(places)
+        return pixels, np.zeros(0, dtype=np.uint8), []
+    marked = labels.places(read_labels(row[LABELS], image))
+    places = alone(image.path, lambda: prepared_places(marked, labels.count, prepared))
+    beside = set[int]() if image.mask is None else {*np.unique(marked)} - {*np.unique(marked[image.mask])}
+    return pixels, np.ascontiguousarray(places), sorted(map(int, beside - {0}))

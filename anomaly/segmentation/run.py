@@ -65,9 +65,13 @@ class SegmenterRun(Readable):
 
     @property
     def trained(self) -> frozenset[str]:
-        """Names of the subjects it was trained on, with label maps or without; those held out are not among them."""
+        """Names of the subjects whose label maps it has seen: learned from, or held out to choose weights by."""
+        return self.subjects("train") | self.subjects("choose")
+
+    def subjects(self, part: str) -> frozenset[str]:
+        """Names of the subjects of a part of the split: "train", "choose", or "unlabelled", seen without label maps."""
         table = self.cohort
-        return frozenset(table.loc[table["split"] != "choose", "subject"])
+        return frozenset(table.loc[table["split"] == part, "subject"])
 
     @classmethod
     def open(cls, folder: Path | str, *, device: str = "cpu") -> Self:

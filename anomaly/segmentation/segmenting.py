@@ -1,5 +1,6 @@
 """Segment any number of images with a run, or with several together: streaming, and only what is missing."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pandas as pd
 
 from anomaly.cohorts.cohort import read_cohort, refuse_overlap
 from anomaly.cohorts.masks import Given, suited
+from anomaly.cohorts.results import some
 from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.files import write_whole
@@ -22,7 +24,7 @@ from anomaly.images.intake import Ready, intake
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
-from anomaly.segmentation.annotations import Source
+from anomaly.segmentation.annotations import UNLABELLED, Source
 from anomaly.segmentation.finding import Asked, Found, found_in
 from anomaly.segmentation.marking import refuse_without_dropout
 from anomaly.segmentation.opening import open_runs
@@ -34,6 +36,7 @@ from anomaly.training.machine import one_core_left
 
 SEGMENTATIONS = Form("segmentations", "segment.json", ("id", "subject", "path", "file"), files="files")
 AHEAD = 2
+logger = logging.getLogger(__name__)
 TEXTS = {"id": str, "subject": str, "path": str, "file": str, "files": str}
 
 
@@ -100,12 +103,13 @@ def segment(
         smallest: pieces of a class smaller than this, in the unit of the volumes, are taken away.
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for runs that were trained
             with masks; outside them all is background.
-        allow_overlap: segment images of subjects that a run was trained on as well.
+        allow_overlap: segment images of subjects whose label maps a run has seen as well; whoever it has seen without
+            is not refused.
         device: "auto", "cpu", "cuda", ...
         workers: threads that read, and as many that write; None takes one a core.
 
     Raises:
-        CohortError: no images, or subjects that a run was trained on.
+        CohortError: no images, or subjects whose label maps a run has seen.
         RunError: a run that cannot be used, or not with the others, or an `out` that holds other segmentations.
     """
     out, folders = Path(out), [runs] if isinstance(runs, str | Path) else list(runs)
@@ -126,6 +130,9 @@ def segment(
     if not allow_overlap:
         for run in opened:
             refuse_overlap(run.trained, cohort, run.folder)
+    for run in opened:
+        if seen := sorted({*cohort["subject"]} & run.subjects(UNLABELLED)):
+            logger.info("%d subjects were seen by %s without their label maps (%s)", len(seen), run.folder, some(seen))
     rows: list[Any] = cohort.to_dict("records")
     table = GrowingTable(SEGMENTATIONS, out, settings=_settings(opened, asked, cohort, out), columns=columns(asked))
     left = table.left(rows)

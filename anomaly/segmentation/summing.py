@@ -1,4 +1,4 @@
-"""Means over images with intervals by subject, of what was found, of floors, and of differences."""
+"""Means over images with intervals by subject, of what was found and of floors; no unit is averaged with another."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,22 +6,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.evaluation.beside import mean_of, ratio_of, share_of
+from anomaly.evaluation.beside import mean_of, share_of
 from anomaly.images.labels import Labels
 from anomaly.segmentation.floors import BRIGHTNESS, PLACE
 from anomaly.segmentation.judging import BOTH, DISTANCES, MISSED, NEITHER, ONLY_FOUND
 from anomaly.statistics import Estimate
 
-ALL, FOUND = "all classes", "found"
+ALL, FOUND, FALSE = "all classes", "found", "false_lesions_an_image"
+UNIT, DISTANCE_UNIT = "unit", "unit of distances"
 
 
 def summary(told: pd.DataFrame, labels: Labels, *, seed: int = 0) -> pd.DataFrame:
-    """Rows of class, measure, of ("found", a floor, "found - FLOOR"), value, low, high, images, subjects, method.
+    """Rows of class, measure, of ("found", a floor, "found - FLOOR"), value, low, high, unit, n, subjects, method.
 
     Dice is over images in which the class was drawn, 0 where nothing of it was found; distances over those in which it
     was drawn and found, since a surface that is not there has no distance; `missed` is the share of the former in which
     nothing was found, `only_found` the share of images without the class in which it was. A volume's error is what was
-    found less what was drawn, over all images. Of fewer than ten subjects there is no interval.
+    found less what was drawn, over all images. Where images tell distances or volumes in several units, each has a row
+    of its own. Lesions are counted over those who have some. Of fewer than ten subjects there is no interval.
 
     Args:
         told: the table of figures, a row an image.
@@ -35,48 +37,38 @@ def summary(told: pd.DataFrame, labels: Labels, *, seed: int = 0) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def differences(one: pd.DataFrame, other: pd.DataFrame, labels: Labels, *, seed: int = 0) -> pd.DataFrame:
-    """Mean differences of two segmentations of the same images, one less the other; columns as of `summary`."""
-    both = one.merge(other, on="path", suffixes=("", " other"))
-    rows: list[dict[str, Any]] = []
-    for measure in ("dice", *DISTANCES):
-        means = []
-        for name in labels.names:
-            column = f"{name}:{measure}"
-            drawn = both[f"{name}:state"].isin([BOTH, MISSED]).to_numpy()
-            values = np.where(drawn, _numbers(both[column]) - _numbers(both[f"{column} other"]), np.nan)
-            means.append(values)
-            rows.append(_row(name, measure, "difference", values, both["subject"], seed))
-        if len(labels.names) > 1:
-            rows.append(_row(ALL, measure, "difference", _row_means(np.array(means)), both["subject"], seed))
-    return pd.DataFrame(rows)
-
-
 def _of_class(told: pd.DataFrame, name: str, seed: int) -> list[dict[str, Any]]:
     state, subject = told[f"{name}:state"], told["subject"]
     drawn, absent = state.isin([BOTH, MISSED]).to_numpy(), state.isin([ONLY_FOUND, NEITHER]).to_numpy()
-    dice = np.where(drawn, _numbers(told[f"{name}:dice"]), np.nan)
-    rows = [_row(name, "dice", FOUND, dice, subject, seed)]
+    dice = np.where(drawn, numbers_of(told[f"{name}:dice"]), np.nan)
+    rows = [row(name, "dice", FOUND, dice, subject, seed)]
     for floor in _floors(told, name):
-        beside = np.where(drawn, _numbers(told[f"{name}:dice of {floor}"]), np.nan)
-        rows.append(_row(name, "dice", floor, beside, subject, seed))
-        rows.append(_row(name, "dice", f"{FOUND} - {floor}", dice - beside, subject, seed))
-    rows += [_row(name, measure, FOUND, _numbers(told[f"{name}:{measure}"]), subject, seed) for measure in DISTANCES]
-    volume, found = (_numbers(told[f"{name}:{each}"]) for each in ("volume", "volume_found"))
-    rows.append(_row(name, "volume", "drawn", volume, subject, seed))
-    rows.append(_row(name, "volume_error", FOUND, found - volume, subject, seed))
+        beside = np.where(drawn, numbers_of(told[f"{name}:dice of {floor}"]), np.nan)
+        rows.append(row(name, "dice", floor, beside, subject, seed))
+        rows.append(row(name, "dice", f"{FOUND} - {floor}", dice - beside, subject, seed))
+    for measure in DISTANCES:
+        rows += by_unit(name, measure, FOUND, numbers_of(told[f"{name}:{measure}"]), told[DISTANCE_UNIT], subject, seed)
+    volume, found = (numbers_of(told[f"{name}:{each}"]) for each in ("volume", "volume_found"))
+    rows += by_unit(name, "volume", "drawn", volume, told[UNIT], subject, seed)
+    rows += by_unit(name, "volume_error", FOUND, found - volume, told[UNIT], subject, seed)
     for measure, which, of in (("missed", state == MISSED, drawn), ("only_found", state == ONLY_FOUND, absent)):
         share = share_of(which.to_numpy()[of], np.ones(int(of.sum())), subject[of])
-        rows.append(_told(name, measure, FOUND, share, int(of.sum()), subject[of]))
-    if f"{name}:lesions" in told:
-        lesions, hits, well, false = (
-            _numbers(told[f"{name}:{each}"]).astype(int)
-            for each in ("lesions", "lesions_found", "lesions_found_well", "false_lesions")
-        )
-        for measure, some in (("lesions_found", hits), ("lesions_found_well", well)):
-            rows.append(_told(name, measure, FOUND, share_of(some, lesions, subject), int(lesions.sum()), subject))
-        per_image = ratio_of(false.astype(float), np.ones(len(false)), subject.to_numpy(), seed)
-        rows.append(_told(name, "false_lesions_an_image", FOUND, per_image, len(false), subject))
+        rows.append(told_row(name, measure, FOUND, share, int(of.sum()), subject[of]))
+    return rows + (_of_lesions(told, name, seed) if f"{name}:lesions" in told else [])
+
+
+def _of_lesions(told: pd.DataFrame, name: str, seed: int) -> list[dict[str, Any]]:
+    """Shares of all lesions, of those who have some; false ones an image; how much is marked of images with lesions."""
+    lesions = numbers_of(told[f"{name}:lesions"]).astype(int)
+    subject, there = told["subject"], lesions > 0
+    rows = []
+    for measure in ("lesions_found", "lesions_found_well", "lesions_merged"):
+        share = share_of(numbers_of(told[f"{name}:{measure}"]).astype(int), lesions, subject)
+        rows.append(told_row(name, measure, FOUND, share, int(lesions.sum()), subject[there]))
+    false = numbers_of(told[f"{name}:false_lesions"])
+    rows.append(row(name, FALSE, FOUND, false, subject, seed))
+    marked = np.where(there, numbers_of(told[f"{name}:marked"]), np.nan)
+    rows.append(row(name, "marked", FOUND, marked, subject, seed, "%"))
     return rows
 
 
@@ -88,8 +80,8 @@ def _of_all(told: pd.DataFrame, labels: Labels, seed: int) -> list[dict[str, Any
     columns = {FOUND: "dice", **{floor: f"dice of {floor}" for floor in _floors(told, labels.names[0])}}
     rows = []
     for of, column in columns.items():
-        each = np.where(drawn, np.array([_numbers(told[f"{name}:{column}"]) for name in labels.names]), np.nan)
-        rows.append(_row(ALL, "dice", of, _row_means(each), told["subject"], seed))
+        each = np.where(drawn, np.array([numbers_of(told[f"{name}:{column}"]) for name in labels.names]), np.nan)
+        rows.append(row(ALL, "dice", of, row_means(each), told["subject"], seed))
     return rows
 
 
@@ -97,24 +89,44 @@ def _floors(told: pd.DataFrame, name: str) -> list[str]:
     return [floor for floor in (PLACE, BRIGHTNESS) if f"{name}:dice of {floor}" in told]
 
 
-def _numbers(column: "pd.Series[Any]") -> np.ndarray:
+def numbers_of(column: "pd.Series[Any]") -> np.ndarray:
+    """A column as numbers; NaN where it is empty."""
     return pd.to_numeric(column, errors="coerce").to_numpy(float)
 
 
-def _row_means(values: np.ndarray) -> np.ndarray:
+def row_means(values: np.ndarray) -> np.ndarray:
     """Means (n,) over the first axis of what is known; NaN where nothing is."""
     known = np.isfinite(values)
     total = np.where(known, values, 0).sum(0)
     return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
 
 
-def _row(name: str, measure: str, of: str, values: np.ndarray, subject: "pd.Series[Any]", seed: int) -> dict[str, Any]:
+def by_unit(
+    name: str, measure: str, of: str, values: np.ndarray, units: "pd.Series[Any]", subject: "pd.Series[Any]", seed: int
+) -> list[dict[str, Any]]:
+    """A row of figures (n,) for each unit that they are told in; 3 mm and 40 pixels have no mean."""
+    known = sorted({*units[np.isfinite(values)].astype(str)})
+    every = sorted({*units.astype(str)})
+    return [
+        row(name, measure, of, np.where(units == unit, values, np.nan), subject, seed, unit)
+        for unit in known or (every if len(every) == 1 else [""])
+    ]
+
+
+def row(
+    name: str, measure: str, of: str, values: np.ndarray, subject: "pd.Series[Any]", seed: int, unit: str = ""
+) -> dict[str, Any]:
+    """The mean of figures (n,), NaN left out, with its interval by subject."""
     known = np.isfinite(values)
-    return _told(name, measure, of, mean_of(values, subject.to_numpy(), seed), int(known.sum()), subject[known])
+    estimate = mean_of(values, subject.to_numpy(), seed)
+    return told_row(name, measure, of, estimate, int(known.sum()), subject[known], unit)
 
 
-def _told(name: str, measure: str, of: str, estimate: Estimate, count: int, subject: Iterable[Any]) -> dict[str, Any]:
+def told_row(
+    name: str, measure: str, of: str, estimate: Estimate, count: int, subject: Iterable[Any], unit: str = ""
+) -> dict[str, Any]:
+    """A row of the table."""
     return {
         "class": name, "measure": measure, "of": of, "value": estimate.value, "low": estimate.low,
-        "high": estimate.high, "n": count, "subjects": len({*subject}), "method": estimate.method,
+        "high": estimate.high, "unit": unit, "n": count, "subjects": len({*subject}), "method": estimate.method,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an evaluation of segmentations says: sentences, a page, a picture of Dice by class, the worst and best cases."""
+"""What an evaluation of segmentations says: sentences, and a page of tables."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,26 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.errors import UnreadableImage
-from anomaly.files import write_whole
-from anomaly.images import read
-from anomaly.images.labels import Labels, read_labels
-from anomaly.pictures import heatmaps
+from anomaly.evaluation.lesionwise import MOST_MARKED
+from anomaly.images.labels import Labels
 from anomaly.reporting import sections
 from anomaly.reporting.template import written
-from anomaly.restorers.cards import flat
-from anomaly.segmentation.cards import legend, most_marked, tinted
-from anomaly.segmentation.judging import BOTH, MISSED
-from anomaly.segmentation.summing import ALL, FOUND
+from anomaly.segmentation.judging import OUTSIDE
+from anomaly.segmentation.seen import SEEN, told_of
+from anomaly.segmentation.summing import ALL, FALSE, FOUND, numbers_of
 from anomaly.statistics.estimates import between
 
 HTML = "agreement.html"
-SHOWN = 4
+MERGED = 0.5
+"""Share of the lesions found that lie under one piece with others, beyond which that is told."""
 MEASURES = {
     "dice": "Dice", "distance95": "surface distance, 95th percentile", "distance": "surface distance, mean",
     "volume": "volume", "volume_error": "error of the volume", "missed": "images with the class, nothing found",
     "only_found": "images without the class, something found", "lesions_found": "lesions found",
-    "lesions_found_well": "lesions found by a tenth", "false_lesions_an_image": "false lesions an image",
+    "lesions_found_well": "lesions found by a tenth", FALSE: "false lesions an image",
+    "lesions_merged": "lesions that share what was found with others", "marked": "marked of images with lesions",
 }  # fmt: skip
 
 
@@ -56,14 +54,35 @@ def sentences(
     images: pd.DataFrame,
     without: Sequence[str],
     failed: int,
+    *,
+    masks: str = "",
+    other: pd.DataFrame | None = None,
 ) -> list[str]:
-    """The main figures in words: one for each class, and what was left out."""
-    said = [_of_class(told, name, _unit(images, "unit of distances"), _unit(images, "unit")) for name in labels.names]
+    """The main figures in words: one for each class, whom the run had seen, what lies outside of masks or was left out.
+
+    Args:
+        told, apart: means, and those of differences from another segmentation.
+        labels: the classes.
+        images: the table of figures, a row an image.
+        without: ids of images without a label map drawn.
+        failed: how many images cannot be used.
+        masks: what said where they are.
+        other: figures of the other segmentation.
+    """
+    said = [_of_class(told, name) for name in labels.names]
+    said += [_outside(images, labels, masks)] if masks else []
+    said += [seen] if (seen := told_of(images)) else []
     if apart is not None:
         said += list(_differences(apart))
+        beside = "" if other is None else told_of(other, "By the segmentation compared with: ")
+        said += [beside] if beside else []
     if not any(" - " in str(of) for of in told["of"]):
-        said.append("No floor stands beside these figures: nothing tells which run found the label maps, or what it "
-                    "learned from is gone.")  # fmt: skip
+        said.append(
+            "No floor stands beside these figures: nothing tells which run found the label maps, or what it learned "
+            "from is gone."
+        )
+    if (images[SEEN] == "").all():
+        said.append("Whether these images were learned from is not known, for no run tells.")
     left = [f"{len(without)} images have no label map drawn"] if without else []
     left += [f"{failed} cannot be used (errors.csv names them)"] if failed else []
     if left:
@@ -71,7 +90,7 @@ def sentences(
     return said
 
 
-def _of_class(told: pd.DataFrame, name: str, distance: str, unit: str) -> str:
+def _of_class(told: pd.DataFrame, name: str) -> str:
     rows = {(row["measure"], row["of"]): row for row in told[told["class"] == name].to_dict("records")}
     dice = rows["dice", FOUND]
     if not dice["n"]:
@@ -91,18 +110,72 @@ def _of_class(told: pd.DataFrame, name: str, distance: str, unit: str) -> str:
             f"; by {best['of']} alone, the better floor, {best['value']:.3f}, a difference of {more['value']:+.3f} "
             f"({_ends(more)})"
         )
-    near, missed, false, error = (rows[each, FOUND] for each in ("distance95", "missed", "only_found", "volume_error"))
-    if near["n"]:
-        said += f"; surfaces {near['value']:.3g} {distance} apart at the 95th percentile ({_ends(near)}) where both are"
+    missed, false = (rows[each, FOUND] for each in ("missed", "only_found"))
+    near, errors = (_several(told, name, each) for each in ("distance95", "volume_error"))
+    if near:
+        each = [
+            f"{row['value']:.3g} {row['unit']} apart at the 95th percentile ({_ends(row)}){_of(row, near)}"
+            for row in near
+        ]
+        said += f"; surfaces {' and '.join(each)} where both are"
     said += f"; nothing of it found in {100 * missed['value']:.0f} % of these images"
     if false["n"]:
         said += f", something in {100 * false['value']:.0f} % of {false['n']} images without it"
-    said += f"; volume off by {error['value']:+.3g} {unit} in the mean ({_ends(error)})"
+    each = [f"{row['value']:+.3g} {row['unit']} in the mean ({_ends(row)}){_of(row, errors)}" for row in errors]
+    said += f"; volume off by {' and '.join(each)}"
     if ("lesions_found", FOUND) in rows and rows["lesions_found", FOUND]["n"]:
-        hits, per_image = rows["lesions_found", FOUND], rows["false_lesions_an_image", FOUND]
-        said += f"; {100 * hits['value']:.0f} % of {hits['n']} lesions found, at {per_image['value']:.2g} false ones"
-        said += " an image"
+        return (
+            f"{said}; {_lesions(*(rows[each, FOUND] for each in ('lesions_found', FALSE, 'lesions_merged', 'marked')))}"
+        )
     return f"{said}."
+
+
+def _lesions(hits: Any, false: Any, merged: Any, marked: Any) -> str:
+    """Lesions found and false ones; and that covering everything finds all of them, where that is how it was done."""
+    said = (
+        f"{100 * hits['value']:.0f} % of {hits['n']} lesions found ({_ends(hits, scale=100)}), at {false['value']:.2g} "
+        f"false ones an image ({_ends(false)})."
+    )
+    if marked["value"] > MOST_MARKED:
+        return said + (
+            f" But {marked['value']:.0f} % of the images with lesions is marked, so that what is marked runs together "
+            "and finds lesions by covering everything: these numbers say nothing."
+        )
+    if merged["value"] > MERGED * hits["value"]:
+        return said + (
+            f" But {100 * merged['value']:.0f} % of the lesions lie under what was found as one with others: they run "
+            "together, and are not told apart."
+        )
+    return said
+
+
+def _outside(images: pd.DataFrame, labels: Labels, masks: str) -> str:
+    """How much of what was drawn lies outside of masks, where it does not count."""
+    each = []
+    for name in labels.names:
+        drawn, beside = (numbers_of(images[f"{name}:{part}"]) for part in ("volume", OUTSIDE))
+        there, alone = drawn + beside > 0, (drawn == 0) & (beside > 0)
+        if beside.any():
+            share = 100 * float((beside[there] / (drawn + beside)[there]).mean())
+            whole = f" (all of it in {alone.sum()} images)" if alone.any() else ""
+            each.append(f"{share:.0f} % of {name}{whole}" if share >= 10 else f"{share:.2g} % of {name}{whole}")
+    told = (
+        f"outside of them, where nothing counts, lies in the mean {', '.join(each)}"
+        if each
+        else "nothing drawn lies outside"
+    )
+    return f"Masks by {masks}: {told}."
+
+
+def _several(told: pd.DataFrame, name: str, measure: str) -> list[Any]:
+    """The rows of a measure, one for each unit, of those that are known."""
+    rows = told[(told["class"] == name) & (told["measure"] == measure) & (told["of"] == FOUND) & (told["n"] > 0)]
+    return list(rows.to_dict("records"))
+
+
+def _of(row: Any, every: Sequence[Any]) -> str:
+    """Over how many images a figure is, where others are told in another unit."""
+    return f" over {row['n']} images" if len(every) > 1 else ""
 
 
 def _differences(apart: pd.DataFrame) -> Iterator[str]:
@@ -113,19 +186,24 @@ def _differences(apart: pd.DataFrame) -> Iterator[str]:
         f"Compared: Dice ({name}) {row['value']:+.3f} ({_ends(row)}) against the other segmentation, over {row['n']} "
         "images in both."
     )
+    for one in names:
+        rows = apart[apart["class"] == one].to_dict("records")
+        drawn = next((row["n"] for row in rows if row["measure"] == "dice"), 0)
+        both = sum(row["n"] for row in rows if row["measure"] == "distance95")
+        missed = [row for row in rows if row["measure"] == "missed" and row["n"]]
+        if missed and both < drawn:
+            yield (
+                f"Surfaces of {one} are compared in {both} of {drawn} images that have it, for in the others one of "
+                f"both found nothing: images with nothing found {100 * missed[0]['value']:+.0f} %."
+            )
 
 
-def _ends(row: Any, form: str = ".3g") -> str:
+def _ends(row: Any, form: str = ".3g", scale: float = 1.0) -> str:
     return (
         "no interval: the same whoever is drawn"
         if row["method"].startswith("the same")
-        else between(row["low"], row["high"], form)
+        else between(scale * row["low"], scale * row["high"], form)
     )
-
-
-def _unit(images: pd.DataFrame, column: str) -> str:
-    """The unit that all images share, or both where they differ."""
-    return " or ".join(sorted({*images[column].astype(str)}))
 
 
 def page(shown: Page, out: Path) -> tuple[str, str]:
@@ -155,7 +233,7 @@ def _shown(table: pd.DataFrame) -> list[dict[str, object]]:
         {
             "class": row["class"], "figure": MEASURES[row["measure"]], "of": row["of"],
             "mean": "none" if np.isnan(row["value"]) else f"{row['value']:.4g}",
-            "95 % interval": _ends(row, ".4g"), "images": row["n"], "subjects": row["subjects"],
+            "unit": row["unit"], "95 % interval": _ends(row, ".4g"), "images": row["n"], "subjects": row["subjects"],
         }
         for row in table.to_dict("records")
     ]  # fmt: skip
@@ -166,87 +244,13 @@ def _markdown(rows: Sequence[dict[str, object]]) -> str:
     return "\n".join([*head, *(f"| {' | '.join(map(str, row.values()))} |" for row in rows)])
 
 
-def picture(path: Path, told: pd.DataFrame, means: pd.DataFrame, labels: Labels) -> None:
-    """Draw Dice of each image by class, with means and intervals, floors beside; as PNG."""
-    import io
-
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2.4 + 1.2 * len(labels.names), 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes, rng = figure.subplots(), np.random.default_rng(0)
-    dice = means[(means["measure"] == "dice") & ~means["of"].str.contains(" - ")]
-    for place, name in enumerate(labels.names):
-        drawn = told[f"{name}:state"].isin([BOTH, MISSED])
-        each = pd.to_numeric(told.loc[drawn, f"{name}:dice"]).to_numpy(float)
-        axes.plot(place + rng.uniform(-0.18, 0.18, len(each)), each, "o", color="#0072B2", alpha=0.35, markersize=3)
-        for row in dice[dice["class"] == name].to_dict("records"):
-            colour, mark = ("#000000", "D") if row["of"] == FOUND else ("#D55E00", "_")
-            axes.plot([place], [row["value"]], mark, color=colour, markersize=5 if mark == "D" else 18)
-            if row["of"] == FOUND and np.isfinite(row["low"]):
-                axes.plot([place, place], [row["low"], row["high"]], color=colour, linewidth=1.5)
-    axes.set_xticks(range(len(labels.names)), labels.names, rotation=30 if len(labels.names) > 4 else 0)
-    axes.set_xlim(-0.6, len(labels.names) - 0.4)
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_ylabel("Dice")
-    axes.set_title("images that have the class; black: mean, orange: floors", fontsize=8)
-    axes.grid(alpha=0.3, axis="y")
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    write_whole(path, stream.getvalue())
-
-
-def cases(path: Path, told: pd.DataFrame, pairs: pd.DataFrame, labels: Labels) -> None:
-    """Draw the worst and the best images, the truth over them, and what was found; nothing where none has a class."""
-    dice = [
-        pd.to_numeric(told[f"{name}:dice"], errors="coerce").where(told[f"{name}:state"].isin([BOTH, MISSED]))
-        for name in labels.names
-    ]
-    mean = pd.concat(dice, axis=1).mean(axis=1)
-    order = mean.dropna().sort_values(kind="stable").index
-    if not len(order):
-        return
-    half = min(SHOWN, len(order) // 2) or 1
-    chosen = list(dict.fromkeys([*order[:half], *order[-half:]]))
-    by_path = pairs.set_index("path")
-    rows: list[list[np.ndarray]] = [[], [], []]
-    captions = []
-    for place in chosen:
-        row = by_path.loc[told.loc[place, "path"]]
-        try:
-            panels = _panels(str(row.name), str(row["labels"]), str(row["found"]), labels)
-        except UnreadableImage:  # gone since it was judged
-            continue
-        for line, panel in zip(rows, panels, strict=True):
-            line.append(panel)
-        captions.append(f"{told.loc[place, 'id']}: {mean[place]:.2f}")
-    if captions:
-        sheet = heatmaps.sheet(
-            rows, ["image", "drawn", "found"], title="worst first, best last, by mean Dice", captions=captions,
-            footer=legend(labels), bar=False, side=128,
-        )  # fmt: skip
-        heatmaps.write_png(path, sheet)
-
-
-def _panels(path: str, drawn: str, found: str, labels: Labels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    image = read(Path(path))
-    places = [labels.places(read_labels(each, image)) for each in (drawn, found)]
-    at, values = most_marked(places[0]), image.pixels
-    values = values if at is None else values[..., at]
-    low, high = np.percentile(values, [0.5, 99.5])
-    turned = at is not None
-    grey = heatmaps.grey(flat(values, turned), (float(low), float(max(high, low + 1e-6))))
-    over = [tinted(grey, flat((each if at is None else each[..., at])[None], turned)) for each in places]
-    return grey, over[0], over[1]
-
-
 RULES = (
     "Dice is over images in which the class was drawn, 0 where nothing of it was found. Distances are between the "
     "surfaces of both, each pixel's to the nearest of the other: the mean of both directions pooled, and the larger of "
     "both directions' 95th percentiles; over images in which the class was drawn and found, since a surface that is "
     "not there has no distance. Images in which only one has it are told as shares. A lesion is what hangs together of "
-    "the class, corners included; it is found where any of it is marked. Floors: `usual place` marks each class where "
+    "the class, corners included; it is found where any of it is marked. Where images have masks, nothing outside of "
+    "them counts, drawn or found. Floors: `usual place` marks each class where "
     "it most often lies in the images learned from, `brightness` between the two brightnesses that tell it best there. "
     "Intervals by drawing whole subjects anew (of shares Wilson's), none of fewer than ten."
 )

@@ -146,3 +146,40 @@ def test_a_label_map_is_written_on_the_grid_of_its_image(tmp_path: Path) -> None
     picture = read(saved(tmp_path / "image.png", np.arange(30, dtype=np.uint8).reshape(5, 6)))
     path = write_labels(tmp_path / "out", picture, values[..., 0])
     assert path.name == "out.png" and np.array_equal(np.array(PIL.Image.open(path)), values[..., 0])
+
+
+# What float32 and 8 bits do not hold
+
+
+def test_numbers_that_float32_merges_are_refused(tmp_path: Path) -> None:
+    image = read(saved(tmp_path / "image.nii.gz", np.random.default_rng(0).normal(size=(4, 5, 6))))
+    values = np.zeros((4, 5, 6), np.int32)
+    values[1], values[2] = 2**24 - 1, 2**24 - 2
+    largest = read_labels(saved(tmp_path / "fine.nii.gz", values), image)
+    assert set(np.unique(largest)) == {0, 2**24 - 1, 2**24 - 2}
+    values[2] = 2**24 + 1
+    with pytest.raises(UnreadableImage, match=r"merged.nii.gz: holds 16777216; expected numbers below 16777216: give"):
+        read_labels(saved(tmp_path / "merged.nii.gz", values), image)
+    with pytest.raises(UnreadableImage, match="holds 4000000000; expected numbers below"):
+        read_labels(saved(tmp_path / "large.nii.gz", np.full((4, 5, 6), 4_000_000_000, np.uint32)), image)
+    with pytest.raises(AnomalyError, match="a class has the number 16777216"):
+        Labels.asked("a=16777216")
+
+
+def test_no_more_classes_than_places_have_room_for() -> None:
+    numbers = ",".join(map(str, range(1, 256)))
+    assert Labels.asked(numbers).places(np.array([255])).tolist() == [255]
+    with pytest.raises(AnomalyError, match="256 classes were asked for; expected 255 or fewer"):
+        Labels.asked(f"{numbers},256")
+
+
+def test_a_label_map_between_the_voxels_of_its_image_is_refused_with_millimetres(tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 5.0, 1.0])
+    image = read(saved(tmp_path / "image.nii.gz", np.random.default_rng(0).normal(size=(5, 6, 7)), affine))
+    values = np.random.default_rng(1).integers(0, 4, (5, 6, 7)).astype(np.int16)
+    affine[2, 3] = 2.4
+    with pytest.raises(UnreadableImage, match=r"the label map of image.nii.gz lies on .* 0.48 voxels off, 2.4 mm"):
+        read_labels(saved(tmp_path / "labels.nii.gz", values, affine), image)
+    assert masked(image, tmp_path / "labels.nii.gz").mask is not None
+    affine[2, 3] = 0.2
+    assert (read_labels(saved(tmp_path / "rounded.nii.gz", values, affine), image) == values).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
-from annotated import OPTIONS, RANGE, SHORT, TINY, learned, pictures, volumes
+from annotated import OPTIONS, RANGE, SHORT, TINY, drawn, learned, pictures, volumes
 from explained import write
 from studies import calling
 from tiny import CPU
@@ -21,6 +21,7 @@ from anomaly.segmentation.annotations import Annotations, tell
 from anomaly.segmentation.classes import held, parted
 from anomaly.segmentation.foreseeing import foresee_segmentation
 from anomaly.segmentation.run import SegmenterRun
+from anomaly.segmentation.segmenting import segment
 from anomaly.segmenters.register import SEGMENTERS
 from anomaly.segmenters.supervised import Supervised
 
@@ -51,7 +52,7 @@ def test_a_run_says_what_it_is(run: SegmenterRun) -> None:
     assert "drawn: disc, box" in describe(run.folder)
     with pytest.raises(RunError, match="a segmenter"):
         Run.open(run.folder)
-    assert len(run.trained) == 10
+    assert len(run.trained) == 12 and len(run.subjects("train")) == 10
 
 
 def test_it_learns_what_is_plain_to_see(table: Path, tmp_path: Path) -> None:
@@ -97,6 +98,45 @@ def test_label_maps_that_changed_are_another_training(tmp_path: Path) -> None:
     rows.to_csv(table, index=False)
     with pytest.raises(RunError, match="annotations was"):
         learned(table, tmp_path / "run", resume=True)
+
+
+def test_a_label_map_drawn_anew_at_the_same_size_is_another_training(tmp_path: Path) -> None:
+    table = pictures(tmp_path, 3)
+    rows = pd.read_csv(table)
+    rows["drawn"] = [f"maps/s{i:03d}.npy" for i in range(3)]
+    rows.to_csv(table, index=False)
+    for i in range(3):
+        np.save(tmp_path / "maps" / f"s{i:03d}.npy", drawn(i)[1])
+    learned(table, tmp_path / "run")
+    assert learned(table, tmp_path / "run", resume=True).facts["data"]["images"] == 3
+    np.save(tmp_path / "maps" / "s001.npy", np.roll(drawn(1)[1], 1, axis=0))
+    with pytest.raises(RunError, match="annotations was"):
+        learned(table, tmp_path / "run", resume=True)
+
+
+def test_what_is_drawn_outside_a_mask_changes_nothing_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = pictures(tmp_path, 3)
+    inside = np.zeros((24, 24), np.uint8)
+    inside[2:22, :14] = 255
+    for i in range(3):
+        write(tmp_path / "masks" / f"s00{i}.png", inside)
+        places = drawn(i)[1]
+        places[3:6, 4:8] = 2
+        write(tmp_path / "maps" / f"s00{i}.png", places)
+    given = {"mask": str(tmp_path / "masks"), "settings": FREE}
+    one = learned(table, tmp_path / "one", **given)
+    for i in range(3):
+        places = np.array(PIL.Image.open(tmp_path / "maps" / f"s00{i}.png"))
+        write(tmp_path / "maps" / f"s00{i}.png", np.where(inside > 0, places, 5).astype(np.uint8))
+    assert learned(table, tmp_path / "other", **given).identity == one.identity
+    for i in range(2):
+        places = np.where(inside > 0, 2 * (np.array(PIL.Image.open(tmp_path / "maps" / f"s00{i}.png")) == 2), 5)
+        write(tmp_path / "maps" / f"s00{i}.png", places.astype(np.uint8))
+    caplog.clear()
+    assert learned(table, tmp_path / "third", **given).identity != one.identity
+    assert "class 5 is marked in 2 images outside of their masks alone (s000, s001)" in caplog.text
 
 
 def test_volumes_whole_slice_by_slice_and_of_different_sizes(tmp_path: Path) -> None:
@@ -175,6 +215,29 @@ def test_label_maps_and_labelled_images_are_no_unlabelled_images(tmp_path: Path)
         assert list(found.query("side == 'unlabelled'")["id"]) == ["u000", "u001"]
 
 
+def test_one_folder_may_hold_images_label_maps_and_images_without(tmp_path: Path) -> None:
+    for i in range(5):
+        image, places = drawn(i)
+        write(tmp_path / f"s{i}.png", image)
+        if i < 3:
+            write(tmp_path / f"s{i}_seg.png", places)
+    found = Annotations(labelled=tmp_path, labels=str(tmp_path), unlabelled=tmp_path).read()
+    told = found[["id", "side"]].apply(tuple, axis=1)
+    assert set(told) == {*((f"s{i}", "labelled") for i in range(3)), ("s3", "unlabelled"), ("s4", "unlabelled")}
+    assert [Path(each).name for each in found["labels"]] == ["s0_seg.png", "s1_seg.png", "s2_seg.png", "", ""]
+
+
+def test_images_below_the_folder_of_label_maps_are_images_all_the_same(tmp_path: Path) -> None:
+    for i in range(5):
+        image, places = drawn(i)
+        write(tmp_path / ("a" if i < 3 else "b") / f"s{i}.png", image)
+        write(tmp_path / ("a" if i < 3 else "b") / f"s{i}_seg.png", places)
+    (tmp_path / "b" / "s4_seg.png").unlink()
+    found = Annotations(labelled=tmp_path / "a", labels=str(tmp_path), unlabelled=tmp_path / "b").read()
+    assert list(found.query("side == 'unlabelled'")["id"]) == ["s3", "s4"]
+    assert len(found.query("side == 'labelled'")) == 3
+
+
 class Peeking(Supervised):
     """A method that is given images without label maps."""
 
@@ -192,14 +255,19 @@ class Peeking(Supervised):
 
 
 def test_images_without_label_maps_reach_the_methods_that_ask_for_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(SEGMENTERS, "peeking", Peeking)
     sides = two_sides(tmp_path)
     table = Path(str(sides.labelled))
     run = learned(table, tmp_path / "run", method="peeking", unlabelled=sides.unlabelled)
     assert run.facts["data"]["split"] == {"train": 8, "choose": 2, "unlabelled": 6}
-    assert run.trained >= {f"u{i}" for i in range(6)}
+    assert run.subjects("unlabelled") == {f"u{i}" for i in range(6)} and len(run.trained) == 10
+    with caplog.at_level("INFO"):
+        done = segment(run.folder, sides.unlabelled, tmp_path / "out", device="cpu")
+    assert done.new == 6 and "6 subjects were seen by" in caplog.text and "without their label maps (u0" in caplog.text
+    with pytest.raises(CohortError, match="10 subjects are in both the training images"):
+        segment(run.folder, table, tmp_path / "over", device="cpu")
     with pytest.raises(AnomalyError, match="peeking learns from images without label maps as well; give --unlabelled"):
         learned(table, tmp_path / "none", method="peeking")
     with pytest.raises(AnomalyError, match=r"supervised makes nothing of images without label maps; .*peeking"):

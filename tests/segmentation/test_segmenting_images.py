@@ -18,6 +18,7 @@ from anomaly.images.labels import Labels
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.scoring.score import score
 from anomaly.segmentation.cleaning import cleaned
+from anomaly.segmentation.evaluating import evaluate_segmentation
 from anomaly.segmentation.marking import mean_shares, uncertainty_of
 from anomaly.segmentation.opening import open_runs
 from anomaly.segmentation.run import SegmenterRun
@@ -153,6 +154,13 @@ def test_masks_say_what_counts(home: Path, tmp_path: Path) -> None:
     done = segment(run.folder, home / "new" / "images", tmp_path / "out", mask=masks, device="cpu")
     assert not any(stored(tmp_path / "out" / f"n{i}_segmentation.png")[inside == 0].any() for i in range(100, 104))
     assert (pd.read_csv(done.cohort)["mask"].str.contains("masks/n10")).all()
+    judged = evaluate_segmentation(tmp_path / "out", home / "new" / "maps", tmp_path / "judged")
+    rows = pd.read_csv(judged.path)
+    for row, i in zip(rows.to_dict("records"), range(100, 104), strict=True):
+        places = drawn(i)[1]
+        assert row["2:volume"] == ((places == DISC) & (inside > 0)).sum()
+        assert row["5:volume_outside"] == ((places == BOX) & (inside == 0)).sum()
+    assert rows["5:volume_outside"].sum() > 0 and set(rows["seen"]) == {"new"}
 
 
 def test_pieces_that_are_not_wanted_become_background() -> None:
