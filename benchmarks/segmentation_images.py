@@ -55,6 +55,13 @@ class Windows:
         classes = range(1, heap.places.max() + 1) if labels else ()
         self.marked = [pixels for k in classes if len(pixels := np.argwhere(heap.places == k))]
 
+    @property
+    def anywhere(self) -> "Windows":
+        """The same of windows that lie anywhere."""
+        like = Windows(self.heap, side=self.side, batch=self.batch, seed=self.seed, labels=self.labels)
+        like.marked = []
+        return like
+
     def __getitem__(self, k: int) -> Any:
         random = np.random.default_rng([self.seed, k])
         last = self.heap.x.shape[-1] - self.side

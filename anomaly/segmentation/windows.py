@@ -45,6 +45,7 @@ class Windows:
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self.images, self.window, self.seed, self.share = images, tuple(window), seed, share
+        self.part, self.size = part, size
         self.items = images.part(part)
         self._order = Batches(torch.arange(len(self.items)), size=size, seed=seed, share=share)
 
@@ -103,6 +104,12 @@ class LabelledWindows(Windows):
         self.marked, rows = marked, images.rows(part)
         holding = [rows[images.counts[rows, place] > 0] for place in range(1, images.counts.shape[1])]
         self.holding = {place: each for place, each in enumerate(holding, start=1) if len(each)}
+
+    @property
+    def anywhere(self) -> "LabelledWindows":
+        """The same of windows that lie anywhere, as those of images without label maps do."""
+        asked: dict[str, Any] = dict(size=self.size, window=self.window, seed=self.seed, share=self.share)
+        return LabelledWindows(self.images, self.part, **asked, marked=0)
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """Batch number k: images (size, C, *window) in [-1, 1], and places of classes (size, *window), int64."""

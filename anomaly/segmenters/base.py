@@ -87,6 +87,8 @@ class Segmenter(Learned):
 
         Args:
             labelled: batch k -> images (N, C, *window) in [-1, 1] and the places of their classes (N, *window), int64.
+                Where it seeks marked pixels out, its attribute `anywhere` is to be the like of it that does not, for
+                methods that compare both sides: windows cut as the unlabelled ones are.
             shape: (C, *window) of one window.
             classes: the background among them, 2 or more.
             unlabelled: batch k -> images (M, C, *window); for methods that take such, the others leave them alone.
@@ -103,11 +105,15 @@ class Segmenter(Learned):
             raise AnomalyError(f"expected the background and a class or more, got {classes} classes in all")
         machine, self.classes_ = machine or Machine(), classes
         self.fill_in(tuple(shape), PLENTY, machine.processes * machine.nodes)
+        self.refuse_shares(machine.processes * machine.nodes)
         self.make(shape, machine, seed)
         stages = list(self.stages())
         if any(bool((places > 0).any()) for _, places in held_out):
             stages[-1].watch = partial(self.missed, held_out)
-        source = Both(labelled, unlabelled) if self.unlabelled and unlabelled is not None else labelled
+        source = labelled
+        if self.unlabelled and unlabelled is not None:
+            source = Both(labelled, unlabelled)
+            self.feed(stages, Both(getattr(labelled, "anywhere", labelled), unlabelled))
         self.play(stages, source, machine=machine, seed=seed, journal=journal)
         self.settle()
         return self
@@ -134,6 +140,9 @@ class Segmenter(Learned):
     def stages(self) -> Sequence[Stage]:
         """One stage of one player."""
         return [Stage(name="segment", players=[self.player(self.loss, self.average)], steps=self.steps)]
+
+    def feed(self, stages: Sequence[Stage], anywhere: Source) -> None:
+        """Give stages of their own batches to those that need windows of both sides cut alike; none here."""
 
     @property
     def average(self) -> float:
@@ -215,6 +224,9 @@ class Segmenter(Learned):
                 sums += more
             marked += torch.bincount(places.flatten(), minlength=self.classes_)[1:]
         return (1 - (2 * both / total)[marked > 0].mean()).float().to(self.device)
+
+    def refuse_shares(self, processes: int) -> None:
+        """Say plainly when a batch shared by so many processes leaves too few windows to each; none are here."""
 
     def refuse_alone(self, unlabelled: Source | None) -> None:
         """Say plainly when images without label maps are missing.

@@ -85,6 +85,7 @@ class Stage:
             the averages are looked at and kept.
         look_every: steps between two looks.
         glance: how the training goes, for a person to see with the checkpoints, and at the end.
+        batches: what it learns from, in place of what all stages do.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Stage:
     look_every: int = 200
     patience: int = 10
     glance: Callable[[], Glance] | None = None
+    batches: Source | None = None
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ def train_stages(
         with fork_random_state(machine), stop_when_asked() as asked:
             for number, stage in enumerate(stages):
                 if stage.name not in done:
-                    play = Play(game, stage, batches, machine, seed)
+                    own = batches if stage.batches is None else stage.batches
+                    play = Play(game, stage, own, machine, seed)
                     if found and found.facts["stage"] == stage.name:
                         play.restore(found)
                     _play_out(play, journal, curve, done, asked, Course(stages, number))
