@@ -23,6 +23,8 @@ from anomaly.training.machine import Machine
 HeldOut = Sequence[tuple[Tensor, Tensor]]
 """Whole images (1, C, *space) with the places of their classes (1, *space), to watch by."""
 Labelled = tuple[Tensor, Tensor]
+LOOKS = 5
+"""At held-out images, or more, however few the steps."""
 PLENTY = 2**31
 """Windows of images, of which there are as many as are asked for."""
 
@@ -110,6 +112,7 @@ class Segmenter(Learned):
         stages = list(self.stages())
         if any(bool((places > 0).any()) for _, places in held_out):
             stages[-1].watch = partial(self.missed, held_out)
+            stages[-1].look_every = max(1, min(stages[-1].look_every, self.steps // LOOKS))
         source = labelled
         if self.unlabelled and unlabelled is not None:
             source = Both(labelled, unlabelled)

@@ -172,6 +172,9 @@ def _play_out(
         end = play.checkpoint(done, curve=play.step - play.step % journal.log_every)
         del end.facts["seconds"]  # so that equal trainings leave equal bytes
         machine.lead(partial(save_as, journal.folder / "checkpoint" / END, end))
+    # After that file, by which a longer training goes on, which would not look here.
+    if stage.watch is not None and play.step % stage.look_every:
+        play.look()
     curve.write(play.rows())
     play.finish()
     keep(finished=True)
