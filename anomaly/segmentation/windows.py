@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anomaly.cohorts.results import some
-from anomaly.restorers.windows import window_in
+from anomaly.restorers.windows import refuse_small, window_in
 from anomaly.segmentation.keeping import KeptAnnotations, Picture
 from anomaly.segmenters.base import HeldOut
 from anomaly.training.batches import Batches, evenly
@@ -143,6 +143,7 @@ def window_of(images: KeptAnnotations, asked: int) -> tuple[int, ...]:
     Raises:
         AnomalyError: an image is smaller than was asked, or holds no window at all.
     """
+    refuse_small(images.spaces, images.table["path"], asked)
     smallest = tuple(map(int, images.spaces.min(axis=0)))
     window = window_in(smallest, None, asked)
     usual = window_in(tuple(map(int, np.median(images.spaces, axis=0))), None, asked)
