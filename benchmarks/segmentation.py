@@ -28,7 +28,7 @@ from anomaly.segmenters.base import Segmenter
 from anomaly.segmenters.register import SEGMENTERS
 from anomaly.statistics.surfaces import apart
 from benchmarks.segmentation_figures import told
-from benchmarks.segmentation_images import KNEE, Heap, Windows, knees, tumours
+from benchmarks.segmentation_images import KNEE, Heap, Windows, digits, drawn_by, knees, tumours
 
 CEILING = "ceiling"
 METHODS = ("supervised", "mean-teacher", "unimatch", "stylised", CEILING)
@@ -62,8 +62,10 @@ def main() -> None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         asked = of_tumours(arguments) if arguments.tumours else of_knees(arguments)
         for key, parts in asked:
-            if key not in [row["key"] for row in rows(file)]:
-                found = {"key": key, **trained(key, *parts, arguments)}
+            settings = settings_of(key, arguments)
+            key["of"] = digits(settings, drawn_by())
+            if not any(same(row, key, settings) for row in rows(file)):
+                found = {"key": key, **trained(key, settings, *parts)}
                 with file.open("a") as stream:
                     stream.write(json.dumps(found) + "\n")
                 print(json.dumps(found), flush=True)
@@ -74,6 +76,20 @@ def main() -> None:
 def rows(file: Path) -> list[dict[str, Any]]:
     """Those that are there."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def same(row: Mapping[str, Any], key: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a row is of this training; rows of before `of` was told are held against the settings they tell."""
+    return {**key, **row["key"]} == key and row["settings"] == settings
+
+
+def settings_of(key: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Of a training."""
+    from anomaly.runs.settings import parse_settings
+
+    settings = {**ALIKE, **SETTINGS.get(key["method"], {}), **parse_settings(arguments.settings)}
+    tiny = TINY | (TINY_STYLISED if key["method"] == "stylised" else {})
+    return settings | tiny if arguments.tiny else settings
 
 
 Asked = Iterator[tuple[dict[str, Any], tuple[Heap, Heap, dict[str, Heap], tuple[str, ...]]]]
@@ -113,26 +129,21 @@ def of_tumours(arguments: argparse.Namespace) -> Asked:
             key = {
                 "set": "tumours", "split": "test", "method": method, "seed": which,
                 "annotated": len(others) if method == CEILING else 1, "set_by_hand": sorted(arguments.settings),
-                    "tiny": arguments.tiny,
+                "tiny": arguments.tiny,
             }  # fmt: skip
             yield key, (labelled, rest, {"patient": tested}, ("tumour",))
 
 
 def trained(
     key: Mapping[str, Any],
+    settings: Mapping[str, Any],
     labelled: Heap,
     others: Heap,
     judged: Mapping[str, Heap],
     names: tuple[str, ...],
-    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """One training, and how it did."""
-    from anomaly.runs.settings import parse_settings
-
     method = "supervised" if key["method"] == CEILING else key["method"]
-    settings = {**ALIKE, **SETTINGS.get(key["method"], {}), **parse_settings(arguments.settings)}
-    if arguments.tiny:
-        settings |= TINY | (TINY_STYLISED if method == "stylised" else {})
     segmenter = SEGMENTERS[method](**settings)
     sources = [
         Windows(heap, side=SIDE, batch=settings["batch"], seed=2 * key["seed"] + k, labels=k == 0)
@@ -144,7 +155,8 @@ def trained(
         unlabelled=sources[1] if segmenter.unlabelled else None,
     )  # fmt: skip
     spent = {"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - used}
-    return {"settings": settings, **spent, **{place: judge(segmenter, heap, names) for place, heap in judged.items()}}
+    found = {place: judge(segmenter, heap, names) for place, heap in judged.items()}
+    return {"settings": dict(settings), **spent, **found}
 
 
 def judge(segmenter: Segmenter, heap: Heap, names: tuple[str, ...]) -> dict[str, dict[str, float]]:

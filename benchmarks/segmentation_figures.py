@@ -28,9 +28,10 @@ def told(rows: Rows, file: Path, split: str) -> None:
 
 
 def table(rows: Rows, place: str) -> None:
-    """A row for each method and number of annotated knees: means over seeds."""
+    """A row for each method and number of annotated knees: means over seeds; `missed` has no part in distances."""
     names = [name for name in rows[0][place] if name != "mean"]
-    heading(["method", "annotated", "seeds", *names, "mean Dice", "distance, mm", "gap closed", "least to most", "s"])
+    head = ["method", "annotated", "seeds", *names, "mean Dice", "distance, mm", "missed"]
+    heading([*head, "gap closed", "least to most", "s"])
     for method, count in sorted({(row["key"]["method"], row["key"]["annotated"]) for row in rows}, key=_order):
         own = [row for row in rows if (row["key"]["method"], row["key"]["annotated"]) == (method, count)]
         dice = [f"{np.mean([row[place][name]['dice'] for row in own]):.3f}" for name in names]
@@ -40,6 +41,7 @@ def table(rows: Rows, place: str) -> None:
             [
                 method, count, len(own), *dice, f"{means.mean():.3f} ({means.min():.3f} to {means.max():.3f})",
                 f"{np.nanmean([row[place]['mean']['distance'] for row in own]):.2f}",
+                f"{np.mean([row[place]['mean']['missed'] for row in own]):.3f}",
                 f"{np.mean(closed):.2f}" if closed else "",
                 f"{min(closed):.2f} to {max(closed):.2f}" if closed else "",
                 f"{np.mean([row['processor_seconds'] for row in own]):.0f}",

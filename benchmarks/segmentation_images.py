@@ -1,7 +1,9 @@
 """Images with label maps for `benchmarks.segmentation`: simulated knees of two sites, and patients with a tumour."""
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,13 @@ class Windows:
         classes = range(1, heap.places.max() + 1) if labels else ()
         self.marked = [pixels for k in classes if len(pixels := np.argwhere(heap.places == k))]
 
+    @property
+    def anywhere(self) -> "Windows":
+        """The same of windows that lie anywhere."""
+        like = Windows(self.heap, side=self.side, batch=self.batch, seed=self.seed, labels=self.labels)
+        like.marked = []
+        return like
+
     def __getitem__(self, k: int) -> Any:
         random = np.random.default_rng([self.seed, k])
         last = self.heap.x.shape[-1] - self.side
@@ -78,7 +87,7 @@ class Windows:
 def knees(folder: Path, *, site: str, part: str, few: bool = False) -> Heap:
     """One knee of each person of a part, at one site; drawn once. Persons of a part are the same at both sites."""
     count = 12 if few else PERSONS[part]
-    file = folder / f"knees_{site}_{part}_{count}.npz"
+    file = folder / f"knees_{site}_{part}_{count}_{drawn_by()}.npz"
     if not file.exists():
         first = 1000 * list(PERSONS).index(part)
         drawn = [drawn_knee(first + k, PLACES[site]) for k in range(count)]
@@ -87,6 +96,16 @@ def knees(folder: Path, *, site: str, part: str, few: bool = False) -> Heap:
         np.savez_compressed(file, x=x, places=places)
     with np.load(file) as kept:
         return Heap(kept["x"], kept["places"])
+
+
+def drawn_by() -> str:
+    """A few digits that change with whatever knees are drawn by."""
+    return digits({name: asdict(site) for name, site in PLACES.items()}, FRAIL, MASKS, SIZE, SEED)
+
+
+def digits(*told: Any) -> str:
+    """A few hexadecimal digits that are the same for what is the same."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def drawn_knee(person: int, site: Site) -> tuple[np.ndarray, np.ndarray]:

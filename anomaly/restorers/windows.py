@@ -125,18 +125,31 @@ def window_of(images: KeptImages, degradation: Degradation | None, asked: int) -
     Raises:
         AnomalyError: an image is smaller than was asked, or the degradation cannot take windows of that size.
     """
-    smallest = images.spaces.min(axis=0)
-    if asked and (smallest < asked).any():
-        row = int(np.flatnonzero((images.spaces < asked).any(axis=1))[0])
-        space = " x ".join(map(str, images.spaces[row]))
-        raise AnomalyError(
-            f"window={asked} is larger than {images.table['path'].iloc[row]}, which has {space} pixels; give a smaller "
-            "--set window, 0 to choose, or leave that image out"
-        )
-    window = window_in(tuple(map(int, smallest)), degradation, asked)
+    refuse_small(images.spaces, images.table["path"], asked)
+    window = window_in(tuple(map(int, images.spaces.min(axis=0))), degradation, asked)
     if degradation is not None and not degradation.whole:
         degradation.refuse((images.channels, *window))
     return window
+
+
+def refuse_small(spaces: np.ndarray, paths: Sequence[str], asked: int) -> None:
+    """Say plainly when an image (a row of `spaces` each) holds no window as large as asked.
+
+    Along an axis of which most images have fewer pixels than that, slices of a volume mostly, windows have what most
+    images have.
+
+    Raises:
+        AnomalyError: so, with its name.
+    """
+    usual = np.median(spaces, axis=0)
+    small = (spaces < (np.minimum(usual, asked) if asked <= usual.max() else asked)).any(axis=1)
+    if asked and small.any():
+        row = int(np.flatnonzero(small)[0])
+        space = " x ".join(map(str, spaces[row]))
+        raise AnomalyError(
+            f"window={asked} is larger than {list(paths)[row]}, which has {space} pixels; give a smaller --set window, "
+            "0 to choose, or leave that image out"
+        )
 
 
 def warn_of_small(images: KeptImages, degradation: Degradation | None, asked: int, window: Sequence[int]) -> None:
@@ -155,13 +168,13 @@ def warn_of_small(images: KeptImages, degradation: Degradation | None, asked: in
 
 
 def window_in(space: tuple[int, ...], degradation: Degradation | None, asked: int) -> tuple[int, ...]:
-    """The same for images of at least so many pixels along each axis.
+    """The same for images of at least so many pixels along each axis; shorter axes are taken whole.
 
     Raises:
-        AnomalyError: no window fits, or not the one that was asked.
+        AnomalyError: no window fits, or along no axis the one that was asked.
     """
     dims = len(space)
-    if asked > min(space):
+    if asked > max(space):
         raise AnomalyError(
             f"window={asked} is larger than images of {' x '.join(map(str, space))} pixels; give a smaller --set "
             "window, 0 to choose, or leave such images out"

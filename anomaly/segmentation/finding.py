@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import torch
 
 from anomaly.errors import AnomalyError
 from anomaly.images import Image
@@ -13,7 +14,8 @@ from anomaly.images.labels import Labels, restored_shares
 from anomaly.images.prepared import Prepared
 from anomaly.runs.settings import nearest
 from anomaly.segmentation.cleaning import cleaned
-from anomaly.segmentation.marking import mean_shares, uncertainty_of
+from anomaly.segmentation.marking import uncertainty_of
+from anomaly.segmenters import uncertainty as unsure
 from anomaly.segmenters.base import Segmenter
 
 
@@ -73,6 +75,8 @@ class Found:
         places: of classes, uint8 (*space), after what is not wanted was taken away.
         shares: of classes (K, *space), before that; None where nobody asks for them.
         uncertainty: of these, (*space); None where nobody asks for it.
+        disagreement: of several segmenters or draws, the part of the uncertainty that comes from their saying other
+            things, (*space); None of one, or where nobody asks for it.
         mean_uncertainty: over what counts of the image.
         uncertainty_marked: the mean over what is marked; None where nothing is.
     """
@@ -80,6 +84,7 @@ class Found:
     places: np.ndarray
     shares: np.ndarray | None
     uncertainty: np.ndarray | None
+    disagreement: np.ndarray | None
     mean_uncertainty: float
     uncertainty_marked: float | None
 
@@ -97,7 +102,9 @@ def found_in(
         told: what the chance of draws follows from.
     """
     seed = int.from_bytes(hashlib.sha256(told.encode()).digest()[:6], "little")
-    shares = restored_shares(mean_shares(segmenters, prepared.pixels, draws=asked.draws, seed=seed), prepared)
+    found = unsure.asked(segmenters, torch.from_numpy(prepared.pixels), draws=asked.draws, seed=seed).normalised()
+    shares = restored_shares(found.shares.numpy(), prepared)
+    several = asked.uncertainty and len(segmenters) * max(1, asked.draws) > 1
     uncertainty, places = uncertainty_of(shares), shares.argmax(0).astype(np.uint8)
     if asked.largest or asked.smallest:
         places = cleaned(places, largest=asked.largest, smallest=asked.smallest, voxel=image.voxel)
@@ -105,5 +112,6 @@ def found_in(
     marked = uncertainty[places > 0]
     return Found(
         places, shares if asked.probabilities else None, uncertainty if asked.uncertainty else None,
+        prepared.restore(found.information.numpy()) if several else None,
         float(counted.mean()), float(marked.mean()) if marked.size else None,
     )  # fmt: skip

@@ -201,12 +201,13 @@ def _fit(
     shape = (images.channels, *window)
     segmenter.fill_in(shape, PLENTY, machine.processes * machine.nodes)
     segmenter.classes_ = classes
-    cut: dict[str, Any] = dict(window=window, seed=seed)
     size = segmenter.batch
-    labelled = LabelledWindows(images, TRAIN, size=size, share=share_of(size, machine), marked=marked, **cut)
+    cut: dict[str, Any] = dict(window=window, size=size, share=share_of(size, machine))
+    # Seeds of their own: sides of as many images would be passed over in one order.
+    labelled = LabelledWindows(images, TRAIN, seed=2 * seed, marked=marked, **cut)
     beside = None
     if segmenter.unlabelled:
-        beside = Windows(images, UNLABELLED, size=size, share=share_of(size, machine), **cut)
+        beside = Windows(images, UNLABELLED, seed=2 * seed + 1, **cut)
     shown = watched(images, CHOOSE, pixels_at_once(segmenter))
     if machine.leads:
         counts = images.table["split"].value_counts()

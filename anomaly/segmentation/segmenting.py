@@ -26,10 +26,10 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.progress import progress
 from anomaly.segmentation.annotations import UNLABELLED, Source
 from anomaly.segmentation.finding import Asked, Found, found_in
-from anomaly.segmentation.marking import refuse_without_dropout
 from anomaly.segmentation.opening import open_runs
 from anomaly.segmentation.run import SegmenterRun
 from anomaly.segmentation.writing import SEGMENTATION, volumes, write_found
+from anomaly.segmenters.uncertainty import refuse_without_dropout
 from anomaly.shown import Readable
 from anomaly.streams import ordered
 from anomaly.training.machine import one_core_left
@@ -97,7 +97,8 @@ def segment(
         images: a folder or a table.
         out: gets all that is written.
         probabilities: write `ID_probability-CLASS.nii.gz` as well.
-        uncertainty: write `ID_uncertainty.nii.gz` as well: the entropy of the probabilities, 0 to 1.
+        uncertainty: write `ID_uncertainty.nii.gz` as well: the entropy of the probabilities, 0 to 1; and of several
+            runs or draws `ID_disagreement.nii.gz`, the part of it that is theirs: mutual information, 0 to 1.
         dropout_draws: how often each run looks with channels dropped by chance; probabilities are the mean.
         largest: classes of which the largest piece alone is kept.
         smallest: pieces of a class smaller than this, in the unit of the volumes, are taken away.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anomaly.cohorts.results import some
-from anomaly.restorers.windows import window_in
+from anomaly.restorers.windows import refuse_small, window_in
 from anomaly.segmentation.keeping import KeptAnnotations, Picture
 from anomaly.segmenters.base import HeldOut
 from anomaly.training.batches import Batches, evenly
@@ -45,6 +45,7 @@ class Windows:
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self.images, self.window, self.seed, self.share = images, tuple(window), seed, share
+        self.part, self.size = part, size
         self.items = images.part(part)
         self._order = Batches(torch.arange(len(self.items)), size=size, seed=seed, share=share)
 
@@ -104,6 +105,12 @@ class LabelledWindows(Windows):
         holding = [rows[images.counts[rows, place] > 0] for place in range(1, images.counts.shape[1])]
         self.holding = {place: each for place, each in enumerate(holding, start=1) if len(each)}
 
+    @property
+    def anywhere(self) -> "LabelledWindows":
+        """The same of windows that lie anywhere, as those of images without label maps do."""
+        asked: dict[str, Any] = dict(size=self.size, window=self.window, seed=self.seed, share=self.share)
+        return LabelledWindows(self.images, self.part, **asked, marked=0)
+
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """Batch number k: images (size, C, *window) in [-1, 1], and places of classes (size, *window), int64."""
         rng, images, places = self.chance(k), [], []
@@ -136,6 +143,7 @@ def window_of(images: KeptAnnotations, asked: int) -> tuple[int, ...]:
     Raises:
         AnomalyError: an image is smaller than was asked, or holds no window at all.
     """
+    refuse_small(images.spaces, images.table["path"], asked)
     smallest = tuple(map(int, images.spaces.min(axis=0)))
     window = window_in(smallest, None, asked)
     usual = window_in(tuple(map(int, np.median(images.spaces, axis=0))), None, asked)

@@ -30,9 +30,10 @@ def write_found(folder: Path, name: str, image: Image, found: Found, asked: Aske
         for called, share in zip(file_names(asked.labels), found.shares[1:], strict=True):
             files.append(folder / f"{name}_probability-{called}.nii.gz")
             write_volume(files[-1], share, image.frame, says=SAYS)
-    if found.uncertainty is not None:
-        files.append(folder / f"{name}_uncertainty.nii.gz")
-        write_volume(files[-1], found.uncertainty, image.frame, says=SAYS)
+    for what, values in (("uncertainty", found.uncertainty), ("disagreement", found.disagreement)):
+        if values is not None:
+            files.append(folder / f"{name}_{what}.nii.gz")
+            write_volume(files[-1], values, image.frame, says=SAYS)
     return [file.name for file in files]
 
 

@@ -14,6 +14,7 @@ from anomaly.nets.within import within
 from anomaly.segmenters.augmenting import STRENGTHS, Augmenting
 from anomaly.segmenters.inference import whole_shares
 from anomaly.segmenters.losses import overlap
+from anomaly.segmenters.watching import few_windows
 from anomaly.training.games import Player, Source, Stage, lately
 from anomaly.training.journal import Journal
 from anomaly.training.learned import Learned
@@ -23,6 +24,10 @@ from anomaly.training.machine import Machine
 HeldOut = Sequence[tuple[Tensor, Tensor]]
 """Whole images (1, C, *space) with the places of their classes (1, *space), to watch by."""
 Labelled = tuple[Tensor, Tensor]
+LOOKS = 5
+"""At held-out images, or more, however few the steps."""
+SHOWN = 64
+"""Windows that a look may have at least, however few are learned from between two."""
 PLENTY = 2**31
 """Windows of images, of which there are as many as are asked for."""
 
@@ -41,7 +46,7 @@ class Segmenter(Learned):
         dropout: chance of a channel to be dropped in the deeper half of the network, on the way up.
         steps: of the training.
         batch: windows with label maps in a batch; methods that learn from images without take as many of those.
-        window: pixels a side of the windows; 0 takes 64, of volumes 32, or what the smallest image has.
+        window: pixels a side of the windows; 0 takes 64, of volumes 32. Shorter axes are taken whole.
         lr: learning rate of AdamW at the start; falls to 0 like half a cosine.
         weight_decay: of AdamW.
         ema: share of the running average of weights, which is what is kept, that each step leaves.
@@ -87,10 +92,13 @@ class Segmenter(Learned):
 
         Args:
             labelled: batch k -> images (N, C, *window) in [-1, 1] and the places of their classes (N, *window), int64.
+                Where it seeks marked pixels out, its attribute `anywhere` is to be the like of it that does not, for
+                methods that compare both sides: windows cut as the unlabelled ones are.
             shape: (C, *window) of one window.
             classes: the background among them, 2 or more.
             unlabelled: batch k -> images (M, C, *window); for methods that take such, the others leave them alone.
-            held_out: whole images to watch by; the weights that did best on them are kept. None are needed.
+            held_out: whole images to watch by; the weights that did best on them are kept. None are needed. Of many
+                or large ones windows are taken, evenly spread, so that looks take less time than steps.
             machine: device, precision, processes.
             seed: of weights, and of whatever chance plays a part in a step.
             journal: where to keep curves and checkpoints, and whether to resume.
@@ -103,11 +111,17 @@ class Segmenter(Learned):
             raise AnomalyError(f"expected the background and a class or more, got {classes} classes in all")
         machine, self.classes_ = machine or Machine(), classes
         self.fill_in(tuple(shape), PLENTY, machine.processes * machine.nodes)
+        self.refuse_shares(machine.processes * machine.nodes)
         self.make(shape, machine, seed)
         stages = list(self.stages())
         if any(bool((places > 0).any()) for _, places in held_out):
-            stages[-1].watch = partial(self.missed, held_out)
-        source = Both(labelled, unlabelled) if self.unlabelled and unlabelled is not None else labelled
+            stages[-1].look_every = max(1, min(stages[-1].look_every, self.steps // LOOKS))
+            most = max(SHOWN, stages[-1].look_every * self.batch // 2)  # a look costs a sixth of the steps between
+            stages[-1].watch = partial(self.missed, few_windows(held_out, self.shape_[1:], most))
+        source = labelled
+        if self.unlabelled and unlabelled is not None:
+            source = Both(labelled, unlabelled)
+            self.feed(stages, Both(getattr(labelled, "anywhere", labelled), unlabelled))
         self.play(stages, source, machine=machine, seed=seed, journal=journal)
         self.settle()
         return self
@@ -134,6 +148,9 @@ class Segmenter(Learned):
     def stages(self) -> Sequence[Stage]:
         """One stage of one player."""
         return [Stage(name="segment", players=[self.player(self.loss, self.average)], steps=self.steps)]
+
+    def feed(self, stages: Sequence[Stage], anywhere: Source) -> None:
+        """Give stages of their own batches to those that need windows of both sides cut alike; none here."""
 
     @property
     def average(self) -> float:
@@ -215,6 +232,9 @@ class Segmenter(Learned):
                 sums += more
             marked += torch.bincount(places.flatten(), minlength=self.classes_)[1:]
         return (1 - (2 * both / total)[marked > 0].mean()).float().to(self.device)
+
+    def refuse_shares(self, processes: int) -> None:
+        """Say plainly when a batch shared by so many processes leaves too few windows to each; none are here."""
 
     def refuse_alone(self, unlabelled: Source | None) -> None:
         """Say plainly when images without label maps are missing.

@@ -1,4 +1,7 @@
-"""Whole images of any size: shares of classes by windows that fade into one another, in the memory of a window."""
+"""Whole images of any size: shares of classes by windows that fade into one another.
+
+The network holds a few windows at a time, but the shares of all classes lie in memory at full size.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -15,12 +18,11 @@ def whole_shares(shares: Shares, x: Tensor, *, window: Sequence[int], width: int
 
     Images larger than a window go through by windows, whose weights add up to 1, and so do the shares. Windows are to
     be as large as those that were learned from, whatever memory would allow: a network with instance normalisation
-    takes its means over what it sees at once. Learned from windows of 64 pixels, it found the tissues of knees of 96
-    with a Dice of 0.87 by such windows, and with 0.78 at once.
+    takes its means over what it sees at once.
 
     Args:
         shares: `Segmenter.probabilities`, or the mean of several.
-        x: (N, C, *space).
+        x: (N, C, *space); K times as many numbers are held, where it lies.
         window: sides of a window.
         width: channels of the network at full size, or classes, if these are more: says how many pixels fit into
             about a gigabyte, and so how many windows.

@@ -7,15 +7,16 @@ from torch.nn import functional as F
 SMOOTH = 1e-5
 
 
-def dice_loss(logits: Tensor, places: Tensor, counted: Tensor | None = None) -> Tensor:
+def dice_loss(logits: Tensor, places: Tensor, counted: Tensor | None = None, *, background: bool = False) -> Tensor:
     """1 - the mean over classes of 2 |p y| / (|p| + |y|), summed over the whole batch (Drozdzal et al. 2016, eq. 2).
 
-    The background is no class of it. A class that nothing of the batch marks adds a constant, and next to no slope.
+    A class that nothing of the batch marks adds a constant, and next to no slope.
 
     Args:
         logits: (N, K, *space).
         places: (N, *space), whole numbers from 0 to K - 1.
         counted: (N, *space) bool, which pixels count; None for all.
+        background: whether it is one of the classes.
     """
     shares = logits.softmax(1)
     marked = torch.zeros_like(shares).scatter_(1, places[:, None], 1)
@@ -23,7 +24,7 @@ def dice_loss(logits: Tensor, places: Tensor, counted: Tensor | None = None) -> 
         shares, marked = (torch.where(counted[:, None], each, 0) for each in (shares, marked))
     axes = (0, *range(2, logits.ndim))
     both, each = (shares * marked).sum(axes), shares.sum(axes) + marked.sum(axes)
-    return 1 - ((2 * both + SMOOTH) / (each + SMOOTH))[1:].mean()
+    return 1 - ((2 * both + SMOOTH) / (each + SMOOTH))[0 if background else 1 :].mean()
 
 
 def entropy(logits: Tensor, places: Tensor, counted: Tensor | None = None) -> Tensor:

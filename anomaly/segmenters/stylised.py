@@ -1,6 +1,6 @@
 """Windows with label maps are drawn in the style of those without, and a segmenter learns from the drawings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from anomaly.nets.critics import PatchCritic
 from anomaly.segmenters.base import Labelled, Segmenter
 from anomaly.segmenters.losses import dice_and_entropy
 from anomaly.segmenters.styling import Styling
-from anomaly.training.games import Loss, Player, Stage
+from anomaly.training.games import Loss, Player, Source, Stage
 from anomaly.translators.cycle import patch
 
 Batch = tuple[Labelled, Tensor]
@@ -38,7 +38,7 @@ class Stylised(Segmenter):
         critic_width: channels after the critics' first convolution.
         halved: how often a critic halves the image at most: 2 judges patches of 34 pixels, 1 of 16, 0 of 7.
         drawing_lr: learning rate of Adam (0.5, 0.999) in the second stage, and of the critic of features.
-        drawn: share of the labelled windows that are drawn in the third.
+        drawn: chance of a labelled window to be drawn in the third.
         features: weight of fooling a critic of the segmenter's last features in the third; 0 for none.
     """
 
@@ -102,6 +102,10 @@ class Stylised(Segmenter):
             Stage(name="segment", players=players, steps=self.steps),
         ]
 
+    def feed(self, stages: Sequence[Stage], anywhere: Source) -> None:
+        """Drawings are learned from windows cut alike: a side with more lesions would have them painted over."""
+        stages[1].batches = anywhere
+
     def few(self, loss: Callable[[Any], Loss], batch: Batch) -> Loss:
         """A loss of the CycleGAN, of the first windows of a batch, which lie otherwise and look as they did."""
         (x, places), u = batch
@@ -114,10 +118,14 @@ class Stylised(Segmenter):
         return dice_and_entropy(self.net_["student"](x), places, self.counted(x))
 
     def restyled(self, x: Tensor) -> Tensor:
-        """Windows, of which the first are drawn in the other style."""
-        few = round(self.drawn * len(x))
+        """Windows, each of which is by the chance `drawn` drawn in the other style."""
+        due = torch.rand(len(x), device=x.device) < self.drawn
+        if not due.any():
+            return x
         with torch.no_grad():
-            return torch.cat([self.styling.drawn(x[:few]).clamp(-1, 1), x[few:]]) if few else x
+            restyled = x.clone()
+            restyled[due] = self.styling.drawn(x[due]).clamp(-1, 1).to(x)
+        return restyled
 
     def loss(self, batch: Batch) -> Loss:
         """Dice and cross-entropy of windows and drawings; of features of the others (D(f) - 1)^2."""

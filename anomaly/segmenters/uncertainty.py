@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from anomaly.errors import AnomalyError
 from anomaly.segmenters.base import Segmenter
 
-DROPOUTS = (nn.Dropout, nn.Dropout2d, nn.Dropout3d)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 class Unsure(NamedTuple):
@@ -58,7 +58,7 @@ def unsure(draws: Iterable[Tensor]) -> Unsure:
                 "same images and classes"
             )
         entropies = entropy(shares) + entropies.to(shares)
-        total, count = shares + total.to(shares), count + 1
+        total, count = total + shares if count else shares, count + 1
     if not count:
         raise AnomalyError("expected an answer or more, got none; give a segmenter, or draw once or more")
     mean, expected = total / count, entropies / count
@@ -71,44 +71,60 @@ def entropy(shares: Tensor) -> Tensor:
     return torch.special.entr(shares).sum(1, keepdim=True)
 
 
-def of_several(segmenters: Sequence[Segmenter], x: Tensor) -> Unsure:
-    """An ensemble's answer about images (N, C, *space), each segmenter one draw (Lakshminarayanan et al. 2017).
+def asked(segmenters: Sequence[Segmenter], x: Tensor, *, draws: int = 0, seed: int = 0) -> Unsure:
+    """What segmenters of the same classes say of images (N, C, *space) together, by windows as each learned from.
+
+    Each segmenter is a draw (Lakshminarayanan et al. 2017), or with `draws` each look of one with its dropout left on
+    (Gal and Ghahramani 2016). The same seed drops the same; the caller's random state stays as it was.
 
     Raises:
-        AnomalyError: no segmenter, or they know other numbers of classes.
+        AnomalyError: no segmenter, they know other numbers of classes, or one that is to drop has no dropout.
     """
-    return unsure(segmenter.whole(x) for segmenter in segmenters)
+    if draws:
+        for segmenter in segmenters:
+            refuse_without_dropout(segmenter)
+    return unsure(_answers(segmenters, x, draws, seed))
 
 
-def by_dropout(segmenter: Segmenter, x: Tensor, *, draws: int = 16, seed: int = 0) -> Unsure:
-    """A segmenter's answer about images (N, C, *space), its dropout left on (Gal and Ghahramani 2016).
+def _answers(segmenters: Sequence[Segmenter], x: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
+    for segmenter in segmenters:
+        if not draws:
+            yield segmenter.whole(x)
+        for k in range(draws):
+            with dropping(segmenter, seed + k):
+                found = segmenter.whole(x)
+            yield found
 
-    Each draw goes over whole images. The same seed gives the same draws; the caller's random state stays as it was.
+
+def refuse_without_dropout(segmenter: Segmenter, name: object = None) -> None:
+    """Say plainly when a segmenter, perhaps by the name of its run, has no layer that drops anything.
 
     Raises:
-        AnomalyError: the segmenter has no dropout, so that all draws would be the same.
+        AnomalyError: so.
     """
     segmenter.ready()
-    if not any(isinstance(module, DROPOUTS) and module.p > 0 for module in segmenter.net_.modules()):
+    if not _dropouts(segmenter.net_):
         raise AnomalyError(
-            f"this {segmenter.name} segmenter has no dropout, so that all draws would be the same; train with --set "
-            "dropout=0.1, or take an ensemble"
+            f"{name or f'this {segmenter.name} segmenter'} was trained without dropout, so that all draws of it would "
+            "be alike; draw none (--dropout-draws 0), train with --set dropout=0.1, or take an ensemble"
         )
-    devices = [segmenter.device] if segmenter.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), dropping(segmenter.net_):
-        torch.manual_seed(seed)
-        return unsure(segmenter.whole(x) for _ in range(draws))
 
 
 @contextmanager
-def dropping(networks: nn.Module) -> Iterator[None]:
-    """Dropout as in training while this lasts, all else as at test time."""
-    layers = [module for module in networks.modules() if isinstance(module, DROPOUTS)]
-    before = [layer.training for layer in layers]
-    try:
-        for layer in layers:
-            layer.train()
-        yield
-    finally:
-        for layer, was in zip(layers, before, strict=True):
-            layer.train(was)
+def dropping(segmenter: Segmenter, seed: int) -> Iterator[None]:
+    """Dropout as in training while this lasts, the same for the same seed; all else as at test time."""
+    layers = _dropouts(segmenter.net_)
+    devices = [segmenter.device] if segmenter.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        try:
+            for layer in layers:
+                layer.train()
+            yield
+        finally:
+            for layer in layers:
+                layer.eval()
+
+
+def _dropouts(networks: nn.Module) -> list[nn.Module]:
+    return [layer for layer in networks.modules() if isinstance(layer, DROPOUTS) and layer.p > 0]

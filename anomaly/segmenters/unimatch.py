@@ -1,12 +1,14 @@
 """One image, shown weakly and strongly: what a network is sure of in the first it has to say of the others."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomaly.errors import AnomalyError
 from anomaly.nets.unet import UNet
 from anomaly.segmenters.augmenting import cut_boxes, strongly
 from anomaly.segmenters.base import Labelled, Segmenter
@@ -43,6 +45,18 @@ class UniMatch(Segmenter):
     sure: float = 0.95
     dropped: float = 0.5
 
+    def refuse_shares(self, processes: int) -> None:
+        """Say plainly when there is no other window to take a box from.
+
+        Raises:
+            AnomalyError: a process has one window alone.
+        """
+        if self.batch // processes < 2:
+            raise AnomalyError(
+                f"{self.name} lays boxes of one window into another, and batch={self.batch} over {processes} "
+                f"process{'es' * (processes > 1)} leaves one window each; take --set batch={2 * processes} or more"
+            )
+
     def loss(self, batch: tuple[Labelled, Tensor]) -> Loss:
         """(x + (s1 + s2) / 4 + fp / 2) / 2, as the authors' code has it for scans."""
         (x, places), u = batch
@@ -53,8 +67,10 @@ class UniMatch(Segmenter):
         views = [self.view(u, told) for _ in range(2)]
         of_views = self.net_["student"](torch.cat([view for view, _ in views])).float().chunk(2)
         labelled = dice_and_entropy(said, places, self.counted(x))
-        strong = torch.stack([dice_loss(one, *each) for one, (_, each) in zip(of_views, views, strict=True)]).sum()
-        again = dice_loss(perturbed, *told)
+        # Of the background as well: most of what it is sure of is that, and lesions found there by mistake are to go.
+        dice = partial(dice_loss, background=True)
+        strong = torch.stack([dice(one, *each) for one, (_, each) in zip(of_views, views, strict=True)]).sum()
+        again = dice(perturbed, *told)
         loss = (labelled + STRONG * strong + PERTURBED * again) / 2
         terms = {"labelled": labelled, "strong": strong / 2, "dropped": again, "sure": told.counted.float().mean()}
         return loss, {name: term.detach() for name, term in terms.items()}

@@ -83,8 +83,9 @@ class Stage:
         watch: a figure on held-out normals, lower is better; where given, the stage ends with the weights that
             had the lowest, and stops early once `patience` looks brought nothing lower. Of a player with `ema`,
             the averages are looked at and kept.
-        look_every: steps between two looks.
+        look_every: steps between two looks; one more is taken after the last step.
         glance: how the training goes, for a person to see with the checkpoints, and at the end.
+        batches: what it learns from, in place of what all stages do.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Stage:
     look_every: int = 200
     patience: int = 10
     glance: Callable[[], Glance] | None = None
+    batches: Source | None = None
 
 
 @dataclass(frozen=True)

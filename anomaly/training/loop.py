@@ -97,7 +97,8 @@ def train_stages(
         with fork_random_state(machine), stop_when_asked() as asked:
             for number, stage in enumerate(stages):
                 if stage.name not in done:
-                    play = Play(game, stage, batches, machine, seed)
+                    own = batches if stage.batches is None else stage.batches
+                    play = Play(game, stage, own, machine, seed)
                     if found and found.facts["stage"] == stage.name:
                         play.restore(found)
                     _play_out(play, journal, curve, done, asked, Course(stages, number))
@@ -171,6 +172,9 @@ def _play_out(
         end = play.checkpoint(done, curve=play.step - play.step % journal.log_every)
         del end.facts["seconds"]  # so that equal trainings leave equal bytes
         machine.lead(partial(save_as, journal.folder / "checkpoint" / END, end))
+    # After that file, by which a longer training goes on, which would not look here.
+    if stage.watch is not None and play.step % stage.look_every:
+        play.look()
     curve.write(play.rows())
     play.finish()
     keep(finished=True)

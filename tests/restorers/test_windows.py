@@ -15,7 +15,7 @@ from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.degrading import chance, warn_of_nothing
 from anomaly.restorers.keeping import GOOD, KeptImages, first_readable, keep_images
-from anomaly.restorers.windows import Windows, warn_of_small, window_of
+from anomaly.restorers.windows import Windows, refuse_small, warn_of_small, window_in, window_of
 
 RANGE = Preprocessing(intensity="range", size=None)
 DOWN = make("downsample", {"factor": 2})
@@ -193,6 +193,18 @@ def test_windows_are_chosen_by_the_smallest_image_or_refused(tmp_path: Path) -> 
     assert window_of(images, DOWN, 17) == (16, 16)
     with pytest.raises(AnomalyError, match=r"window=32 is larger than .*p00\.png, which has 24 x 24"):
         window_of(images, DOWN, 32)
+
+
+def test_a_short_axis_is_taken_whole_and_an_image_smaller_than_most_is_named() -> None:
+    assert window_in((160, 160, 24), None, 64) == (64, 64, 24)
+    with pytest.raises(AnomalyError, match="window=64 is larger than images of 60 x 60 x 24"):
+        window_in((60, 60, 24), None, 64)
+    names, spaces = ["a", "b", "c"], np.array([(160, 160, 24)] * 3)
+    refuse_small(spaces, names, 64)
+    spaces[1, 2] = 20
+    with pytest.raises(AnomalyError, match="window=64 is larger than b, which has 160 x 160 x 20"):
+        refuse_small(spaces, names, 64)
+    refuse_small(spaces, names, 0)
 
 
 def test_what_takes_nothing_away_is_told(caplog: pytest.LogCaptureFixture) -> None:

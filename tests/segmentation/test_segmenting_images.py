@@ -8,21 +8,23 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+import torch
 from annotated import BOX, DISC, SHORT, drawn, learned, pictures, volumes
 from explained import write
 from studies import broken, calling, trained
 
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.evaluation import evaluate
+from anomaly.images import read
 from anomaly.images.labels import Labels
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.scoring.score import score
 from anomaly.segmentation.cleaning import cleaned
 from anomaly.segmentation.evaluating import evaluate_segmentation
-from anomaly.segmentation.marking import mean_shares, uncertainty_of
+from anomaly.segmentation.marking import uncertainty_of
 from anomaly.segmentation.opening import open_runs
 from anomaly.segmentation.run import SegmenterRun
-from anomaly.segmentation.segmenting import segment
+from anomaly.segmentation.segmenting import prepared_for, segment
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +111,22 @@ def test_files_that_cannot_be_read_are_named_and_the_rest_is_segmented(
 def test_several_runs_are_averaged_and_unlike_ones_refused(home: Path, tmp_path: Path) -> None:
     other = learned(home / "cohort.csv", tmp_path / "other", settings=SHORT, classes="disc=2,box=5", seed=1)
     runs = open_runs([home / "run", other.folder])
-    x = np.random.default_rng(0).uniform(-1, 1, (2, 1, 20, 24)).astype(np.float32)
-    each = [mean_shares([run.segmenter], x) for run in runs]
-    assert np.allclose(mean_shares([run.segmenter for run in runs], x), (each[0] + each[1]) / 2, atol=1e-6)
-    done = segment([home / "run", other.folder], home / "new" / "images", tmp_path / "out", device="cpu")
+    images = home / "new" / "images"
+    done = segment([home / "run", other.folder], images, tmp_path / "out", uncertainty=True, device="cpu")
     assert done.new == 4
+    alone = segment(home / "run", images, tmp_path / "alone", uncertainty=True, device="cpu")
+    assert not any("disagreement" in files for files in pd.read_csv(alone.path)["files"])
+    for row in pd.read_csv(done.path).to_dict("records"):
+        pixels = prepared_for(read(Path(row["path"])), runs[0].preprocessing)[0].pixels
+        each = [run.segmenter.whole(torch.from_numpy(pixels)).numpy().astype(float) for run in runs]
+        mean, halves = sum(each) / 2, [-(one * np.log(one + 1e-30)).sum(1) for one in each]
+        information = (-(mean * np.log(mean)).sum(1) - sum(halves) / 2)[0] / np.log(3)
+        unsure, apart = (
+            nib.load(tmp_path / "out" / f"{row['id']}_{what}.nii.gz").get_fdata().squeeze()
+            for what in ("uncertainty", "disagreement")
+        )
+        assert np.allclose(apart, information, atol=1e-4) or np.allclose(apart, information.T, atol=1e-4)
+        assert apart.max() > 1e-3 and (apart <= unsure + 1e-5).all()
     unlike = {
         "has the classes disc=2, .* has the classes|disc=2, ": {"classes": "disc=2"},
         "prepare images otherwise .intensity percentile and range": {
@@ -129,7 +142,7 @@ def test_several_runs_are_averaged_and_unlike_ones_refused(home: Path, tmp_path:
 
 
 def test_channels_dropped_by_chance_are_the_same_every_time(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="was trained without dropout"):
+    with pytest.raises(AnomalyError, match="run was trained without dropout"):
         segment(home / "run", home / "new" / "images", tmp_path / "none", dropout_draws=3, device="cpu")
     run = learned(home / "cohort.csv", tmp_path / "run", settings={**SHORT, "dropout": 0.5, "steps": 20})
     tables = []

@@ -8,8 +8,9 @@ import torch
 
 from anomaly.errors import AnomalyError
 from anomaly.segmenters.register import SEGMENTERS
+from anomaly.segmenters.supervised import Supervised
 from anomaly.training.journal import Journal
-from tests.squares_marked import CPU, SPACES, Squares, fitted, squares
+from tests.squares_marked import CPU, SPACES, TINY, Squares, fitted, squares
 
 OWN: dict[str, dict[str, Any]] = {
     "stylised": {"before": 3, "drawing": 3, "pairs": 1, "generator": 2, "blocks": 1, "critic_width": 2, "halved": 0}
@@ -114,12 +115,40 @@ def test_missed_counts_pixels_of_images_of_any_size_and_only_classes_that_are_th
     assert float(segmenter.missed(held_out)) == pytest.approx(1 - 2 * (2 + 2) / (2 + 2 + 4 + 3))
 
 
-def test_held_out_images_without_a_class_are_not_watched(tmp_path: Path) -> None:
+def test_held_out_images_without_a_class_are_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing can be said by them; the last weights are kept, not the first ones."""
-    empty = [(torch.zeros(1, 1, 20, 24), torch.zeros(1, 20, 24, dtype=torch.int64))]
-    alone, beside = fitted("supervised"), fitted("supervised", held_out=empty)
+    looks: list[int] = []
+    monkeypatch.setattr(Supervised, "missed", lambda self, held_out: torch.tensor(float(looks.append(1) or len(looks))))
+    empty = (torch.zeros(1, 1, 20, 24), torch.zeros(1, 20, 24, dtype=torch.int64))
+    alone, beside = fitted("supervised"), fitted("supervised", held_out=[empty])
     x, _ = squares(1, (20, 24), 3)
+    assert not looks
     assert torch.equal(alone.probabilities(x), beside.probabilities(x))
+    watched = fitted("supervised", held_out=[empty, squares(1, (20, 24), 7)])
+    assert len(looks) == TINY["steps"]
+    assert not torch.equal(alone.probabilities(x), watched.probabilities(x))  # the first look was the best
+
+
+@pytest.mark.parametrize(("steps", "looks"), [(3, [1, 2, 3]), (11, [2, 4, 6, 8, 10, 11])])
+def test_short_trainings_choose_among_several_weights_the_last_among_them(
+    steps: int, looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps_seen: list[int] = []
+    moves: list[int] = []
+    loss = Supervised.loss
+
+    def counted(self: Supervised, batch: Any) -> Any:
+        moves.append(1)
+        return loss(self, batch)
+
+    def missed(self: Supervised, held_out: Any) -> torch.Tensor:
+        steps_seen.append(len(moves))
+        return torch.tensor(1.0)
+
+    monkeypatch.setattr(Supervised, "loss", counted)
+    monkeypatch.setattr(Supervised, "missed", missed)
+    fitted("supervised", steps=steps, held_out=[squares(1, (20, 24), 7)])
+    assert steps_seen == looks
 
 
 def test_whole_images_go_by_windows_of_the_size_that_was_learned_from() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from anomaly.errors import AnomalyError
-from anomaly.segmenters.uncertainty import by_dropout, of_several, unsure
+from anomaly.segmenters.uncertainty import asked, unsure
 from tests.squares_marked import fitted, squares
 
 
@@ -45,7 +45,7 @@ def test_the_parts_add_up() -> None:
 def test_an_ensemble_is_the_mean_of_its_members() -> None:
     members = [fitted("supervised", steps=1, seed=seed) for seed in range(2)]
     x, _ = squares(2, (20, 24), 0)
-    found = of_several(members, x)
+    found = asked(members, x)
     assert torch.allclose(found.shares, (members[0].probabilities(x) + members[1].probabilities(x)) / 2)
     assert float(found.information.max()) > 0
 
@@ -54,7 +54,7 @@ def test_dropout_is_on_while_it_is_asked_for_and_the_same_for_a_seed() -> None:
     segmenter = fitted("supervised", steps=1, dropout=0.5)
     x, _ = squares(1, (20, 24), 0)
     plain, state = segmenter.probabilities(x), torch.get_rng_state()
-    first, second, other = (by_dropout(segmenter, x, draws=3, seed=seed) for seed in (0, 0, 1))
+    first, second, other = (asked([segmenter], x, draws=3, seed=seed) for seed in (0, 0, 4))
     assert torch.equal(first.shares, second.shares)
     assert not torch.equal(first.shares, other.shares)
     assert float(first.information.max()) > 0
@@ -63,8 +63,8 @@ def test_dropout_is_on_while_it_is_asked_for_and_the_same_for_a_seed() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(AnomalyError, match="has no dropout"):
-        by_dropout(fitted("supervised", steps=1, dropout=0.0), torch.zeros(1, 1, 20, 24))
+    with pytest.raises(AnomalyError, match="this supervised segmenter was trained without dropout"):
+        asked([fitted("supervised", steps=1, dropout=0.0)], torch.zeros(1, 1, 20, 24), draws=2)
     with pytest.raises(AnomalyError, match="expected an answer or more"):
         unsure([])
     with pytest.raises(AnomalyError, match="of the same images and classes"):

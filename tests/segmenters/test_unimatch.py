@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from anomaly.errors import AnomalyError
 from anomaly.segmenters import unimatch
 from anomaly.segmenters.augmenting import cut_boxes
 from anomaly.segmenters.losses import dice_and_entropy, dice_loss
 from anomaly.segmenters.unimatch import Told, UniMatch
-from tests.squares_marked import CPU, TINY
+from tests.squares_marked import CPU, TINY, fitted
 
 PIXELS = {-1.0: (0.99, 0.01), 0.0: (0.3, 0.7), 1.0: (0.04, 0.96)}
 """Shares of two classes that the toy network gives for a brightness; it is sure of the first and the last."""
@@ -59,15 +60,36 @@ def test_the_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     u = torch.tensor([[[[-1.0, 0.0, 1.0, 1.0]]]])
     loss, terms = method.loss(((x, places), u))  # type: ignore[misc]
     # What is sure: background at the first pixel, the class at the last two.
-    strong = 1 - 2 * (0.01 + 0.01) / (0.96 + 0.01 + 0.01 + 2)
+    strong = 1 - (2 * 0.04 / (0.04 + 0.99 + 0.99 + 1) + 2 * (0.01 + 0.01) / (0.96 + 0.01 + 0.01 + 2)) / 2
     halved = torch.tensor(PIXELS[1.0]).log().mul(0.5).softmax(0)[1].item()  # at the last two pixels
     first = torch.tensor(PIXELS[-1.0]).log().mul(0.5).softmax(0)[1].item()
-    dropped = 1 - 2 * (2 * halved) / (first + 2 * halved + 2)
+    background = 2 * (1 - first) / ((1 - first) + 2 * (1 - halved) + 1)
+    dropped = 1 - (background + 2 * (2 * halved) / (first + 2 * halved + 2)) / 2
     labelled = dice_and_entropy(Toy()(x), places).item()
     assert float(terms["sure"]) == 0.75
     assert float(terms["strong"]) == pytest.approx(strong, abs=1e-4)
     assert float(terms["dropped"]) == pytest.approx(dropped, abs=1e-4)
     assert float(loss) == pytest.approx((labelled + 0.25 * 2 * strong + 0.5 * dropped) / 2, abs=1e-4)
+
+
+def test_sure_background_alone_teaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view in which the network finds a class where it was sure of the background has to move it."""
+    monkeypatch.setattr(unimatch, "strongly", lambda u, masked: -u)
+    method = toy()
+    u = torch.full((1, 1, 1, 4), -1.0)
+    (_, terms), weight = method.loss(((u, torch.zeros(1, 1, 4).long()), u)), method.net_["student"].weight
+    assert float(terms["strong"]) == pytest.approx(1 - 2 * 0.04 / (0.04 + 1) / 2, abs=1e-3)
+    weight.grad = None
+    view, told = method.view(u, method.told(Toy()(u).detach(), u))
+    dice_loss(method.net_["student"](view), *told, background=True).backward()
+    assert abs(float(weight.grad)) > 0.01
+
+
+def test_one_window_a_process_has_no_other_to_take_a_box_from() -> None:
+    with pytest.raises(AnomalyError, match="batch=1 over 1 process leaves one window each; take --set batch=2"):
+        fitted("unimatch", batch=1)
+    with pytest.raises(AnomalyError, match="batch=2 over 2 processes leaves one window each; take --set batch=4"):
+        toy(batch=2).refuse_shares(2)
 
 
 def test_pseudo_labels_carry_no_slope_and_outside_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

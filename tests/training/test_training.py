@@ -412,6 +412,23 @@ def test_the_best_weights_on_held_out_normals_are_kept():
     assert net.weight.item() == pytest.approx(0.5, abs=1e-6)
 
 
+def test_the_last_weights_are_looked_at_too():
+    """Looks after steps 4 and 8 are further from 1 than the one after the tenth and last step."""
+    seen: list[float] = []
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+
+    def watch() -> torch.Tensor:
+        seen.append(net.weight.item())
+        return (net.weight.detach() - 1).abs().sum()
+
+    climbing = Player(name="one", owns=[net], loss=lambda x: -net.weight.sum(), optimiser=SGD)
+    stage = Stage(name="train", players=[climbing], steps=10, look_every=4, watch=watch)
+    train_stages(net, [stage], Batches(POINTS, size=1))
+    assert seen == pytest.approx([0.4, 0.8, 1.0])
+    assert net.weight.item() == pytest.approx(1.0)
+
+
 def test_of_a_player_with_an_average_the_best_average_is_kept():
     """w = 0.1, 0.2, ...; a <- (a + w) / 2 is 0.05, 0.125, 0.2125, 0.30625, 0.403125, 0.5015625, 0.60078125, ..."""
     net = nn.Linear(1, 1, bias=False)
