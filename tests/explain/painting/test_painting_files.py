@@ -11,7 +11,9 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from anomaly.images import Image, read
-from explain.painting.writing import write_painted, write_places
+from anomaly.images.labels import write_labels
+from explain.painting.stored import differing
+from explain.painting.writing import SAYS_MASK, write_painted
 
 RNG = np.random.default_rng(0)
 
@@ -111,6 +113,8 @@ def test_arrays_of_fractions_stay_fractions(tmp_path: Path) -> None:
 def test_masks_lie_on_the_grid_of_their_image(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), dtype=np.int16), np.diag([2.0, 3, 4, 1])), tmp_path / "x.nii.gz")
     places = RNG.integers(0, 3, (4, 5, 6))
-    written = nib.load(write_places(tmp_path / "x_mask", read(tmp_path / "x.nii.gz"), places))
+    written = nib.load(
+        write_labels(tmp_path / "x_mask", read(tmp_path / "x.nii.gz"), places.astype(np.uint8), SAYS_MASK)
+    )
     assert np.array_equal(np.asarray(written.dataobj), places)
     assert np.array_equal(written.affine, np.diag([2.0, 3, 4, 1]))
