@@ -128,7 +128,7 @@ def paint_out(
         "source": {"source": opened.identity}, "settings": opened.painter.settings(), "outputs": ["nifti", "png"],
         "limit": limit, "thresholds": {}, "controls": None, "runs": {"source": os.path.relpath(opened.folder, out)},
         "painting": {"grow": grow, "draws": draws, "seed": seed}, "lesions": named(lesions, cohort.columns, out),
-        "classes": as_json(asked.classes), "labels": named(tissues, cohort.columns, out), WITHIN: "masks that were given",
+        "classes": as_json(asked.classes), "labels": named(tissues, cohort.columns, out), WITHIN: "given masks",
     }  # fmt: skip
     rows = [{**row, MASKED_BY: marked_by(row[LESION], row[TISSUES])} for row in rows]
     table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=COLUMNS)
