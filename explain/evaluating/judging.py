@@ -23,11 +23,14 @@ from anomaly.statistics import Estimate, proportion
 from anomaly.statistics.estimates import between
 from explain.evaluating.beside import quality
 from explain.evaluating.quality import SIGNS, measured
-from explain.evaluating.truths import Truth
+from explain.evaluating.truths import WITHIN, Truth
 
 logger = logging.getLogger(__name__)
 GIVEN = ("id", "subject", "path", "files")
 ASKED = ("target", "judge")
+INSIDE = (
+    "These maps were drawn within masks that were given, and are 0 outside: that they lie where a mask is says nothing."
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,6 +124,8 @@ def evaluate(
         threshold = facts["limit"] / 2 if threshold is None else threshold
         images = measured(table, home, asked, sign=sign, threshold=threshold, notes=notes)
         sections.insert(0, quality(images, sign, threshold, seed))
+        if mask and facts.get(WITHIN):
+            sections[0].sentences.insert(0 if not (truth or twin) else len(sections[0].sentences), INSIDE)
     if not sections:
         raise EvaluationError("there is nothing to judge: attributions change nothing, so give a mask, truth or twin")
     result = Judged(sections[0].sentences[0], sections, images, notes, out)

@@ -11,6 +11,9 @@ from anomaly.errors import EvaluationError
 from anomaly.evaluation.truths import Marking, read_truth, same
 from anomaly.images import Image, read
 
+WITHIN = "within"
+"""In `explain.json`, what maps cannot leave: they are 0 outside of masks that were given."""
+
 
 @dataclass(frozen=True)
 class Truth:

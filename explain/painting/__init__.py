@@ -2,5 +2,5 @@
 
 Floor 7: may import what lies below. Imports anomaly.classical, anomaly.cohorts, anomaly.commandline, anomaly.images,
 anomaly.painters, anomaly.pictures, anomaly.restorers, anomaly.runs, anomaly.segmenters, anomaly.statistics,
-anomaly.training, anomaly.translation, measures, pictures and runs; imported by cli.
+anomaly.training, anomaly.translation, evaluating, measures, pictures and runs; imported by cli.
 """

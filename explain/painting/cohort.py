@@ -1,5 +1,6 @@
 """Which images have lesions, where, and of which class: by columns of a table, or by folders of masks."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from anomaly.cohorts.cohort import read_cohort, split
+from anomaly.cohorts.cohort import fingerprint, read_cohort, split
 from anomaly.cohorts.labels import COLUMN, base_of, with_labels
 from anomaly.cohorts.results import plain_text, some
 from anomaly.errors import AnomalyError, CohortError
@@ -118,6 +119,14 @@ def parted(table: pd.DataFrame, choose: float) -> pd.DataFrame:
     table = table.assign(split=split(list(table["subject"]), choose=choose, calibrate=0))
     table.attrs = told
     return table
+
+
+def marks_of(cohort: pd.DataFrame) -> str:
+    """Sum up in one SHA-256 which images have lesions, of which class, and their files, tissues among them."""
+    files = (cohort[column].where(cohort[column] != "", "none") for column in (LESION, TISSUES))
+    told = [fingerprint(cohort.assign(path=each)) for each in files]
+    classes = sorted(f"{name}\t{each}" for name, each in zip(cohort["id"], cohort[CLASS], strict=True))
+    return hashlib.sha256("\n".join([*told, *classes]).encode()).hexdigest()
 
 
 def refuse_unknown(names: Sequence[str], known: Sequence[str], run: object) -> None:

@@ -169,7 +169,8 @@ def in_(
         allow_overlap=allow_overlap, device=device, workers=workers, **whose,
     )  # fmt: skip
     typer.echo(
-        f"cases: {done.path} ({done.new} new, {done.before} from before, {done.failed} not made)\nimages: {done.images}"
+        f"cases: {done.path} ({done.new} new, {done.before} from before, {done.failed} not made)\n"
+        f"images: {done.images} ({done.without} images with lesions of their own were left out)"
     )
     exits.end_with(done.failed, done.errors)
 

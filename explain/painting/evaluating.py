@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -13,24 +13,23 @@ import pandas as pd
 from anomaly.cohorts.cohort import refuse_overlap
 from anomaly.cohorts.labels import base_of
 from anomaly.cohorts.results import some
-from anomaly.errors import AnomalyError, CohortError, UnreadableImage
+from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
 from anomaly.images.finding import Globs
 from anomaly.images.labels import Labels
 from anomaly.shown import Readable
 from anomaly.translation.figures import Figure, tabulated
 from explain.painting import judging
-from explain.painting.canvas import Canvas
 from explain.painting.cohort import Lesions, lesion_cohort, names_of, refuse_unknown
 from explain.painting.helping import helped
-from explain.painting.keeping import Kept, opened
+from explain.painting.keeping import Kept, keep
 from explain.painting.run import PainterRun
 from explain.painting.telling import sentences
-from explain.painting.whole import outside_kept, true_to_twins
+from explain.painting.whole import Ill, outside_kept, true_to_twins
 
 logger = logging.getLogger(__name__)
 MOST = 1000
-"""Images that are looked at, chosen by chance but always the same."""
+"""Images that are looked at, chosen by chance but always the same; how many were is told."""
 TABLE = "painting.csv"
 
 
@@ -82,8 +81,9 @@ def evaluate_painter(
     """Judge a painter by images of persons that it has not seen, with lesions and without.
 
     Persons are halved: a classifier learns from one half what the classes look like, and is asked about the other half,
-    in which lesions are painted in and out. Beside it real lesions, a real lesion laid over, fillings that need no
-    learning, and chance. Writes `painting.csv`, `painting.json` and `preview.png`.
+    in which lesions are painted in and out. Whom the painter was trained on is in the other half always. Beside it real
+    lesions, a real lesion laid over, fillings that need no learning, and chance. Of more than 1,000 images as many are
+    looked at, chosen by chance. Writes `painting.csv`, `painting.json` and `preview.png`.
 
     Args:
         run: what `learn_painter` left.
@@ -117,27 +117,34 @@ def evaluate_painter(
     if twin is not None and twin not in cohort:
         raise CohortError(f"the table has no column {twin!r} of twins; its columns are {some(cohort.columns, 20)}")
     out.mkdir(parents=True, exist_ok=True)
-    rows, canvases, failed = _read(painter, asked, cohort, out, workers)
-    kept = Kept.of(rows, canvases)
-    kept.table["split"] = halves(kept, seed)
-    windows = judging.windows_asked(painter, kept, seed)
-    judge = judging.trained_judge(painter, kept, judge_steps, seed, device)
-    figures = judging.agreement(painter, judge, windows, seed) + judging.known_tissue(painter, windows, seed)
-    figures += outside_kept(painter, rows, canvases, seed)
-    if twin is not None:
-        figures += true_to_twins(painter, rows, canvases, twin, base_of(images), seed)
-    if segment:
-        figures += _helped(painter, kept, segment_steps, seed, device)
+    with TemporaryDirectory(dir=out, ignore_cleanup_errors=True) as folder:
+        kept = _read(painter, asked, cohort, Path(folder), workers)
+        kept.table["split"] = halves(kept, seed, painter.trained)
+        windows = judging.windows_asked(painter, kept, seed)
+        judge = judging.trained_judge(painter, kept, judge_steps, seed, device)
+        figures = judging.agreement(painter, judge, windows, seed) + judging.known_tissue(painter, windows, seed)
+        ill = Ill(painter, asked, kept.table)
+        figures += outside_kept(painter, ill, seed)
+        if twin is not None:
+            figures += true_to_twins(painter, ill, twin, base_of(images), seed)
+        if segment:
+            figures += _helped(painter, kept, segment_steps, seed, device)
+        judging.preview(painter, windows, out / "preview.png", seed, turned=kept.sliced)
     told = sentences(figures, painter.names)
+    counts = {"images": len(kept.table), "unreadable": kept.unreadable, "given": len(cohort)}
+    if len(cohort) > MOST:
+        told.append(f"Of {len(cohort)} images {MOST} were looked at, chosen by chance but always the same.")
     write_whole(out / TABLE, tabulated(figures).to_csv(index=False))
-    facts = {"run": painter.identity, "seed": seed, "images": len(rows), "sentences": told}
+    facts = {"run": painter.identity, "seed": seed, **counts, "sentences": told}
     write_whole(out / "painting.json", json.dumps(facts, indent=1))
-    judging.preview(painter, windows, out / "preview.png", seed, turned=kept.sliced)
-    return PainterJudged(out / TABLE, out / "errors.csv", failed, figures, told)
+    return PainterJudged(out / TABLE, out / "errors.csv", kept.unreadable, figures, told)
 
 
-def halves(kept: Kept, seed: int) -> np.ndarray:
-    """Who the judge learns from and who is asked about, by person; persons of each class are halved alike."""
+def halves(kept: Kept, seed: int, trained: frozenset[str] = frozenset()) -> np.ndarray:
+    """Who the judge learns from and who is asked about, by person; persons of each class are halved alike.
+
+    The judge never learns from persons that the painter was trained on: where they were allowed they are asked about.
+    """
     table = kept.table
     kinds: dict[str, int] = {}
     for row, s in kept.items():
@@ -146,9 +153,9 @@ def halves(kept: Kept, seed: int) -> np.ndarray:
     part: dict[str, str] = {}
     rng = np.random.default_rng(seed)
     for kind in sorted({*kinds.values()}):
-        people = rng.permutation(sorted(name for name, each in kinds.items() if each == kind))
+        people = rng.permutation(sorted(name for name, each in kinds.items() if each == kind and name not in trained))
         part |= {str(name): (judging.JUDGE, judging.ASKED)[k % 2] for k, name in enumerate(people)}
-    return np.array([part[str(name)] for name in table["subject"]])
+    return np.array([part.get(str(name), judging.ASKED) for name in table["subject"]])
 
 
 def _asked(run: PainterRun, lesions: str, column: str | None, classes: Labels | None, tissues: str | None) -> Lesions:
@@ -163,30 +170,14 @@ def _asked(run: PainterRun, lesions: str, column: str | None, classes: Labels | 
     return Lesions(given=lesions, column=column, classes=classes, tissues=tissues, of_tissues=run.tissues)
 
 
-def _read(
-    run: PainterRun, asked: Lesions, cohort: pd.DataFrame, out: Path, workers: int | None
-) -> tuple[list[dict[str, Any]], list[Canvas], int]:
-    """Rows with their canvases; those that cannot be used go to `errors.csv`."""
+def _read(run: PainterRun, asked: Lesions, cohort: pd.DataFrame, folder: Path, workers: int | None) -> Kept:
+    """The images that are looked at, on disk; those that cannot be used go to `errors.csv`."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(cohort))[:MOST])
-    rows: list[Any] = cohort.iloc[chosen].to_dict("records")
-    fine, canvases, failed = list[dict[str, Any]](), list[Canvas](), list[dict[str, str]]()
-    for row, found in zip(
-        rows, opened(rows, run.preprocessing, run.names, asked.classes, run.tissues, workers), strict=True
-    ):
-        if isinstance(found, UnreadableImage):
-            failed.append({"id": row["id"], "path": row["path"], "error": str(found)})
-        elif any(side < of for side, of in zip(found.x.shape[2:], run.window, strict=True)):
-            told = f"{row['path']}: is smaller than the painter's windows of {run.window}; leave it out"
-            failed.append({"id": row["id"], "path": row["path"], "error": told})
-        else:
-            fine.append(row)
-            canvases.append(found)
-    (out / "errors.csv").unlink(missing_ok=True)
-    if failed:
-        write_whole(out / "errors.csv", pd.DataFrame(failed).to_csv(index=False))
-    if not fine:
-        raise CohortError(f"none of the {len(rows)} images can be used; the first: {failed[0]['error']}")
-    return fine, canvases, len(failed)
+    rows = cohort.iloc[chosen].assign(split="")
+    keep(
+        rows, run.preprocessing, run.names, asked.classes, run.tissues, folder, window=run.window, workers=workers
+    )  # fmt: skip
+    return Kept.open(folder)
 
 
 def _helped(run: PainterRun, kept: Kept, steps: int, seed: int, device: str) -> list[Figure]:

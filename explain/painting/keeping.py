@@ -54,15 +54,6 @@ class Kept:
         arrays = {name: np.memmap(folder / f"{name}.raw", dtype=kind, mode="r") for name, kind in KINDS.items()}
         return cls(table, np.array(facts["spaces"]), facts["channels"], arrays, facts["lost"])
 
-    @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]], canvases: Sequence[Canvas]) -> "Kept":
-        """The same of images that are in memory."""
-        table = pd.DataFrame([{**row, "slices": len(each.x)} for row, each in zip(rows, canvases, strict=True)])
-        parts = {"images": [c.x for c in canvases], "lesions": [c.lesions for c in canvases]}
-        parts["tissues"] = [c.tissues for c in canvases]
-        arrays = {name: np.concatenate([each.ravel() for each in found]) for name, found in parts.items()}
-        return cls(table, np.array([c.x.shape[2:] for c in canvases]), canvases[0].x.shape[1], arrays, {})
-
     @cached_property
     def offsets(self) -> np.ndarray:
         """Where each row begins, in pixels of one channel."""
@@ -101,11 +92,13 @@ def keep(
     tissues: Labels | None,
     folder: Path,
     *,
+    window: Sequence[int] = (),
     workers: int | None = None,
 ) -> None:
     """Read every image once into a folder; those that cannot be used are named in `errors.csv` beside it.
 
-    Nothing is done where all is there already. Arguments as of `open_canvas`.
+    Nothing is done where all is there already. Arguments as of `open_canvas`; images smaller than a window, where it is
+    given, cannot be used.
 
     Raises:
         CohortError: no image can be used.
@@ -121,7 +114,7 @@ def keep(
     channels = 0
     try:
         with progress("reading images", len(rows), unit="images") as bar:
-            read = opened(rows, preprocessing, names, classes, tissues, workers)
+            read = opened(rows, preprocessing, names, classes, tissues, workers, window)
             for row, found in zip(rows, read, strict=True):
                 bar.advance()
                 if isinstance(found, UnreadableImage):
@@ -153,6 +146,7 @@ def opened(
     classes: Labels | None,
     tissues: Labels | None,
     workers: int | None = None,
+    window: Sequence[int] = (),
 ) -> Iterator[Canvas | UnreadableImage]:
     """Canvases of rows, in parallel and in order, or why there is none."""
 
@@ -160,6 +154,9 @@ def opened(
         try:
             found = open_canvas(row, preprocessing, names, classes, tissues)
             refuse_whole(found.lesions, found.image.path)
+            if any(side < of for side, of in zip(found.x.shape[2:], window, strict=False)):
+                told = " x ".join(map(str, window))
+                raise UnreadableImage(f"{row['path']}: is smaller than the painter's windows of {told}; leave it out")
         except UnreadableImage as error:
             return error
         return found

@@ -19,7 +19,7 @@ from anomaly.images.labels import Labels, held_by, read_labels
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.images.reading import read
 from anomaly.painters.lesions import LesionPainter
-from anomaly.runs.facts import PAINTER, write_facts
+from anomaly.runs.facts import PAINTER, read_facts, write_facts
 from anomaly.runs.methods import make
 from anomaly.runs.plans import abandon, claim, clear, planned, refuse_changes
 from anomaly.runs.run import COHORT, WEIGHTS
@@ -30,7 +30,18 @@ from anomaly.training.learned import share_of
 from anomaly.training.machine import Machine
 from explain.painting.canvas import suited
 from explain.painting.cards import model_card, sheet_of
-from explain.painting.cohort import CHOOSE, NORMAL, TISSUES, TRAIN, Lesions, lesion_cohort, names_of, parted
+from explain.painting.cohort import (
+    CHOOSE,
+    NORMAL,
+    TISSUES,
+    TRAIN,
+    Lesions,
+    lesion_cohort,
+    marks_of,
+    names_of,
+    parted,
+)  # fmt: skip
+from explain.painting.growing import as_json
 from explain.painting.keeping import Kept, keep
 from explain.painting.run import METHODS, PainterRun
 from explain.painting.shapes import FILE, write_shapes
@@ -75,14 +86,15 @@ def learn_painter(
         choose: share of subjects held out, to watch by.
         seed: of weights, windows and noise.
         machine: device, precision, processes.
-        resume: go on exactly where a killed training stood. A finished run is returned as it is.
+        resume: go on exactly where a killed training stood. A finished run of the same images, lesions and settings is
+            returned as it is.
         save_every: steps between two checkpoints.
         workers: threads that read images; None takes one a core.
 
     Raises:
         AnomalyError: an unknown method or setting, or images that windows do not fit into.
         CohortError: no lesions, a class with lesions of one person, too few subjects, or no image that can be used.
-        RunError: `out` holds something else, or a training with other settings.
+        RunError: `out` holds something else, or a training with other settings, images or lesions.
         TrainingError: the loss is no longer a number.
     """
     out, machine = Path(out), machine or Machine()
@@ -93,20 +105,22 @@ def learn_painter(
     )  # fmt: skip
 
     def prepare() -> None:
-        if finished:
-            return
         cohort = parted(lesion_cohort(images, lesions, **whose), choose)
         names, tissues = names_of(cohort, lesions), _tissues(cohort, lesions)
         plan: dict[str, Any] = dict(
             kind=PAINTER, method=painter.name, settings=painter.settings(), preprocessing=dataclasses.asdict(prepared),
             lesions={
-                "given": lesions.given, "column": lesions.column, "classes": _json(lesions.classes),
-                "tissues": _json(tissues),
+                "given": lesions.given, "column": lesions.column, "classes": as_json(lesions.classes),
+                "tissues": as_json(tissues),
             },
-            names=list(names), seed=seed, fingerprint=fingerprint(cohort), choose=choose,
+            names=list(names), seed=seed, fingerprint=fingerprint(cohort), marks=marks_of(cohort), choose=choose,
             subjects_from=cohort.attrs["subjects_from"], precision=machine.precision,
             processes=machine.processes * machine.nodes,
         )  # fmt: skip
+        if finished:
+            refuse_changes(out, read_facts(out), plan)
+            clear(out)  # which a training that was killed at its very end did not come to
+            return
         claim(out, plan, resume)
         if plan["subjects_from"] == FILE_NAMES:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
@@ -120,8 +134,7 @@ def learn_painter(
 
     machine.lead(prepare)
     if finished:
-        _refuse_other(out, painter, seed)
-        return PainterRun.open(out)
+        return PainterRun.open(out, device=str(machine.torch_device))
     plan, kept = planned(out), Kept.open(out / "checkpoint")
     _fit(painter, kept, plan, out, machine, resume, save_every)
     machine.lead(lambda: _write_down(out, painter, kept, plan, machine))
@@ -217,16 +230,6 @@ def _tissues(cohort: pd.DataFrame, lesions: Lesions) -> Labels | None:
     return Labels.found(held_by(maps))
 
 
-def _refuse_other(out: Path, painter: LesionPainter, seed: int) -> None:
-    from anomaly.runs.facts import read_facts
-
-    refuse_changes(out, read_facts(out), {"settings": painter.settings(), "seed": seed})
-
-
 def _count(plan: Mapping[str, Any]) -> int:
     told = plan["lesions"]["tissues"]
     return 0 if told is None else len(told["names"])
-
-
-def _json(labels: Labels | None) -> dict[str, Any] | None:
-    return None if labels is None else labels.as_json()

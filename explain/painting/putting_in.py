@@ -1,8 +1,7 @@
 """Paint lesions of a class into images without: new cases, marked as drawn."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,32 +11,29 @@ import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.cohort import refuse_overlap
+from anomaly.cohorts.labels import base_of
 from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import AnomalyError, CohortError, UnreadableImage
 from anomaly.images.finding import Globs, find
-from anomaly.images.image import alone
-from anomaly.images.labels import Labels
+from anomaly.images.labels import Labels, write_labels
 from anomaly.images.masking import read_mask
-from anomaly.images.pictures import read_picture
-from anomaly.images.reading import READERS, suffix
-from anomaly.progress import progress
 from anomaly.shown import Readable
-from anomaly.streams import ordered
-from anomaly.training.machine import one_core_left
 from explain.painting.canvas import Canvas, open_canvas, refuse_whole
-from explain.painting.cohort import CLASS, LESION, Lesions, lesion_cohort, refuse_unknown
+from explain.painting.cohort import CLASS, LESION, TISSUES, Lesions, lesion_cohort, refuse_unknown
+from explain.painting.growing import MASKED_BY, Painting, marked_by, named, painted_into
+from explain.painting.healthy import healthy
 from explain.painting.painting import paint_image
 from explain.painting.run import PainterRun
 from explain.painting.shapes import Shape, laid, tissue
-from explain.painting.taking_out import AHEAD, IMAGES, asked_of
-from explain.painting.writing import write_painted, write_places
+from explain.painting.taking_out import IMAGES, asked_of
+from explain.painting.writing import SAYS_MASK, write_painted
 
 MASKS, PAINTED_IN = "masks", "_painted-in"
 CASES = Form(
     "cohort", "paint.json",
     ("id", "path", "subject", "mask", "labels", "class", "drawn_from", "drawn", "files"), files="files",
 )  # fmt: skip
-COLUMNS = ("pixels", "change")
+COLUMNS = ("pixels", "change", MASKED_BY)
 GUESSES = 20
 """Lesions that are tried before an image is said to have no room."""
 
@@ -50,6 +46,7 @@ class PaintedIn(Readable):
         path: `cohort.csv`, the new cases.
         errors: the table of cases that could not be made, there if there are any.
         new, before, failed: cases made now, by an earlier call, and that could not be.
+        without: images that have lesions of their own, and were left out.
         images: folder of the images.
     """
 
@@ -58,11 +55,15 @@ class PaintedIn(Readable):
     new: int
     before: int
     failed: int
+    without: int
     images: Path
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
         title = f"{self.new} cases new, {self.before} from before, {self.failed} not made"
-        return title, {"cohort": self.path, "images": self.images, "errors": self.errors if self.failed else None}
+        return title, {
+            "cohort": self.path, "images": self.images, "left out": self.without or None,
+            "errors": self.errors if self.failed else None,
+        }  # fmt: skip
 
 
 def paint_in(
@@ -89,8 +90,10 @@ def paint_in(
 
     Writes `images/ID.*` of the type and on the grid of each image, in which nothing but the lesion differs,
     `masks/ID.*` and `cohort.csv`: id, path, subject, mask and labels (the same file, which holds the number of the
-    class), class, drawn_from (the file of the image), drawn (1), files, pixels of the lesion and the mean change inside
-    of it, of a range of 2. A second call with the same arguments makes only what is missing.
+    class), class, drawn_from (the file of the image), drawn (1), files, pixels of the lesion, the mean change inside
+    of it, of a range of 2, and masked_by, a checksum of what said where. A second call with the same arguments makes
+    only what is missing. Images that have lesions of their own by the column that the run was told of are left out,
+    unless that column is `lesions`, so that they are painted over.
 
     Args:
         run: what `learn_painter` left.
@@ -111,7 +114,7 @@ def paint_in(
     Raises:
         AnomalyError: a class or a tissue that the run has not learned.
         CohortError: no images, or subjects the run was trained on.
-        RunError: a run that cannot be used, or an `out` that holds other cases.
+        RunError: a run that cannot be used, or an `out` that holds other cases, or cases by other masks.
     """
     out, opened = Path(out), PainterRun.open(run, device=device)
     refuse_unknown([name], opened.names, opened.folder)
@@ -124,25 +127,25 @@ def paint_in(
     )  # fmt: skip
     if not allow_overlap:
         refuse_overlap(opened.trained, cohort, opened.folder)
+    total = len(cohort)
+    if lesions is None or lesions != opened.facts["lesions"]["given"]:
+        cohort = healthy(cohort, images, opened, workers)
+    without = total - len(cohort)
+    told = {"lesions": named(lesions, cohort.columns, out), "labels": named(tissues, cohort.columns, out)}
     cohort, folder = _lesions_of(cohort, images, lesions)
     inside = tuple(where_label) if within is None or opened.tissues else within.names
-    maker = _Maker(opened, name, asked.of_tissues, inside, folder, seed)
-    rows = [_case(cohort, k, name) for k in range(len(cohort) if count is None else count)]
+    maker = _Maker(opened, name, asked.of_tissues, inside, seed)
+    rows = [_case(cohort, k, name, folder, seed) for k in range(len(cohort) if count is None else count)]
     facts = {
-        "run": opened.identity, "class": name, "seed": seed, "lesions": lesions, "where_label": list(where_label),
+        "run": opened.identity, "class": name, "seed": seed, "where_label": list(where_label), **told,
         "runs": [os.path.relpath(opened.folder, out)],
     }  # fmt: skip
     table = GrowingTable(CASES, out, settings=facts, columns=COLUMNS)
-    left = table.left(rows)
-    before = len(rows) - len(left)
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool, table, one_core_left(),
-        progress("painting in", len(rows), done=before, unit="cases") as bar,
-    ):  # fmt: skip
-        for row in ordered(pool, partial(_finish, out, maker), _each(maker, left), ahead=AHEAD):
-            table.add([row])
-            bar.advance()
-    return PaintedIn(table.path, table.errors, table.added, before, table.failed, out / IMAGES)
+    rows = [{**row, "path": table.done.get(row["id"], row["path"])} for row in rows]
+    before, _ = painted_into(
+        table, rows, maker.draw, partial(_finish, out, maker), title="painting in", unit="cases", workers=workers
+    )  # fmt: skip
+    return PaintedIn(table.path, table.errors, table.added, before, table.failed, without, out / IMAGES)
 
 
 @dataclass(frozen=True)
@@ -153,18 +156,18 @@ class _Maker:
     name: str
     tissues: Labels | None
     where_label: tuple[str, ...]
-    folder: tuple[Path, ...]
     seed: int
 
     @property
     def place(self) -> int:
         return self.run.place(self.name)
 
-    def draw(self, row: Mapping[str, Any]) -> tuple[Canvas, np.ndarray, np.ndarray]:
+    def draw(self, row: Mapping[str, Any]) -> Painting:
         """Canvas, where the lesion lies on the file's grid (*space) bool, and the painting (S, C, *size)."""
-        canvas = open_canvas({**row, LESION: ""}, self.run.preprocessing, self.run.names, None, self.tissues)
-        rng = np.random.default_rng([self.seed, int(row["case"])])
-        places = self._asked(canvas, row, rng) if row[LESION] or self.folder else self._laid(canvas, rng)
+        plain = {**row, "path": row["drawn_from"], LESION: ""}
+        canvas = open_canvas(plain, self.run.preprocessing, self.run.names, None, self.tissues)
+        rng = _chance(self.seed, row["case"])
+        places = self._asked(canvas, row[LESION]) if row[LESION] else self._laid(canvas, rng)
         refuse_whole(places, canvas.image.path)
         around = canvas.tissues if self.run.tissues is not None else np.zeros_like(canvas.tissues)
         kinds = np.array([0, self.place])
@@ -172,10 +175,10 @@ class _Maker:
         hole = canvas.prepared.restore((places > 0).astype(np.float32)[:, None]) > 0.5
         return canvas, hole, painted
 
-    def _asked(self, canvas: Canvas, row: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    @staticmethod
+    def _asked(canvas: Canvas, file: str) -> np.ndarray:
         """Where a mask says."""
-        file = Path(row[LESION]) if row[LESION] else self.folder[int(rng.integers(len(self.folder)))]
-        return canvas.laid(read_mask(file, canvas.image, 1).astype(np.uint8), 2)
+        return canvas.laid(read_mask(Path(file), canvas.image, 1).astype(np.uint8), 2)
 
     def _laid(self, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
         """Where a lesion of the training, in shape, finds room."""
@@ -198,50 +201,37 @@ class _Maker:
         )
 
 
-def _each(maker: _Maker, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Any]]:
-    for row in rows:
-        try:
-            source = Path(row["drawn_from"])
-            yield row, alone(source, partial(maker.draw, {**row, "path": row["drawn_from"]}), "painted")
-        except UnreadableImage as error:
-            yield row, str(error)
-
-
-def _finish(folder: Path, maker: _Maker, done: tuple[Mapping[str, Any], Any]) -> dict[str, Any]:
-    """Write image and mask, then give the row: a row never names a file that is not there."""
-    row, found = done
-    if isinstance(found, str):
-        return {"id": row["id"], "path": row["drawn_from"], "error": found}
+def _finish(folder: Path, maker: _Maker, row: Mapping[str, Any], found: Painting) -> dict[str, Any]:
+    """Write image and mask, then give the row."""
     canvas, hole, painted = found
     change = canvas.change(painted)
-    for name in (IMAGES, MASKS):
-        (folder / name).mkdir(parents=True, exist_ok=True)
     classes = maker.run.classes
     number = maker.place if classes is None else classes.numbers[maker.place - 1][0]
-
-    def write() -> list[str]:
-        path = write_painted(folder / IMAGES / row["id"], canvas.image, canvas.values(change, hole), hole)
-        mask = write_places(folder / MASKS / row["id"], canvas.image, hole * number)
-        return [f"{IMAGES}/{path.name}", f"{MASKS}/{mask.name}"]
-
-    try:
-        files = alone(canvas.image.path, write, "written")
-    except UnreadableImage as error:
-        return {"id": row["id"], "path": row["drawn_from"], "error": str(error)}
+    for name in (IMAGES, MASKS):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    path = write_painted(folder / IMAGES / row["id"], canvas.image, canvas.values(change, hole), hole)
+    marked = (hole * number).astype(np.min_scalar_type(number))
+    mask = write_labels(folder / MASKS / row["id"], canvas.image, marked, SAYS_MASK)
+    files = [f"{IMAGES}/{path.name}", f"{MASKS}/{mask.name}"]
     where = (change != 0).any(1)
     told = {"pixels": int(hole.sum()), "change": float(np.abs(change).mean(1)[where].mean()) if where.any() else 0.0}
     beside = {"mask": files[1], "labels": files[1], "class": maker.name, "drawn_from": row["drawn_from"], "drawn": 1}
-    about = {name: row[name] for name in ("id", "subject")}
+    about = {name: row[name] for name in ("id", "subject", MASKED_BY)}
     return {**about, "path": files[0], **beside, "files": ";".join(files), **told}
 
 
-def _case(cohort: pd.DataFrame, k: int, name: str) -> dict[str, Any]:
-    """What is to be made of the k-th case; its path is that of the file that it becomes."""
+def _case(cohort: pd.DataFrame, k: int, name: str, folder: Sequence[Path], seed: int) -> dict[str, Any]:
+    """What is to be made of the k-th case; the ending of its path follows when it is written."""
     row: dict[str, Any] = dict(cohort.iloc[k % len(cohort)])
     case = f"{row['id']}{PAINTED_IN}-{_safe(name)}-{k // len(cohort) + 1}"
-    picture = READERS.get(suffix(Path(row["path"]))) is read_picture
-    path = f"{IMAGES}/{case}{'.png' if picture else '.nii.gz'}"
-    return {**row, CLASS: "", "case": k, "drawn_from": row["path"], "id": case, "path": path}
+    if folder:
+        row[LESION] = str(folder[int(_chance(seed, k).integers(len(folder)))])
+    masks = {MASKED_BY: marked_by(row[LESION], row[TISSUES])}
+    return {**row, CLASS: "", "case": k, "drawn_from": row["path"], "id": case, "path": f"{IMAGES}/{case}", **masks}
+
+
+def _chance(seed: int, case: int) -> np.random.Generator:
+    return np.random.default_rng([seed, int(case)])
 
 
 def _safe(name: str) -> str:
@@ -255,8 +245,6 @@ def _lesions_of(
     if given is None:
         return cohort.assign(**{LESION: ""}), ()
     if given in cohort:
-        from anomaly.cohorts.labels import base_of
-
         base = base_of(images)
         cells = ["" if pd.isna(cell) or not str(cell).strip() else str(base / str(cell)) for cell in cohort[given]]
         if not all(cells):

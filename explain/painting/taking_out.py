@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,17 +17,15 @@ from anomaly.cohorts.results import read_facts
 from anomaly.cohorts.tables import GrowingTable
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.images.finding import Globs
-from anomaly.images.image import alone
 from anomaly.images.labels import Labels
 from anomaly.images.nifti import write_volume
 from anomaly.pictures.scales import FINEST
-from anomaly.progress import progress
 from anomaly.shown import Readable
-from anomaly.streams import ordered
-from anomaly.training.machine import one_core_left
+from explain.evaluating.truths import WITHIN
 from explain.measures.metrics import proximity, sparsity
 from explain.painting.canvas import Canvas, open_canvas, refuse_whole
-from explain.painting.cohort import CLASS, LESION, Lesions, lesion_cohort
+from explain.painting.cohort import CLASS, LESION, TISSUES, Lesions, lesion_cohort
+from explain.painting.growing import MASKED_BY, NoLesion, Painting, as_json, marked_by, named, painted_into
 from explain.painting.painting import paint_image
 from explain.painting.run import PainterRun
 from explain.painting.writing import write_painted
@@ -37,13 +34,9 @@ from explain.runs.mapping import EXPLANATIONS
 from explain.runs.records import FOLDER
 
 IMAGES, PAINTED_OUT = "images", "_painted-out"
-COLUMNS = ("change", "largest_change", "unchanged", "painted")
-PROBED, AHEAD = 4, 2
+COLUMNS = ("change", "largest_change", "unchanged", "painted", MASKED_BY)
+PROBED = 4
 LESION_OF_ANY = "lesion"
-
-
-class NoLesion(UnreadableImage):
-    """A label map marks none of the classes: there is nothing to paint out, which is no fault of the image."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,9 +88,10 @@ def paint_out(
 
     Writes `images/ID_painted-out.*`, of the type and on the grid of each image, in which nothing but what was masked
     differs, and an explanation in the form of `anomaly explain map`: `explanations.csv` (id, subject, path, files,
-    `change`, `largest_change`, `unchanged`, and `painted`, the share of the image that was masked), `explain.json`,
-    `maps/ID_map.nii.gz` (image less twin, of a range of 2), `maps/ID_counterfactual.*` and a figure. Images without
-    lesions are left out. A second call with the same arguments paints only what is missing.
+    `change`, `largest_change`, `unchanged`, `painted`, the share of the image that was masked, and `masked_by`, a
+    checksum of its mask), `explain.json`, `maps/ID_map.nii.gz` (image less twin, of a range of 2),
+    `maps/ID_counterfactual.*` and a figure. Images without lesions are left out. A second call with the same arguments
+    paints only what is missing.
 
     Args:
         run: what `learn_painter` left.
@@ -117,7 +111,7 @@ def paint_out(
 
     Raises:
         CohortError: no images, none with lesions, or subjects the run was trained on.
-        RunError: a run that cannot be used, or an `out` that holds explanations by others.
+        RunError: a run that cannot be used, or an `out` that holds explanations by others or by other masks.
     """
     out, opened = Path(out), PainterRun.open(run, device=device)
     asked = asked_of(opened, lesions, tissues, classes)
@@ -133,21 +127,15 @@ def paint_out(
     facts = {
         "source": {"source": opened.identity}, "settings": opened.painter.settings(), "outputs": ["nifti", "png"],
         "limit": limit, "thresholds": {}, "controls": None, "runs": {"source": os.path.relpath(opened.folder, out)},
-        "painting": {"grow": grow, "draws": draws, "seed": seed},
+        "painting": {"grow": grow, "draws": draws, "seed": seed}, "lesions": named(lesions, cohort.columns, out),
+        "classes": as_json(asked.classes), "labels": named(tissues, cohort.columns, out), WITHIN: "given masks",
     }  # fmt: skip
+    rows = [{**row, MASKED_BY: marked_by(row[LESION], row[TISSUES])} for row in rows]
     table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=COLUMNS)
-    left = table.left(rows)
-    before, without = len(rows) - len(left), len(cohort) - len(ill)
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool, table, one_core_left(),
-        progress("painting out", len(rows), done=before, unit="images") as bar,
-    ):  # fmt: skip
-        for row in ordered(pool, partial(_finish, out, limit), _each(draw, left), ahead=AHEAD):
-            if row is None:
-                without += 1
-            else:
-                table.add([row])
-            bar.advance()
+    before, without = painted_into(
+        table, rows, draw, partial(_finish, out, limit), title="painting out", unit="images", workers=workers
+    )  # fmt: skip
+    without += len(cohort) - len(ill)
     return PaintedOut(table.path, table.errors, table.added, before, table.failed, without, out / IMAGES)
 
 
@@ -168,7 +156,7 @@ def asked_of(run: PainterRun, lesions: str | None, tissues: str | None, classes:
 
 def _drawn(
     run: PainterRun, classes: Labels | None, grow: int, draws: int, seed: int, row: Mapping[str, Any]
-) -> tuple[Canvas, np.ndarray, np.ndarray]:
+) -> Painting:
     """Canvas, what is painted on the grid of the file (*space) bool, and paintings (draws, S, C, *size)."""
     names = (LESION_OF_ANY,) if classes is None else classes.names
     canvas = open_canvas(row, run.preprocessing, names, classes, run.tissues)
@@ -204,35 +192,16 @@ def _limit(out: Path, draw: Any, rows: Sequence[Mapping[str, Any]]) -> float:
     return max(limit_of([each[each != 0] if (each != 0).any() else each for each in maps]), FINEST)
 
 
-def _each(draw: Any, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Any]]:
-    for row in rows:
-        try:
-            yield row, alone(Path(row["path"]), partial(draw, row), "painted")
-        except NoLesion:
-            yield row, None
-        except UnreadableImage as error:
-            yield row, str(error)
-
-
-def _finish(folder: Path, limit: float, done: tuple[Mapping[str, Any], Any]) -> dict[str, Any] | None:
-    """Write the files of an image, then give its row, None where it has no lesion: no row names a file in vain."""
-    row, found = done
-    if found is None:
-        return None
-    about = {name: row[name] for name in ("id", "subject", "path")}
-    if isinstance(found, str):
-        return {**about, "error": found}
+def _finish(folder: Path, limit: float, row: Mapping[str, Any], found: Painting) -> dict[str, Any]:
+    """Write the files of an image, then give its row."""
     canvas, hole, painted = found
     change = canvas.change(painted[0])
+    about = {name: row[name] for name in ("id", "subject", "path", MASKED_BY)}
     figures = {
         "change": float(proximity(canvas.x, canvas.x - change).mean()), "largest_change": float(np.abs(change).max()),
         "unchanged": float(sparsity(canvas.x, canvas.x - change).mean()), "painted": float(hole.mean()),
     }  # fmt: skip
-    try:
-        files = alone(canvas.image.path, partial(_written, folder, about, canvas, hole, painted, limit), "written")
-    except UnreadableImage as error:
-        return {**about, "error": str(error)}
-    return {**about, "files": ";".join(files), **figures}
+    return {**about, "files": ";".join(_written(folder, about, canvas, hole, painted, limit)), **figures}
 
 
 def _written(

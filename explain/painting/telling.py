@@ -8,12 +8,34 @@ from anomaly.translation.figures import Figure, named
 
 ENOUGH = 0.85
 """Share of painted lesions that a judge takes for their class from which on they are said to look like it."""
+BLIND = 0.7
+"""A judge that knows fewer real lesions, or less real normal tissue, says nothing of painted ones."""
 
 
 def sentences(figures: Sequence[Figure], names: Sequence[str]) -> list[str]:
     """One for each question that figures answer."""
-    told = [_conclusion(figures), _inside(figures, names), _in_place(figures), _out(figures), _tissue(figures)]
-    return [each for each in [*told, _twins(figures), _outside(figures), _helped(figures)] if each]
+    told = [_conclusion(figures)]
+    if not _blind(figures):
+        told += [_judge(figures), _inside(figures, names), _in_place(figures), _out(figures)]
+    told += [_tissue(figures), _twins(figures), _outside(figures), _helped(figures)]
+    return [each for each in told if each]
+
+
+def _known(figures: Sequence[Figure]) -> tuple[Figure, Figure]:
+    """How many real lesions, and how much real normal tissue, of persons not seen the judge knows."""
+    return named(figures, "painted_in")["real"], named(figures, "painted_out")["real"]
+
+
+def _blind(figures: Sequence[Figure]) -> bool:
+    return min(each.value for each in _known(figures)) < BLIND
+
+
+def _judge(figures: Sequence[Figure]) -> str:
+    lesions, normal = _known(figures)
+    return (
+        f"The judge itself, of persons from whom it did not learn: it knows the class of real lesions in {lesions}, "
+        f"real normal tissue in {normal}."
+    )
 
 
 def _conclusion(figures: Sequence[Figure]) -> str:
@@ -21,6 +43,13 @@ def _conclusion(figures: Sequence[Figure]) -> str:
     ours, real = found["painted"].value, found["real"].value
     if not np.isfinite([ours, real]).all():
         return "There are too few lesions for a judge: whether painted ones look like their class is not known."
+    lesions, normal = _known(figures)
+    if _blind(figures):
+        return (
+            f"Nothing can be concluded of whether painted lesions look like their class: the judge knows the class of "
+            f"real lesions in {lesions} and real normal tissue in {normal}, where {BLIND} is the least; give more "
+            "images, or --judge-steps."
+        )
     if real < ENOUGH:
         return (
             f"The judge knows real lesions' class in {found['real']} only, so it cannot say much of painted ones; give "
@@ -78,7 +107,7 @@ def _twins(figures: Sequence[Figure]) -> str:
 
 def _outside(figures: Sequence[Figure]) -> str:
     (found,) = (each for each in figures if each.measure == "changed_outside")
-    return f"Outside of masks {found.value:.6g} of the pixels differ, in {found.images} images written and read again."
+    return f"Outside of masks {found.value:.6g} of the pixels differ as stored, in {found.images} files written."
 
 
 def _helped(figures: Sequence[Figure]) -> str:

@@ -1,6 +1,8 @@
 """Figures of whole images: what differs outside of masks in files, and how near twins are to the truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,42 +16,61 @@ from anomaly.images import read
 from anomaly.images.image import same_grid
 from anomaly.painters.lesions import NORMAL, Holes
 from anomaly.translation.figures import Figure, mean_of_subjects
-from explain.painting.canvas import Canvas
+from explain.painting.canvas import Canvas, open_canvas
+from explain.painting.cohort import LESION, Lesions
 from explain.painting.floors import FLOORS
 from explain.painting.painting import crops, paint_image
 from explain.painting.run import PainterRun
+from explain.painting.stored import differing
 from explain.painting.writing import write_painted
 
 WRITTEN = 12
 """Images that are written and read again."""
 
 
-def outside_kept(
-    run: PainterRun, rows: Sequence[Mapping[str, Any]], canvases: Sequence[Canvas], seed: int
-) -> list[Figure]:
-    """Share of pixels outside of masks that differ once an image was painted on, written and read again."""
+@dataclass(frozen=True)
+class Ill:
+    """Images with lesions, opened one after another, so that one is in memory at a time.
+
+    Args:
+        run: says how they are opened.
+        asked: where lesions are.
+        table: of images that are known to open.
+    """
+
+    run: PainterRun
+    asked: Lesions
+    table: pd.DataFrame
+
+    def __iter__(self) -> Iterator[tuple[Mapping[str, Any], Canvas]]:
+        """Rows with their canvases."""
+        rows: list[Any] = self.table[self.table[LESION] != ""].to_dict("records")
+        for row in rows:
+            found = open_canvas(row, self.run.preprocessing, self.run.names, self.asked.classes, self.run.tissues)
+            if found.marked.any():
+                yield row, found
+
+
+def outside_kept(run: PainterRun, ill: Ill, seed: int) -> list[Figure]:
+    """Share of pixels outside of masks that differ as stored, once an image was painted on and written."""
     shares, whose = list[float](), list[str]()
     with TemporaryDirectory() as folder:
-        for row, canvas in zip(rows, canvases, strict=True):
-            if not canvas.marked.any() or len(shares) == WRITTEN:
-                continue
+        for row, canvas in islice(ill, WRITTEN):
             hole = canvas.marked > 0
             painted = _out(run, canvas, str(row["id"]), seed)
             values = canvas.values(canvas.change(painted), hole)
-            back = read(write_painted(Path(folder) / f"{len(shares)}", canvas.image, values, hole))
-            shares.append(float((back.pixels != canvas.image.pixels).any(0)[~hole].mean()))
+            written = write_painted(Path(folder) / f"{len(shares)}", canvas.image, values, hole)
+            shares.append(float(differing(canvas.image, written)[~hole].mean()))
             whose.append(str(row["subject"]))
-    note = "share of pixels outside of masks that differ in the file, written and read again"
+    note = "share of pixels outside of masks whose stored value differs in the file that was written"
     return [mean_of_subjects("changed_outside", "painted", np.array(shares), np.array(whose), note)]
 
 
-def true_to_twins(
-    run: PainterRun, rows: Sequence[Mapping[str, Any]], canvases: Sequence[Canvas], twin: str, base: Path, seed: int
-) -> list[Figure]:
+def true_to_twins(run: PainterRun, ill: Ill, twin: str, base: Path, seed: int) -> list[Figure]:
     """How far what was painted out is off from how the image looks without, inside of masks, of a range of 2."""
     found: dict[str, list[float]] = {"painted": [], "unchanged": [], **{name: [] for name in FLOORS}}
     whose = []
-    for row, canvas in zip(rows, canvases, strict=True):
+    for row, canvas in ill:
         cell = row.get(twin)
         if not canvas.lesions.any() or pd.isna(cell) or not str(cell).strip():
             continue

@@ -34,12 +34,14 @@ class Window(NamedTuple):
 class LesionWindows:
     """An endless sequence of batches of windows, half of them lesions, of each class as many, half normal holes.
 
+    Windows are counted through all batches and processes, so that halves and classes come out even whatever the batch.
+
     Args:
         images: kept.
         part: of the split; None for all.
         count: classes, the normal one among them.
         tissues: how many tissues there are.
-        size: windows in a batch.
+        size: windows in a batch of all processes together, 2 or more.
         window: pixels a side.
         seed: of everything that chance decides.
         share: (which, of how many) processes.
@@ -49,6 +51,7 @@ class LesionWindows:
         even: every class as often as the normal one, for a judge.
 
     Raises:
+        AnomalyError: a batch of fewer than 2 windows.
         CohortError: a class has lesions of fewer than 2 persons.
     """
 
@@ -70,6 +73,8 @@ class LesionWindows:
         names: Sequence[str] = (),
         shapes: Sequence[Shape] = (),
     ) -> None:
+        if size < 2:
+            raise AnomalyError(f"got batch={size}; half of a batch are lesions, half normal holes: give 2 or more")
         self.images, self.window, self.tissues = images, tuple(window), tissues
         self.size, self.seed, self.share = max(1, size // share[1]), seed, share
         self.flips, self.near, self.even = flips, near, even
@@ -105,12 +110,17 @@ class LesionWindows:
     def __getitem__(self, k: int) -> Holes:
         """Batch k."""
         rng = np.random.default_rng([self.seed, k, self.share[0]])
-        return stacked([self._one(rng, self._turn(k, j)) for j in range(self.size)], self.tissues)
+        return stacked([self._one(rng, place) for place in self.places_of(k)], self.tissues)
+
+    def places_of(self, k: int) -> list[int]:
+        """The classes of the windows of batch k."""
+        first = (k * self.share[1] + self.share[0]) * self.size
+        return [self._turn(first + j) for j in range(self.size)]
 
     def shown(self, most: int) -> Holes:
         """Some windows, always the same."""
         rng = np.random.default_rng(0)
-        return stacked([self._one(rng, self._turn(j, j)) for j in range(most)], self.tissues)
+        return stacked([self._one(rng, self._turn(j)) for j in range(most)], self.tissues)
 
     def centred(self, rng: np.random.Generator, place: int, item: tuple[int, int] | None) -> tuple[Window, int]:
         """A window whose hole lies in its middle, and its row: of a lesion, or, without an item, of normal tissue where
@@ -124,12 +134,12 @@ class LesionWindows:
         """Windows as tensors."""
         return stacked(windows, self.tissues)
 
-    def _turn(self, k: int, j: int) -> int:
-        """The class of the j-th window of batch k."""
+    def _turn(self, n: int) -> int:
+        """The class of the n-th window of all."""
         ill = len(self.lesions)
         if self.even:
-            return (k * self.size + j) % (ill + 1)
-        return NORMAL if j % 2 else 1 + (k * self.size + j // 2) % ill
+            return n % (ill + 1)
+        return NORMAL if n % 2 else 1 + n // 2 % ill
 
     def _one(self, rng: np.random.Generator, place: int) -> Window:
         found = self._lesion(rng, place) if place else self._normal(rng)

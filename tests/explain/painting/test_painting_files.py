@@ -11,7 +11,10 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from anomaly.images import Image, read
-from explain.painting.writing import write_painted, write_places
+from anomaly.images.labels import write_labels
+from anomaly.images.redrawn import write_redrawn
+from explain.painting.stored import differing
+from explain.painting.writing import SAYS_MASK, write_painted
 
 RNG = np.random.default_rng(0)
 
@@ -111,6 +114,43 @@ def test_arrays_of_fractions_stay_fractions(tmp_path: Path) -> None:
 def test_masks_lie_on_the_grid_of_their_image(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), dtype=np.int16), np.diag([2.0, 3, 4, 1])), tmp_path / "x.nii.gz")
     places = RNG.integers(0, 3, (4, 5, 6))
-    written = nib.load(write_places(tmp_path / "x_mask", read(tmp_path / "x.nii.gz"), places))
+    written = nib.load(
+        write_labels(tmp_path / "x_mask", read(tmp_path / "x.nii.gz"), places.astype(np.uint8), SAYS_MASK)
+    )
     assert np.array_equal(np.asarray(written.dataobj), places)
     assert np.array_equal(written.affine, np.diag([2.0, 3, 4, 1]))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int16, np.int64, np.float16])
+@pytest.mark.parametrize("shape", [(6, 7), (2, 4, 5, 6)])
+def test_arrays_keep_every_value(kind: type, shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", (RNG.random(shape) * 1000 + 1e-9).astype(kind))
+    image, hole, written = painted_on(tmp_path / "x.npy", tmp_path)
+    assert np.array_equal(differing(image, written), hole)
+    values = np.asarray(nib.load(written).dataobj)
+    assert values.dtype == (np.float32 if kind is np.float16 else np.int16 if kind is np.int64 else kind)
+    first = values[..., 0] if len(shape) == 4 else values[:, :, 0]
+    source = np.load(tmp_path / "x.npy")
+    assert np.array_equal(first[~hole], (source[0] if len(shape) == 4 else source)[~hole])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_stays(mode: str, tmp_path: Path) -> None:
+    stored = RNG.integers(0, 200, (9, 7, len(mode))).astype(np.uint8)
+    PIL.Image.fromarray(stored, mode).save(tmp_path / "x.png")
+    image, hole, written = painted_on(tmp_path / "x.png", tmp_path)
+    back = np.asarray(PIL.Image.open(written))
+    assert np.array_equal(back[..., -1], stored[..., -1])
+    assert np.array_equal(back[~hole], stored[~hole])
+    assert np.array_equal(differing(image, written), hole)
+
+
+def test_what_a_file_loses_is_seen(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", 1 + np.arange(12).reshape(3, 4) * 1e-12)
+    image = read(tmp_path / "x.npy")
+    assert (image.pixels == 1).all()  # in 32 bits
+    rounded = write_redrawn(tmp_path / "y", image, image.pixels)
+    assert differing(image, rounded).sum() == 11
+    PIL.Image.fromarray(np.full((3, 4, 4), 9, dtype=np.uint8)).save(tmp_path / "x.png")
+    image = read(tmp_path / "x.png")
+    assert differing(image, write_redrawn(tmp_path / "z", image, image.pixels)).all()
