@@ -10,7 +10,7 @@ from synthesized import TINY, cohort, drawn_map, synthesizing, volumes
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images.pictures import write_grey
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.synthesis.run import SynthesizerRun, draw
+from anomaly.synthesis.run import SynthesizerRun
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_masks_are_kept(tmp_path):
     assert made.preprocessing.mask == "given" and made.synthesizer.masked_
     places = np.full((1, 20, 20), 255, dtype=np.uint8)
     places[:, 4:9, 4:12] = 1
-    drawn = draw(made, places, [3])
+    drawn = made.draw(places, [3])
     assert (drawn[places[:, None] == 255] == -1).all() and (drawn[places[:, None] == 1] > -1).all()
 
 
