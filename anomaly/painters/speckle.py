@@ -40,8 +40,8 @@ def ultrasound(
         probe: what sends and listens, and where its beams run.
         seed: of the scatterers; the same map and seed give the same image.
         pixel: mm of a step along the first axis and along the second; None takes the probe's.
-        turned: a slice of a volume, shown with its first axis across the screen and its second one upwards; a picture is
-            shown as it is stored.
+        turned: a slice of a volume, shown with its first axis across the screen and its second one upwards; a
+            picture is shown as it is stored.
 
     Raises:
         AnomalyError: no picture, or places without a tissue.

@@ -60,6 +60,7 @@ class Ultrasound(Pix2PixLabels):
     summary: ClassVar[str] = "ultrasound: scatterers, pulse and attenuation by class, then a U-Net makes it look real"
     cite: ClassVar[str] = "Tom and Sheet 2018; Bamber and Dickinson 1980; Isola et al. 2017"
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"probe": ("linear", "curved"), "beam": BEAMS}
+    not_negative: ClassVar[tuple[str, ...]] = (*Pix2PixLabels.not_negative, "across")
     l1: float = 10.0
     tissues: tuple[float, ...] = ()
     frequency: float = 5.0
@@ -128,8 +129,9 @@ class Ultrasound(Pix2PixLabels):
         """What the physics draws of maps (N, *space): (N, 1, *space) in [-1, 1]; outside masks nothing scatters."""
         maps, tissues, probe = places.cpu().numpy(), self.scattering(), self.listening()
         within = np.where(maps == NOWHERE, 0, maps)
-        told = {"pixel": (self.pixel, self.across or self.pixel), "turned": self.turned}
+        size = (self.pixel, self.across or self.pixel)
         drawn = [
-            ultrasound(each, tissues, probe, seed=int(seed), **told) for each, seed in zip(within, seeds, strict=True)
+            ultrasound(each, tissues, probe, seed=int(seed), pixel=size, turned=self.turned)
+            for each, seed in zip(within, seeds, strict=True)
         ]
         return torch.from_numpy(np.stack(drawn))[:, None]

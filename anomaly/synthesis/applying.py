@@ -136,9 +136,11 @@ def written(
     if draws < 1:
         raise AnomalyError(f"draws is {draws}; give 1 or more")
     refuse_alike(list(cohort["id"]), draws)
-    rows: list[Any] = cohort.assign(contents=[contents_of(row) for row in cohort.to_dict("records")]).to_dict("records")
+    rows: list[Any] = cohort.to_dict("records")
+    rows = [{**row, "contents": contents_of(row)} for row in rows]
     if changed := _forget_changed(out, rows):
-        logger.warning("%d label maps were edited since they were drawn, and are drawn anew (%s)", len(changed), some(changed))
+        anew = "%d label maps were edited since they were drawn, and are drawn anew (%s)"
+        logger.warning(anew, len(changed), some(changed))
     columns = ["values", "contents"]
     table = GrowingTable(SYNTHESES, out, settings={**told, "draws": draws, "seed": seed}, columns=columns)
     left = table.left(rows)

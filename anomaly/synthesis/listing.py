@@ -68,7 +68,7 @@ def _all_of(folder: Path, whose: dict[str, Any]) -> pd.DataFrame:
 
 
 def contents_of(row: Mapping[str, Any]) -> str:
-    """SHA-256 of the files of a label map and its mask, so that one that was edited is known; "" of what is not there."""
+    """SHA-256 of the files of a label map and its mask, so that an edited one is known; "" of what is not there."""
     files = list[Path]()
     for name in ("path", "mask"):
         path = located(Path(str(row.get(name) or "")))

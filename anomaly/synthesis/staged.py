@@ -105,7 +105,8 @@ def _by_physics(labels: Labels, background: Sequence[int], tissues: Sequence[Tis
         refuse_unknown(values, image.path, labels, background)
         turned = image.kind != "picture"  # whose first axis runs across the screen
         size = None if image.edges is None else (image.edges[0], image.edges[1])
-        drawn = [ultrasound(labels.places(values), tissues, probe, seed=each, pixel=size, turned=turned) for each in seeds]
+        places = labels.places(values)
+        drawn = [ultrasound(places, tissues, probe, seed=each, pixel=size, turned=turned) for each in seeds]
         return image, [(each[None] + 1) * (WHITE / 2) for each in drawn]
 
     return draw

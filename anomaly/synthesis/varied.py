@@ -49,7 +49,9 @@ class Varying:
         if not self.bend >= 0 or not self.smooth > 0:
             raise AnomalyError(f"bend is {self.bend} and smooth {self.smooth}; expected 0 or more, and above 0")
         if not (isfinite(self.smooth) and self.bend <= self.smooth / 2):
-            raise AnomalyError(f"bend is {self.bend} and smooth {self.smooth}; expected a bend of half of smooth at most")
+            raise AnomalyError(
+                f"bend is {self.bend} and smooth {self.smooth}; expected a bend of half of smooth at most, or maps fold"
+            )
         if len(set(self.mirror)) < len(self.mirror) or any(axis not in (0, 1, 2) for axis in self.mirror):
             raise AnomalyError(f"mirror is {self.mirror}; expected axes from 0 to 2, each once")
         if not (0 <= self.chance <= 1 and 0 <= self.removed <= 1):

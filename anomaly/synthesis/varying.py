@@ -14,7 +14,7 @@ import pandas as pd
 
 from anomaly.cohorts.masks import counting
 from anomaly.cohorts.results import some
-from anomaly.errors import AnomalyError, CohortError, UnreadableImage
+from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
 from anomaly.images.labels import Labels, write_labels
 from anomaly.progress import progress
@@ -65,9 +65,9 @@ def vary_maps(
 
     Writes `ID_varied.png` or `.nii.gz` (`ID-2_varied` of a second one), with the numbers and on the grid of its map,
     and `cohort.csv`, the first draw of every map before the second: id, path, subject, varied_from, seed, draw,
-    lesion_from (subjects whose lesions were laid in: who keeps people apart has to look at both) and made_of (SHA-256 of
-    the maps it hangs on). Lesions come from other subjects' maps of the same size. A second call makes what is missing,
-    more draws too, and anew what hangs on a map that was edited.
+    lesion_from (subjects whose lesions were laid in: who keeps people apart has to look at both) and made_of (SHA-256
+    of the maps it hangs on). Lesions come from other subjects' maps of the same size. A second call makes what is
+    missing, more draws too, and anew what hangs on a map that was edited.
 
     Args:
         labels, column: see `synthesize`.
@@ -111,7 +111,8 @@ def _refuse_mirror(maps: Sequence[Looked], varying: Varying) -> None:
     for each in maps:
         if lacking := [axis for axis in varying.mirror if axis >= len(each.space)]:
             raise AnomalyError(
-                f"{each.row['path']} has {len(each.space)} axes, counted from 0, and axis {lacking[0]} is to be mirrored"
+                f"{each.row['path']} has {len(each.space)} axes, counted from 0, and axis {lacking[0]} is to be "
+                "mirrored; leave it out of mirror"
             )
 
 
@@ -141,7 +142,8 @@ def _made(
         if rows:
             write_whole(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
     if anew:
-        logger.info("%d varied maps were made anew: a map they hang on, or their file, changed (%s)", len(anew), some(anew))
+        told = "%d varied maps were made anew: a map they hang on changed, or their file is gone (%s)"
+        logger.info(told, len(anew), some(anew))
     return len(rows)
 
 

@@ -90,7 +90,10 @@ def test_what_was_drawn_of_an_edited_map_is_drawn_anew(home, tmp_path):
     again = synthesize(home / "run", tmp_path / "labels", tmp_path / "out", **asked)
     after = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
     assert (again.new, again.before) == (1, 3)
-    assert {name for name in before if before[name] != after[name]} == {"p002_synthesized.png", "p002-2_synthesized.png"}
+    assert {name for name in before if before[name] != after[name]} == {
+        "p002_synthesized.png",
+        "p002-2_synthesized.png",
+    }
 
 
 def test_slices_of_a_volume_have_one_style_and_each_its_own_grain(tmp_path):
@@ -154,6 +157,21 @@ def test_ultrasound_needs_no_training(tmp_path):
     assert len(read_cohort(done.cohort)) == 6
     with pytest.raises(RunError, match="choose another --out"):
         synthesize_ultrasound(tmp_path / "labels", tmp_path / "out", draws=2, **{**asked, "settings": {}})
+
+
+def test_slices_in_nifti_have_the_probe_on_top_as_they_are_shown(tmp_path):
+    """A slice is shown with its second axis upwards: bone at its end casts its shadow towards the beginning."""
+    places = np.ones((40, 60), dtype=np.uint8)
+    places[10:30, 40:45] = 2
+    (tmp_path / "maps").mkdir()
+    nib.save(nib.Nifti1Image(places, np.diag([0.5, 0.5, 1, 1])), tmp_path / "maps" / "a.nii.gz")
+    asked = {"classes": "liver=1,bone=2"}
+    synthesize_ultrasound(tmp_path / "maps", tmp_path / "out", **asked)
+    drawn = nib.load(tmp_path / "out" / "a_synthesized.nii.gz").get_fdata()[..., 0]
+    assert drawn.shape == (40, 60) and drawn[13:27, 5:35].mean() < drawn[13:27, 50:].mean() - 40
+    synthesize_ultrasound(tmp_path / "maps", tmp_path / "right", settings={"beam": "left"}, **asked)
+    drawn = nib.load(tmp_path / "right" / "a_synthesized.nii.gz").get_fdata()[..., 0]
+    assert drawn[32:, 41:44].mean() < drawn[2:8, 41:44].mean()  # shown with the first axis to the left
 
 
 def test_volumes_are_refused_by_name(tmp_path):

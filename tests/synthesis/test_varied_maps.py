@@ -86,9 +86,7 @@ def test_the_same_chance_gives_the_same_map():
     one, again, other = (vary(places, np.random.default_rng(seed), varying, [donor]) for seed in (4, 4, 5))
     np.testing.assert_array_equal(one, again)
     assert (one != other).any() and (one == 3).any()
-    mirrored = {
-        vary(donor, np.random.default_rng(seed), Varying(bend=0.0, mirror=(0,))).tobytes() for seed in range(9)
-    }
+    mirrored = {vary(donor, np.random.default_rng(seed), Varying(bend=0.0, mirror=(0,))).tobytes() for seed in range(9)}
     assert mirrored == {donor.tobytes(), donor[::-1].tobytes()}
     with pytest.raises(AnomalyError, match="axis 2 is to be mirrored, and the map has 2"):
         vary(places, np.random.default_rng(0), Varying(mirror=(2,)))
@@ -153,7 +151,7 @@ def test_whose_lesion_was_laid_in_is_told(tmp_path):
 def test_maps_of_others_under_the_same_names_are_refused_and_edited_ones_made_anew(tmp_path):
     one, other = cohort(tmp_path / "a"), cohort(tmp_path / "b", first=0, side=24)
     vary_maps(one, tmp_path / "out")
-    with pytest.raises(CohortError, match="has p000 varied from .*a/labels/p000.png, which now is"):
+    with pytest.raises(CohortError, match=r"has p000 varied from .*a/labels/p000.png, which now is"):
         vary_maps(other, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
     edited = read(tmp_path / "a" / "labels" / "p003.png").pixels[0].astype(np.uint8)
@@ -165,14 +163,16 @@ def test_maps_of_others_under_the_same_names_are_refused_and_edited_ones_made_an
 
 
 def test_a_name_that_two_would_have_is_refused(tmp_path):
-    table = pd.read_csv(cohort(tmp_path, 2)).assign(id=["a", "a-2"], labels=lambda t: [str(tmp_path / p) for p in t["labels"]])
+    table = pd.read_csv(cohort(tmp_path, 2)).assign(
+        id=["a", "a-2"], labels=lambda t: [str(tmp_path / p) for p in t["labels"]]
+    )
     assert vary_maps(table, tmp_path / "one").count == 2
     with pytest.raises(CohortError, match="a-2 is the name of a label map and of a draw of a"):
         vary_maps(table, tmp_path / "two", draws=2)
 
 
 def test_a_map_without_the_axis_to_mirror_is_named(tmp_path):
-    with pytest.raises(AnomalyError, match="p000.png has 2 axes, counted from 0, and axis 2"):
+    with pytest.raises(AnomalyError, match=r"p000.png has 2 axes, counted from 0, and axis 2"):
         vary_maps(cohort(tmp_path, 2), tmp_path / "out", varying=Varying(mirror=(2,)))
 
 
