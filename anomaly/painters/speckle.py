@@ -6,6 +6,7 @@ analytic pulse, exp(2 pi i z / (wavelength / 2)) under the same Gaussian, whose 
 """
 
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 from scipy import ndimage, signal
@@ -15,22 +16,32 @@ from anomaly.painters.tissues import SOFT, Probe, Tissue
 
 FINE = 8
 """Samples a period of the pulse's echo, half a wavelength."""
+MOST_GAIN = 12.0
+"""Decibels by which the machine's gain for depth may outdo what was lost: fluid brightens what lies below, not more."""
 REACH = 4.0
 """Standard deviations that a pulse is taken to reach."""
 BLACK = -1.0
 
 
 def ultrasound(
-    places: np.ndarray, tissues: Sequence[Tissue], probe: Probe, *, seed: int, pixel: tuple[float, float] | None = None
+    places: np.ndarray,
+    tissues: Sequence[Tissue],
+    probe: Probe,
+    *,
+    seed: int,
+    pixel: tuple[float, float] | None = None,
+    turned: bool = False,
 ) -> np.ndarray:
     """An ultrasound image (rows, columns) of a map of tissues, float32 in [-1, 1].
 
     Args:
-        places: (rows, columns), the place of the tissue of each pixel; the probe lies along the first row.
+        places: (rows, columns), the place of the tissue of each pixel.
         tissues: one a place.
-        probe: what sends and listens.
+        probe: what sends and listens, and where its beams run.
         seed: of the scatterers; the same map and seed give the same image.
-        pixel: mm of a row and of a column; None takes the probe's.
+        pixel: mm of a step along the first axis and along the second; None takes the probe's.
+        turned: a slice of a volume, shown with its first axis across the screen and its second one upwards; a
+            picture is shown as it is stored.
 
     Raises:
         AnomalyError: no picture, or places without a tissue.
@@ -40,9 +51,27 @@ def ultrasound(
     if places.max() >= len(tissues):
         raise AnomalyError(f"a map holds the place {places.max()}, and there are {len(tissues)} tissues")
     size = pixel or (probe.pixel, probe.pixel)
+    below = as_beams_run(places, probe.beam, turned)
+    size = size[::-1] if turned != (probe.beam in ("right", "left")) else size
     if probe.kind == "linear":
-        return in_decibels(envelope(places, tissues, probe, seed=seed, pixel=size), probe)
-    return _fanned(places, tissues, probe, seed, size)
+        drawn = in_decibels(envelope(below, tissues, probe, seed=seed, pixel=size), probe)
+    else:
+        drawn = _fanned(below, tissues, probe, seed, size)
+    return np.ascontiguousarray(as_stored(drawn, probe.beam, turned))
+
+
+def as_beams_run(places: np.ndarray, beam: str, turned: bool) -> np.ndarray:
+    """A map (rows, columns) whose first row lies at the probe, of one as it is stored; see `ultrasound`."""
+    shown = places.T[::-1, ::-1] if turned else places
+    shown = shown[::-1] if beam == "up" else shown[:, ::-1] if beam == "left" else shown
+    return shown.T if beam in ("right", "left") else shown
+
+
+def as_stored(drawn: np.ndarray, beam: str, turned: bool) -> np.ndarray:
+    """The way back of `as_beams_run`."""
+    shown = drawn.T if beam in ("right", "left") else drawn
+    shown = shown[::-1] if beam == "up" else shown[:, ::-1] if beam == "left" else shown
+    return shown[::-1, ::-1].T if turned else shown
 
 
 def envelope(
@@ -51,28 +80,30 @@ def envelope(
     """How loud the echo of each pixel is, (rows, columns), with attenuation and the gain that makes up for it."""
     down, across = pixel
     fine = max(1, round(FINE * 2 * down / probe.wavelength))
-    step = down / fine
+    wide = max(1, ceil(across / probe.lateral))  # a Gaussian that is seen once a standard deviation keeps its sum
+    step, aside = down / fine, across / wide
     random = np.random.default_rng(seed)
     each = {name: np.array([getattr(one, name) for one in tissues]) for name in ("amplitude", "density", "reflection")}
-    dense = np.repeat(places, fine, axis=0)
-    count = random.poisson(each["density"][dense] * step * across)
+    dense = np.repeat(np.repeat(places, fine, axis=0), wide, axis=1)
+    count = random.poisson(each["density"][dense] * step * aside)
     echoes = each["amplitude"][dense] * np.sqrt(count) * random.standard_normal(dense.shape)
     entered = np.zeros(dense.shape, dtype=bool)
     entered[1:] = dense[1:] != dense[:-1]
-    echoes = echoes + np.where(entered, each["reflection"][dense] * across, 0)
-    echoes = echoes * 10 ** (-loss(places, tissues, probe, down, fine) / 20)
-    found = np.abs(_heard(echoes, probe, step, across))
-    return np.asarray(found.reshape(len(places), fine, -1)[:, fine // 2])
+    echoes = echoes + np.where(entered, each["reflection"][dense] * aside, 0)
+    echoes = echoes * 10 ** (-np.repeat(loss(places, tissues, probe, down, fine), wide, axis=1) / 20)
+    found = np.abs(_heard(echoes, probe, step, aside))
+    return np.asarray(found.reshape(len(places), fine, places.shape[1], wide)[:, fine // 2, :, wide // 2])
 
 
 def loss(places: np.ndarray, tissues: Sequence[Tissue], probe: Probe, down: float, fine: int = 1) -> np.ndarray:
     """Decibels lost on the way to each pixel and back, (rows * fine, columns), less the gain of the machine.
 
-    2 f (sum of attenuation over the pixels above - gain x depth), with depths in cm and f in MHz.
+    2 f (sum of attenuation over the pixels above - gain x depth), with depths in cm and f in MHz; the depth is that in
+    what scatters, and at least -12 dB are lost.
     """
-    of = np.array([one.attenuation for one in tissues])[places] - probe.gain
+    of = np.array([one.attenuation - probe.gain * (one.amplitude > 0) for one in tissues])[places]
     each = 2 * probe.frequency * np.repeat(of, fine, axis=0) * (down / fine / 10)
-    return np.asarray(np.cumsum(each, axis=0) - each)
+    return np.maximum(np.cumsum(each, axis=0) - each, -MOST_GAIN)
 
 
 def _heard(echoes: np.ndarray, probe: Probe, step: float, across: float) -> np.ndarray:

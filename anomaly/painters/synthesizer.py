@@ -196,12 +196,13 @@ class Synthesizer(Learned):
         return torch.zeros(len(seeds), 0)
 
     @torch.no_grad()
-    def draw(self, places: Tensor, seeds: Sequence[int]) -> Tensor:
+    def draw(self, places: Tensor, seeds: Sequence[int], styles: Sequence[int] | None = None) -> Tensor:
         """Images (N, C, *space) in [-1, 1] of label maps, on the device these come from.
 
         Args:
             places: (N, *space) whole numbers from 0 to K - 1, `NOWHERE` outside masks.
             seeds: one an image; the same map and seed give the same image in any batch, another seed another one.
+            styles: seeds of the styles alone, such as one for all slices of a scan; None takes those of the images.
 
         Raises:
             AnomalyError: nothing has been learned, maps of another shape or with unknown classes, or not a seed each.
@@ -209,8 +210,10 @@ class Synthesizer(Learned):
         self.ready()
         if tuple(places.shape[1:]) != self.shape_[1:]:
             raise AnomalyError(f"maps have shape {tuple(places.shape[1:])}; expected {self.shape_[1:]}, as learned")
-        if len(seeds) != len(places):
-            raise AnomalyError(f"got {len(seeds)} seeds for {len(places)} maps; give one for each")
+        styles = seeds if styles is None else styles
+        for told in (seeds, styles):
+            if len(told) != len(places):
+                raise AnomalyError(f"got {len(told)} seeds for {len(places)} maps; give one for each")
         known = inside_of(places)[:, 0]
         if bool((places[known] >= self.classes_).any()):
             raise AnomalyError(f"maps hold the class {int(places[known].max())}; expected 0 to {self.classes_ - 1}")
@@ -219,7 +222,8 @@ class Synthesizer(Learned):
         size, found = passes(self.shape_), []
         for start in range(0, len(places), size):
             part, own = places[start : start + size].to(self.device), seeds[start : start + size]
-            image = self.drawn(part, self.grain(part, own), self.styles(own).to(self.device))
+            style = self.styles(styles[start : start + size]).to(self.device)
+            image = self.drawn(part, self.grain(part, own), style)
             found.append(image.clamp(OUTSIDE, 1).to(places.device))
         return torch.cat(found) if found else torch.empty(0, *self.shape_)
 

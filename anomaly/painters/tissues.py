@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
 
 from anomaly.errors import AnomalyError
+
+BEAMS = ("down", "up", "right", "left")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Tissue:
 
 
 SOFT = Tissue()
-NOTHING = Tissue(amplitude=0.004, attenuation=0.0)
+NOTHING = Tissue(amplitude=0.0, attenuation=0.0)
 BONE = Tissue(amplitude=0.6, attenuation=6.9, reflection=60.0)
 FLUID = Tissue(amplitude=0.004, attenuation=0.02)
 KNOWN: Mapping[str, Tissue] = {
@@ -49,12 +52,15 @@ KNOWN: Mapping[str, Tissue] = {
     "effusion": FLUID,
     "fluid": FLUID,
     "cyst": FLUID,
-    "marrow": Tissue(amplitude=0.8, attenuation=6.9),
+    "marrow": Tissue(amplitude=0.8, attenuation=0.44),
+    "marrow lesion": Tissue(amplitude=0.8, attenuation=6.9),
     "lesion": Tissue(amplitude=0.35, attenuation=0.6),
     "tumour": Tissue(amplitude=0.35, attenuation=0.8),
 }
-"""Attenuation about as in Culjat et al. 2010, table 2 (cartilage, tendon less, so that something is seen below);
-amplitudes by eye."""
+"""Attenuation of blood, fat, liver, muscle and cortical bone as Culjat et al. 2010, table 2, have it. Others are not:
+tendon has 4.7 there and 1.5 here, so that something is seen below, and so have cartilage and meniscus; marrow is the
+4.4 dB/cm at 10 MHz of Kawasaki et al. 2015; a marrow lesion lies within bone, and weakens as that does; the rest, and
+all amplitudes, densities and reflections, are by eye."""
 
 
 def tissues_of(names: Sequence[str], given: Mapping[str, Tissue] | None = None) -> tuple[list[Tissue], list[str]]:
@@ -84,9 +90,11 @@ class Probe:
         lateral: of the beam across, mm; of a curved probe at `radius`.
         dynamic: decibels between black and white.
         level: decibels from the speckle of soft tissue at the skin up to white.
-        gain: dB a centimetre and megahertz that the machine gives back for depth, one way.
+        gain: dB a centimetre and megahertz that the machine gives back for depth, one way; 0 or more. None is given for
+            what has no scatterers, such as the air between probe and skin, and no echo is raised by more than 12 dB.
         pixel: mm a pixel, where the map's file tells none.
-        kind: "linear", beams straight down from the first row; or "curved", beams that fan out.
+        beam: where beams run as a map is shown on a screen: "down", "up", "right" or "left".
+        kind: "linear", beams straight from the edge; or "curved", beams that fan out.
         radius: of a curved probe's surface, mm.
         angle: that its beams open, degrees.
 
@@ -100,6 +108,7 @@ class Probe:
     level: float = 18.0
     gain: float = 0.5
     pixel: float = 0.5
+    beam: str = "down"
     kind: str = "linear"
     radius: float = 40.0
     angle: float = 60.0
@@ -108,6 +117,12 @@ class Probe:
         for name in ("frequency", "axial", "lateral", "dynamic", "pixel", "radius", "angle"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise AnomalyError(f"{name} of a probe is {getattr(self, name)}; expected a number above 0")
+        if not 0 <= self.gain < float("inf"):
+            raise AnomalyError(f"gain of a probe is {self.gain}; expected a number from 0 on")
+        if not isfinite(self.level):
+            raise AnomalyError(f"level of a probe is {self.level}; expected a number of decibels")
+        if self.beam not in BEAMS:
+            raise AnomalyError(f"beam of a probe is {self.beam!r}; expected {', '.join(BEAMS)}")
         if self.kind not in ("linear", "curved"):
             raise AnomalyError(f"a probe is linear or curved, not {self.kind!r}")
         if not 0 < self.angle < 170:

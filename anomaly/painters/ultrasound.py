@@ -12,9 +12,9 @@ from anomaly.errors import AnomalyError
 from anomaly.painters.mapped import NOWHERE
 from anomaly.painters.pix2pix import Pix2PixLabels
 from anomaly.painters.speckle import ultrasound
-from anomaly.painters.tissues import NOTHING, SOFT, Probe, Tissue
+from anomaly.painters.tissues import BEAMS, NOTHING, SOFT, Probe, Tissue
 
-PROBE = ("frequency", "axial", "lateral", "dynamic", "level", "gain", "pixel", "radius", "angle")
+PROBE = ("frequency", "axial", "lateral", "dynamic", "level", "gain", "pixel", "beam", "radius", "angle")
 
 
 @dataclass(kw_only=True)
@@ -22,7 +22,7 @@ class Ultrasound(Pix2PixLabels):
     """Draws an ultrasound image from a map of tissues: the physics of `anomaly.painters.speckle`, then a U-Net.
 
     The U-Net sees the map, noise, and what the physics drew, and learns to draw the real image against a critic.
-    Slices and pictures alone; the probe lies along the first row.
+    Slices and pictures alone.
 
     Args:
         steps: of the training.
@@ -47,7 +47,10 @@ class Ultrasound(Pix2PixLabels):
         dynamic: decibels between black and white.
         level: decibels from the speckle of soft tissue up to white.
         gain: dB a centimetre and megahertz that the machine gives back for depth.
-        pixel: mm a pixel of the prepared image.
+        pixel: mm a pixel of the prepared image, along its first axis; filled in from the files where they tell it.
+        across: the same along its second axis; 0 for as many as `pixel`.
+        beam: where beams run as images are shown on a screen.
+        turned: images are slices of volumes, shown with their first axis across the screen; filled in.
         probe: "linear" or "curved".
         radius: of a curved probe, mm.
         angle: that its beams open, degrees.
@@ -56,7 +59,8 @@ class Ultrasound(Pix2PixLabels):
     name: ClassVar[str] = "ultrasound"
     summary: ClassVar[str] = "ultrasound: scatterers, pulse and attenuation by class, then a U-Net makes it look real"
     cite: ClassVar[str] = "Tom and Sheet 2018; Bamber and Dickinson 1980; Isola et al. 2017"
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {"probe": ("linear", "curved")}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"probe": ("linear", "curved"), "beam": BEAMS}
+    not_negative: ClassVar[tuple[str, ...]] = (*Pix2PixLabels.not_negative, "across")
     l1: float = 10.0
     tissues: tuple[float, ...] = ()
     frequency: float = 5.0
@@ -66,6 +70,9 @@ class Ultrasound(Pix2PixLabels):
     level: float = 18.0
     gain: float = 0.5
     pixel: float = 0.5
+    across: float = 0.0
+    beam: str = "down"
+    turned: bool = False
     probe: str = "linear"
     radius: float = 40.0
     angle: float = 60.0
@@ -122,5 +129,9 @@ class Ultrasound(Pix2PixLabels):
         """What the physics draws of maps (N, *space): (N, 1, *space) in [-1, 1]; outside masks nothing scatters."""
         maps, tissues, probe = places.cpu().numpy(), self.scattering(), self.listening()
         within = np.where(maps == NOWHERE, 0, maps)
-        drawn = [ultrasound(each, tissues, probe, seed=int(seed)) for each, seed in zip(within, seeds, strict=True)]
+        size = (self.pixel, self.across or self.pixel)
+        drawn = [
+            ultrasound(each, tissues, probe, seed=int(seed), pixel=size, turned=self.turned)
+            for each, seed in zip(within, seeds, strict=True)
+        ]
         return torch.from_numpy(np.stack(drawn))[:, None]

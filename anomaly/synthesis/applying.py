@@ -1,6 +1,5 @@
 """Draw images of any number of label maps: streaming, and only what is missing."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly.cohorts.cohort import read_cohort
-from anomaly.cohorts.labels import COLUMN, base_of, with_labels
 from anomaly.cohorts.masks import Given, suited
+from anomaly.cohorts.results import some
 from anomaly.cohorts.tables import Form, GrowingTable
 from anomaly.errors import AnomalyError, CohortError, UnreadableImage
 from anomaly.files import write_whole
@@ -24,6 +22,7 @@ from anomaly.images.image import alone
 from anomaly.progress import progress
 from anomaly.shown import Readable
 from anomaly.streams import ordered
+from anomaly.synthesis.listing import contents_of, drawn_name, read_maps, refuse_alike, seed_of, seeds_of
 from anomaly.synthesis.reading import read_map
 from anomaly.synthesis.run import SynthesizerRun
 from anomaly.synthesis.writing import back_on_grid, write_drawn
@@ -81,7 +80,9 @@ def synthesize(
     Label maps need no image: moved, grown, or made by hand. Each is brought to the grid of the network, and what is
     drawn back to its own. Writes `ID_synthesized.png` or `.nii.gz` (`ID-2_synthesized` of a second draw); name and
     header say that it was drawn. `synthesis.csv` has id, subject, path of the label map and file, `cohort.csv` a row a
-    drawn image: path, labels, subject, drawn_from, run. A second call with the same arguments draws what is missing.
+    drawn image: path, labels, subject, drawn_from, run. A second call with the same arguments draws what is missing,
+    and anew what was drawn of a label map that was edited since. The slices of a volume have one style, and each its
+    own grain.
 
     Args:
         run: what `learn_synthesis` left.
@@ -114,38 +115,6 @@ def synthesize(
     return written(_by_run(opened), cohort, out, draws=draws, seed=seed, told=told, says=says, workers=workers)
 
 
-def read_maps(
-    labels: Path | str | pd.DataFrame, *, column: str | None = None, mask: Given = None, **whose: Any
-) -> pd.DataFrame:
-    """One row a label map: id, path, subject, perhaps mask.
-
-    Raises:
-        CohortError: there are none.
-    """
-    table = read_cohort(labels, mask=mask, missing="keep", **whose)
-    told = dict(table.attrs)
-    asked = column or (COLUMN if COLUMN in table else None)
-    if asked is not None and asked != "path":
-        name = "the table" if isinstance(labels, pd.DataFrame) else str(labels)
-        if asked not in table:
-            raise CohortError(f"{name}: has no column {asked!r}; its columns are {', '.join(map(str, table.columns))}")
-        table = with_labels(table, asked, base_of(labels), name)
-        table = table[table[COLUMN] != ""]
-        table = table.assign(path=table[COLUMN])
-    table = table.drop(columns=[COLUMN], errors="ignore").reset_index(drop=True)
-    twice = table["path"][table["path"].duplicated()]
-    if len(twice):
-        raise CohortError(f"{len(twice)} label maps are there twice, such as {twice.iloc[0]}; name each once")
-    table.attrs = told
-    return table
-
-
-def seed_of(seed: int, name: str, draw: int) -> int:
-    """The seed of one draw of one label map, by its name alone, whatever else is drawn."""
-    digest = hashlib.sha256(f"{seed}:{name}:{draw}".encode()).digest()
-    return int.from_bytes(digest[:4], "little")
-
-
 def written(
     drawing: Drawing,
     cohort: pd.DataFrame,
@@ -166,16 +135,22 @@ def written(
     """
     if draws < 1:
         raise AnomalyError(f"draws is {draws}; give 1 or more")
+    refuse_alike(list(cohort["id"]), draws)
     rows: list[Any] = cohort.to_dict("records")
-    table = GrowingTable(SYNTHESES, out, settings={**told, "draws": draws, "seed": seed}, columns=["values"])
+    rows = [{**row, "contents": contents_of(row)} for row in rows]
+    if changed := _forget_changed(out, rows):
+        anew = "%d label maps were edited since they were drawn, and are drawn anew (%s)"
+        logger.warning(anew, len(changed), some(changed))
+    columns = ["values", "contents"]
+    table = GrowingTable(SYNTHESES, out, settings={**told, "draws": draws, "seed": seed}, columns=columns)
     left = table.left(rows)
     before = len(rows) - len(left)
 
     def one(row: Mapping[str, Any]) -> dict[str, Any]:
-        about = {name: row[name] for name in ("id", "subject", "path", "mask") if name in row}
+        about = {name: row[name] for name in ("id", "subject", "path", "contents") if name in row}
         try:
             image, drawn = drawing(row, [seed_of(seed, str(row["id"]), k) for k in range(draws)])
-            files = [_kept(out, _name(row, k), image, each, says) for k, each in enumerate(drawn)]
+            files = [_kept(out, drawn_name(row["id"], k), image, each, says) for k, each in enumerate(drawn)]
         except UnreadableImage as error:
             return {**about, "error": str(error)}
         return {**about, "file": ";".join(files), "values": f"{drawn[0].min():.4g} to {drawn[0].max():.4g}"}
@@ -200,8 +175,20 @@ def _kept(out: Path, name: str, image: Image, values: np.ndarray, says: str) -> 
     return alone(image.path, lambda: write_drawn(out, name, image, values, says).name, "drawn")
 
 
-def _name(row: Mapping[str, Any], draw: int) -> str:
-    return str(row["id"]) if draw == 0 else f"{row['id']}-{draw + 1}"
+def _forget_changed(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Take away what was drawn of label maps that were edited since, so that it is drawn anew; their ids."""
+    table = out / f"{SYNTHESES.stem}.csv"
+    if not table.is_file():
+        return []
+    try:
+        before = {row["path"]: row for row in pd.read_csv(table, dtype=str, keep_default_na=False).to_dict("records")}
+    except ValueError:
+        return []  # which is told where the table is gone on with
+    changed = [row for row in rows if before.get(row["path"], row).get("contents", "") != row["contents"]]
+    for row in changed:
+        for name in before[row["path"]]["file"].split(";"):
+            (out / name).unlink(missing_ok=True)
+    return [str(row["id"]) for row in changed]
 
 
 def _by_run(run: SynthesizerRun) -> Drawing:
@@ -210,8 +197,8 @@ def _by_run(run: SynthesizerRun) -> Drawing:
         shape, expected = places.shape[1:], run.synthesizer.shape_[1:]
         if shape != expected:
             raise UnreadableImage(f"{image.path}: has shape {shape} once prepared; expected {expected}")
-        # One seed for all slices of a volume: a scan has one contrast.
-        drawn = (run.draw(places, [seed] * len(places)) for seed in seeds)
+        count = len(places)
+        drawn = (run.draw(places, seeds_of(seed, count), [seed] * count) for seed in seeds)
         return image, [back_on_grid(each, image, prepared, run.preprocessing) for each in drawn]
 
     return draw
@@ -224,7 +211,7 @@ def _write_cohort(out: Path, found: pd.DataFrame, cohort: pd.DataFrame, run: str
     rest: list[Any] = found.to_dict("records")
     for row in rest:
         for k, file in enumerate(row["file"].split(";")):
-            told = {"id": _name(row, k), "path": file, "subject": row["subject"], "labels": row["path"]}
+            told = {"id": drawn_name(row["id"], k), "path": file, "subject": row["subject"], "labels": row["path"]}
             told |= {"drawn_from": row["path"], "run": run}
             rows.append(told if masks is None else {**told, "mask": masks.get(row["path"], "")})
     path = out / "cohort.csv"

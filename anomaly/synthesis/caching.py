@@ -53,6 +53,22 @@ class CachedMaps:
         start = int(table["slices"].to_numpy()[: rows[0]].sum())
         return pixels, self.places[start : start + len(pixels)]
 
+    def persons(self, name: str, labels: Labels) -> dict[str, int]:
+        """How many subjects of one part of the split have any of each class.
+
+        Raises:
+            CohortError: none of them could be read.
+        """
+        _, places = self.part(name)
+        table = self.images.table
+        rows = table[table["split"] == name]
+        having: dict[int, set[str]] = {place: set() for place in range(1, labels.count)}
+        ends = rows["slices"].astype(int).cumsum()
+        for subject, end, count in zip(rows["subject"], ends, rows["slices"].astype(int), strict=True):
+            for place in np.unique(places[end - count : end]):
+                having.get(int(place), set()).add(str(subject))
+        return {each: len(having[place]) for place, each in enumerate(labels.names, start=1)}
+
 
 def cache_maps(
     cohort: pd.DataFrame, preprocessing: Preprocessing, labels: Labels, folder: Path, *, workers: int | None = None

@@ -54,7 +54,10 @@ def preview(
 def model_card(synthesizer: Synthesizer, labels: Labels, facts: Mapping[str, Any]) -> str:
     """Say in plain words what a run is, what it may be used for and what it cannot know; Markdown."""
     data, told = facts["data"], facts["held_out"]
-    numbers = dict(zip(labels.names, ("+".join(map(str, each)) for each in labels.numbers), strict=True))
+    numbers = {
+        name: f"{'+'.join(map(str, each))} ({persons(data['persons'][name])})"
+        for name, each in zip(labels.names, labels.numbers, strict=True)
+    }
     return CARD.format(
         name=synthesizer.name,
         summary=synthesizer.summary,
@@ -71,6 +74,11 @@ def model_card(synthesizer: Synthesizer, labels: Labels, facts: Mapping[str, Any
     )
 
 
+def persons(count: int) -> str:
+    """In words, how many it was learned from."""
+    return "1 person" if count == 1 else f"{count} persons"
+
+
 CARD = """# Model card: {name}
 
 ## What it is
@@ -84,7 +92,7 @@ Settings:
 
 ## What it knows
 
-The classes of its label maps, and the numbers that files hold for them:
+The classes of its label maps, the numbers that files hold for them, and how many persons they were learned from:
 
 {classes}
 

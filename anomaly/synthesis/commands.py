@@ -175,9 +175,18 @@ def vary(
         str | None, typer.Option(help="Classes laid from one person into another, with commas.", metavar="NAMES")
     ] = None,
     bend: Annotated[float, typer.Option(help="Deformation, standard deviation as a share of the side.", min=0)] = 0.02,
+    smooth: Annotated[
+        float, typer.Option(help="How smooth the deformation is, the same share; twice bend or more.", min=0)
+    ] = 0.12,
     mirror: Annotated[
         str | None, typer.Option(help="Axes mirrored by chance, from 0, with commas.", metavar="AXES")
     ] = None,
+    chance: Annotated[
+        float, typer.Option(help="Of a lesion laid in, asked once for each class of them.", min=0, max=1)
+    ] = 0.5,
+    removed: Annotated[
+        float, typer.Option(help="Chance that a map's own lesions of a class are taken out first.", min=0, max=1)
+    ] = 0.25,
     draws: Draws = 1,
     seed: Seed = 0,
     **given: Any,
@@ -193,10 +202,10 @@ def vary(
 
     flips = () if axes is None else axes if isinstance(axes, tuple) else (axes,)
     names = [name.strip() for name in (lesions or "").split(",") if name.strip()]
+    varying = Varying(bend=bend, smooth=smooth, mirror=flips, chance=chance, removed=removed)
     done = vary_maps(
-        labels, out, column=column, classes=classes, lesions=names, varying=Varying(bend=bend, mirror=flips),
-        draws=draws, seed=seed, **whose,
-    )  # fmt: skip
+        labels, out, column=column, classes=classes, lesions=names, varying=varying, draws=draws, seed=seed, **whose
+    )
     typer.echo(f"label maps: {done.path} ({done.count})")
     exits.end_with(done.failed, done.errors)
 

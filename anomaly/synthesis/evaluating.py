@@ -21,9 +21,9 @@ from anomaly.nets.losses import dissimilarity
 from anomaly.painters.mapped import NOWHERE
 from anomaly.shown import Readable
 from anomaly.synthesis import judging
-from anomaly.synthesis.applying import seed_of
 from anomaly.synthesis.floors import class_means, nearest
 from anomaly.synthesis.holding import Held, read_held
+from anomaly.synthesis.listing import seed_of, seeds_of
 from anomaly.synthesis.mapped import TRAIN, Mapped
 from anomaly.synthesis.run import SynthesizerRun
 from anomaly.synthesis.shown import write_sheet
@@ -81,7 +81,9 @@ def evaluate_synthesis(
 ) -> Checked:
     """Say what images drawn of label maps are worth; this is `anomaly synthesize evaluate`.
 
-    Beside what was drawn stand always the means of classes, and the training image whose map agrees most. Asked are:
+    Beside what was drawn stand the means of classes, and the training image of another person whose map agrees most,
+    while the images that the run learned from are where they were. What is drawn is the first draw of `synthesize` with
+    the same seed. Asked are:
     whether a segmenter that learned from real images finds in drawn ones what the map says (Dice), as in real ones of
     the same people; whether one that learned from drawn images does in real ones; the distance from the real image of
     the same map (mean absolute difference, SSIM); Frechet distance, KID and MMD; copies. Writes `synthesis.csv`,
@@ -101,43 +103,54 @@ def evaluate_synthesis(
 
     Raises:
         AnomalyError: a segmenter of other classes, or that prepares images otherwise.
-        CohortError: no images, or subjects that the run was trained on.
+        CohortError: no images, or subjects that the run or the segmenter was trained on.
         RunError: a run that cannot be used.
     """
     out, opened = Path(out), SynthesizerRun.open(run, device=device)
-    find = None
-    if segmenter is not None and str(segmenter) != "none":
-        find = judging.open_segmenter(segmenter, opened, device)
     cohort = suited(mapped.read(), mapped.mask, opened.preprocessing.mask, str(run))
     if not allow_overlap:
         refuse_overlap(opened.trained, cohort, opened.folder)
+    find = None
+    if segmenter is not None and str(segmenter) != "none":
+        find = judging.open_segmenter(segmenter, opened, cohort, device, allow_overlap=allow_overlap)
     held = read_held(opened, cohort, workers=workers)
-    known, whence = _known(opened, held, workers)
-    seeds = [seed_of(seed, f"{name} {k}", 0) for k, name in enumerate(held.ids)]
-    drawings = {
-        DRAWN: opened.draw(held.places, seeds),
-        AGAIN: opened.draw(held.places, [each + 1 for each in seeds]),
-        MEANS: class_means(known.pixels, known.places, held.places, opened.labels.count),
-        NEAREST: nearest(known.pixels, known.places, held.places),
-    }
+    known = _known(opened, workers)
+    drawings = {name: _drawn(opened, held, seed, draw) for draw, name in enumerate((DRAWN, AGAIN))}
+    if known is not None:
+        own = held.subjects[:, None] == known.subjects
+        drawings |= {
+            MEANS: class_means(known.pixels, known.places, held.places, opened.labels.count),
+            NEAREST: nearest(known.pixels, known.places, held.places, own),
+        }
     figures, of_images = _near(held, drawings)
     figures += _between(held, drawings)
     if str(segmenter) != "none":
         figures += _segmented(opened, held, drawings, find, settings or {}, seed, device)
     figures += _likeness(held, known, drawings, seed)
-    return _written(out, opened, figures, held, drawings, of_images, whence)
+    return _written(out, opened, figures, held, drawings, of_images, known is not None)
 
 
-def _known(run: SynthesizerRun, held: Held, workers: int | None) -> tuple[Held, str]:
-    """Images that floors are learned from, and in words which: those trained on, where they still are."""
+def _drawn(run: SynthesizerRun, held: Held, seed: int, draw: int) -> np.ndarray:
+    """Images of all maps, the slices of a volume with one style and each its grain, as `synthesize` draws them."""
+    styles = [seed_of(seed, str(name), draw) for name in held.ids]
+    starts = np.flatnonzero(np.r_[True, held.ids[1:] != held.ids[:-1]])
+    counts = np.diff(np.r_[starts, len(held.ids)])
+    grains = [each for start, count in zip(starts, counts, strict=True) for each in seeds_of(styles[start], int(count))]
+    return run.draw(held.places, grains, styles)
+
+
+def _known(run: SynthesizerRun, workers: int | None) -> Held | None:
+    """Images that floors are learned from: those trained on, where they still are; None where they are gone."""
     table = run.cohort
     there = [Path(a).is_file() and Path(b).is_file() for a, b in zip(table["path"], table["labels"], strict=True)]
+    rows = table[np.array(there, dtype=bool) & (table["split"] == TRAIN)]
     try:
-        rows = table[np.array(there, dtype=bool) & (table["split"] == TRAIN)]
-        return read_held(run, rows, workers=workers), "the images that the run learned from"
-    except (CohortError, IndexError):
-        logger.warning("the images that %s learned from are gone; floors are learned from those given", run.folder)
-        return held, "the images given themselves"
+        if len(rows):
+            return read_held(run, rows, workers=workers)
+    except CohortError:
+        pass  # which is told as that they are gone
+    logger.warning("the images that %s learned from are gone: class means and nearest images are left out", run.folder)
+    return None
 
 
 def _near(held: Held, drawings: Mapping[str, np.ndarray]) -> tuple[list[Figure], dict[str, np.ndarray]]:
@@ -186,36 +199,43 @@ def _segmented(
         drawn_too = judging.trained_on(half, drawings[DRAWN][learns], classes, **train)
         note = f"by a small segmenter that learned from {int(learns.sum())} real images of other people"
     part = held.part(asked)
+    dice = dict[str, np.ndarray]()
     for name, images in {REAL: held.pixels, **drawings}.items():
         if name != AGAIN:
-            dice = judging.dice_of(find, images[asked], part, classes)
-            found += judging.figures_of(name, dice, names, part.subjects, note)
+            dice[name], falsely = judging.judged(find(images[asked]), part, classes)
+            found += judging.figures_of(name, dice[name], names, part.subjects, note)
+            found += judging.false_finds(name, falsely, names, part.subjects)
+    found += judging.compared(dice, part.subjects, drawn=DRAWN, real=REAL, means=MEANS, seed=seed)
     if drawn_too is not None:
-        dice = judging.dice_of(drawn_too, part.pixels, part, classes)
+        of_drawn = judging.dice_of(drawn_too, part.pixels, part, classes)
         note = "of real images, by the same segmenter that learned from drawn ones of the same maps"
-        found += judging.figures_of(ON_DRAWN, dice, names, part.subjects, note)
+        found += judging.figures_of(ON_DRAWN, of_drawn, names, part.subjects, note)
     return found
 
 
-def _likeness(held: Held, known: Held, drawings: Mapping[str, np.ndarray], seed: int) -> Iterator[Figure]:
-    """Frechet distance, KID, MMD and copies on principal components of the known images, as `generate` has them."""
-    if len(held.pixels) < 4 or len(known.pixels) < 3:
+def _likeness(held: Held, known: Held | None, drawings: Mapping[str, np.ndarray], seed: int) -> Iterator[Figure]:
+    """Frechet distance, KID, MMD and copies on principal components of the known images, as `generate` has them.
+
+    Where these are gone, on components of the images given, and nothing is said of copies.
+    """
+    basis = held if known is None else known
+    if len(held.pixels) < 4 or len(basis.pixels) < 3:
         logger.warning("too few images for distances between drawn and real ones; they are left out")
         return
-    pca = PCA(components=max(1, min(COMPONENTS, len(known.pixels) - 1)))
-    pca.net_, pca.shape_ = pca.build(known.pixels.shape[1:]), known.pixels.shape[1:]
-    pca.settle(known.pixels)
+    pca = PCA(components=max(1, min(COMPONENTS, len(basis.pixels) - 1)))
+    pca.net_, pca.shape_ = pca.build(basis.pixels.shape[1:]), basis.pixels.shape[1:]
+    pca.settle(basis.pixels)
 
     def codes(images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             return np.concatenate([pca.encode(x).double().numpy() for x in chunks(images)])
 
-    name, real, train = f"pca-{pca.components}", codes(held.pixels), codes(known.pixels)
+    name, real = f"pca-{pca.components}", codes(held.pixels)
     try:
-        for way in (DRAWN, MEANS):
+        for way in (each for each in (DRAWN, MEANS) if each in drawings):
             told = likenesses(codes(drawings[way]), real, held.subjects, name=name, seed=seed)
-            if way == DRAWN and len(held.pixels) >= 2 * FEW and known is not held:
-                told += novelty(codes(drawings[way]), train, real, held.subjects, name=name, seed=seed)
+            if way == DRAWN and len(held.pixels) >= 2 * FEW and known is not None:
+                told += novelty(codes(drawings[way]), codes(known.pixels), real, held.subjects, name=name, seed=seed)
             for each in told:
                 yield Figure(each.measure, way, each.generated, images=each.n_generated, note=each.note)
                 if way == DRAWN:
@@ -237,7 +257,7 @@ def _written(
     held: Held,
     drawings: Mapping[str, np.ndarray],
     of_images: Mapping[str, np.ndarray],
-    whence: str,
+    floors: bool,
 ) -> Checked:
     told = sentences(figures)
     write_whole(out / TABLE, tabulated(figures).to_csv(index=False))
@@ -250,7 +270,8 @@ def _written(
         turned=len(set(held.ids)) < len(held.ids), title=f"{run.synthesizer.name} on people it was not trained on",
     )  # fmt: skip
     facts = {
-        "synthesizer": run.identity, "floors": f"learned from {whence}", "sentences": told, "images": len(held.pixels),
+        "synthesizer": run.identity, "sentences": told, "images": len(held.pixels), "not looked at": held.left,
+        "floors": f"learned from {'the images that the run learned from' if floors else 'nothing: these are gone'}",
     }  # fmt: skip
     write_whole(out / FACTS, json.dumps(facts, indent=1) + "\n")
     (out / ERRORS).unlink(missing_ok=True)

@@ -24,8 +24,19 @@ def class_means(known: np.ndarray, of_known: np.ndarray, places: np.ndarray, cla
     return np.moveaxis(drawn, -1, 1).astype(np.float32)
 
 
-def nearest(known: np.ndarray, of_known: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The image of that known map (m, *space) that agrees with each of (n, *space) in the most pixels."""
-    flat = of_known.reshape(len(of_known), -1)
-    chosen = [int((flat == one.reshape(-1)).sum(1).argmax()) for one in places]
+def nearest(known: np.ndarray, of_known: np.ndarray, places: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+    """The image of that known map (m, *space) that agrees with each of (n, *space) in the most pixels.
+
+    Args:
+        known: images (m, C, *space).
+        of_known: their places.
+        places: (n, *space).
+        own: (n, m) bool, which known images are of the same person, and not taken while there are others.
+    """
+    flat, chosen = of_known.reshape(len(of_known), -1), list[int]()
+    for k, one in enumerate(places):
+        agreeing = (flat == one.reshape(-1)).sum(1)
+        if own is not None and not own[k].all():
+            agreeing[own[k]] = -1
+        chosen.append(int(agreeing.argmax()))
     return np.asarray(known[chosen])

@@ -12,7 +12,8 @@ import torch
 
 from anomaly.cohorts.cohort import fingerprint
 from anomaly.cohorts.masks import COLUMN as MASK
-from anomaly.errors import AnomalyError
+from anomaly.cohorts.results import some
+from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import write_whole
 from anomaly.images.labels import Labels
 from anomaly.images.preprocessing import Preprocessing
@@ -23,7 +24,7 @@ from anomaly.painters.ultrasound import Ultrasound
 from anomaly.runs import longer
 from anomaly.runs.facts import SYNTHESIZER, write_facts
 from anomaly.runs.methods import make
-from anomaly.runs.plans import claim, clear, refuse_changes
+from anomaly.runs.plans import abandon, claim, clear, refuse_changes
 from anomaly.runs.run import COHORT, WEIGHTS
 from anomaly.runs.settings import known
 from anomaly.runs.watching import Watch, draw_curves
@@ -31,7 +32,7 @@ from anomaly.synthesis.caching import CachedMaps, MappedBatches, cache_maps
 from anomaly.synthesis.cards import held_out, model_card, preview
 from anomaly.synthesis.mapped import CHOOSE, TRAIN, Mapped, classes_of, tell
 from anomaly.synthesis.run import SynthesizerRun
-from anomaly.synthesis.scattering import as_setting
+from anomaly.synthesis.scattering import place_probe
 from anomaly.training.batches import evenly
 from anomaly.training.journal import Journal
 from anomaly.training.learned import share_of
@@ -87,8 +88,9 @@ def learn_synthesis(
     def prepare() -> None:
         cohort = mapped.parted(choose)
         labels, background = classes_of(list(cohort["labels"]), classes)
-        _scatter(synthesizer, labels, tissues)
         prepared = dataclasses.replace(preprocessing, mask="given" if MASK in cohort else "none")
+        if isinstance(synthesizer, Ultrasound):
+            place_probe(synthesizer, settings or {}, labels, tissues, cohort, prepared)
         plan.update(
             kind=SYNTHESIZER, method=synthesizer.name, settings=synthesizer.settings(),
             preprocessing=dataclasses.asdict(prepared), seed=seed, fingerprint=fingerprint(cohort),
@@ -105,7 +107,12 @@ def learn_synthesis(
             longer.begin(out, plan, {})
         claim(work, plan, resume)
         tell(cohort)
-        cache_maps(cohort, prepared, labels, work / "checkpoint", workers=workers)
+        try:
+            cache_maps(cohort, prepared, labels, work / "checkpoint", workers=workers)
+            _tell_few(CachedMaps.open(work / "checkpoint").persons(TRAIN, labels))
+        except AnomalyError:
+            abandon(work)
+            raise
         if steps:
             longer.check_images(out, work)
 
@@ -133,10 +140,19 @@ def _asked(
     return synthesizer, preprocessing or Preprocessing()
 
 
-def _scatter(synthesizer: Synthesizer, labels: Labels, tissues: Mapping[str, Tissue] | None) -> None:
-    """Fill in the tissues of the classes."""
-    if isinstance(synthesizer, Ultrasound) and not synthesizer.tissues:
-        synthesizer.tissues = as_setting(labels.names, tissues)
+def _tell_few(persons: Mapping[str, int]) -> None:
+    """Say which classes one person has.
+
+    Raises:
+        CohortError: nobody that is trained on has a class: it would be drawn by what was never learned.
+    """
+    if none := [name for name, count in persons.items() if not count]:
+        raise CohortError(
+            f"nobody that is trained on has the class {none[0]}, once images are prepared: all who have it are held "
+            "out, their images cannot be used, or it is smaller than a pixel; name other --classes, or give more images"
+        )
+    if one := [name for name, count in persons.items() if count == 1]:
+        logger.warning("of %s one person alone has any in the training images: it is drawn as that one's", some(one))
 
 
 def _fit(
@@ -186,6 +202,7 @@ def _write_down(
         "split": {name: int((table["split"] == name).sum()) for name in (TRAIN, CHOOSE)},
         "fingerprint": plan["fingerprint"],
         "unreadable": cached.images.unreadable,
+        "persons": cached.persons(TRAIN, labels),
     }
     facts = {**plan, "shape": list(synthesizer.shape_), "data": data, "held_out": told}
     write_whole(out / "MODEL_CARD.md", model_card(synthesizer, labels, facts))

@@ -114,13 +114,21 @@ def classes_of(files: list[str], asked: str | None) -> tuple[Labels, list[int]]:
         files: of label maps.
         asked: as `Labels.asked` takes it; None makes each number its own class.
     """
-    held = numbers_held(files)
+    return classes_among(set(numbers_held(files)), asked)
+
+
+def classes_among(held: set[int], asked: str | None) -> tuple[Labels, list[int]]:
+    """The same of the numbers that label maps hold.
+
+    Raises:
+        CohortError: no map holds a class that is asked for.
+    """
     labels = Labels.found(held) if asked is None else Labels.asked(asked)
     named = {number for numbers in labels.numbers for number in numbers}
     for name, numbers in zip(labels.names, labels.numbers, strict=True):
-        if not set(numbers) & set(held):
+        if not set(numbers) & held:
             raise CohortError(
                 f"no label map holds the class {name} ({', '.join(map(str, numbers))}); they hold "
-                f"{', '.join(map(str, held))}"
+                f"{', '.join(map(str, sorted(held)))}"
             )
-    return labels, sorted(set(held) - named - {0})
+    return labels, sorted(held - named - {0})

@@ -71,17 +71,19 @@ class SynthesizerRun(Readable):
         table = self.cohort
         return frozenset(table.loc[table["split"] == TRAIN, "subject"])
 
-    def draw(self, places: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+    def draw(self, places: np.ndarray, seeds: Sequence[int], styles: Sequence[int] | None = None) -> np.ndarray:
         """Images (n, C, *size) float32 in [-1, 1] of prepared label maps.
 
         Args:
             places: (n, *size), whole numbers, the place of each pixel's class; 255 outside a mask.
             seeds: one an image, which decides style and noise whatever else is in the batch.
+            styles: seeds of the styles alone, such as one for all slices of a scan; None takes those of the images.
 
         Raises:
             AnomalyError: another size, or a class that it has not learned.
         """
-        found = self.synthesizer.draw(torch.from_numpy(np.array(places, dtype=np.int64)), list(seeds))
+        maps = torch.from_numpy(np.array(places, dtype=np.int64))
+        found = self.synthesizer.draw(maps, list(seeds), None if styles is None else list(styles))
         return np.asarray(found.numpy(), dtype=np.float32)
 
     @classmethod
@@ -102,8 +104,3 @@ class SynthesizerRun(Readable):
         return cls(
             folder, facts, synthesizer, Labels.from_json(facts["classes"]), Preprocessing(**facts["preprocessing"])
         )
-
-
-def draw(run: SynthesizerRun, places: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
-    """Images (n, C, *size) float32 in [-1, 1] of prepared label maps (n, *size); see `SynthesizerRun.draw`."""
-    return run.draw(places, seeds)

@@ -4,14 +4,25 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from anomaly.cohorts.masks import COLUMN as MASK
 from anomaly.cohorts.results import some
-from anomaly.errors import AnomalyError
+from anomaly.errors import AnomalyError, UnreadableImage
+from anomaly.images import read
+from anomaly.images.image import alone
+from anomaly.images.labels import Labels
+from anomaly.images.masking import masked
+from anomaly.images.preprocessing import Preprocessing
 from anomaly.painters.tissues import SOFT, Tissue, tissues_of
+from anomaly.painters.ultrasound import Ultrasound
+from anomaly.runs.units import APART, LOOKED_AT, sides
+from anomaly.training.batches import evenly
 
 logger = logging.getLogger(__name__)
 NUMBERS = ("amplitude", "density", "attenuation", "reflection")
@@ -67,6 +78,46 @@ def tissues_told(names: Sequence[str], given: Mapping[str, Tissue] | None) -> li
             some(unknown, 6), SOFT,
         )  # fmt: skip
     return tissues
+
+
+def place_probe(
+    method: Ultrasound,
+    asked: Mapping[str, Any],
+    labels: Labels,
+    tissues: Mapping[str, Tissue] | None,
+    cohort: pd.DataFrame,
+    preprocessing: Preprocessing,
+) -> None:
+    """Fill in what the settings do not say: tissues of the classes, millimetres of a pixel, which way images are shown.
+
+    Up to 8 images of the cohort are read. Where their files tell no millimetres, the settings stand.
+    """
+    if not method.tissues:
+        method.tissues = as_setting(labels.names, tissues)
+    told, kinds = list[tuple[float, float]](), set[bool]()
+    for row in cohort.iloc[evenly(len(cohort), LOOKED_AT)].to_dict("records"):
+        try:
+            image = masked(read(Path(row["path"])), row.get(MASK) if preprocessing.mask == "given" else None)
+            size = sides(image, alone(image.path, partial(preprocessing.apply, image)))
+        except UnreadableImage:
+            continue  # is told where it is read to be learned from
+        kinds.add(image.kind != "picture")
+        told += [] if size is None else [size]
+    if "turned" not in asked and kinds:
+        method.turned = True in kinds
+    if not told:
+        logger.info("files tell no millimetres; a pixel of the prepared images is taken to be %g mm", method.pixel)
+        return
+    down, across = np.median(told, axis=0)
+    if not {"pixel", "across"} & set(asked):
+        method.pixel, method.across = float(np.round(down, 4)), float(np.round(across, 4))
+    used = np.array([method.pixel, method.across or method.pixel])
+    if other := [each for each in told if np.abs(np.array(each) / used - 1).max() > APART]:
+        logger.warning(
+            "speckle is drawn for pixels of %.3g x %.3g mm, and %d of %d images looked at have others once prepared "
+            "(%.3g to %.3g mm): give one --spacing, or --set pixel and across",
+            *used, len(other), len(told), np.min(told), np.max(told),
+        )  # fmt: skip
 
 
 def as_setting(names: Sequence[str], given: Mapping[str, Tissue] | None) -> tuple[float, ...]:

@@ -12,14 +12,16 @@ import pandas as pd
 
 from anomaly.cohorts.masks import counting
 from anomaly.errors import AnomalyError, UnreadableImage
-from anomaly.images import Image, read
+from anomaly.images import Image
 from anomaly.images.finding import Globs
-from anomaly.images.labels import Labels, read_labels
+from anomaly.images.labels import Labels
 from anomaly.painters.speckle import ultrasound
 from anomaly.painters.tissues import Probe, Tissue
-from anomaly.synthesis.applying import Drawing, Synthesized, read_maps, written
+from anomaly.synthesis.applying import Drawing, Synthesized, written
+from anomaly.synthesis.donating import read_alone
+from anomaly.synthesis.listing import read_maps
 from anomaly.synthesis.mapped import classes_of
-from anomaly.synthesis.reading import ITSELF, refuse_unknown
+from anomaly.synthesis.reading import refuse_unknown
 from anomaly.synthesis.scattering import tissues_told
 from anomaly.synthesis.writing import WHITE
 
@@ -43,7 +45,7 @@ def synthesize_ultrasound(
 ) -> Synthesized:
     """Draw ultrasound images of label maps by physics alone; this is `anomaly synthesize ultrasound`.
 
-    The probe lies along the first row of a picture. Files as of `synthesize`.
+    Beams run down as a map is shown on a screen, or as the setting `beam` says. Files as of `synthesize`.
 
     Args:
         labels, column, draws, seed, subject, subject_pattern, where, match, exclude, workers: see `synthesize`.
@@ -94,16 +96,17 @@ def probe_of(settings: Mapping[str, Any]) -> Probe:
 
 def _by_physics(labels: Labels, background: Sequence[int], tissues: Sequence[Tissue], probe: Probe) -> Drawing:
     def draw(row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Image, list[np.ndarray]]:
-        image = read(Path(row["path"]))
+        image, values = read_alone(row["path"])
         if image.ndim != 2:
             raise UnreadableImage(
-                f"{image.path}: is a volume; ultrasound is drawn of pictures and single slices, the probe along the "
-                "first row: save the slices"
+                f"{image.path}: is a volume; ultrasound is drawn of pictures and single slices: save the "
+                "slices, each as a file"
             )
-        values = read_labels(image.path, dataclasses.replace(image, path=Path(ITSELF.format(image.path.name))))
         refuse_unknown(values, image.path, labels, background)
+        turned = image.kind != "picture"  # whose first axis runs across the screen
         size = None if image.edges is None else (image.edges[0], image.edges[1])
-        drawn = [ultrasound(labels.places(values), tissues, probe, seed=each, pixel=size) for each in seeds]
+        places = labels.places(values)
+        drawn = [ultrasound(places, tissues, probe, seed=each, pixel=size, turned=turned) for each in seeds]
         return image, [(each[None] + 1) * (WHITE / 2) for each in drawn]
 
     return draw

@@ -1,7 +1,8 @@
 """Label maps varied for training: bent, mirrored, and with lesions of one person laid into another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil, isfinite, log2
 
 import numpy as np
 from scipy import ndimage, signal
@@ -13,15 +14,21 @@ SAME = 0.95
 """Share of a lesion that has to lie on the tissue that it came from."""
 OF_ONE = 0.6
 """Share of a lesion's surroundings that has to be one tissue, so that it is said to lie in it."""
-STRETCH = 0.35
-"""The most that neighbouring pixels of a bent map may come apart or close up, of a pixel: nothing is folded."""
+STRETCH = 0.4
+"""The most that neighbouring pixels may come apart or close up in one of the small steps that bending is made of,
+summed over axes, of a pixel."""
+NEAR = 0.01
+"""How far the standard deviation of a displacement may lie from what was asked, as a share of it."""
+Donor = Callable[[int], "np.ndarray | None"]
+"""A class of lesions -> a map (*space) of another person that has one; None where nobody does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Varying:
     """How label maps are varied.
 
-    bend: standard deviation of the smooth displacement along each axis, as a share of its side; 0 bends nothing.
+    bend: standard deviation of the smooth displacement along each axis, as a share of its side; 0 bends nothing, and
+        half of `smooth` is the most: beyond, what is bent so near to where it is not would fold.
     smooth: how smooth it is, the same share.
     mirror: axes along which a map is mirrored by chance, such as (1,); none where the left is no mirror of the right.
     lesions: places of classes that may be laid from one map into another.
@@ -39,8 +46,14 @@ class Varying:
     removed: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.bend < 0 or self.smooth <= 0:
+        if not self.bend >= 0 or not self.smooth > 0:
             raise AnomalyError(f"bend is {self.bend} and smooth {self.smooth}; expected 0 or more, and above 0")
+        if not (isfinite(self.smooth) and self.bend <= self.smooth / 2):
+            raise AnomalyError(
+                f"bend is {self.bend} and smooth {self.smooth}; expected a bend of half of smooth at most, or maps fold"
+            )
+        if len(set(self.mirror)) < len(self.mirror) or any(axis not in (0, 1, 2) for axis in self.mirror):
+            raise AnomalyError(f"mirror is {self.mirror}; expected axes from 0 to 2, each once")
         if not (0 <= self.chance <= 1 and 0 <= self.removed <= 1):
             raise AnomalyError(f"chances are {self.chance} and {self.removed}; expected 0 to 1")
         if any(place < 1 for place in self.lesions):
@@ -60,19 +73,40 @@ def vary(
         random: source of chance: the same state gives the same map.
         varying: what is done.
         donors: maps (*space) of other persons, whose lesions are laid in.
+
+    Raises:
+        AnomalyError: a map without an axis that is to be mirrored, or maps of two sizes.
     """
-    varying = varying or Varying()
-    found = places.copy()
+
+    def donor(lesion: int) -> np.ndarray | None:
+        having = [each for each in donors if (each == lesion).any()]
+        return having[int(random.integers(len(having)))] if having else None
+
+    return varied(places, random, varying or Varying(), donor)[0]
+
+
+def varied(
+    places: np.ndarray, random: np.random.Generator, varying: Varying, donor: Donor
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The same with a donor for each class of lesions, and the classes of which one was laid in.
+
+    Raises:
+        AnomalyError: as `vary`.
+    """
+    if lacking := [axis for axis in varying.mirror if axis >= places.ndim]:
+        raise AnomalyError(f"axis {lacking[0]} is to be mirrored, and the map has {places.ndim}, counted from 0")
+    found, laid = places.copy(), list[int]()
     for lesion in varying.lesions:
         if random.random() < varying.removed:
             found = without(found, lesion)
-        having = [each for each in donors if (each == lesion).any()]
-        if having and random.random() < varying.chance:
-            found = laid_in(found, having[int(random.integers(len(having)))], lesion, random)
+        if random.random() < varying.chance and (other := donor(lesion)) is not None:
+            before = found
+            found = laid_in(found, other, lesion, random)
+            laid += [lesion] if (found != before).any() else []
     for axis in varying.mirror:
         if random.random() < 0.5:
             found = np.flip(found, axis)
-    return np.ascontiguousarray(bent(found, random, varying.bend, varying.smooth))
+    return np.ascontiguousarray(bent(found, random, varying.bend, varying.smooth)), tuple(laid)
 
 
 def bent(places: np.ndarray, random: np.random.Generator, bend: float = 0.02, smooth: float = 0.12) -> np.ndarray:
@@ -85,16 +119,47 @@ def bent(places: np.ndarray, random: np.random.Generator, bend: float = 0.02, sm
     """
     if not bend:
         return places
-    shifts, wide = list[np.ndarray](), [smooth * side for side in places.shape]
-    for side in places.shape:
-        field = ndimage.gaussian_filter(random.standard_normal(places.shape), wide, mode="reflect")
-        shifts.append(field * (bend * side / max(float(field.std()), 1e-12)))
-    slope = max(
-        float(np.abs(np.diff(each, axis=axis)).max(initial=0)) for each in shifts for axis in range(places.ndim)
-    )
-    shrink = min(1.0, STRETCH / max(slope, 1e-12))
-    at = [grid + shrink * shift for grid, shift in zip(np.indices(places.shape), shifts, strict=True)]
+    at = np.indices(places.shape) + displacement(places.shape, random, bend, smooth)
     return np.asarray(ndimage.map_coordinates(places, at, order=0, mode="nearest"), dtype=places.dtype)
+
+
+def displacement(space: Sequence[int], random: np.random.Generator, bend: float, smooth: float) -> np.ndarray:
+    """A smooth random displacement without folds, (axes, *space) pixels, of the standard deviations asked.
+
+    A random field under a Gaussian is followed for a unit of time, by squaring (Arsigny et al. 2006): a displacement so
+    small that it cannot fold is composed with itself, and the result again, until all of it is there.
+
+    Args:
+        space: sides of the map.
+        random: source of chance.
+        bend, smooth: see `Varying`.
+    """
+    wide, each = [smooth * side for side in space], (-1, *[1] * len(space))
+    pace = np.stack([ndimage.gaussian_filter(random.standard_normal(space), wide, mode="reflect") for _ in space])
+    asked, own = bend * np.array(space), np.maximum(_spread(pace), 1e-12)
+    for _ in range(8):
+        pace = pace * np.reshape(asked / own, each)
+        moved = _followed(pace)
+        own = np.maximum(_spread(moved), 1e-12)
+        if np.abs(own / asked - 1).max() < NEAR:
+            break
+    return moved
+
+
+def _spread(fields: np.ndarray) -> np.ndarray:
+    return np.asarray(fields.std(axis=tuple(range(1, fields.ndim))))
+
+
+def _followed(pace: np.ndarray) -> np.ndarray:
+    """Where a unit of time leads along a field of velocities (axes, *space), less where it began."""
+    axes = range(pace.ndim - 1)
+    slope = max(float(np.abs(np.diff(each, axis=axis)).max(initial=0)) for each in pace for axis in axes)
+    halvings = max(0, ceil(log2(max(slope * len(axes) / STRETCH, 1e-12))))
+    moved, grid = pace / 2**halvings, np.indices(pace.shape[1:])
+    for _ in range(halvings):
+        at = grid + moved
+        moved = moved + np.stack([ndimage.map_coordinates(each, at, order=1, mode="nearest") for each in moved])
+    return moved
 
 
 def without(places: np.ndarray, lesion: int) -> np.ndarray:

@@ -1,32 +1,32 @@
 """`anomaly synthesize vary`: label maps like those given that nobody has, written as label maps."""
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from anomaly.cohorts.masks import counting
-from anomaly.errors import AnomalyError, CohortError, UnreadableImage
-from anomaly.files import whole, write_whole
-from anomaly.images import Image, read
-from anomaly.images.labels import Labels, read_labels
-from anomaly.images.pictures import write_grey
+from anomaly.cohorts.results import some
+from anomaly.errors import AnomalyError, CohortError
+from anomaly.files import write_whole
+from anomaly.images.labels import Labels, write_labels
 from anomaly.progress import progress
 from anomaly.shown import Readable
-from anomaly.synthesis.applying import read_maps, seed_of
-from anomaly.synthesis.mapped import classes_of
-from anomaly.synthesis.reading import ITSELF
-from anomaly.synthesis.varied import Varying, vary
-from anomaly.training.batches import evenly
+from anomaly.synthesis.donating import Looked, donor_of, look, read_alone, reader_of
+from anomaly.synthesis.listing import drawn_name, read_maps, refuse_alike, seed_of
+from anomaly.synthesis.mapped import classes_among
+from anomaly.synthesis.varied import Varying, varied
 
-DONORS = 50
+logger = logging.getLogger(__name__)
 SAYS = "anomaly: label map varied by chance, of nobody"
+TABLE, FACTS = "cohort.csv", "varied.json"
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,8 +64,10 @@ def vary_maps(
     """Write label maps like those given that nobody has; this is `anomaly synthesize vary`.
 
     Writes `ID_varied.png` or `.nii.gz` (`ID-2_varied` of a second one), with the numbers and on the grid of its map,
-    and `cohort.csv`: id, path, subject, varied_from, seed. Lesions come from up to 50 maps of other subjects that have
-    the same size.
+    and `cohort.csv`, the first draw of every map before the second: id, path, subject, varied_from, seed, draw,
+    lesion_from (subjects whose lesions were laid in: who keeps people apart has to look at both) and made_of (SHA-256
+    of the maps it hangs on). Lesions come from other subjects' maps of the same size. A second call makes what is
+    missing, more draws too, and anew what hangs on a map that was edited.
 
     Args:
         labels, column: see `synthesize`.
@@ -78,100 +80,147 @@ def vary_maps(
         whose: subject, subject_pattern, where, match, exclude of `read_cohort`.
 
     Raises:
-        AnomalyError: an unknown class, or fewer draws than 1.
+        AnomalyError: an unknown class, an axis to mirror that a map has not, or fewer draws than 1.
         CohortError: no label map can be used, or `out` holds other ones.
     """
     out = Path(out)
     if draws < 1:
         raise AnomalyError(f"draws is {draws}; give 1 or more")
     cohort = counting(read_maps(labels, column=column, **whose))
-    known, _ = classes_of(list(cohort["path"]), classes)
+    refuse_alike(list(cohort["id"]), draws)
+    maps, failed = look(cohort.to_dict("records"))
+    if not maps:
+        raise CohortError(f"none of the {len(cohort)} label maps can be used; the first: {failed[0]['error']}")
+    known, _ = classes_among({number for each in maps for number in each.numbers}, classes)
     if strange := [name for name in lesions if name not in known.names]:
         raise AnomalyError(f"there is no class {strange[0]!r} to lay in; classes are {', '.join(known.names)}")
     varying = dataclasses.replace(
         varying or Varying(), lesions=tuple(1 + known.names.index(name) for name in lesions)
     )  # fmt: skip
-    _claim(out, {"varying": dataclasses.asdict(varying), "classes": known.as_json(), "draws": draws, "seed": seed})
-    rows: list[Any] = cohort.to_dict("records")
-    made, failed = list[dict[str, Any]](), list[dict[str, Any]]()
-    pool = _donors(rows, known) if varying.lesions else []
-    with progress("varying", len(rows), unit="label maps") as bar:
-        for row in rows:
-            try:
-                image, values = _read(row["path"])
-                donors = [each for whose, each in pool if whose != row["subject"] and each.shape == image.space]
-                for k in range(draws):
-                    made.append(_one(out, row, image, values, known, varying, donors, seed_of(seed, row["id"], k), k))
-            except UnreadableImage as error:
-                failed.append({"id": row["id"], "path": row["path"], "error": str(error)})
-            bar.advance()
+    _refuse_mirror(maps, varying)
+    before = _claimed(out, {"varying": dataclasses.asdict(varying), "classes": known.as_json(), "seed": seed})
+    made = _made(out, maps, known, varying, before, draws, seed)
     errors = out / "errors.csv"
     errors.unlink(missing_ok=True)
     if failed:
         write_whole(errors, pd.DataFrame(failed).to_csv(index=False))
-    if not made:
-        raise CohortError(f"none of the {len(rows)} label maps can be used; the first: {failed[0]['error']}")
-    write_whole(out / "cohort.csv", pd.DataFrame(made).to_csv(index=False))
-    return Varied(out / "cohort.csv", len(made), errors, len(failed))
+    return Varied(out / TABLE, made, errors, len(failed))
 
 
-def write_labels(stem: Path, values: np.ndarray, image: Image, says: str) -> Path:
-    """Write whole numbers (*space) on the grid of an image: PNG of a picture where 8 bits hold them, else NIfTI."""
-    if image.kind == "picture" and values.max() < 256:
-        path = stem.with_name(f"{stem.name}.png")
-        write_grey(path, values.astype(np.uint8), says=says)
-        return path
-    path = stem.with_name(f"{stem.name}.nii.gz")
-    frame = image.frame
-    file = frame.nifti(frame.whole(values.astype(np.int32 if values.max() >= 2**15 else np.int16)))
-    file.header["descrip"] = says.encode("ascii")
-    with whole(path) as part:
-        nib.save(file, part)
-    return path
+def _refuse_mirror(maps: Sequence[Looked], varying: Varying) -> None:
+    for each in maps:
+        if lacking := [axis for axis in varying.mirror if axis >= len(each.space)]:
+            raise AnomalyError(
+                f"{each.row['path']} has {len(each.space)} axes, counted from 0, and axis {lacking[0]} is to be "
+                "mirrored; leave it out of mirror"
+            )
+
+
+def _made(
+    out: Path,
+    maps: Sequence[Looked],
+    labels: Labels,
+    varying: Varying,
+    before: Mapping[str, Any],
+    draws: int,
+    seed: int,
+) -> int:
+    """Make and write what is missing, draw by draw, and the table, whatever happens in between; how many there are."""
+    rows, anew, read = list[dict[str, Any]](), list[str](), reader_of(labels)
+    try:
+        with progress("varying", len(maps) * draws, unit="label maps") as bar:
+            for draw in range(draws):
+                for one in maps:
+                    bar.advance()
+                    row, donors = _planned(one, draw, maps, labels, varying, seed)
+                    kept = _kept(out, row, before.get(row["id"]))
+                    if kept is None:
+                        anew += [row["id"]] if row["id"] in before else []
+                        kept = _one(out, one, row, labels, varying, donors, read)
+                    rows.append(kept)
+    finally:
+        if rows:
+            write_whole(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
+    if anew:
+        told = "%d varied maps were made anew: a map they hang on changed, or their file is gone (%s)"
+        logger.info(told, len(anew), some(anew))
+    return len(rows)
+
+
+def _planned(
+    one: Looked, draw: int, maps: Sequence[Looked], labels: Labels, varying: Varying, seed: int
+) -> tuple[dict[str, Any], dict[int, Looked]]:
+    """The row of a draw before it is made, and who gives lesions by the place of their class."""
+    name = drawn_name(str(one.row["id"]), draw)
+    found = {place: donor_of(one, f"{seed}:{name}", labels.numbers[place - 1], maps) for place in varying.lesions}
+    donors = {place: each for place, each in found.items() if each is not None}
+    told = ":".join([one.contents, *(f"{place}={each.contents}" for place, each in donors.items())])
+    row = {
+        "id": name, "path": "", "subject": one.row["subject"], "varied_from": one.row["path"],
+        "seed": seed_of(seed, str(one.row["id"]), draw), "draw": draw + 1, "lesion_from": "",
+        "made_of": hashlib.sha256(told.encode()).hexdigest(),
+    }  # fmt: skip
+    return row, donors
+
+
+def _kept(out: Path, row: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The row of an earlier call, where it stands for the same and its file is there.
+
+    Raises:
+        CohortError: it was made of another file.
+    """
+    if before is None:
+        return None
+    if before["made_of"] == row["made_of"]:
+        there = bool(before["path"]) and (out / before["path"]).is_file()
+        return {**row, "path": before["path"], "lesion_from": before["lesion_from"]} if there else None
+    if before["varied_from"] != row["varied_from"]:
+        raise CohortError(
+            f"{out} has {row['id']} varied from {before['varied_from']}, which now is {row['varied_from']}; choose "
+            "another --out"
+        )
+    return None
 
 
 def _one(
     out: Path,
+    one: Looked,
     row: dict[str, Any],
-    image: Image,
-    values: np.ndarray,
     labels: Labels,
     varying: Varying,
-    donors: Sequence[np.ndarray],
-    seed: int,
-    draw: int,
+    donors: Mapping[int, Looked],
+    read: Callable[[str], np.ndarray],
 ) -> dict[str, Any]:
-    """One varied map, written; numbers that are no class are background."""
-    random = np.random.default_rng(seed)
-    places = labels.places(values)
-    name = str(row["id"]) if draw == 0 else f"{row['id']}-{draw + 1}"
-    stem = out / f"{name}_varied"
-    found = labels.values(vary(places, random, varying, donors))
-    path = next((each for end in (".png", ".nii.gz") if (each := stem.with_name(stem.name + end)).exists()), None)
-    path = path or write_labels(stem, found, image, SAYS)
-    return {"id": name, "path": path.name, "subject": row["subject"], "varied_from": row["path"], "seed": seed}
+    """One varied map, written, and its row; numbers that are no class are background."""
+    image, values = read_alone(one.row["path"])
+
+    def donor(place: int) -> np.ndarray | None:
+        return read(donors[place].row["path"]) if place in donors else None
+
+    found, laid = varied(labels.places(values), np.random.default_rng(row["seed"]), varying, donor)
+    path = write_labels(out / f"{row['id']}_varied", image, labels.values(found), SAYS)
+    whose = sorted({str(donors[place].row["subject"]) for place in laid})
+    return {**row, "path": path.name, "lesion_from": ";".join(whose)}
 
 
-def _read(path: str) -> tuple[Image, np.ndarray]:
-    image = read(Path(path))
-    return image, read_labels(image.path, dataclasses.replace(image, path=Path(ITSELF.format(image.path.name))))
+def _claimed(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Take a folder for maps varied in one way; the rows of an earlier call by their id.
 
-
-def _donors(rows: Sequence[Any], labels: Labels) -> list[tuple[str, np.ndarray]]:
-    """Subjects and maps of at most 50 rows, evenly spread."""
-    found = list[tuple[str, np.ndarray]]()
-    for k in evenly(len(rows), DONORS):
-        try:
-            found.append((rows[k]["subject"], labels.places(_read(rows[k]["path"])[1])))
-        except UnreadableImage:
-            continue  # told where it is varied itself
-    return found
-
-
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    path, told = out / "varied.json", json.dumps(settings, indent=1) + "\n"
-    if path.is_file() and path.read_text(encoding="utf-8") != told:
-        raise CohortError(f"{out} holds label maps varied otherwise; choose another --out, or the same settings")
+    Raises:
+        CohortError: it holds others.
+    """
+    path, table = out / FACTS, out / TABLE
     if not path.is_file() and out.is_dir() and any(out.iterdir()):
         raise CohortError(f"{out} is not empty and holds no varied label maps; choose another --out")
-    write_whole(path, told)
+    if not path.is_file():
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
+        return {}
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        rows = pd.read_csv(table, dtype=str, keep_default_na=False) if table.is_file() else pd.DataFrame()
+    except ValueError as error:
+        raise CohortError(f"{out} cannot be gone on with ({error}); choose another --out") from error
+    if held != json.loads(json.dumps(settings)) or (len(rows) and "made_of" not in rows):
+        raise CohortError(f"{out} holds label maps varied otherwise; choose another --out, or the same settings")
+    told: list[Any] = rows.to_dict("records")
+    return {str(row["id"]): row for row in told}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anomaly.errors import AnomalyError
-from anomaly.painters.speckle import _heard, envelope, in_decibels, loss, loudness, ultrasound
+from anomaly.painters.speckle import _heard, as_beams_run, as_stored, envelope, in_decibels, loss, loudness, ultrasound
 from anomaly.painters.tissues import BONE, FLUID, KNOWN, NOTHING, SOFT, Probe, Tissue, tissues_of
 
 QUIET = Probe(gain=0.0)
@@ -60,6 +60,56 @@ def test_what_is_lost_follows_depth_and_frequency() -> None:
     np.testing.assert_allclose(loss(places, tissues, QUIET, 1.0, fine=4)[::4], loss(places, tissues, QUIET, 1.0))
 
 
+def test_air_stays_black_however_deep_and_tissue_below_it_is_not_brightened() -> None:
+    """11 cm of background, then 2 cm of soft tissue, whose gain makes up for its own loss alone."""
+    places = np.repeat([0, 1], [220, 40])[:, None].repeat(60, 1).astype(np.uint8)
+    drawn = ultrasound(places, [NOTHING, SOFT], Probe(), seed=0)
+    assert (drawn[:200] == -1).all()
+    beside = ultrasound(np.ones((40, 60), dtype=np.uint8), [NOTHING, SOFT], Probe(), seed=0)
+    assert drawn[225:255].mean() == pytest.approx(beside[5:35].mean(), abs=0.05)
+    assert loss(places, [NOTHING, SOFT], Probe(), 0.5)[-1, 0] == pytest.approx(0)
+
+
+def test_no_more_than_12_decibels_are_given_back_below_fluid() -> None:
+    """2 x 5 MHz x (0.5 - 0.02) is 4.8 dB a centimetre: 9.6 after two of them, 12 after three and more."""
+    places = np.repeat([0, 1], [60, 1])[:, None].astype(np.uint8)
+    lost = loss(places, [FLUID, SOFT], Probe(), 1.0)[:, 0]
+    assert lost[20] == pytest.approx(-9.6) and lost[30] == lost[60] == -12
+
+
+@pytest.mark.parametrize("across", [0.1, 0.5, 2.0])
+def test_a_tissue_is_as_bright_on_any_grid(across) -> None:
+    places = np.zeros((160, 200), dtype=np.uint8)
+    loud = envelope(places, [CLEAR], QUIET, seed=1, pixel=(0.5, across))[20:-20, 20:-20]
+    assert np.sqrt((loud**2).mean()) == pytest.approx(loudness(CLEAR, QUIET), rel=0.06)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("beam", ["down", "up", "right", "left"])
+def test_beams_run_as_asked_on_the_screen(beam, turned) -> None:
+    """Bone in the middle of tissue: the dark half of its row or column is its shadow."""
+    places = np.zeros((70, 80), dtype=np.uint8)
+    places[30:40, 30:50] = 1
+    stored = places.T[::-1, ::-1] if turned else places  # is its own inverse
+    drawn = ultrasound(stored, [SOFT, BONE], Probe(beam=beam), seed=0, turned=turned)
+    assert drawn.shape == stored.shape
+    shown = drawn.T[::-1, ::-1] if turned else drawn
+    sides = {"down": shown[50:, 33:47], "up": shown[:20, 33:47], "right": shown[32:38, 60:], "left": shown[32:38, :20]}
+    dark = min(sides, key=lambda side: sides[side].mean())
+    assert dark == beam and sorted(each.mean() for each in sides.values())[1] > sides[beam].mean() + 0.5
+    numbers = np.arange(12).reshape(3, 4)
+    np.testing.assert_array_equal(as_stored(as_beams_run(numbers, beam, turned), beam, turned), numbers)
+
+
+def test_the_size_of_a_pixel_follows_the_beam() -> None:
+    """The same body with rows of 1 mm and columns of 0.5, once upright and once lying, is the same image."""
+    places = np.zeros((60, 50), dtype=np.uint8)
+    places[20:25, 10:30] = 1
+    upright = ultrasound(places, [SOFT, BONE], Probe(), seed=3, pixel=(1.0, 0.5))
+    lying = ultrasound(places.T, [SOFT, BONE], Probe(beam="right"), seed=3, pixel=(0.5, 1.0))
+    np.testing.assert_array_equal(lying.T, upright)
+
+
 def test_bone_throws_a_shadow_and_fluid_brightens_what_lies_below() -> None:
     places = np.zeros((80, 90), dtype=np.uint8)
     places[20:30, 10:30], places[20:40, 60:80] = 1, 2
@@ -107,6 +157,10 @@ def test_names_are_known_and_those_given_win() -> None:
         (lambda: Tissue(density=-1), "density of a tissue is -1"),
         (lambda: Probe(frequency=0), "frequency of a probe is 0"),
         (lambda: Probe(kind="square"), "linear or curved, not 'square'"),
+        (lambda: Probe(gain=float("nan")), "gain of a probe is nan"),
+        (lambda: Probe(gain=-5), "gain of a probe is -5"),
+        (lambda: Probe(level=float("inf")), "level of a probe is inf"),
+        (lambda: Probe(beam="back"), "expected down, up, right, left"),
         (lambda: ultrasound(np.zeros((2, 2, 2), np.uint8), [SOFT], Probe(), seed=0), r"got the shape \(2, 2, 2\)"),
         (lambda: ultrasound(np.ones((4, 4), np.uint8), [SOFT], Probe(), seed=0), "the place 1, and there are 1"),
     ],

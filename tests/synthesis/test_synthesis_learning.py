@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from synthesized import TINY, cohort, drawn_map, synthesizing, volumes
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images.pictures import write_grey
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.synthesis.run import SynthesizerRun, draw
+from anomaly.synthesis.run import SynthesizerRun
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def test_a_run_says_what_it_is(run):
     assert "checkpoint" not in names and "errors.csv" not in names
     assert run.facts["kind"] == "synthesizer" and run.labels.numbers == ((3,), (7,)) and run.background == []
     card = (run.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert "pix2pix-labels" in card and "- 7: 7" in card and "was not measured" in card
+    assert "pix2pix-labels" in card and "- 7: 7 (4 persons)" in card and "was not measured" in card
     assert "2 of which" not in card and "classes" in str(run)
 
 
@@ -73,7 +74,7 @@ def test_masks_are_kept(tmp_path):
     assert made.preprocessing.mask == "given" and made.synthesizer.masked_
     places = np.full((1, 20, 20), 255, dtype=np.uint8)
     places[:, 4:9, 4:12] = 1
-    drawn = draw(made, places, [3])
+    drawn = made.draw(places, [3])
     assert (drawn[places[:, None] == 255] == -1).all() and (drawn[places[:, None] == 1] > -1).all()
 
 
@@ -113,6 +114,49 @@ def test_one_bad_label_map_is_named_and_the_rest_goes_on(tmp_path):
 def test_what_cannot_be_is_told(tmp_path, asked, error, message):
     with pytest.raises(error, match=message):
         synthesizing(cohort(tmp_path), tmp_path / "run", **{"method": "pix2pix-labels", **asked})
+
+
+def test_a_class_that_nobody_was_trained_on_is_refused_and_one_of_one_person_told(tmp_path, caplog):
+    """Class 9 on the two images of a held-out person, then on one of a person that is trained on."""
+    table = cohort(tmp_path)
+    split = synthesizing(table, tmp_path / "all").cohort.set_index("id")["split"]
+
+    def mark(name):
+        for k in range(10):
+            values = drawn_map(k)
+            if f"p{k:03d}" == name:
+                values[8:12, 8:12] = 9
+            write_grey(tmp_path / "labels" / f"p{k:03d}.png", values)
+
+    mark(split.index[split == "choose"][0])
+    with pytest.raises(CohortError, match="nobody that is trained on has the class 9"):
+        synthesizing(table, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    mark(split.index[split == "train"][0])
+    made = synthesizing(table, tmp_path / "run")
+    assert "of 9 one person alone" in caplog.text and made.facts["data"]["persons"] == {"3": 4, "7": 4, "9": 1}
+    assert "- 9: 9 (1 person)" in (made.folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_ultrasound_takes_the_millimetres_of_its_files(tmp_path, caplog):
+    """Voxels of 1.5 x 2 mm at twice the size: 0.75 x 1; and slices are shown turned."""
+    table = volumes(tmp_path)
+    affine = np.diag([1.5, 2.0, 3.0, 1.0])
+    for path in [*(tmp_path / "images").iterdir(), *(tmp_path / "labels").iterdir()]:
+        nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), affine), path)
+    asked = {"preprocessing": Preprocessing(size=40, slices="axial", fit="resize"), "classes": "bone=3,lesion=7"}
+    made = synthesizing(table, tmp_path / "run", "ultrasound", **asked).synthesizer
+    assert (made.pixel, made.across, made.turned) == (pytest.approx(0.75), pytest.approx(1.0), True)
+    assert "have others once prepared" not in caplog.text
+    for path in (tmp_path / "images" / "v0.nii.gz", tmp_path / "labels" / "v0.nii.gz"):
+        nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), affine * 1.3), path)
+    mixed = synthesizing(table, tmp_path / "mixed", "ultrasound", settings={**TINY, "pixel": 0.75}, **asked).synthesizer
+    assert (mixed.pixel, mixed.across) == (0.75, 0.0) and "have others once prepared" in caplog.text
+
+
+def test_pictures_tell_no_millimetres_and_stand_upright(tmp_path):
+    made = synthesizing(cohort(tmp_path), tmp_path / "run", "ultrasound", classes="bone=3,lesion=7").synthesizer
+    assert (made.pixel, made.across, made.turned, made.beam) == (0.5, 0.0, False, "down")
 
 
 def test_ultrasound_keeps_its_tissues(tmp_path):

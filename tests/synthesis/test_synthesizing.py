@@ -13,7 +13,8 @@ from anomaly.images import read
 from anomaly.images.pictures import write_grey
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.painters.tissues import Tissue
-from anomaly.synthesis.applying import seed_of, synthesize
+from anomaly.synthesis.applying import synthesize
+from anomaly.synthesis.listing import seed_of, seeds_of
 from anomaly.synthesis.scattering import read_tissues
 from anomaly.synthesis.staged import synthesize_ultrasound
 
@@ -78,6 +79,46 @@ def test_a_second_call_does_what_is_missing(home, tmp_path):
         synthesize(home / "run", home / "cohort.csv", tmp_path / "x", column="maps", device="cpu")
 
 
+def test_what_was_drawn_of_an_edited_map_is_drawn_anew(home, tmp_path):
+    cohort(tmp_path, 4)
+    asked = {"device": "cpu", "draws": 2}
+    synthesize(home / "run", tmp_path / "labels", tmp_path / "out", **asked)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    edited = drawn_map(2)
+    edited[4:16, 4:8] = 7
+    write_grey(tmp_path / "labels" / "p002.png", edited)
+    again = synthesize(home / "run", tmp_path / "labels", tmp_path / "out", **asked)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    assert (again.new, again.before) == (1, 3)
+    assert {name for name in before if before[name] != after[name]} == {
+        "p002_synthesized.png",
+        "p002-2_synthesized.png",
+    }
+
+
+def test_slices_of_a_volume_have_one_style_and_each_its_own_grain(tmp_path):
+    table = volumes(tmp_path)
+    asked = {"steps": 4, "batch": 2, "width": 4, "levels": 2, "critic_width": 4, "halved": 1, "style": 3, "hidden": 4}
+    prepared = Preprocessing(size=12, slices="axial")
+    run = synthesizing(table, tmp_path / "run", "spade", settings=asked, preprocessing=prepared)
+    places, grains, styles = np.zeros((3, 12, 12), dtype=np.uint8), list[object](), list[object]()
+    drawn = run.draw(places, seeds_of(7, 3), [7] * 3)
+    assert np.abs(drawn[0] - drawn[1]).max() > 0 and np.abs(drawn[1] - drawn[2]).max() > 0
+    np.testing.assert_allclose(drawn[0], run.draw(places[:1], [7])[0], atol=1e-4)  # a picture has one seed for both
+    real = type(run.synthesizer).draw
+
+    def spied(self, maps, seeds, own=None):
+        grains.append(list(seeds))
+        styles.append(list(own))
+        return real(self, maps, seeds, own)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(run.synthesizer), "draw", spied)
+        synthesize(tmp_path / "run", table, tmp_path / "out", device="cpu", workers=1)
+    assert all(len(set(each)) == len(each) > 2 for each in grains) and all(len(set(each)) == 1 for each in styles)
+    assert [each[0] for each in grains] == [each[0] for each in styles] and len({each[0] for each in styles}) == 6
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_volumes_come_back_on_their_grid(tmp_path, dims):
     table = volumes(tmp_path)
@@ -116,6 +157,21 @@ def test_ultrasound_needs_no_training(tmp_path):
     assert len(read_cohort(done.cohort)) == 6
     with pytest.raises(RunError, match="choose another --out"):
         synthesize_ultrasound(tmp_path / "labels", tmp_path / "out", draws=2, **{**asked, "settings": {}})
+
+
+def test_slices_in_nifti_have_the_probe_on_top_as_they_are_shown(tmp_path):
+    """A slice is shown with its second axis upwards: bone at its end casts its shadow towards the beginning."""
+    places = np.ones((40, 60), dtype=np.uint8)
+    places[10:30, 40:45] = 2
+    (tmp_path / "maps").mkdir()
+    nib.save(nib.Nifti1Image(places, np.diag([0.5, 0.5, 1, 1])), tmp_path / "maps" / "a.nii.gz")
+    asked = {"classes": "liver=1,bone=2"}
+    synthesize_ultrasound(tmp_path / "maps", tmp_path / "out", **asked)
+    drawn = nib.load(tmp_path / "out" / "a_synthesized.nii.gz").get_fdata()[..., 0]
+    assert drawn.shape == (40, 60) and drawn[13:27, 5:35].mean() < drawn[13:27, 50:].mean() - 40
+    synthesize_ultrasound(tmp_path / "maps", tmp_path / "right", settings={"beam": "left"}, **asked)
+    drawn = nib.load(tmp_path / "right" / "a_synthesized.nii.gz").get_fdata()[..., 0]
+    assert drawn[32:, 41:44].mean() < drawn[2:8, 41:44].mean()  # shown with the first axis to the left
 
 
 def test_volumes_are_refused_by_name(tmp_path):
