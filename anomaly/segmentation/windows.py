@@ -149,7 +149,7 @@ def window_of(images: KeptAnnotations, asked: int) -> tuple[int, ...]:
     Raises:
         AnomalyError: an image is smaller than was asked, or holds no window at all.
     """
-    refuse_small(images.spaces, images.table["path"], asked)
+    refuse_small(images.spaces, list(images.table["path"]), asked)
     smallest = tuple(map(int, images.spaces.min(axis=0)))
     window = window_in(smallest, None, asked)
     usual = window_in(tuple(map(int, np.median(images.spaces, axis=0))), None, asked)
