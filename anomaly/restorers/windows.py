@@ -125,7 +125,7 @@ def window_of(images: KeptImages, degradation: Degradation | None, asked: int) -
     Raises:
         AnomalyError: an image is smaller than was asked, or the degradation cannot take windows of that size.
     """
-    refuse_small(images.spaces, images.table["path"], asked)
+    refuse_small(images.spaces, list(images.table["path"]), asked)
     window = window_in(tuple(map(int, images.spaces.min(axis=0))), degradation, asked)
     if degradation is not None and not degradation.whole:
         degradation.refuse((images.channels, *window))
@@ -147,7 +147,7 @@ def refuse_small(spaces: np.ndarray, paths: Sequence[str], asked: int) -> None:
         row = int(np.flatnonzero(small)[0])
         space = " x ".join(map(str, spaces[row]))
         raise AnomalyError(
-            f"window={asked} is larger than {list(paths)[row]}, which has {space} pixels; give a smaller --set window, "
+            f"window={asked} is larger than {paths[row]}, which has {space} pixels; give a smaller --set window, "
             "0 to choose, or leave that image out"
         )
 

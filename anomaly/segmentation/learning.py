@@ -31,7 +31,7 @@ from anomaly.segmentation.classes import CHOOSE, TRAIN, held, parted
 from anomaly.segmentation.keeping import KeptAnnotations, keep_annotations
 from anomaly.segmentation.marking import pixels_at_once
 from anomaly.segmentation.run import SegmenterRun
-from anomaly.segmentation.windows import LabelledWindows, Windows, watched, window_of
+from anomaly.segmentation.windows import LabelledWindows, Windows, spacing_of, watched, window_of
 from anomaly.segmenters.base import PLENTY, Segmenter
 from anomaly.segmenters.register import SEGMENTERS
 from anomaly.training.journal import Journal
@@ -197,6 +197,7 @@ def _fit(
     save_every: int,
 ) -> Segmenter:
     segmenter.masked_ = MASK in images.table
+    segmenter.spacing_ = spacing_of(images, TRAIN, Preprocessing(**planned(out)["preprocessing"]))
     window, classes = window_of(images, segmenter.window), images.counts.shape[1]
     shape = (images.channels, *window)
     segmenter.fill_in(shape, PLENTY, machine.processes * machine.nodes)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ import torch
 from torch import Tensor
 
 from anomaly.cohorts.results import some
+from anomaly.errors import AnomalyError
+from anomaly.images import read
+from anomaly.images.masking import masked
+from anomaly.images.preprocessing import Preprocessing
 from anomaly.restorers.windows import refuse_small, window_in
 from anomaly.segmentation.keeping import KeptAnnotations, Picture
 from anomaly.segmenters.base import HeldOut
@@ -18,6 +23,7 @@ from anomaly.training.batches import Batches, evenly
 logger = logging.getLogger(__name__)
 Cut = tuple[Any, ...]
 """Slices that cut a window."""
+LOOKED_AT = 8
 WATCHED = 24
 """Whole held-out pictures that a training is watched by, a third of them where nothing is marked."""
 
@@ -143,7 +149,7 @@ def window_of(images: KeptAnnotations, asked: int) -> tuple[int, ...]:
     Raises:
         AnomalyError: an image is smaller than was asked, or holds no window at all.
     """
-    refuse_small(images.spaces, images.table["path"], asked)
+    refuse_small(images.spaces, list(images.table["path"]), asked)
     smallest = tuple(map(int, images.spaces.min(axis=0)))
     window = window_in(smallest, None, asked)
     usual = window_in(tuple(map(int, np.median(images.spaces, axis=0))), None, asked)
@@ -155,6 +161,25 @@ def window_of(images: KeptAnnotations, asked: int) -> tuple[int, ...]:
             len(images.table), some(images.table["path"].iloc[small]),
         )  # fmt: skip
     return window
+
+
+def spacing_of(images: KeptAnnotations, part: str, preprocessing: Preprocessing) -> tuple[float, ...]:
+    """Lengths of a pixel along the axes of windows, as multiples of the least: the median of some images of a part."""
+    rows = images.rows(part)
+    found = []
+    for row in images.table.iloc[rows[evenly(len(rows), LOOKED_AT)]].to_dict("records"):
+        try:
+            image = masked(read(Path(row["path"])), row.get("mask"))
+            prepared = preprocessing.apply(image)
+        except AnomalyError:  # which was kept, and is gone since
+            continue
+        steps = image.affine[:3, : image.ndim] @ prepared.matrix[:-1, :-1]
+        lengths = np.linalg.norm(steps, axis=0)
+        found.append(lengths if prepared.sliced is None else np.delete(lengths, prepared.sliced))
+    if not found:
+        return ()
+    middle = np.median(found, axis=0)
+    return tuple((middle / middle.min()).tolist())
 
 
 def watched(images: KeptAnnotations, part: str, most: int, count: int = WATCHED) -> HeldOut:

@@ -4,6 +4,7 @@ All chance comes from torch's generators, so that a training that goes on from a
 masks: what lies outside is exactly -1 afterwards, and nothing inside is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -20,7 +21,7 @@ TURN, SCALE, SHIFT, BEND = 0.26, 0.2, 0.06, 0.02
 KNOTS = 5
 """Of the grid that bends a window, along each axis."""
 THIN = 3
-"""Times as many pixels along another axis as along this one: then it is no axis to turn about, as in thick slices."""
+"""Times as many pixels along one of two axes, or times as long: nothing is turned between these, as in thick slices."""
 LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
@@ -32,11 +33,14 @@ class Augmenting:
         strength: "none", "weak" (turned, scaled, moved) or "strong" (bent as well, and with other intensities).
         flips: whether windows are mirrored by chance, along each axis.
         masked: whether what is exactly -1 lies outside a mask.
+        spacing: lengths of a pixel along the axes, in any unit, so that angles are those of the body; none takes
+            them all as equal.
     """
 
     strength: str = "strong"
     flips: bool = False
     masked: bool = False
+    spacing: tuple[float, ...] = ()
 
     @torch.no_grad()
     def __call__(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +56,7 @@ class Augmenting:
         if self.strength == "none":
             return x, places
         with torch.autocast(x.device.type, enabled=False):
-            grid = fetched(x, bend=BEND if self.strength == "strong" else 0.0)
+            grid = fetched(x, bend=BEND if self.strength == "strong" else 0.0, spacing=self.spacing)
             marks = F.grid_sample(places[:, None].float(), grid, "nearest", "reflection", align_corners=False)
             return self._laid(x.float(), grid), marks[:, 0].to(places.dtype)
 
@@ -91,19 +95,22 @@ def mirrored(x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     return x, places
 
 
-def fetched(x: Tensor, bend: float = 0.0) -> Tensor:
+def fetched(x: Tensor, bend: float = 0.0, spacing: Sequence[float] = ()) -> Tensor:
     """Where each pixel of windows (N, C, *space) is fetched from, (N, *space, dims), as `grid_sample` asks.
 
-    Turned in each plane, scaled, moved; and with `bend`, a spread in sides, bent by a coarse random field.
+    Turned in each plane, by angles of the lengths in `spacing`, scaled, moved; and with `bend`, a spread in sides,
+    bent by a coarse random field.
     """
     count, dims, space = len(x), x.ndim - 2, x.shape[2:]
-    sides = torch.tensor(space[::-1], dtype=torch.float32, device=x.device)  # grids tell the last axis first
+    lengths = [float(each) for each in (spacing or (1.0,) * dims)][::-1]  # grids tell the last axis first
+    sides = torch.tensor(space[::-1], device=x.device) * torch.tensor(lengths, device=x.device)
     matrix = torch.diag_embed(torch.exp(SCALE * drawn(x, 1)).expand(-1, dims))
     for first, second in combinations(range(dims), 2):
         pair = sorted((space[dims - 1 - first], space[dims - 1 - second]))
-        if pair[1] < THIN * pair[0]:
+        long = sorted((lengths[first], lengths[second]))
+        if pair[1] < THIN * pair[0] and long[1] < THIN * long[0]:
             matrix = turned(TURN * drawn(x, 1)[:, 0], first, second, dims) @ matrix
-    # Grids run from -1 to 1 along every axis; angles are kept only if that is told in pixels.
+    # Grids run from -1 to 1 along every axis; angles are kept only if that is told in lengths.
     matrix = matrix * sides[None, None, :] / sides[None, :, None]
     grid = F.affine_grid(torch.cat([matrix, 2 * SHIFT * drawn(x, dims)[..., None]], 2), [count, 1, *space], False)
     if bend:

@@ -38,7 +38,7 @@ class Segmenter(Learned):
 
     `classes_` is the number of classes, the background among them, which is class 0. Networks take images of any size.
     Where images have masks, `masked_` is to be set before `fit`: what lies outside then has no part in any loss, and is
-    background.
+    background. `spacing_`, lengths of a pixel along the axes, may be set before as well: windows are turned by these.
 
     Args:
         width: channels at full size, doubled at each halving.
@@ -75,6 +75,7 @@ class Segmenter(Learned):
     augment: str = "strong"
     flips: bool = False
     classes_: int = field(init=False, repr=False, compare=False, default=0)
+    spacing_: tuple[float, ...] = field(init=False, repr=False, compare=False, default=())
 
     def fit(
         self,
@@ -174,7 +175,7 @@ class Segmenter(Learned):
     @property
     def augmenting(self) -> Augmenting:
         """What varies windows."""
-        return Augmenting(strength=self.augment, flips=self.flips, masked=self.masked_)
+        return Augmenting(strength=self.augment, flips=self.flips, masked=self.masked_, spacing=self.spacing_)
 
     def counted(self, x: Tensor) -> Tensor | None:
         """Which pixels of images (N, C, *space) count, (N, *space) bool; None for all."""

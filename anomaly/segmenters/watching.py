@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 from torch import Tensor
 
@@ -21,13 +22,18 @@ def few_windows(held_out: Shown, window: Sequence[int], most: int) -> Shown:
     if sum(_count(x, window, OVERLAP[len(window)]) for x, _ in held_out) <= most:
         return held_out
     cuts = [(place, cut) for place, (x, _) in enumerate(held_out) for cut in _tiles(x, window)]
-    told = [bool((held_out[place][1][(slice(None), *cut)] > 0).any()) for place, cut in cuts]
+    told = [bool((held_out[place][1][_whole(cut)] > 0).any()) for place, cut in cuts]
     ours, others = (
         [each for each, is_told in zip(cuts, told, strict=True) if is_told == kind] for kind in (True, False)
     )
     few = min(len(ours), max(most - most // 3, most - len(others)))
     chosen = _some(ours, few) + _some(others, most - few)
-    return [(held_out[at][0][(..., *cut)], held_out[at][1][(..., *cut)]) for at, cut in chosen]
+    return [(held_out[at][0][_whole(cut)], held_out[at][1][_whole(cut)]) for at, cut in chosen]
+
+
+def _whole(cut: tuple[slice, ...]) -> tuple[Any, ...]:
+    """A cut of the axes of space, of whatever lies before them."""
+    return (..., *cut)
 
 
 def _some(cuts: Sequence[tuple[int, tuple[slice, ...]]], most: int) -> list[tuple[int, tuple[slice, ...]]]:

@@ -71,6 +71,27 @@ def test_thick_slices_are_turned_within_themselves_alone(monkeypatch: pytest.Mon
     assert not torch.allclose(grid[0, ..., 1], grid[0, :, :, :1, 1].expand(4, 24, 20), atol=1e-3)
 
 
+def test_turns_are_those_of_the_body_and_long_pixels_are_not_turned_into_short_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows are twice as far apart as columns: by a quarter, six columns away lies where three rows away were."""
+    for name in ("SCALE", "SHIFT"):
+        monkeypatch.setattr(augmenting, name, 0.0)
+    monkeypatch.setattr(augmenting, "TURN", torch.pi / 2)
+    monkeypatch.setattr(augmenting, "drawn", lambda x, count: torch.ones(len(x), count))
+    grid = fetched(torch.zeros(1, 1, 21, 41), spacing=(2.0, 1.0))
+    across, down = (grid[0, 10, 14] * torch.tensor([41, 21]) / 2).tolist()
+    assert across == pytest.approx(0, abs=1e-4)
+    assert abs(down) == pytest.approx(3, abs=1e-4)
+    still = fetched(torch.zeros(1, 1, 24, 24), spacing=(5.0, 1.0))
+    assert torch.allclose(still, fetched_by_none(24), atol=1e-5)
+
+
+def fetched_by_none(side: int) -> Tensor:
+    along = (torch.arange(side) + 0.5) * 2 / side - 1
+    return torch.stack(torch.meshgrid(along, along, indexing="xy"), -1)[None]
+
+
 def test_mirrored_is_an_exact_flip_of_both() -> None:
     x, places = squares(64, (8, 10), 3)
     torch.manual_seed(0)
