@@ -35,7 +35,7 @@ METHODS = ("supervised", "mean-teacher", "unimatch", "stylised", CEILING)
 ALIKE = {"width": 8, "steps": 800, "batch": 4, "lr": 1e-2}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     CEILING: {"steps": 2000},
-    "stylised": {"before": 200, "drawing": 400, "pairs": 1, "steps": 600},
+    "stylised": {"before": 200, "drawing": 400, "steps": 600},
 }
 """What was chosen on `val`, of each method beside what all have."""
 TINY = {"width": 4, "steps": 2, "batch": 2}
