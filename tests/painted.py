@@ -1,6 +1,7 @@
 """A study of persons with lesions of two classes, and without, from which painters of lesions learn."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from anomaly.images.preprocessing import Preprocessing
 from explain.painting.cohort import Lesions
 
 SIDE = 24
-TINY = dict(steps=6, width=4, levels=2, critic_width=4, halved=1, batch=4, window=16)
+TINY: dict[str, Any] = dict(steps=6, width=4, levels=2, critic_width=4, halved=1, batch=4, window=16)
 RANGE = Preprocessing(intensity="range")
 LESIONS = Lesions(given="mask", column="kind")
 AT = {"bright": (4, 6), "dark": (14, 12), "edge": (0, 20)}

@@ -82,11 +82,11 @@ def test_other_masks_and_classes_are_not_painted_into_the_same_folder(home: Path
 
 
 def test_other_masks_are_not_painted_into_the_same_cases(home: Path, tmp_path: Path) -> None:
-    masks, asked = tmp_path / "masks", dict(where={"ill": "0"}, count=2)
+    masks = tmp_path / "masks"
     mask = np.zeros((SIDE, SIDE))
     mask[4:8, 4:8] = 255
     write(masks / "a.png", mask)
-    asked = {**asked, "lesions": str(masks)}
+    asked: dict[str, Any] = dict(where={"ill": "0"}, count=2, lesions=str(masks))
     assert paint_in(home / "run", home / "q.csv", "dark", tmp_path / "in", **asked).new == 2
     assert paint_in(home / "run", home / "q.csv", "dark", tmp_path / "in", **asked).before == 2
     write(masks / "a.png", mask.T[::-1])
