@@ -92,7 +92,7 @@ def test_the_nearest_training_image_is_never_of_the_same_person(home, tmp_path):
 
 @pytest.fixture(scope="module")
 def judges(home):
-    """Segmenters of real images: of people of their own, of those to be judged, of other classes, prepared otherwise."""
+    """Segmenters of real images: of people of their own, those to be judged, of other classes, prepared otherwise."""
 
     def learn(name, first, numbers="3,7", size=20):
         table = cohort(home / name / "data", 12, first=first)
