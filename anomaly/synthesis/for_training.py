@@ -34,7 +34,8 @@ class ForTraining(Readable):
     """What a call of `draw_for_training` did.
 
     Args:
-        cohort: the drawn images as a table to learn from: id, path, labels, subject, drawn_from, run.
+        cohort: the drawn images as a table to learn from: id, path, labels, subject, drawn_from (the map it began
+            with), lesion_from (subjects whose lesions were laid in), run.
         count: how many images.
         use: what they are worth, a row a figure; there where real images were given.
         sentences: the same in plain words.
@@ -102,13 +103,12 @@ def draw_for_training(
         raise AnomalyError(f"count is {count}; give 1 or more")
     test = None if real is None else _test(opened, real, allow_overlap)
     learned = _there(opened)
-    maps = _ordered(learned, seed).head(count).assign(path=lambda each: each["labels"])
+    maps = _ordered(learned, seed).assign(path=lambda each: each["labels"])
     varied = vary_maps(
         maps[["id", "path", "subject"]], out / MAPS, classes=_classes(opened), lesions=_named(opened, lesions),
-        varying=varying,
-        seed=seed, draws=-(-count // len(maps)),
+        varying=varying, seed=seed, draws=-(-count // len(maps)), count=count,
     )  # fmt: skip
-    table = _first(pd.read_csv(varied.path, dtype=str, keep_default_na=False), maps, count)
+    table = pd.read_csv(varied.path, dtype=str, keep_default_na=False)
     table["path"] = [str(out / MAPS / name) for name in table["path"]]
     if opened.preprocessing.mask == "given":
         masks = dict(zip(learned["labels"], learned["mask"], strict=True))
@@ -134,15 +134,6 @@ def _ordered(learned: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The same rows in an order by chance that is always the same: a few are of many persons, more begin with these."""
     keys = [hashlib.sha256(f"{seed}:{name}".encode()).hexdigest() for name in learned["id"]]
     return learned.iloc[np.argsort(keys, kind="stable")].reset_index(drop=True)
-
-
-def _first(varied: pd.DataFrame, maps: pd.DataFrame, count: int) -> pd.DataFrame:
-    """So many varied maps: the first of each map, then the second of each, in the order of the maps."""
-    place = {path: k for k, path in enumerate(maps["path"])}
-    of = varied["varied_from"].map(place)
-    again = varied.groupby("varied_from").cumcount()
-    order = varied.assign(of=of, again=again).dropna(subset=["of"]).sort_values(["again", "of"], kind="stable")
-    return order.head(count).drop(columns=["of", "again"]).reset_index(drop=True)
 
 
 def _rows(errors: Path, failed: int) -> list[dict[str, str]]:
@@ -211,8 +202,9 @@ def _write_cohort(out: Path, drawn: Path, varied: pd.DataFrame) -> Path:
     """`cohort.csv` of the drawn images, each with its label map, paths from the folder."""
     table = pd.read_csv(drawn, dtype=str, keep_default_na=False)
     table = table[table["labels"].isin(varied["path"])].reset_index(drop=True)  # earlier calls may have drawn more
-    began = dict(zip(varied["path"], varied["varied_from"], strict=True))
+    began, given = (dict(zip(varied["path"], varied[name], strict=True)) for name in ("varied_from", "lesion_from"))
     table["drawn_from"] = [began[path] for path in table["labels"]]
+    table["lesion_from"] = [given[path] for path in table["labels"]]
     table["path"] = [f"{IMAGES}/{name}" for name in table["path"]]
     table["labels"] = [os.path.relpath(path, out) for path in table["labels"]]
     path = out / "cohort.csv"

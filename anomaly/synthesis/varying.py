@@ -58,6 +58,7 @@ def vary_maps(
     lesions: Sequence[str] = (),
     varying: Varying | None = None,
     draws: int = 1,
+    count: int | None = None,
     seed: int = 0,
     **whose: Any,
 ) -> Varied:
@@ -76,6 +77,7 @@ def vary_maps(
         lesions: classes that may be laid from one map into another, by name.
         varying: what is done, beside the lesions.
         draws: maps of each map.
+        count: of all these, so many alone: the first draws of the first maps.
         seed: of chance; a map has its own by its id.
         whose: subject, subject_pattern, where, match, exclude of `read_cohort`.
 
@@ -91,7 +93,9 @@ def vary_maps(
     maps, failed = look(cohort.to_dict("records"))
     if not maps:
         raise CohortError(f"none of the {len(cohort)} label maps can be used; the first: {failed[0]['error']}")
-    known, _ = classes_among({number for each in maps for number in each.numbers}, classes)
+    known, rest = classes_among({number for each in maps for number in each.numbers}, classes)
+    if rest:
+        logger.info("label maps also hold %s, which are no class and become background", some(rest))
     if strange := [name for name in lesions if name not in known.names]:
         raise AnomalyError(f"there is no class {strange[0]!r} to lay in; classes are {', '.join(known.names)}")
     varying = dataclasses.replace(
@@ -99,7 +103,7 @@ def vary_maps(
     )  # fmt: skip
     _refuse_mirror(maps, varying)
     before = _claimed(out, {"varying": dataclasses.asdict(varying), "classes": known.as_json(), "seed": seed})
-    made = _made(out, maps, known, varying, before, draws, seed)
+    made = _made(out, maps, known, varying, before, draws, seed, count)
     errors = out / "errors.csv"
     errors.unlink(missing_ok=True)
     if failed:
@@ -124,20 +128,21 @@ def _made(
     before: Mapping[str, Any],
     draws: int,
     seed: int,
+    count: int | None,
 ) -> int:
     """Make and write what is missing, draw by draw, and the table, whatever happens in between; how many there are."""
     rows, anew, read = list[dict[str, Any]](), list[str](), reader_of(labels)
     try:
-        with progress("varying", len(maps) * draws, unit="label maps") as bar:
-            for draw in range(draws):
-                for one in maps:
-                    bar.advance()
-                    row, donors = _planned(one, draw, maps, labels, varying, seed)
-                    kept = _kept(out, row, before.get(row["id"]))
-                    if kept is None:
-                        anew += [row["id"]] if row["id"] in before else []
-                        kept = _one(out, one, row, labels, varying, donors, read)
-                    rows.append(kept)
+        asked = [(one, draw) for draw in range(draws) for one in maps][:count]
+        with progress("varying", len(asked), unit="label maps") as bar:
+            for one, draw in asked:
+                bar.advance()
+                row, donors = _planned(one, draw, maps, labels, varying, seed)
+                kept = _kept(out, row, before.get(row["id"]))
+                if kept is None:
+                    anew += [row["id"]] if row["id"] in before else []
+                    kept = _one(out, one, row, labels, varying, donors, read)
+                rows.append(kept)
     finally:
         if rows:
             write_whole(out / TABLE, pd.DataFrame(rows).to_csv(index=False))
