@@ -24,6 +24,7 @@ from anomaly.images.labels import Labels, read_labels
 from anomaly.images.masking import masked
 from anomaly.progress import progress
 from anomaly.runs.settings import nearest
+from anomaly.segmentation.absent import told_absent
 from anomaly.segmentation.annotations import Source
 from anomaly.segmentation.classes import numbers_in
 from anomaly.segmentation.differing import differences
@@ -140,6 +141,7 @@ def evaluate_segmentation(
     said = sentences(
         means, apart, known, told, pairs.without, table.failed, masks=pairs.masks, other=theirs
     )  # fmt: skip
+    said += told_absent(pairs.absent, pairs.count, pairs.extra)
     cases(out / "cases.png", told, pairs.table, known)
     picture(out / "agreement.png", told, means, known)
     shown = Page(str(segmentations), means, apart, tuple(said), None if compare is None else str(compare))
