@@ -50,8 +50,8 @@ class Labels:
         numbers: of each class, the numbers that files hold for it; the first of them is what is written.
 
     Raises:
-        AnomalyError: no class, more than 255, two of one name, one called "background" or "all classes", or a number that
-            is 0, negative, 2^24 or more, or of two classes.
+        AnomalyError: no class, more than 255, two of one name, one called "background" or "all classes", or a number
+            that is 0, negative, 2^24 or more, or of two classes.
     """
 
     names: tuple[str, ...]

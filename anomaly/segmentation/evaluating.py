@@ -139,7 +139,8 @@ def evaluate_segmentation(
         write_whole(out / "differences.csv", apart.to_csv(index=False))
     write_whole(out / "summary.csv", means.to_csv(index=False))
     said = sentences(
-        means, apart, known, told, pairs.without, table.failed, masks=pairs.masks, other=theirs
+        means, apart, known, told, pairs.without, table.failed, masks=pairs.masks, other=theirs,
+        against="" if compare is None else str(compare),
     )  # fmt: skip
     said += told_absent(pairs.absent, pairs.count, pairs.extra)
     cases(out / "cases.png", told, pairs.table, known)

@@ -285,3 +285,22 @@ def test_a_column_that_only_the_cohort_has_asks_for_the_cohort(tmp_path: Path) -
     pd.read_csv(table)[["path", "segmentation"]].to_csv(tmp_path / "found.csv", index=False)
     with pytest.raises(CohortError, match="no column 'drawn_by_hand', and there is no folder of that name; give --coh"):
         evaluate_segmentation(tmp_path / "found.csv", "drawn_by_hand", tmp_path / "out")
+
+
+def test_classes_whose_difference_is_clear_are_named_and_few_persons_told_once(tmp_path: Path) -> None:
+    table = halves(tmp_path, masks=False)
+    rows = pd.read_csv(table)
+    for i, row in enumerate(rows.to_dict("records")):
+        found = np.zeros((16, 16), np.uint8)
+        found[4:8, 2:6], found[4:8, 9 : 12 + i % 3], found[12, 12 - i % 2] = 1, 1, 2
+        write(tmp_path / "more" / Path(row["path"]).name, found)
+    rows["segmentation"] = [f"more/{Path(each).name}" for each in rows["path"]]
+    rows.to_csv(tmp_path / "more.csv", index=False)
+    told = evaluate_segmentation(tmp_path / "more.csv", "drawn", tmp_path / "a", classes="a=1,b=2", compare=table)
+    assert any(f"against {table}, over 12 images in both" in each for each in told.sentences)
+    clear = next(each for each in told.sentences if "leaves out 0" in each)
+    assert clear.startswith("Of a +0.") and "b -0.500" in clear
+    few = evaluate_segmentation(
+        tmp_path / "more.csv", "drawn", tmp_path / "b", classes="a=1", cohort=table, where={"subject": "s1"}
+    )
+    assert few.sentences[0].count("no interval with so few persons") == 1
