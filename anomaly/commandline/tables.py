@@ -15,6 +15,7 @@ from typing import Any
 from anomaly.cohorts.patterns import pattern_of
 from anomaly.cohorts.separators import LOOKED_AT, rows_of, separator_of
 from anomaly.errors import AnomalyError, CohortError, EvaluationError
+from anomaly.runs.settings import nearest
 
 TEXTS = (".csv", ".tsv", ".txt")
 MOST = 2**24
@@ -61,8 +62,9 @@ def refuse_table(file: Path | None, columns: Iterable[str | None], where: Mappin
         return
     for name in filter(None, columns):
         if name not in (*table.columns, "id", "path"):
-            shown = ", ".join(table.columns[:20])
-            raise CohortError(f"{file}: has no column {name!r}; its columns are {shown}: mend the name")
+            shown = ", ".join(table.columns[:20]) + (", ..." if len(table.columns) > 20 else "")
+            near = nearest(name, table.columns)
+            raise CohortError(f"{file}: has no column {name!r}; {near}its columns are {shown}: mend the name")
     if not table.rows:
         raise CohortError(f"{file}: has no rows; add one row an image")
     if table.whole:

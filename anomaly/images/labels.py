@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from anomaly.images.grids import covered, resample
 from anomaly.images.image import Image, alone
 from anomaly.images.masking import STRAYS, turned
 from anomaly.images.names import located
-from anomaly.images.pictures import write_grey
+from anomaly.images.pictures import indices, write_grey
 from anomaly.images.prepared import Prepared
 from anomaly.images.reading import read, suffix
 from anomaly.images.segments import is_segmentation, numbers_of_segments, read_segments
@@ -36,6 +36,8 @@ LOSSY = (".jpg", ".jpeg")
 RENUMBER = "give the regions numbers from 1 on, and save the label maps anew"
 SHIFT = STRAYS
 """How far a label map may be shifted against its image, in voxels: a half would smear every edge."""
+RESERVED = ("background", "all classes")
+"""Names that tables give to what is no class, and to the mean of all."""
 NAMED = re.compile(r"^\s*([^=+,]+?)\s*=\s*(\d+(?:\s*\+\s*\d+)*)\s*$")
 
 
@@ -48,8 +50,8 @@ class Labels:
         numbers: of each class, the numbers that files hold for it; the first of them is what is written.
 
     Raises:
-        AnomalyError: no class, more than 255, two of one name, or a number that is 0, negative, 2^24 or more, or of two
-            classes.
+        AnomalyError: no class, more than 255, two of one name, one called "background" or "all classes", or a number
+            that is 0, negative, 2^24 or more, or of two classes.
     """
 
     names: tuple[str, ...]
@@ -63,6 +65,12 @@ class Labels:
             raise AnomalyError(f"{len(self.names)} classes were asked for; expected {PLACES} or fewer")
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
             raise AnomalyError(f"two classes are called {twice[0]!r}; name them apart")
+        if taken := [name for name in self.names if name.strip().casefold() in RESERVED]:
+            raise AnomalyError(
+                f"a class is called {taken[0]!r}, as "
+                + ("what is of no class is" if taken[0].strip().casefold() == RESERVED[0] else "the mean of all is")
+                + "; give it another name"
+            )
         if odd := [number for number in every if number < 1]:
             raise AnomalyError(f"a class has the number {odd[0]}; 0 is the background, and classes have 1 or more")
         if large := [number for number in every if number >= EXACT]:
@@ -134,8 +142,8 @@ def read_labels(path: Path | str, image: Image) -> np.ndarray:
     """The numbers (*space) of a label map in the order of the image's voxels, as int32.
 
     A label map that holds the same voxels in another order (a NIfTI map beside a DICOM series) is turned as the image
-    is. A DICOM segmentation gives the numbers of its segments. Of a picture in grey whose channels are alike one is
-    taken.
+    is. A DICOM segmentation gives the numbers of its segments. Of a picture with a palette the places in it are taken,
+    whatever their colours, and 0 and 1 of one with a bit a pixel; of one in grey whose channels are alike one channel.
 
     Raises:
         UnreadableImage: it cannot be read, is the image itself, was compressed with loss, holds several volumes,
@@ -145,7 +153,7 @@ def read_labels(path: Path | str, image: Image) -> np.ndarray:
     path = located(Path(path))
     if is_segmentation(path):
         return alone(path, lambda: read_segments(path, image), "read").astype(np.int32)
-    found = read(path)
+    found = _read_map(path)
     if found.path == image.path:
         raise UnreadableImage(f"{path}: is named as its own label map; name a file that holds a number for each class")
     values = turned(found, whole_numbers(found), image, what="label map", most=SHIFT)
@@ -161,7 +169,14 @@ def numbers_in(path: Path | str) -> frozenset[int]:
     path = located(Path(path))
     if is_segmentation(path):
         return alone(path, lambda: numbers_of_segments(path), "read")
-    return frozenset(np.unique(whole_numbers(read(path))).astype(int).tolist())
+    return frozenset(np.unique(whole_numbers(_read_map(path))).astype(int).tolist())
+
+
+def _read_map(path: Path) -> Image:
+    """As any image, but for pictures whose pixels are numbers that colours only show."""
+    found = read(path)
+    numbers = indices(path) if found.kind == "picture" else None
+    return found if numbers is None else replace(found, pixels=numbers[None].astype(np.float32))
 
 
 def whole_numbers(found: Image) -> np.ndarray:

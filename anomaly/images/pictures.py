@@ -68,6 +68,19 @@ def read_picture(path: Path) -> Image:
     return Image(as_float(pixels, path), np.eye(4), path, "picture", None if top is None else (0.0, top))
 
 
+def indices(path: Path) -> np.ndarray | None:
+    """Places in its palette (rows, columns) of a picture that has one, 0 and 1 of one with a bit a pixel, else None.
+
+    A label map has its numbers there, whatever colours or greys show them (as those of Pascal VOC).
+    """
+    with Within(path) as stream:
+        file = PIL.Image.open(stream, formats=FORMATS)
+        if file.mode not in ("1", "P", "PA"):
+            return None
+        values = np.asarray(file).astype(np.uint8)
+    return values[..., 0] if values.ndim == 3 else values
+
+
 def write_grey(path: Path, values: np.ndarray, *, says: str = "") -> None:
     """Write (rows, columns) or (rows, columns, 3), uint8 or uint16, as PNG of the same depth; bool as 0 and 255.
 

@@ -195,7 +195,11 @@ of the data: `{fingerprint}`. Seed: {seed}. Windows of (channels x space) {shape
 ## How to use it
 
     anomaly segment apply RUN --images FOLDER_OR_CSV{masks} --out OUT
-    anomaly segment evaluate OUT/segmentations.csv --labels FOLDER_OR_COLUMN --out OUT
+    anomaly segment evaluate OUT --labels COLUMN --cohort CSV --out CHECKED
+    anomaly segment evaluate OUT --labels FOLDER --out CHECKED
+
+CSV is the table of those images, whose column COLUMN names the label maps drawn; FOLDER holds them, called as their
+images.
 
 ## What it is for, and what it is not
 

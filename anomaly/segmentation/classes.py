@@ -117,12 +117,19 @@ def parted(table: pd.DataFrame, holders: Mapping[str, frozenset[str]], choose: f
 
 def _without_lone(chosen: set[str], holders: Mapping[str, frozenset[str]]) -> set[str]:
     """Subjects to hold out, but for whoever is needed to learn a class from."""
+    lone = {name: next(iter(whose)) for name, whose in holders.items() if len(whose) == 1}
+    if len(lone) == 1:
+        logger.warning(
+            "class %s is marked in images of one subject alone (%s), who is learned from: nothing tells how well "
+            "it is found in others", *next(iter(lone.items())),
+        )  # fmt: skip
+    elif lone:
+        logger.warning(
+            "%d of %d classes are marked in images of one subject alone each, who is learned from: nothing tells how "
+            "well they are found in others (%s)", len(lone), len(holders),
+            some([f"{name} of {subject}" for name, subject in lone.items()], 10),
+        )  # fmt: skip
     for name, whose in holders.items():
-        if len(whose) == 1:
-            logger.warning(
-                "class %s is marked in images of one subject alone (%s), who is learned from: nothing tells how well "
-                "it is found in others", name, *whose,
-            )  # fmt: skip
         if whose and whose <= chosen:
             kept = sorted(whose)[0]
             logger.info("%s is learned from, since class %s would be held out as a whole", kept, name)

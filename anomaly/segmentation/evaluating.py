@@ -24,6 +24,7 @@ from anomaly.images.labels import Labels, read_labels
 from anomaly.images.masking import masked
 from anomaly.progress import progress
 from anomaly.runs.settings import nearest
+from anomaly.segmentation.absent import told_absent
 from anomaly.segmentation.annotations import Source
 from anomaly.segmentation.classes import numbers_in
 from anomaly.segmentation.differing import differences
@@ -138,8 +139,10 @@ def evaluate_segmentation(
         write_whole(out / "differences.csv", apart.to_csv(index=False))
     write_whole(out / "summary.csv", means.to_csv(index=False))
     said = sentences(
-        means, apart, known, told, pairs.without, table.failed, masks=pairs.masks, other=theirs
+        means, apart, known, told, pairs.without, table.failed, masks=pairs.masks, other=theirs,
+        against="" if compare is None else str(compare),
     )  # fmt: skip
+    said += told_absent(pairs.absent, pairs.count, pairs.extra)
     cases(out / "cases.png", told, pairs.table, known)
     picture(out / "agreement.png", told, means, known)
     shown = Page(str(segmentations), means, apart, tuple(said), None if compare is None else str(compare))

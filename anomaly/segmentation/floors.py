@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
@@ -27,7 +28,8 @@ class Floors:
     """Two ways to mark classes without a network, made of the images that a run learned from.
 
     Args:
-        usual: how often each class lies at each place of an image, (K, *grid), whatever the size of images.
+        usual: how often each class lies at each place of an image, (K, *grid), whatever the size of images; of volumes
+            whose files tell where they lie the axes go to the right, to the front and up.
         amounts: the mean share of pixels that each class has, (K,).
         between: of each class but the background, the darkest and brightest of `BINS` steps that it is told by.
     """
@@ -39,15 +41,16 @@ class Floors:
     def found(self, image: Image) -> dict[str, np.ndarray]:
         """Places of classes (*space) by both ways; rarer classes lie over more frequent ones."""
         order = [int(place) for place in np.argsort(-self.amounts[1:], kind="stable") + 1]
-        steps, place, bright = steps_of(image), *(np.zeros(image.space, np.uint8) for _ in range(2))
+        steps = upright(image, steps_of(image))
+        place, bright = (np.zeros(steps.shape, np.uint8) for _ in range(2))
         for k in order:
-            share, count = resized(self.usual[k], image.space), round(float(self.amounts[k]) * steps.size)
+            share, count = resized(self.usual[k], steps.shape), round(float(self.amounts[k]) * steps.size)
             if count:
                 least = np.partition(share.ravel(), -count)[-count]
                 place[(share >= least) & (share > 0)] = k
             low, high = self.between[k - 1]
             bright[(steps >= low) & (steps <= high)] = k
-        return {PLACE: place, BRIGHTNESS: bright}
+        return {PLACE: upright(image, place, back=True), BRIGHTNESS: upright(image, bright, back=True)}
 
     @classmethod
     def of(cls, runs: Sequence[Path], labels: Labels, dims: int) -> "Floors | None":
@@ -64,7 +67,8 @@ class Floors:
             try:
                 image = read(Path(row[0]))
                 if image.ndim == dims:
-                    pairs.append((steps_of(image), labels.places(read_labels(row[1], image))))
+                    places = labels.places(read_labels(row[1], image))
+                    pairs.append((upright(image, steps_of(image)), upright(image, places)))
             except (UnreadableImage, OSError):
                 continue
         if not pairs:
@@ -99,6 +103,25 @@ def steps_of(image: Image) -> np.ndarray:
     values = image.pixels.mean(0)
     low, high = np.percentile(values, [0.5, 99.5])
     return ((values - low) / max(float(high - low), 1e-12) * BINS).clip(0, BINS - 1).astype(np.intp)
+
+
+def upright(image: Image, values: np.ndarray, *, back: bool = False) -> np.ndarray:
+    """Values (*space) of a volume with axes that go to the right, to the front and up, however its file has them.
+
+    A picture, and a volume whose file does not tell where it lies, stay as they are.
+
+    Args:
+        image: whose they are.
+        values: on its grid; with `back` on that of the upright one.
+        back: from there to the order of the file.
+    """
+    if image.ndim != 3 or not image.placed:
+        return values
+    turn = nib.orientations.io_orientation(image.affine)
+    if back:
+        turn = nib.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], turn)
+    found: np.ndarray = nib.orientations.apply_orientation(values, turn)
+    return found
 
 
 def resized(values: np.ndarray, space: Sequence[int]) -> np.ndarray:

@@ -17,6 +17,7 @@ from anomaly.cohorts.masks import NONE, Given, counting
 from anomaly.cohorts.results import some
 from anomaly.errors import CohortError, EvaluationError
 from anomaly.images.labels import Labels
+from anomaly.segmentation.absent import failed_before, refuse_twice, strays, unfound
 from anomaly.segmentation.annotations import Source
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ class Pairs:
         classes: of the segmenter that found them; None where nothing tells.
         runs: folders of the runs that found them, as far as that is told.
         masks: what said where masks are, in words; "" where the whole of each image counts.
+        absent: ids of images of the cohort that have no segmentation.
+        count: of how many images these are.
+        extra: names of files in a folder of label maps that fit no image.
     """
 
     table: pd.DataFrame
@@ -42,6 +46,9 @@ class Pairs:
     classes: Labels | None
     runs: tuple[Path, ...]
     masks: str = ""
+    absent: tuple[str, ...] = ()
+    count: int = 0
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def paired(
         where: rows of the cohort (without one, of the table itself) to keep.
 
     Raises:
-        CohortError: no label map was found, or drawn, or both are one file.
+        CohortError: no label map was found, or drawn, or both are one file, or an image has several.
         EvaluationError: a folder without a table, and no cohort.
     """
     place = Path(segmentations)
@@ -94,12 +101,16 @@ def paired(
         rows = rows[rows[FOUND] != ""].reset_index(drop=True)
     else:
         rows = _table(place, given, where) if images is None else _known(_table(place, NONE, None), images, where)
+    refuse_twice(rows, str(cohort if place.is_dir() else place))
     facts = _facts(place)
     told, masks = (
         _drawn(rows, labels, images, cohort, place),
         _masked(rows if images is None else images, given, facts, place),
     )
     rows = rows.assign(**{LABELS: told, MASK: [""] * len(rows) if masks is None else _joined(rows, masks, MASK)})
+    absent, count = _absent(rows, labels, images, cohort, place, where)
+    known = {path for name in (FOUND, LABELS, MASK, "path") for path in rows[name]}
+    extra = strays(place, known) if place.is_dir() and not where else ()
     without = rows.loc[rows[LABELS] == "", "id"]
     rows = rows[rows[LABELS] != ""].reset_index(drop=True)
     if rows.empty:
@@ -111,7 +122,24 @@ def paired(
         raise CohortError(f"{len(same)} segmentations are named as their own truth ({some(same)}); name those drawn")
     told_by = "" if masks is None else str(masks.attrs["masks_from"])
     rows = rows[["id", "subject", "path", FOUND, LABELS, MASK]]
-    return Pairs(rows, tuple(without), facts.classes, facts.runs, told_by)
+    return Pairs(rows, tuple(without), facts.classes, facts.runs, told_by, absent, count, extra)
+
+
+def _absent(
+    rows: pd.DataFrame,
+    labels: str | Path,
+    images: pd.DataFrame | None,
+    cohort: Source | None,
+    place: Path,
+    where: Mapping[str, str] | None,
+) -> tuple[tuple[str, ...], int]:
+    """Ids of images without a segmentation, of how many; without a cohort those that the table itself says."""
+    if cohort is not None and images is not None:
+        return unfound(rows, images, labels, cohort, str(cohort))
+    told = [*rows.attrs.get("bare", ())]
+    if not where and (place.parent / FACTS).is_file():
+        told += [each for each in failed_before(place, rows) if each not in told]
+    return tuple(told), len(rows) + len(told)
 
 
 def _table(place: Path, mask: Given, where: Mapping[str, str] | None) -> pd.DataFrame:
@@ -126,7 +154,7 @@ def _table(place: Path, mask: Given, where: Mapping[str, str] | None) -> pd.Data
     found = with_labels(cohort, column, place.absolute().parent, str(place))
     rows = cohort.assign(**{FOUND: _joined(cohort, found, LABELS)})  # it may have a column labels of its own
     kept = rows[rows[FOUND] != ""].reset_index(drop=True)
-    kept.attrs = cohort.attrs
+    kept.attrs = {**cohort.attrs, "bare": list(rows.loc[rows[FOUND] == "", "id"])}
     return kept
 
 
@@ -146,7 +174,15 @@ def _drawn(
 ) -> list[str]:
     """The label map drawn of each row, or ""."""
     if cohort is not None and images is not None and str(labels) in images:
-        return _joined(rows, with_labels(images, labels, base_of(cohort), str(cohort)), LABELS)
+        known = with_labels(images, labels, base_of(cohort), str(cohort))
+        refuse_twice(known[known["path"].isin(rows["path"])], str(cohort), LABELS)
+        return _joined(rows, known, LABELS)
+    folders = (Path(labels), base_of(place) / labels)
+    if cohort is None and str(labels) not in rows and not any(each.is_dir() for each in folders):
+        raise CohortError(
+            f"{place}: has no column {str(labels)!r}, and there is no folder of that name; give --cohort TABLE, "
+            f"that of the images whose column {labels} names label maps, or --labels with their folder"
+        )
     base = base_of(cohort) if cohort is not None else base_of(place)
     return _joined(rows, with_labels(rows, labels, base, str(place), missing="keep"), LABELS)
 

@@ -18,6 +18,7 @@ from anomaly.segmentation.summing import ALL, FALSE, FOUND, numbers_of
 from anomaly.statistics.estimates import between
 
 HTML = "agreement.html"
+FEW = f" ({between(np.nan, np.nan)})"
 MERGED = 0.5
 """Share of the lesions found that lie under one piece with others, beyond which that is told."""
 MEASURES = {
@@ -57,6 +58,7 @@ def sentences(
     *,
     masks: str = "",
     other: pd.DataFrame | None = None,
+    against: str = "the other segmentation",
 ) -> list[str]:
     """The main figures in words: one for each class, whom the run had seen, what lies outside of masks or was left out.
 
@@ -68,12 +70,13 @@ def sentences(
         failed: how many images cannot be used.
         masks: what said where they are.
         other: figures of the other segmentation.
+        against: what that is called.
     """
     said = [_of_class(told, name) for name in labels.names]
     said += [_outside(images, labels, masks)] if masks else []
     said += [seen] if (seen := told_of(images)) else []
     if apart is not None:
-        said += list(_differences(apart))
+        said += list(_differences(apart, against))
         beside = "" if other is None else told_of(other, "By the segmentation compared with: ")
         said += [beside] if beside else []
     if not any(" - " in str(of) for of in told["of"]):
@@ -87,7 +90,13 @@ def sentences(
     left += [f"{failed} cannot be used (errors.csv names them)"] if failed else []
     if left:
         said.append(f"Left out: {' and '.join(left)}.")
-    return said
+    return [_once(each) for each in said]
+
+
+def _once(said: str) -> str:
+    """A sentence that says once that there is no interval of so few."""
+    before, few, behind = said.partition(FEW)
+    return before + few + behind.replace(FEW, "")
 
 
 def _of_class(told: pd.DataFrame, name: str) -> str:
@@ -178,14 +187,20 @@ def _of(row: Any, every: Sequence[Any]) -> str:
     return f" over {row['n']} images" if len(every) > 1 else ""
 
 
-def _differences(apart: pd.DataFrame) -> Iterator[str]:
+def _differences(apart: pd.DataFrame, against: str) -> Iterator[str]:
     names = list(dict.fromkeys(apart["class"]))
     name = ALL if ALL in names else names[0]
     row = apart[(apart["class"] == name) & (apart["measure"] == "dice")].to_dict("records")[0]
     yield (
-        f"Compared: Dice ({name}) {row['value']:+.3f} ({_ends(row)}) against the other segmentation, over {row['n']} "
-        "images in both."
+        f"Compared: Dice ({name}) {row['value']:+.3f} ({_ends(row)}) against {against}, over {row['n']} images in both."
     )
+    if len(names) > 1 and (clear := _clear(apart)) is not None:
+        each = [f"{row['class']} {row['value']:+.3f} ({_ends(row)})" for row in clear]
+        yield (
+            f"Of {', '.join(each)} the interval leaves out 0."
+            if each
+            else "Of no single class does the interval of this difference leave out 0."
+        )
     for one in names:
         rows = apart[apart["class"] == one].to_dict("records")
         drawn = next((row["n"] for row in rows if row["measure"] == "dice"), 0)
@@ -196,6 +211,13 @@ def _differences(apart: pd.DataFrame) -> Iterator[str]:
                 f"Surfaces of {one} are compared in {both} of {drawn} images that have it, for in the others one of "
                 f"both found nothing: images with nothing found {100 * missed[0]['value']:+.0f} %."
             )
+
+
+def _clear(apart: pd.DataFrame) -> list[Any] | None:
+    """The classes whose difference of Dice has an interval without 0; None where none has an interval."""
+    dice = apart[(apart["measure"] == "dice") & (apart["class"] != ALL) & np.isfinite(apart["low"].astype(float))]
+    clear = dice[(dice["low"] > 0) | (dice["high"] < 0)]
+    return None if dice.empty else list(clear.to_dict("records"))
 
 
 def _ends(row: Any, form: str = ".3g", scale: float = 1.0) -> str:

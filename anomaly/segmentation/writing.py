@@ -38,9 +38,13 @@ def write_found(folder: Path, name: str, image: Image, found: Found, asked: Aske
 
 
 def file_names(labels: Labels) -> list[str]:
-    """The classes as files are called by them; with its place where two would be called alike."""
+    """The classes as files are called by them; with their places where two would be called alike.
+
+    Names that differ by capitals alone are alike: most disks of macOS and Windows take them for one file.
+    """
     names = [safe_id(name) for name in labels.names]
-    return [each if names.count(each) == 1 else f"{each}-{k}" for k, each in enumerate(names, start=1)]
+    alike = len({each.casefold() for each in names}) < len(names)
+    return [f"{each}-{k}" for k, each in enumerate(names, start=1)] if alike else names
 
 
 def volumes(places: np.ndarray, image: Image, labels: Labels) -> dict[str, float | str]:

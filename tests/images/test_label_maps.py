@@ -9,7 +9,7 @@ import pytest
 
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.images import read
-from anomaly.images.labels import Labels, prepared_places, read_labels, restored_shares, write_labels
+from anomaly.images.labels import Labels, numbers_in, prepared_places, read_labels, restored_shares, write_labels
 from anomaly.images.masking import masked
 from anomaly.images.preprocessing import Preprocessing
 
@@ -36,6 +36,8 @@ def test_classes_are_asked_by_name_and_number() -> None:
         ("a=1,a=2", "two classes are called 'a'"),
         ("a=0", "a class has the number 0; 0 is the background"),
         ("a=1,b=2+1", "the number 1 is of two classes"),
+        ("a=1,background=2", "a class is called 'background', as what is of no class is; give it another name"),
+        ("All classes=1", "a class is called 'All classes', as the mean of all is"),
         ("a=1.5", "expected classes as NAME=NUMBER"),
     ],
 )
@@ -92,6 +94,25 @@ def test_what_is_no_label_map_is_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(UnreadableImage, match=told) as caught:
             read_labels(path, image)
         assert path.name in str(caught.value)
+
+
+def test_pictures_with_a_palette_or_a_bit_a_pixel_hold_the_numbers_that_colours_show(tmp_path: Path) -> None:
+    image = read(saved(tmp_path / "image.png", np.arange(64, dtype=np.uint8).reshape(8, 8)))
+    numbers = (np.arange(64).reshape(8, 8) % 3).astype(np.uint8)
+    palettes = {"colours": [0, 0, 0, 128, 0, 0, 0, 128, 0], "greys": [0, 0, 0, 90, 90, 90, 200, 200, 200]}
+    for name, palette in palettes.items():
+        for ending in ("png", "tif", "bmp"):
+            file = PIL.Image.fromarray(numbers)
+            file.putpalette(palette)
+            path = tmp_path / f"{name}.{ending}"
+            file.save(path)
+            assert (read_labels(path, image) == numbers).all(), path
+            assert numbers_in(path) == {0, 1, 2}
+    for ending in ("png", "tif", "bmp"):
+        path = tmp_path / f"bits.{ending}"
+        PIL.Image.fromarray(numbers > 0).save(path)
+        assert (read_labels(path, image) == (numbers > 0)).all(), path
+        assert numbers_in(path) == {0, 1}
 
 
 def test_places_on_the_grid_of_a_network_and_back_at_the_images_own_size(tmp_path: Path) -> None:

@@ -228,3 +228,79 @@ def test_differences_tell_what_distances_leave_out() -> None:
     assert found.loc["lesions_found", ["value", "n", "subjects"]].tolist() == [(1 + 1 - 1) / 4, 4, 3]
     assert found.loc["lesions_found_well", "value"] == (2 + 1 - 1) / 4
     assert found.loc["false_lesions_an_image", "value"] == -0.5
+
+
+# Whom figures are without
+
+
+def test_images_without_a_segmentation_and_files_of_no_image_are_named(tmp_path: Path) -> None:
+    table = halves(tmp_path, 6, masks=False)
+    theirs = tmp_path / "theirs"
+    for i in (0, 1, 2):
+        write(theirs / f"p{i:02d}.png", np.eye(16, dtype=np.uint8))
+    write(theirs / "other.png", np.eye(16, dtype=np.uint8))
+    found = evaluate_segmentation(theirs, "drawn", tmp_path / "one", cohort=table, classes="a=1")
+    lacking = "of 6 images of the cohort have no segmentation, so these figures are without:"
+    assert f"3 {lacking} p03, p04, p05." in found.sentences and f"3 {lacking}" in found.page.read_text()
+    assert "1 file of the segmentations fit no image and say nothing: other.png." in found.sentences
+    rows = pd.read_csv(table)
+    rows.assign(segmentation=rows["segmentation"].where(rows.index < 4)).to_csv(tmp_path / "some.csv", index=False)
+    for asked in ({}, {"cohort": table}):
+        out = tmp_path / f"two{len(asked)}"
+        found = evaluate_segmentation(tmp_path / "some.csv", "drawn", out, classes="a=1", **asked)
+        assert f"2 {lacking} p04, p05." in found.sentences and found.summary["n"].max() == 4
+    whole = evaluate_segmentation(table, "drawn", tmp_path / "three", cohort=table, classes="a=1")
+    assert not any("no segmentation" in each or "fit no image" in each for each in whole.sentences)
+
+
+def test_images_that_apply_could_not_read_are_named_without_a_cohort(tmp_path: Path) -> None:
+    halves(tmp_path, 3, masks=False)
+    table = pd.read_csv(tmp_path / "cohort.csv").iloc[:2].rename(columns={"segmentation": "file"})
+    table.assign(id=["p00", "p01"]).to_csv(tmp_path / "segmentations.csv", index=False)
+    told = {"id": ["p01", "p02"], "path": [str(tmp_path / f"images/p0{i}.png") for i in (1, 2)], "error": "broken"}
+    pd.DataFrame(told).to_csv(tmp_path / "errors.csv", index=False)
+    (tmp_path / "segment.json").write_text("{}")
+    found = evaluate_segmentation(tmp_path, "drawn", tmp_path / "out", classes="a=1")
+    assert "1 of 3 images of the cohort has no segmentation, so these figures are without: p02." in found.sentences
+
+
+def test_two_rows_for_one_image_are_refused_by_name(tmp_path: Path) -> None:
+    table = halves(tmp_path, 3, masks=False)
+    rows = pd.read_csv(table)
+    again = rows.assign(drawn=rows["segmentation"], rater=1).iloc[:1]
+    every = pd.concat([rows.assign(rater=0), again])
+    every.assign(id=[f"r{k}" for k in range(len(every))]).to_csv(tmp_path / "raters.csv", index=False)
+    rows[["path", "segmentation"]].to_csv(tmp_path / "found.csv", index=False)
+    given = {"classes": "a=1", "cohort": tmp_path / "raters.csv"}
+    with pytest.raises(CohortError, match=r"raters.csv: 1 image \(p00.png\) of several rows with different labels"):
+        evaluate_segmentation(tmp_path / "found.csv", "drawn", tmp_path / "out", **given)
+    found = evaluate_segmentation(tmp_path / "found.csv", "drawn", tmp_path / "out", where={"rater": "0"}, **given)
+    assert len(pd.read_csv(found.path)) == 3
+    with pytest.raises(CohortError, match=r"raters.csv: 1 image \(p00.png\) of several rows; leave one"):
+        evaluate_segmentation(tmp_path / "raters.csv", "drawn", tmp_path / "other", classes="a=1")
+
+
+def test_a_column_that_only_the_cohort_has_asks_for_the_cohort(tmp_path: Path) -> None:
+    table = halves(tmp_path, 3, masks=False)
+    pd.read_csv(table)[["path", "segmentation"]].to_csv(tmp_path / "found.csv", index=False)
+    with pytest.raises(CohortError, match="no column 'drawn_by_hand', and there is no folder of that name; give --coh"):
+        evaluate_segmentation(tmp_path / "found.csv", "drawn_by_hand", tmp_path / "out")
+
+
+def test_classes_whose_difference_is_clear_are_named_and_few_persons_told_once(tmp_path: Path) -> None:
+    table = halves(tmp_path, masks=False)
+    rows = pd.read_csv(table)
+    for i, row in enumerate(rows.to_dict("records")):
+        found = np.zeros((16, 16), np.uint8)
+        found[4:8, 2:6], found[4:8, 9 : 12 + i % 3], found[12, 12 - i % 2] = 1, 1, 2
+        write(tmp_path / "more" / Path(row["path"]).name, found)
+    rows["segmentation"] = [f"more/{Path(each).name}" for each in rows["path"]]
+    rows.to_csv(tmp_path / "more.csv", index=False)
+    told = evaluate_segmentation(tmp_path / "more.csv", "drawn", tmp_path / "a", classes="a=1,b=2", compare=table)
+    assert any(f"against {table}, over 12 images in both" in each for each in told.sentences)
+    clear = next(each for each in told.sentences if "leaves out 0" in each)
+    assert clear.startswith("Of a +0.") and "b -0.500" in clear
+    few = evaluate_segmentation(
+        tmp_path / "more.csv", "drawn", tmp_path / "b", classes="a=1", cohort=table, where={"subject": "s1"}
+    )
+    assert few.sentences[0].count("no interval with so few persons") == 1

@@ -161,6 +161,25 @@ def test_the_usual_place_marks_as_much_as_there_usually_is(tmp_path: Path) -> No
     assert 4 <= (found == 2).sum() <= 6 and found[20:22, 20:22].all()
 
 
+def test_the_usual_place_is_one_however_files_have_their_axes(tmp_path: Path) -> None:
+    usual, where = np.zeros((2, 8, 8, 8)), []
+    usual[1, 1:3, 5:7, 0:2] = 0.9
+    floors = Floors(usual, np.array([0.9, 1 / 64]), ((0, 1),))
+    values = np.random.default_rng(0).normal(size=(12, 10, 8)).astype(np.float32)
+    whole = nib.Nifti1Image(values, np.diag([1.0, 2.0, 3.0, 1.0]))
+    for codes in ("RAS", "LPI", "SAR", "PIL", "AIR"):
+        turn = nib.orientations.axcodes2ornt(tuple(codes))
+        nib.save(whole.as_reoriented(turn), tmp_path / f"{codes}.nii.gz")
+        image = read(tmp_path / f"{codes}.nii.gz")
+        found = floors.found(image)
+        for floor, places in found.items():
+            assert places.shape == image.space and places.any(), (codes, floor)
+        millimetres = nib.affines.apply_affine(image.affine, np.argwhere(found["usual place"]))
+        bright = nib.affines.apply_affine(image.affine, np.argwhere(found["brightness"]))
+        where.append(tuple({tuple(each) for each in marked.round(3)} for marked in (millimetres, bright)))
+    assert all(each == where[0] for each in where[1:])
+
+
 def test_nothing_drawn_and_nothing_found_has_no_dice(tmp_path: Path) -> None:
     write(tmp_path / "image.png", np.random.default_rng(0).integers(0, 255, (9, 9)).astype(np.uint8))
     nothing = np.zeros((9, 9), np.uint8)

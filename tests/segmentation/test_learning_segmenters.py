@@ -183,6 +183,11 @@ def test_who_alone_has_a_class_is_learned_from(table: Path, caplog: pytest.LogCa
     again = parted(cohort, lone, None)
     assert set(again.query("split == 'choose'")["subject"]) == first - lone["2"]
     assert "class 2 is marked in images of one subject alone" in caplog.text
+    caplog.clear()
+    parted(cohort, {**lone, "5": lone["2"]}, None)
+    alone = [each.getMessage() for each in caplog.records if "one subject alone" in each.getMessage()]
+    whose = next(iter(lone["2"]))
+    assert len(alone) == 1 and "2 of 2 classes are" in alone[0] and f"(2 of {whose}, 5 of {whose})" in alone[0]
 
 
 def two_sides(folder: Path, **columns: Any) -> Annotations:

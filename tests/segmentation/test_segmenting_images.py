@@ -25,6 +25,7 @@ from anomaly.segmentation.marking import uncertainty_of
 from anomaly.segmentation.opening import open_runs
 from anomaly.segmentation.run import SegmenterRun
 from anomaly.segmentation.segmenting import prepared_for, segment
+from anomaly.segmentation.writing import file_names
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +186,11 @@ def test_pieces_that_are_not_wanted_become_background() -> None:
     assert (large == 1).sum() == 9 and (large == 2).sum() == 3
     assert (cleaned(places, smallest=2.0, voxel=2.0) == places).all()
     assert places[5, 5] == 1
+
+
+def test_files_of_classes_differ_by_more_than_capitals() -> None:
+    assert file_names(Labels.asked("Bone=1,cyst=2")) == ["Bone", "cyst"]
+    assert file_names(Labels.asked("Bone=1,bone=2,bone-2=3")) == ["Bone-1", "bone-2", "bone-2-3"]
 
 
 def test_uncertainty_is_the_entropy_of_shares() -> None:
