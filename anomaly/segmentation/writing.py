@@ -30,10 +30,10 @@ def write_found(folder: Path, name: str, image: Image, found: Found, asked: Aske
         for called, share in zip(file_names(asked.labels), found.shares[1:], strict=True):
             files.append(folder / f"{name}_probability-{called}.nii.gz")
             write_volume(files[-1], share, image.frame, says=SAYS)
-    for what, values in (("uncertainty", found.uncertainty), ("disagreement", found.disagreement)):
-        if values is not None:
+    for what, unsure in (("uncertainty", found.uncertainty), ("disagreement", found.disagreement)):
+        if unsure is not None:
             files.append(folder / f"{name}_{what}.nii.gz")
-            write_volume(files[-1], values, image.frame, says=SAYS)
+            write_volume(files[-1], unsure, image.frame, says=SAYS)
     return [file.name for file in files]
 
 
