@@ -181,7 +181,12 @@ def _judged(
     images = pairs.table.assign(**{SEEN: seen_by(pairs.runs, pairs.table)})
     rows: list[Any] = images.to_dict("records")
     names = [] if beside is None else [PLACE, BRIGHTNESS]
-    facts: dict[str, Any] = {"classes": labels.as_json(), "lesions": list(lesions), "floors": names, "pairs": _sum(rows)}
+    facts: dict[str, Any] = {
+        "classes": labels.as_json(),
+        "lesions": list(lesions),
+        "floors": names,
+        "pairs": _sum(rows),
+    }
     facts |= {"mask": pairs.masks, SEEN: images[SEEN].value_counts().to_dict()}
     table = GrowingTable(AGREEMENT, out, settings=facts, columns=[SEEN, *judge.columns(names)])
     left = table.left(rows)
