@@ -245,7 +245,8 @@ def test_images_without_a_segmentation_and_files_of_no_image_are_named(tmp_path:
     assert "1 file of the segmentations fit no image and say nothing: other.png." in found.sentences
     rows = pd.read_csv(table)
     rows.assign(segmentation=rows["segmentation"].where(rows.index < 4)).to_csv(tmp_path / "some.csv", index=False)
-    for asked in ({}, {"cohort": table}):
+    both: tuple[dict[str, Any], ...] = ({}, {"cohort": table})
+    for asked in both:
         out = tmp_path / f"two{len(asked)}"
         found = evaluate_segmentation(tmp_path / "some.csv", "drawn", out, classes="a=1", **asked)
         assert f"2 {lacking} p04, p05." in found.sentences and found.summary["n"].max() == 4
@@ -271,7 +272,7 @@ def test_two_rows_for_one_image_are_refused_by_name(tmp_path: Path) -> None:
     every = pd.concat([rows.assign(rater=0), again])
     every.assign(id=[f"r{k}" for k in range(len(every))]).to_csv(tmp_path / "raters.csv", index=False)
     rows[["path", "segmentation"]].to_csv(tmp_path / "found.csv", index=False)
-    given = {"classes": "a=1", "cohort": tmp_path / "raters.csv"}
+    given: dict[str, Any] = {"classes": "a=1", "cohort": tmp_path / "raters.csv"}
     with pytest.raises(CohortError, match=r"raters.csv: 1 image \(p00.png\) of several rows with different labels"):
         evaluate_segmentation(tmp_path / "found.csv", "drawn", tmp_path / "out", **given)
     found = evaluate_segmentation(tmp_path / "found.csv", "drawn", tmp_path / "out", where={"rater": "0"}, **given)
