@@ -46,11 +46,11 @@ class Pix2PixLabels(Synthesizer):
 
     def artist(self, shape: tuple[int, ...]) -> nn.Module:
         """The U-Net."""
-        seen = (self.classes_ + self.noise + self.beside, *shape[1:])
+        seen = (self.classes_ + self.noise + self.further, *shape[1:])
         return UNet(seen, out=shape[0], widths=[self.width << k for k in range(self.levels)], norm="instance")
 
     @property
-    def beside(self) -> int:
+    def further(self) -> int:
         """Further channels beside the map."""
         return 0
 

@@ -114,7 +114,7 @@ class Ultrasound(Pix2PixLabels):
         return super().artist(shape)
 
     @property
-    def beside(self) -> int:
+    def further(self) -> int:
         """What the physics drew."""
         return 1
 
