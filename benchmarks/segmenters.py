@@ -31,7 +31,7 @@ class Noise:
     """Batches of noise with label maps, or without."""
 
     def __init__(self, labelled: bool) -> None:
-        random = torch.Generator().manual_seed(labelled)
+        random = torch.Generator().manual_seed(int(labelled))
         self.images = torch.rand(64, 1, SIDE, SIDE, generator=random) * 2 - 1
         self.places = torch.randint(CLASSES, (64, SIDE, SIDE), generator=random)
         self.labelled = labelled
