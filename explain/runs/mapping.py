@@ -34,6 +34,7 @@ from anomaly.training.machine import one_core_left
 from explain.measures.metrics import proximity, sparsity
 from explain.pictures.pictures import limit_of
 from explain.runs.given import TargetRun
+from explain.runs.nothing import AS_DRAWN, IfNothing
 from explain.runs.records import ABOUT, FOLDER, OUTPUTS, Record, Walks, wanted, write_record
 from explain.runs.source import Source, open_source
 
@@ -54,7 +55,8 @@ class Mapped(Readable):
         new, before, failed: images explained now, by an earlier call, and that cannot be read.
         method: name of the explainer.
         maps: folder of the maps and figures; None where none are written.
-        remark: that nothing changes in any image, or that the baseline of most is above the image, where that is so.
+        remark: that nothing changes in any image, or that the baseline of most is above the image, where that is so; of
+            a run of cases and controls how much would be drawn if labels meant nothing.
     """
 
     path: Path
@@ -91,6 +93,7 @@ def map_images(
     exclude: Globs = None,
     mask: Given = None,
     allow_overlap: bool = False,
+    raw: bool = False,
     method: str | None = None,
     device: str = "auto",
     batch: int = BATCH,
@@ -100,7 +103,8 @@ def map_images(
 
     Writes `explanations.csv`: id, subject, path, files; of counterfactuals `change` (mean |image - counterfactual|, of
     a range of 2), `largest_change` (of any value, on that range), `unchanged` (share of pixels changed by at most 0.05
-    on that range); with a target `target_before`, `target_after`, `target_flipped`; with a judge the same of it; and
+    on that range); of a run that was calibrated `change_as_drawn`, `change_if_nothing`, `share_if_nothing` (see
+    `explain.runs.nothing`); with a target `target_before`, `target_after`, `target_flipped`; with a judge the same of it; and
     what the method says beside.
     Memory does not grow with the number of images; a second call with the same arguments explains only what is missing.
 
@@ -113,6 +117,7 @@ def map_images(
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for what was trained with
             masks; outside them nothing is changed or marked.
         allow_overlap: explain images of subjects the explainer was trained on as well.
+        raw: of a run that was calibrated, maps as they are drawn, with what would be drawn if labels meant nothing.
         batch: images explained at once.
         workers: threads that read, and as many that write; None takes one a core.
 
@@ -127,7 +132,7 @@ def map_images(
         raise AnomalyError(f"outputs are {', '.join(OUTPUTS)}; got {', '.join(unknown) or 'nothing'}")
     opened = open_source(
         source, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
-        controls=controls, method=method, device=device,
+        controls=controls, method=method, device=device, raw=raw,
     )  # fmt: skip
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
@@ -137,7 +142,7 @@ def map_images(
     if not allow_overlap:
         refuse_overlap(opened, cohort)
     rows: list[Any] = cohort.to_dict("records")
-    workers = workers or os.cpu_count() or 1
+    workers, told = workers or os.cpu_count() or 1, IfNothing.of(opened)
     with ThreadPoolExecutor(workers) as pool:
         columns, limit = _probed(opened, rows, pool, out)
         facts = {
@@ -146,21 +151,22 @@ def map_images(
             "outputs": list(outputs),
             "limit": limit,
             "thresholds": {name: run.threshold for name, run in _asking(opened)},
+            "calibration": told.facts,
             "controls": controls and str(Path(controls).resolve()),
             "runs": _named(out, source=source, target=target, generator=generator, judge=judge, baseline=baseline),
         }
         table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns)
         left = table.left(rows)
         before = len(rows) - len(left)
-        writing = partial(_finish, folder=out, outputs=outputs, limit=limit)
+        writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told)
         work = _explained(opened, left, pool, batch, drawn="png" in wanted(outputs))
         with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
             for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
                 table.add(finished)
                 bar.advance(len(finished))
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
-    told = opened.explainer.name, drawn, _remark(table.path)
-    return Mapped(table.path, table.errors, table.added, before, table.failed, *told)
+    remark = " ".join(filter(None, ("" if told.empty else _remark(table.path), told.remark)))
+    return Mapped(table.path, table.errors, table.added, before, table.failed, opened.explainer.name, drawn, remark)
 
 
 def _remark(path: Path) -> str:
@@ -213,6 +219,7 @@ def records(source: Source, prepared: Sequence[Prepared], images: Sequence[Image
     pixels = np.concatenate([each.pixels for each in prepared])
     walks = None if images is None else Walks(images, prepared, source.target)
     parts = [_part(source, x, walks) for x in chunks(pixels, source.device)]
+    nothing = IfNothing.of(source)
     ends = np.cumsum([0, *(len(each.pixels) for each in prepared)])
     figures = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
 
@@ -226,7 +233,7 @@ def records(source: Source, prepared: Sequence[Prepared], images: Sequence[Image
             None if change is None else change[a:b],
             None if field is None else field[a:b],
             None if spread is None else spread[a:b],
-            _flips(source, {name: _of_slices(name, values[a:b]) for name, values in figures.items()}),
+            nothing.beside(_flips(source, {name: _of_slices(name, each[a:b]) for name, each in figures.items()})),
             None if walks is None else walks.of(i),
         )
         for i, (a, b) in enumerate(pairwise(ends))
@@ -240,13 +247,16 @@ def _of_slices(name: str, values: np.ndarray) -> float:
 
 def _part(source: Source, x: torch.Tensor, walks: Walks | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Arrays and figures (n,) of a few images; their walks are given away."""
-    explanation = source.explain(x)
+    as_drawn = source.as_drawn(x)
+    explanation = source.calibrated(as_drawn, x)
     drawn = explanation.counterfactual
     figures: dict[str, np.ndarray] = {}
     if drawn is not None:
         ours, theirs = _numpy(x), _numpy(drawn)
         largest = np.abs(ours - theirs).reshape(len(ours), -1).max(1)
         figures = {"change": proximity(ours, theirs), LARGEST: largest, "unchanged": sparsity(ours, theirs)}
+        if source.calibration is not None and as_drawn.counterfactual is not None:
+            figures[AS_DRAWN] = proximity(ours, _numpy(as_drawn.counterfactual))
     for name, run in _asking(source):
         figures |= _asked(name, run, x, drawn)
     figures |= {name: _numpy(each) for name, each in explanation.diagnostics.items() if name not in figures}
@@ -309,7 +319,13 @@ def _explained(
 
 
 def _finish(
-    ready: Sequence[Ready], found: Sequence[Record], *, folder: Path, outputs: Sequence[str], limit: float
+    ready: Sequence[Ready],
+    found: Sequence[Record],
+    *,
+    folder: Path,
+    outputs: Sequence[str],
+    limit: float,
+    nothing: IfNothing,
 ) -> list[dict[str, Any]]:
     """Write the files of a batch, then give its rows: a row never names a file that is not there."""
     told = iter(found)
@@ -321,7 +337,8 @@ def _finish(
         record = next(told)
         row = {**one.about, **record.figures}
         draw = partial(
-            write_record, folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit
+            write_record, folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit,
+            remark=nothing.told_of(record.figures),
         )  # fmt: skip
         try:
             rows.append({**row, "files": ";".join(alone(one.image.path, draw, "drawn"))})
