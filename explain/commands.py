@@ -202,8 +202,8 @@ def _refuse_permuted(methods: Callable[[], Mapping[str, Any]], method: str, proc
     cls = methods().get(method)
     if getattr(cls, "paired", False) or getattr(cls, "takes_target", False) or method in classifiers():
         raise AnomalyError(
-            f"{method} does not learn from cases and controls alone how to draw them, so permuted labels say nothing of "
-            "it; leave --permuted out"
+            f"{method} does not learn from cases and controls alone how to draw them, so permuted labels say nothing "
+            "of it; leave --permuted out"
         )
     if processes > 1:
         raise AnomalyError(
@@ -302,8 +302,8 @@ def map_(
 
     mapped = map_images(
         source, images, out, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
-        controls=controls, outputs=kinds, allow_overlap=allow_overlap, raw=raw, method=method, device=device, batch=batch,
-        workers=workers, **whose,
+        controls=controls, outputs=kinds, allow_overlap=allow_overlap, raw=raw, method=method, device=device,
+        batch=batch, workers=workers, **whose,
     )  # fmt: skip
     typer.echo(
         f"explanations: {mapped.path} ({mapped.new} new, {mapped.before} from before, {mapped.failed} unreadable)"

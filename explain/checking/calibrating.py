@@ -73,8 +73,8 @@ def calibrate(
     real ones, by the upper end of an interval over persons. `explain map` then takes it off every change. Where there
     is no such threshold nothing holds: maps are empty, and say so.
 
-    Writes `calibration.json` into the run folder and its sentence into `MODEL_CARD.md`. A stopped call leaves the run as
-    it was, and goes on where it stood when it is called again.
+    Writes `calibration.json` into the run folder and its sentence into `MODEL_CARD.md`. A stopped call leaves the run
+    as it was, and goes on where it stood when it is called again.
 
     Args:
         run: run folder of an explainer that was trained on cases and controls alone.
@@ -169,8 +169,8 @@ def _largest(source: Source, table: pd.DataFrame, workers: int | None) -> tuple[
         raise CohortError(f"none of {len(rows)} held-out cases can be read; first: {errors[0]['error']}")
     if largest == 0:
         raise AnomalyError(
-            f"maps are 0 in all {len(rows)} held-out cases, so there is nothing to calibrate; train longer, or with less "
-            "weight on small changes"
+            f"maps are 0 in all {len(rows)} held-out cases, so there is nothing to calibrate; train longer, or with "
+            "less weight on small changes"
         )
     return largest, moves
 

@@ -102,9 +102,9 @@ def _sentence(
     before = "" if as_drawn is None else f", {100 * as_drawn:.1f} % without the calibration"
     told = (
         f"with the labels permuted, maps are {100 * size.value:.1f} % the size of the real ones ({between}; limit "
-        f"{100 * limit:g} %{before}), {over(found.subjects, 'held-out cases')}; {which}labels of {changes[0]} changed, rank "
-        f"correlation with the real maps {signed.value:.2f} (sizes alone {absolute.value:.2f}; maps of different cases "
-        f"{found.floor.signed:.2f} and {found.floor.absolute:.2f})"
+        f"{100 * limit:g} %{before}), {over(found.subjects, 'held-out cases')}; {which}labels of {changes[0]} changed, "
+        f"rank correlation with the real maps {signed.value:.2f} (sizes alone {absolute.value:.2f}; maps of different "
+        f"cases {found.floor.signed:.2f} and {found.floor.absolute:.2f})"
     )
     if passed is None:
         return f"CANNOT TELL: {untold}. What was found: {told}."

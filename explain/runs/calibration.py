@@ -1,4 +1,4 @@
-"""How much a run would draw if labels meant nothing, as it was measured: kept beside its weights, told with every map."""
+"""How much a run would draw if labels meant nothing, as measured: kept beside its weights, told with every map."""
 
 import json
 from collections.abc import Mapping
@@ -102,8 +102,8 @@ class Calibration:
         if not self.holds:
             return (
                 f"NOTHING HOLDS: with labels that mean nothing, so much would be drawn: {before} of these maps, and at "
-                f"no threshold {_percent(self.allowed)} or less ({measured}). So nothing is drawn here; --raw draws maps "
-                "as they are, whose size is no evidence."
+                f"no threshold {_percent(self.allowed)} or less ({measured}). So nothing is drawn here; --raw draws "
+                "maps as they are, whose size is no evidence."
             )
         kept = self.cases.real_left / self.cases.real if self.cases.real else float("nan")
         taken = (
@@ -112,9 +112,9 @@ class Calibration:
             else f"{self.threshold:.3g} of a range of 2 is taken off every change"
         )
         return (
-            f"With labels that mean nothing, so much would be drawn: {_percent(self.ratio)}{_up_to(self.ratio_high)} of "
-            f"these maps, {before} of them as they were ({measured}). For that {taken}, which leaves "
-            f"{_percent(kept)} of the change in cases."
+            "With labels that mean nothing, so much would be drawn: "
+            f"{_percent(self.ratio)}{_up_to(self.ratio_high)} of these maps, {before} of them as they were "
+            f"({measured}). For that {taken}, which leaves {_percent(kept)} of the change in cases."
         )
 
     def told_of(self, change: float, raw: bool = False) -> str:

@@ -104,8 +104,8 @@ def map_images(
     Writes `explanations.csv`: id, subject, path, files; of counterfactuals `change` (mean |image - counterfactual|, of
     a range of 2), `largest_change` (of any value, on that range), `unchanged` (share of pixels changed by at most 0.05
     on that range); of a run that was calibrated `change_as_drawn`, `change_if_nothing`, `share_if_nothing` (see
-    `explain.runs.nothing`); with a target `target_before`, `target_after`, `target_flipped`; with a judge the same of it; and
-    what the method says beside.
+    `explain.runs.nothing`); with a target `target_before`, `target_after`, `target_flipped`; with a judge the same of
+    it; and what the method says beside.
     Memory does not grow with the number of images; a second call with the same arguments explains only what is missing.
 
     Args:

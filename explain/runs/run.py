@@ -16,7 +16,7 @@ from anomaly.runs.run import COHORT, WEIGHTS, torch_device
 from anomaly.shown import Readable
 from anomaly.training.learned import Learned
 from explain.classifier import Classifier
-from explain.runs.calibration import NOT_MEASURED, Calibration, read_calibration
+from explain.runs.calibration import Calibration, read_calibration
 from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target, trained_in
 from explain.sides.sides import CASE, CHOOSE, CONTROL, TRAIN
 from explain.trained import TrainedExplainer
@@ -66,7 +66,7 @@ class LearnedRun(Readable):
 
     @property
     def vanishing(self) -> bool:
-        """Whether its maps ought to vanish with labels permuted: it learned from cases and controls, and nothing else."""
+        """Whether its maps ought to vanish with labels permuted: it learned from cases and controls alone."""
         learned = self.learned
         return isinstance(learned, TrainedExplainer) and not learned.paired and not learned.takes_target
 

@@ -20,7 +20,7 @@ def strength(explanation: Explanation, x: Tensor, smoothing: float = 0.0) -> Ten
     Args:
         explanation: of the images, with a counterfactual or a field.
         x: images (N, C, *space).
-        smoothing: of the Gaussian window that says what is around, a standard deviation in pixels; 0 is the pixel alone.
+        smoothing: of the Gaussian window that says what is around, a standard deviation in pixels; 0: the pixel alone.
     """
     if explanation.field is not None:
         size = length(explanation.field)
