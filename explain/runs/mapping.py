@@ -151,7 +151,8 @@ def map_images(
             "outputs": list(outputs),
             "limit": limit,
             "thresholds": {name: run.threshold for name, run in _asking(opened)},
-            "calibration": told.facts,
+            "calibration": told.facts and json.loads(json.dumps(told.facts)),
+            "if_nothing": told.remark,
             "controls": controls and str(Path(controls).resolve()),
             "runs": _named(out, source=source, target=target, generator=generator, judge=judge, baseline=baseline),
         }

@@ -36,10 +36,8 @@ class IfNothing:
 
     @property
     def facts(self) -> dict[str, Any] | None:
-        """For `explain.json`, what all maps share; None where nothing was measured."""
-        if self.calibration is None:
-            return None
-        return {"raw": self.raw, "told": self.remark, **asdict(self.calibration)}
+        """What all maps share, for `explain.json`; None where nothing was measured."""
+        return None if self.calibration is None else {"raw": self.raw, **asdict(self.calibration)}
 
     @property
     def remark(self) -> str:

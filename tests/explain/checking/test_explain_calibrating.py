@@ -296,7 +296,7 @@ def test_every_map_says_what_would_be_drawn_of_nothing(bare: LearnedRun, tmp_pat
     assert (table["change_if_nothing"] == 3e-7).all()
     np.testing.assert_allclose(table["share_if_nothing"], 3e-7 / table["change"], rtol=1e-5)
     assert "so much would be drawn: 3.8 % (at most 5 %) of these maps, 50 % (at most 60 %) of them as" in remark
-    assert facts["calibration"]["told"] in remark and facts["calibration"]["threshold"] == threshold
+    assert facts["if_nothing"] in remark and facts["calibration"]["threshold"] == threshold
     raw, remark, facts = mapped(bare, tmp_path / "raw", raw=True)
     np.testing.assert_allclose(raw["change"], plain["change"])
     assert (raw["change_if_nothing"] == 1e-5).all() and "50 % (at most 60 %) of these maps" in remark
