@@ -124,7 +124,8 @@ def calibrate(
 
 def _trained(again: Again, table: pd.DataFrame, count: int, seed: int) -> tuple[list[Explainer], list[str]]:
     """The explainers of so many permutations, trained now or before, and how many labels each changed."""
-    others, changes = [], []
+    others: list[Explainer] = []
+    changes: list[str] = []
     for number in range(1, count + 1):
         mixed, changed = permuted_(table, number, seed, STREAM)
         logger.info("calibrating, permutation %d of %d: the labels of %s are changed", number, count, changed)

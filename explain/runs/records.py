@@ -146,7 +146,7 @@ def write_record(
         save_figure(
             folder / names[-1], image.pixels.mean(0), map=map, affine=image.affine, title=str(about["id"]),
             counterfactual=None if drawn is None else drawn.mean(0), limits=limit,
-            footer=" ".join(filter(None, (remark, _footer(about, record.walk and record.walk.told)))),
+            footer=" ".join(filter(None, (remark, _footer(about, None if record.walk is None else record.walk.told)))),
             spread=None if record.spread is None else prepared.restore(record.spread),
             **_moving(prepared, record.field),
         )  # fmt: skip

@@ -192,7 +192,7 @@ def open_source(
     identities |= {what: each.identity for what, each in beside.items() if each is not None}
     return Source(
         explainer, preprocessing, opened, judging, based, run, identities, torch_device(device), drawing,
-        calibration=run and run.calibration, raw=raw,
+        calibration=None if run is None else run.calibration, raw=raw,
     )  # fmt: skip
 
 
