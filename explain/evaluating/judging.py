@@ -27,6 +27,8 @@ from explain.evaluating.truths import WITHIN, Truth
 
 logger = logging.getLogger(__name__)
 GIVEN = ("id", "subject", "path", "files")
+IF_NOTHING = ("change_if_nothing", "share_if_nothing")
+"""Known of all images at once, so that their means say nothing more."""
 ASKED = ("target", "judge")
 INSIDE = (
     "These maps were drawn within masks that were given, and are 0 outside: that they lie where a mask is says nothing."
@@ -225,7 +227,9 @@ def _changes(table: pd.DataFrame, seed: int, facts: Mapping[str, Any]) -> Sectio
     """
     if "change" not in table:
         return None
-    others = [str(name) for name in table if name not in (*GIVEN, "label") and not str(name).startswith(ASKED)]
+    others = [
+        str(name) for name in table if name not in (*GIVEN, *IF_NOTHING, "label") and not str(name).startswith(ASKED)
+    ]
     numbers = [name for name in others if pd.api.types.is_numeric_dtype(table[name])]
     rows: list[dict[str, Any]] = []
     means: dict[tuple[str, str], Estimate] = {}

@@ -95,7 +95,8 @@ class Calibration:
         )
         before = f"{_percent(self.raw_ratio)}{_up_to(self.raw_ratio_high)}"
         if raw:
-            left = "at no threshold is there less" if not self.holds else "the calibration is left out"
+            none = f"at no threshold is that {_percent(self.allowed)} or less"
+            left = "the calibration is left out" if self.holds else none
             return (
                 f"With labels that mean nothing, so much would be drawn: {before} of these maps ({measured}; {left})."
             )

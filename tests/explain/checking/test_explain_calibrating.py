@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from explained import ADDITIVE, explaining, two_sides
+from explained import ADDITIVE, RANGE, explaining, two_sides
 from test_explain_checking import Scaled, people, source_of
 from torch import Tensor
 
@@ -25,6 +25,7 @@ from explain.checking.comparing import compared
 from explain.checking.holding import smallest_that_holds, thresholds
 from explain.checking.permuted import permuted
 from explain.counterfactuals.additive import Additive
+from explain.evaluating import evaluate
 from explain.runs.calibration import FILE, NOT_MEASURED, Calibration, Sizes, read_calibration, write_calibration
 from explain.runs.mapping import map_images
 from explain.runs.run import LearnedRun
@@ -297,6 +298,9 @@ def test_every_map_says_what_would_be_drawn_of_nothing(bare: LearnedRun, tmp_pat
     np.testing.assert_allclose(table["share_if_nothing"], 3e-7 / table["change"], rtol=1e-5)
     assert "so much would be drawn: 3.8 % (at most 5 %) of these maps, 50 % (at most 60 %) of them as" in remark
     assert facts["if_nothing"] in remark and facts["calibration"]["threshold"] == threshold
+    changes = next(each for each in evaluate(tmp_path / "calibrated").sections if each.name == "changes")
+    assert changes.sentences[-1] == facts["if_nothing"]
+    assert set(changes.table["figure"]) == {"change", "largest_change", "unchanged", "change_as_drawn"}
     raw, remark, facts = mapped(bare, tmp_path / "raw", raw=True)
     np.testing.assert_allclose(raw["change"], plain["change"])
     assert (raw["change_if_nothing"] == 1e-5).all() and "50 % (at most 60 %) of these maps" in remark
@@ -343,6 +347,17 @@ def test_a_calibration_of_other_weights_is_none_and_a_damaged_one_is_refused(bar
 def _written(run: LearnedRun, **others: Any) -> str:
     write_calibration(run.folder, calibration_of(run, 0.1))
     return json.dumps({**json.loads((run.folder / FILE).read_text()), **others})
+
+
+def test_what_is_outside_of_masks_counts_for_nobody(run: LearnedRun) -> None:
+    masks = replace(RANGE, mask="given")
+    source = replace(source_of(Scaled()), preprocessing=masks, calibration=calibration_of(run, 0.1))
+    x = torch.full((1, 1, 4, 6), 0.5)
+    x[..., :3] = -1
+    drawn = Explanation(difference(x, torch.zeros_like(x)), torch.zeros_like(x))
+    for found in (source.within_masks(drawn, x), source.calibrated(drawn, x)):
+        assert not found.map[..., :3].any() and (found.counterfactual[..., :3] == -1).all()
+    torch.testing.assert_close(source.calibrated(drawn, x).map[..., 3:], torch.full((1, 1, 4, 3), 0.4))
 
 
 def test_a_check_takes_the_same_off_the_maps_of_a_fresh_permutation(run: LearnedRun) -> None:
