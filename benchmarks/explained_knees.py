@@ -1,6 +1,6 @@
 """Which maps point at what hurts: simulated knees with their painless twins, beside floors, ceilings and attributions.
 
-    python -m benchmarks.explained_knees --out OUT [--persons 700] [--size 64] [--seed 0] [--precision bf16] [--permuted 1]
+    python -m benchmarks.explained_knees --out OUT [--persons 700] [--size 64] [--seed 0] [--permuted 1]
 
 With --permuted, `additive` is trained so many times more on permuted labels, which calibrates it, and once more on
 others, which checks that: what is drawn where labels mean nothing, before and after.
