@@ -36,6 +36,7 @@ class IntegratedGradients(AgainstBaseline):
     summary: ClassVar[str] = "shares of the target that add up to its rise above a baseline"
     cite: ClassVar[str] = "Sundararajan et al. 2017"
     positive: ClassVar[tuple[str, ...]] = ("steps", "batch", *AgainstBaseline.positive)
+    from_counterfactual: ClassVar[bool] = True
     steps: int = 64
     batch: int = 32
 
@@ -75,7 +76,7 @@ class GradientShap(AgainstBaseline):
     cite: ClassVar[str] = "Lundberg and Lee 2017; Erion et al. 2021 (expected gradients)"
     positive: ClassVar[tuple[str, ...]] = ("samples", "batch", "kept", *AgainstBaseline.positive)
     not_negative: ClassVar[tuple[str, ...]] = ("noise",)
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {"baseline": (CONTROLS, "zero", "mean", "blur")}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"baseline": (CONTROLS, "zero", "mean", "blur", "counterfactual")}
     samples: int = 64
     batch: int = 32
     kept: int = 16
