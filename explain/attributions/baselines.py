@@ -1,4 +1,4 @@
-"""What an image is compared with: black, the mean control, the image without its details or disease, or images given."""
+"""What an image is compared with: black, the mean control, itself without details or disease, or images given."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence

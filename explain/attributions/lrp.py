@@ -30,7 +30,19 @@ THROUGH = (
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
 )
 """What hands back by its derivative alone: it moves, repeats or picks values."""
-BENT = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.ELU, nn.CELU, nn.SELU, nn.Softsign)
+BENT = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ReLU6,
+    nn.Tanh,
+    nn.Hardtanh,
+    nn.ELU,
+    nn.CELU,
+    nn.SELU,
+    nn.Softsign,
+)
 """Activations through the origin, which give 0 for 0 and the sign for the sign."""
 
 
@@ -41,9 +53,9 @@ class LRP(AgainstBaseline, ThroughNetwork):
     R_i = sum over j of z_ij / (z_j + eps_j) R_j, z_ij = a_i w_ij the contribution of input i to output j of a layer and
     z_j their sum and the bias (Bach et al. 2015, eq. 58), eps_j = epsilon |z| with the sign of z_j, |z| the root mean
     square of the layer's outputs. Convolutions but the first take gamma: a contribution of the sign of the output
-    counts 1 + gamma times (Montavon et al. 2019, section 10.2.3, here for inputs of both signs). Activations through the
-    origin hand on what they are given, a maximum to the largest, sums, means, padding and upsampling to each what it
-    put in. Pixels contribute by their distance from the baseline. The map sums to f(x) less what biases and epsilon
+    counts 1 + gamma times (Montavon et al. 2019, section 10.2.3, here for inputs of both signs). Activations through
+    the origin hand on what they are given, a maximum to the largest, sums, means, padding and upsampling to each what
+    it put in. Pixels contribute by their distance from the baseline. The map sums to f(x) less what biases and epsilon
     took ("absorbed" in the diagnostics); without both, and from an image of zeros, to f(x).
 
     A layer of torch's that has no rule (normalisation within an image, sigmoid, softplus, attention) is refused by its
@@ -55,7 +67,8 @@ class LRP(AgainstBaseline, ThroughNetwork):
         target: a network, or a function with one behind it, as in `ThroughNetwork`.
         epsilon: what is taken from small sums, in units of the root mean square of a layer's outputs.
         gamma: how much more contributions count that agree with the output; 0 counts all alike.
-        baseline: from where a pixel counts: "zero", "mean" or "blur", as in `AgainstBaseline`.
+        baseline: from where a pixel counts: "zero", "mean", "blur" or "counterfactual", as in
+            `AgainstBaseline`.
         blur: width of the blur, as a share of the smallest side.
     """
 

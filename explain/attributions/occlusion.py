@@ -24,7 +24,7 @@ class Occlusion(AgainstBaseline):
         window: side of the window, as a share of the side of the image, at least one pixel.
         stride: from one window to the next, as a share of the side; at most `window`, that no pixel is left out.
         batch: how many covered images go through the target at once.
-        baseline: what the window shows instead: "zero", "mean" or "blur", as in `AgainstBaseline`.
+        baseline: what the window shows instead: "zero", "mean", "blur" or "counterfactual", as in `AgainstBaseline`.
         blur: width of the blur, as a share of the smallest side.
     """
 
@@ -76,7 +76,7 @@ class SuperpixelOcclusion(AgainstBaseline):
         compactness: the difference in intensity, of a range of 2, that weighs as much as one width of a segment: high
             for compact segments, low for such that follow every edge.
         batch: how many covered images go through the target at once.
-        baseline: what a segment shows instead: "zero", "mean" or "blur", as in `AgainstBaseline`.
+        baseline: what a segment shows instead: "zero", "mean", "blur" or "counterfactual", as in `AgainstBaseline`.
         blur: width of the blur, as a share of the smallest side.
     """
 

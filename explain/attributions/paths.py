@@ -28,7 +28,8 @@ class IntegratedGradients(AgainstBaseline):
     Args:
         steps: points on the line.
         batch: how many of them go through the target at once.
-        baseline: "zero", "mean" or "blur", as in `AgainstBaseline`.
+        baseline: "zero", "mean", "blur" or "counterfactual", as in `AgainstBaseline`. Of a detector's run that draws
+            images as if they were normal, the image so drawn unless told otherwise.
         blur: width of the blur, as a share of the smallest side.
     """
 
@@ -67,7 +68,7 @@ class GradientShap(AgainstBaseline):
         kept: controls to keep, chosen at random.
         noise: added to the image each time (standard deviation), as a share of its range; the map then explains
             the image on average over noise, and pixels that equal their baseline get something.
-        baseline: "controls", or one: "zero", "mean" or "blur", as in `AgainstBaseline`.
+        baseline: "controls", or one: "zero", "mean", "blur" or "counterfactual", as in `AgainstBaseline`.
         blur: width of the blur, as a share of the smallest side.
     """
 

@@ -28,7 +28,9 @@ def superpixels(
     """
     space = image.shape[1:]
     cells = [max(1, min(side, round(1 / size))) for side in space]
-    place = torch.stack(torch.meshgrid(*(_in_cells(side, n) for side, n in zip(space, cells, strict=True)), indexing="ij"))
+    place = torch.stack(
+        torch.meshgrid(*(_in_cells(side, n) for side, n in zip(space, cells, strict=True)), indexing="ij")
+    )
     told = torch.cat([image.detach().cpu().double() / compactness, place]).flatten(1)
     counted = torch.ones(space, dtype=torch.bool) if inside is None else inside.cpu()
     told, home = told[:, counted.flatten()], place.flatten(1)[:, counted.flatten()].floor().long()
