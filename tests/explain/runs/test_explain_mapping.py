@@ -138,7 +138,9 @@ def test_attributions_of_a_detector_begin_from_the_mean_of_its_normals_and_say_w
 def test_integrated_gradients_of_a_detector_that_draws_begin_from_its_drawing_and_explain_each_image_once(
     cohort: Path, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trained(cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE, method="pca", settings={"components": 3})
+    run = trained(
+        cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE, method="pca", settings={"components": 3}
+    )
     asked, explain = list[int](), Source.explain
     monkeypatch.setattr(Source, "explain", lambda self, x: asked.append(len(x)) or explain(self, x))
     given = {"target": run.folder, "outputs": ("none",)}
@@ -158,7 +160,7 @@ def test_integrated_gradients_of_a_detector_that_draws_begin_from_its_drawing_an
 
 
 def test_counterfactual_where_none_is_drawn_is_refused() -> None:
-    with pytest.raises(AnomalyError, match="baseline=counterfactual .* draws none"):
+    with pytest.raises(AnomalyError, match=r"baseline=counterfactual .* draws none"):
         IntegratedGradients(target=torch.sum, baseline="counterfactual").explain(torch.zeros(1, 1, 4, 4))
 
 
