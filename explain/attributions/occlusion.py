@@ -88,7 +88,7 @@ class SuperpixelOcclusion(AgainstBaseline):
     at_most_one: ClassVar[tuple[str, ...]] = ("size",)
     size: float = 0.2
     scales: int = 2
-    compactness: float = 0.3
+    compactness: float = 0.1
     batch: int = 32
 
     def share(self, image: Tensor, origin: Tensor) -> Tensor:

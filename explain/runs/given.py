@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from anomaly.detectors import Detector, MeanImage
 from anomaly.errors import AnomalyError, RunError
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.facts import CLASSIFIER, DETECTOR, A, expect, kind_of, read_facts, verify
@@ -106,8 +105,7 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
         value: Callable[[Tensor], Tensor] = run.detector.value
         bounds = run.calibration.bound(UNUSUAL), run.calibration.spread * sqrt(3) / pi
         people, mean = trained_in(folder, "split"), run.calibration.mean_image
-        drawn = drawing(run.detector, mean)
-        return TargetRun(folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean, drawn)
+        return TargetRun(folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean, drawing(run))
     if kind != CLASSIFIER:
         raise RunError(f"{folder} holds {A[kind]}; a target is a detector or a classifier: give such a run")
     facts = read_facts(folder)
@@ -117,16 +115,17 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
     return TargetRun(folder, preprocessing, identity, trained_in(folder, "part"), logit, kind, 0.0, 1.0)
 
 
-def drawing(detector: Detector, mean: np.ndarray | None) -> Callable[[Tensor], Tensor] | None:
+def drawing(run: Run) -> Callable[[Tensor], Tensor] | None:
     """How a detector draws images as if they were normal; None where it draws none, asked with the mean of its normals.
 
-    What differs from image to image (PCA, an autoencoder) is a counterfactual; one and the same image for all is not.
+    What it draws differs from image to image (PCA, an autoencoder), or is the mean of its normals (mean-image).
     """
-    if mean is None or isinstance(detector, MeanImage):
+    mean = run.calibration.mean_image
+    if mean is None:
         return None
     with torch.no_grad():
-        seen = detector.reconstruct(torch.from_numpy(mean)[None].to(detector.device))
-    return None if seen is None else cast(Callable[[Tensor], Tensor], detector.reconstruct)
+        seen = run.detector.reconstruct(torch.from_numpy(mean)[None].to(run.detector.device))
+    return None if seen is None else cast(Callable[[Tensor], Tensor], run.detector.reconstruct)
 
 
 def open_generator(folder: Path | str, *, device: str = "cpu", method: str | None = None) -> GeneratorRun:

@@ -9,7 +9,7 @@ from anomaly.errors import AnomalyError
 from explain import SuperpixelOcclusion
 from explain.attributions.superpixels import superpixels
 
-STILL = {"scales": 1, "size": 0.34}
+STILL: dict = {"scales": 1, "size": 0.34, "compactness": 0.3}
 
 
 def cells(space: tuple[int, ...], n: int) -> Tensor:
