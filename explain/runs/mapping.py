@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -302,10 +302,9 @@ def _probed(
     for ready in intake(rows, partial(prepare, source=source), pool, 1 if known else PROBED):
         fine = [one for one in ready if not one.error]
         if fine and known:
-            pixels = next(chunks(fine[0].prepared[0].pixels[:1], source.device))
-            arrays, figures = _part(source, pixels, None)
-            columns = list(_flips(source, {name: _of_slices(name, each) for name, each in figures.items()}))
-            return columns, max(known, 0.0 if arrays["change"] is None else FINEST), []
+            one = fine[0].prepared[0]
+            told = records(source, [replace(one, pixels=one.pixels[:1])])[0]
+            return list(told.figures), max(known, 0.0 if told.change is None else FINEST), []
         seen.append(_of(source, ready, drawn=drawn))
         if fine:
             found = seen[-1][1]
