@@ -10,6 +10,7 @@ knees alone. CPU time is a slice's or an image's, in one process with one thread
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from explain.base import Explainer, Target
 from explain.measures import metrics
 
 SHARES = (0.5, 0.2)
-TRIED = {
+TRIED: dict[str, tuple[str, dict[str, Any]]] = {
     "window, 0.1": ("occlusion", {"window": 0.1, "stride": 0.05}),
     "window, 0.2": ("occlusion", {}),
     "superpixels, 0.2 and 0.1": ("superpixel-occlusion", {}),
@@ -74,7 +75,8 @@ def main() -> None:
         for baseline in ("mean", "blur") if given.on == "val" else ("mean",):
             explainer = EXPLAINERS[name](target=classifier.logit, **{"baseline": baseline, **settings})
             judged(label, baseline, explainer.fit(x[~hurts]), images, masks)
-    detector = DETECTORS[given.detector](steps=given.steps).fit(x[~hurts], machine=machine)
+    cls: Any = DETECTORS[given.detector]
+    detector = cls(steps=given.steps).fit(x[~hurts], machine=machine)
     print(f"\nAUROC of the detector {auroc(detector.value, images, controls):.3f}\n")
     heading(["of the detector", "baseline", "AP", "pointing game", "CPU, ms an image", "value of the baseline, in sd"])
     with torch.no_grad():

@@ -141,8 +141,8 @@ def map_images(
     rows: list[Any] = cohort.to_dict("records")
     workers = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        drawn = "png" in wanted(outputs)
-        columns, limit, seen = _probed(opened, rows, pool, out, drawn=drawn)
+        pictures = "png" in wanted(outputs)
+        columns, limit, seen = _probed(opened, rows, pool, out, drawn=pictures)
         facts = {
             "source": opened.identities,
             "settings": opened.explainer.settings(),
@@ -156,7 +156,7 @@ def map_images(
         left = table.left(rows)
         before = len(rows) - len(left)
         writing = partial(_finish, folder=out, outputs=outputs, limit=limit)
-        work = _explained(opened, left, pool, batch, seen, drawn=drawn)
+        work = _explained(opened, left, pool, batch, seen, drawn=pictures)
         with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
             for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
                 table.add(finished)
