@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -42,6 +42,8 @@ BATCH = 32
 LARGEST = "largest_change"
 PROBED = 8
 """Images whose maps set the end of the colours where no training has."""
+Explained = tuple[list[Ready], list[Record]]
+"""Images that were read, and the explanations of those that could be."""
 EXPLANATIONS = Form("explanations", "explain.json", ABOUT, files="files")
 
 
@@ -144,7 +146,8 @@ def map_images(
     rows: list[Any] = cohort.to_dict("records")
     workers, told = workers or os.cpu_count() or 1, IfNothing.of(opened)
     with ThreadPoolExecutor(workers) as pool:
-        columns, limit = _probed(opened, rows, pool, out)
+        pictures = "png" in wanted(outputs)
+        columns, limit, seen = _probed(opened, rows, pool, out, drawn=pictures)
         facts = {
             "source": opened.identities,
             "settings": opened.explainer.settings(),
@@ -160,7 +163,7 @@ def map_images(
         left = table.left(rows)
         before = len(rows) - len(left)
         writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told)
-        work = _explained(opened, left, pool, batch, drawn="png" in wanted(outputs))
+        work = _explained(opened, left, pool, batch, seen, drawn=pictures)
         with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
             for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
                 table.add(finished)
@@ -297,26 +300,51 @@ def _numpy(x: torch.Tensor) -> np.ndarray:
     return x.detach().float().cpu().numpy()
 
 
-def _probed(source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: Path) -> tuple[list[str], float]:
-    """Further columns of the table, and where the colours end: as in training, as before, or by the first images."""
-    for ready in intake(rows, partial(prepare, source=source), pool, PROBED):
-        fine = [one.prepared[0] for one in ready if not one.error]
+def _probed(
+    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: Path, *, drawn: bool
+) -> tuple[list[str], float, list[Explained]]:
+    """Further columns of the table, where the colours end, and what was read and explained to know.
+
+    Colours end as in training or as before, else by the first images, whose explanations are kept. Where the end is
+    known, one slice tells the columns.
+    """
+    trained = source.run.facts["held_out"] if source.run else read_facts(out / "explain.json")
+    known, seen = float(trained.get("limit") or 0.0), list[Explained]()
+    for ready in intake(rows, partial(prepare, source=source), pool, 1 if known else PROBED):
+        fine = [one for one in ready if not one.error]
+        if fine and known:
+            one = fine[0].prepared[0]
+            told = records(source, [replace(one, pixels=one.pixels[:1])])[0]
+            return list(told.figures), max(known, 0.0 if told.change is None else FINEST), []
+        seen.append(_of(source, ready, drawn=drawn))
         if fine:
-            found = records(source, fine)
-            trained = source.run.facts["held_out"] if source.run else read_facts(out / "explain.json")
-            known = trained.get("limit")
+            found = seen[-1][1]
             finest = 0.0 if found[0].change is None else FINEST
-            return list(found[0].figures), max(float(known or limit_of([each.map for each in found])), finest)
+            return list(found[0].figures), max(float(limit_of([each.map for each in found])), finest), seen
     raise CohortError(f"none of the {len(rows)} images can be read; the first: {ready[0].error}")
 
 
 def _explained(
-    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int, *, drawn: bool
-) -> Iterator[tuple[list[Ready], list[Record]]]:
-    for ready in intake(rows, partial(prepare, source=source), pool, batch):
-        fine = [one.prepared[0] for one in ready if not one.error]
-        images = [one.image for one in ready if one.image is not None] if drawn else None
-        yield ready, records(source, fine, images) if fine else []
+    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int, seen: list[Explained], *, drawn: bool
+) -> Iterator[Explained]:
+    """Explanations of rows, of which the first may have been made already; these are given away."""
+    missing, before = {row["path"] for row in rows}, set[Any]()
+    while seen:
+        ready, found = seen.pop(0)
+        before |= {one.row["path"] for one in ready}
+        left, told = [one for one in ready if one.row["path"] in missing], iter(found)
+        pairs = [(one, None if one.error else next(told)) for one in ready]
+        yield left, [record for one, record in pairs if record is not None and one.row["path"] in missing]
+    rest = [row for row in rows if row["path"] not in before]
+    for ready in intake(rest, partial(prepare, source=source), pool, batch):
+        yield _of(source, ready, drawn=drawn)
+
+
+def _of(source: Source, ready: list[Ready], *, drawn: bool) -> Explained:
+    """What was read, and the explanations of what could be; walks are kept where they are drawn."""
+    fine = [one.prepared[0] for one in ready if not one.error]
+    images = [one.image for one in ready if one.image is not None] if drawn else None
+    return ready, records(source, fine, images) if fine else []
 
 
 def _finish(

@@ -216,7 +216,7 @@ def _attribution(
     explainer: Explainer = make(cls, settings)
     explainer.target = target.value
     if isinstance(explainer, AgainstBaseline) and target.mean is not None:
-        explainer.begin_from_normal(torch.from_numpy(target.mean), asked="baseline" in (settings or {}))
+        explainer.begin_from_normal(torch.from_numpy(target.mean), target.drawn, asked="baseline" in (settings or {}))
     if baseline is not None and not isinstance(explainer, AgainstBaseline):
         raise AnomalyError(f"{name} takes no baseline; leave --baseline out")
     if isinstance(explainer, LatentShift):
