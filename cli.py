@@ -235,7 +235,9 @@ def score(
             help="nifti, png, none, auto; several with commas.",
         ),
     ] = "auto",
-    shard: Annotated[str, typer.Option(help="i/N: take every N-th image from the i-th.", metavar="i/N")] = "1/1",
+    shard: options.Shard = "1/1",
+    cluster: options.Cluster = None,
+    cluster_wait: options.ClusterWait = 300,
     allow_overlap: options.AllowOverlap = False,
     refuse_unlike: Annotated[
         bool, typer.Option("--refuse-unlike", help="Do not score images unlike what was learned; name them as errors.")
@@ -255,8 +257,9 @@ def score(
     from anomaly.scoring.score import score as run
 
     scored = run(
-        runs, images, out, alpha=alpha, heatmaps=kinds, shard=part, allow_overlap=allow_overlap,
-        refuse_unlike=refuse_unlike, method=method, device=device, batch=batch, workers=workers, **whose,
+        runs, images, out, alpha=alpha, heatmaps=kinds, shard=part, cluster=cluster, cluster_wait=cluster_wait,
+        allow_overlap=allow_overlap, refuse_unlike=refuse_unlike, method=method, device=device, batch=batch,
+        workers=workers, **whose,
     )  # fmt: skip
     typer.echo(f"scores: {scored.path} ({scored.new} new, {scored.before} from before, {scored.failed} unreadable)")
     if scored.unlike:
