@@ -356,10 +356,13 @@ def associate(
     annual: Annotated[bool, typer.Option("--annual", help="With --visits: change a year.")] = False,
     outcome_at: visits.At = None,
     seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
+    shard: Annotated[
+        str, typer.Option(help="i/N: make the shufflings of one shard; the same without joins them.", metavar="i/N")
+    ] = "1/1",
     **given: Any,
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
-    compared = options.compared(given)
+    compared, part = options.compared(given), options.shard(shard)
     visits.refuse_lone(given, annual=annual, outcome_at=outcome_at)
     if not given["visits"] or outcome:
         tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
@@ -371,8 +374,11 @@ def associate(
         maps, cohort, outcome=outcome, out=out, correction=correction, permutations=permutations,
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (), beside=beside or (),
         folds=folds, alpha=alpha, robust=not pooled, annual=annual, outcome_at=outcome_at, seed=seed, **compared,
-        **visits.pairing(given),
+        **visits.pairing(given), shard=part if part[1] > 1 else None,
     )  # fmt: skip
+    if part[1] > 1:
+        typer.echo(found.headline)
+        return
     draw(out)
     pages = [f"picture: {out / 'association.png'}", f"report: {out / 'association.html'}"]
     typer.echo("\n".join([found.headline, *found.sentences, *pages]))
