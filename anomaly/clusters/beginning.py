@@ -62,7 +62,7 @@ def _local(processes: int) -> Any:
 
     return LocalCluster(
         n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
-        silence_logs=logging.CRITICAL,
+        silence_logs=logging.CRITICAL, preload=["anomaly.clusters.patience"],
     )  # fmt: skip
 
 

@@ -173,7 +173,8 @@ def score(
     }
     columns = [*ensemble.columns, *([] if older else UNLIKE)]
     table = GrowingTable(SCORES, out, settings=settings, columns=columns, shard=shard, beside=GRID)
-    rows: list[Any] = of_shard(cohort.to_dict("records"), shard)
+    everyone: list[Any] = cohort.to_dict("records")
+    rows = of_shard(everyone, shard)
     left = table.left(rows)
     asked = Asked(
         tuple(map(_whole, folders)), tuple(ensemble.identities), _whole(out), alpha, tuple(heatmaps), refuse_unlike,
@@ -188,7 +189,12 @@ def score(
         batches = in_batches(left, ensemble.prepare, batch)
         stack.enter_context(table)
         bar = stack.enter_context(progress("scoring", len(rows), done=len(rows) - len(left), unit="images"))
-        for_all(scorer.rows, asked, batches, many, lambda finished: (table.add(finished), bar.advance(len(finished))))
+
+        def keep(finished: Sequence[Mapping[str, Any]]) -> None:
+            table.add(finished)
+            bar.advance(len(finished))
+
+        for_all(scorer.rows, asked, batches, many, keep)
     if many is not None and shard == (1, 1):
         sweep(out / FOLDER)  # what workers that were killed left
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
