@@ -25,7 +25,7 @@ def fingerprint(maps: np.ndarray, mask: np.ndarray, plan: Plan, asked: Mapping[s
     digest = hashlib.sha256(json.dumps([*sorted(asked.items()), maps.shape, mask.shape]).encode())
     partner = np.empty(0) if plan.partner is None else plan.partner
     for array in (maps, mask, plan.kept, partner, plan.levels, plan.blocks, plan.tested, plan.basis):
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

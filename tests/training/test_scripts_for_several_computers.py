@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from studies import AE, FLAT, ROOT, pictures, trained
+from studies import AE, ROOT, SIDE, pictures, trained
 
 SCRIPTS = ROOT / "docs" / "howto" / "cluster"
 SRUN = """#!/bin/sh
@@ -23,14 +23,14 @@ wait $first && wait $second
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`normals/`, and in `one/` what one process learns of them."""
     home = tmp_path_factory.mktemp("home")
-    trained(pictures(home / "normals", 30), home / "one", "autoencoder", settings=AE, preprocessing=FLAT)
+    trained(pictures(home / "normals", 30), home / "one", "autoencoder", settings=AE)
     return home
 
 
 def called(script: str, home: Path, out: str, **given: object) -> "subprocess.Popen[str]":
     """A script that trains as `home` did, on the processor."""
     words = ["train", "--normals", home / "normals", "--out", home / out, "--method", "autoencoder", "--device", "cpu"]
-    words += ["--size", FLAT.size, *(word for name, value in AE.items() for word in ("--set", f"{name}={value}"))]
+    words += ["--size", SIDE, *(word for name, value in AE.items() for word in ("--set", f"{name}={value}"))]
     settings = {"PYTHON": sys.executable, "ANOMALY": ROOT / "cli.py", "PYTHONPATH": ROOT, "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.Popen(
         ["bash", str(SCRIPTS / script), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -55,7 +55,7 @@ def compare(home: Path, out: str) -> None:
 def test_torchrun_on_two_computers_learns_what_one_process_learns(home):
     port = free_port()
     ranks = [called("train-torchrun.sh", home, "torchrun", NODES=2, NODE_RANK=i, PORT=port) for i in (0, 1)]
-    told = [each.communicate(timeout=240)[0] for each in ranks]
+    told = [each.communicate(timeout=600)[0] for each in ranks]
     assert [each.returncode for each in ranks] == [0, 0], told
     assert "run: " in told[0] and "run: " not in told[1]
     compare(home, "torchrun")
@@ -67,6 +67,6 @@ def test_slurm_with_two_tasks_learns_what_one_process_learns(home, tmp_path):
     (tmp_path / "srun").chmod(0o755)
     search = f"{tmp_path}:{os.environ['PATH']}"
     job = called("train-slurm.sh", home, "slurm", PATH=search, MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port())
-    told = job.communicate(timeout=240)[0]
+    told = job.communicate(timeout=600)[0]
     assert job.returncode == 0 and told.count("run: ") == 1, told
     compare(home, "slurm")
