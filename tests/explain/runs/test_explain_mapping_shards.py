@@ -21,7 +21,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def mapped(home: Path, out: str, **options: object) -> Path:
-    asked = {"settings": {"window": 0.5, "stride": 0.5}, "target": home / "run", "outputs": ["nifti"], "device": "cpu", "workers": 1}
+    asked = {
+        "settings": {"window": 0.5, "stride": 0.5},
+        "target": home / "run",
+        "outputs": ["nifti"],
+        "device": "cpu",
+        "workers": 1,
+    }
     return map_images("occlusion", home / "images", home / out, **asked, **options).path  # type: ignore[arg-type]
 
 
