@@ -235,7 +235,9 @@ def score(
             help="nifti, png, none, auto; several with commas.",
         ),
     ] = "auto",
-    shard: Annotated[str, typer.Option(help="i/N: take every N-th image from the i-th.", metavar="i/N")] = "1/1",
+    shard: options.Shard = "1/1",
+    cluster: options.Cluster = None,
+    cluster_wait: options.ClusterWait = 300,
     allow_overlap: options.AllowOverlap = False,
     refuse_unlike: Annotated[
         bool, typer.Option("--refuse-unlike", help="Do not score images unlike what was learned; name them as errors.")
@@ -255,8 +257,9 @@ def score(
     from anomaly.scoring.score import score as run
 
     scored = run(
-        runs, images, out, alpha=alpha, heatmaps=kinds, shard=part, allow_overlap=allow_overlap,
-        refuse_unlike=refuse_unlike, method=method, device=device, batch=batch, workers=workers, **whose,
+        runs, images, out, alpha=alpha, heatmaps=kinds, shard=part, cluster=cluster, cluster_wait=cluster_wait,
+        allow_overlap=allow_overlap, refuse_unlike=refuse_unlike, method=method, device=device, batch=batch,
+        workers=workers, **whose,
     )  # fmt: skip
     typer.echo(f"scores: {scored.path} ({scored.new} new, {scored.before} from before, {scored.failed} unreadable)")
     if scored.unlike:
@@ -353,10 +356,13 @@ def associate(
     annual: Annotated[bool, typer.Option("--annual", help="With --visits: change a year.")] = False,
     outcome_at: visits.At = None,
     seed: Annotated[int, typer.Option(help="Of shufflings and folds.")] = 0,
+    shard: Annotated[
+        str, typer.Option(help="i/N: make the shufflings of one shard; the same without joins them.", metavar="i/N")
+    ] = "1/1",
     **given: Any,
 ) -> None:
     """Draw where maps go with an outcome, corrected for all voxels, and ask whether that predicts others."""
-    compared = options.compared(given)
+    compared, part = options.compared(given), options.shard(shard)
     visits.refuse_lone(given, annual=annual, outcome_at=outcome_at)
     if not given["visits"] or outcome:
         tables.refuse_question(cohort, outcome, {**given, **compared, "adjust": given["adjust"]})
@@ -368,8 +374,11 @@ def associate(
         maps, cohort, outcome=outcome, out=out, correction=correction, permutations=permutations,
         cluster_threshold=cluster_threshold, smooth=smooth, mask=mask, predict=predict or (), beside=beside or (),
         folds=folds, alpha=alpha, robust=not pooled, annual=annual, outcome_at=outcome_at, seed=seed, **compared,
-        **visits.pairing(given),
+        **visits.pairing(given), shard=part if part[1] > 1 else None,
     )  # fmt: skip
+    if part[1] > 1:
+        typer.echo(found.headline)
+        return
     draw(out)
     pages = [f"picture: {out / 'association.png'}", f"report: {out / 'association.html'}"]
     typer.echo("\n".join([found.headline, *found.sentences, *pages]))

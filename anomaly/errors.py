@@ -42,3 +42,9 @@ class TrainingError(AnomalyError):
     """A training that cannot go on, such as a loss that is no longer a number."""
 
     exit_code = 1
+
+
+class ClusterError(AnomalyError):
+    """A cluster that is not there, whose workers cannot do the work, or that was lost on the way."""
+
+    exit_code = 1

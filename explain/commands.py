@@ -284,6 +284,7 @@ def map_(
     controls: MeanOf = None,
     set_: options.Settings = None,
     outputs: Annotated[str, typer.Option(help="nifti, png, none, auto (both); several with commas.")] = "auto",
+    shard: options.Shard = "1/1",
     allow_overlap: options.AllowOverlap = False,
     raw: Raw = False,
     method: options.Own = None,
@@ -294,7 +295,7 @@ def map_(
 ) -> None:
     """Draw of every image its map, and how it would look without disease."""
     settings, whose = options.settings(set_), options.whose(given)
-    kinds = options.words("outputs", outputs, "auto", "nifti", "png", "none")
+    kinds, part = options.words("outputs", outputs, "auto", "nifti", "png", "none"), options.shard(shard)
     _refuse_source(source, settings, target)
     _refuse_runs({"--target": target, "--generator": generator, "--judge": judge, "--baseline": baseline})
     tables.refuse_images(images, whose)
@@ -302,8 +303,8 @@ def map_(
 
     mapped = map_images(
         source, images, out, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
-        controls=controls, outputs=kinds, allow_overlap=allow_overlap, raw=raw, method=method, device=device,
-        batch=batch, workers=workers, **whose,
+         controls=controls, outputs=kinds, allow_overlap=allow_overlap, raw=raw, method=method, device=device,
+         batch=batch, workers=workers, shard=part, **whose,
     )  # fmt: skip
     typer.echo(
         f"explanations: {mapped.path} ({mapped.new} new, {mapped.before} from before, {mapped.failed} unreadable)"

@@ -25,7 +25,8 @@ FLOORS = (
         "explain.base",
     ),
     (
-        *("anomaly.changes", "anomaly.classical", "anomaly.cohorts", "anomaly.detectors", "anomaly.evolution"),
+        *("anomaly.changes", "anomaly.classical", "anomaly.clusters", "anomaly.cohorts", "anomaly.detectors"),
+        "anomaly.evolution",
         *("anomaly.painters", "anomaly.pictures", "anomaly.registrars", "anomaly.translators"),
         *("explain.attributions", "explain.classifier", "explain.measures", "explain.trained"),
     ),

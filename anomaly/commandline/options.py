@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anomaly.clusters.addresses import place
 from anomaly.errors import CohortError
 from anomaly.images.globs import fits_anything, is_glob
 from anomaly.runs.settings import parse_settings
@@ -83,6 +84,13 @@ def shard(text: str) -> tuple[int, int]:
     if not (slash and which.isdigit() and of.isdigit() and 1 <= int(which) <= int(of)):
         raise typer.BadParameter(f"expected i/N with 1 <= i <= N, as 1/8; got {text!r}", param_hint="--shard")
     return int(which), int(of)
+
+
+def cluster(text: str | None) -> str | None:
+    """Where a cluster is, refused here where it can be none."""
+    if text is not None:
+        place(text)
+    return text
 
 
 def share(number: float) -> float:
@@ -174,6 +182,18 @@ Features = Annotated[Path | None, typer.Option(help="Another run whose codes of 
 Bootstrap = Annotated[int, typer.Option("--seed", help="Of the bootstrap.")]
 Alpha = Annotated[float, typer.Option(help="Flag an image when its p-value is at most this.", callback=share)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", callback=device)]
+Shard = Annotated[
+    str, typer.Option(help="i/N: take the images whose ids' hash falls to the i-th of N shards.", metavar="i/N")
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="Have a Dask cluster do it: tcp://HOST:PORT, scheduler file, slurm:JOBS or local:PROCESSES.",
+        metavar="WHERE",
+        callback=cluster,
+    ),
+]
+ClusterWait = Annotated[float, typer.Option(help="Seconds that its first worker may take to come.", min=1)]
 Workers = Annotated[int | None, typer.Option(help="Threads that read images; one a core by default.", min=1)]
 
 

@@ -46,9 +46,22 @@ def intake(
         batch: images at once, or less where the first readable one says that so many would be too large.
         fewest: pixels that a mask has to leave.
     """
+    yield from taken_in(in_batches(rows, prepare, batch, fewest=fewest), prepare, pool, fewest=fewest)
+
+
+def in_batches(
+    rows: Sequence[Mapping[str, Any]], prepare: Prepare, batch: int, *, fewest: int = FEWEST
+) -> list[Sequence[Mapping[str, Any]]]:
+    """Rows in batches, as `intake` takes them; wherever a batch is then computed, its numbers are the same."""
     batch = _fitting(batch, rows, prepare, fewest)
-    groups = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-    yield from ordered(pool, lambda group: [_ready(row, prepare, fewest) for row in group], groups, ahead=AHEAD)
+    return [rows[start : start + batch] for start in range(0, len(rows), batch)]
+
+
+def taken_in(
+    batches: Sequence[Sequence[Mapping[str, Any]]], prepare: Prepare, pool: ThreadPoolExecutor, *, fewest: int = FEWEST
+) -> Iterator[list[Ready]]:
+    """The images of each batch, read ahead as `intake` reads them."""
+    yield from ordered(pool, lambda rows: [_ready(row, prepare, fewest) for row in rows], batches, ahead=AHEAD)
 
 
 def _ready(row: Mapping[str, Any], prepare: Prepare, fewest: int) -> Ready:

@@ -2,37 +2,36 @@
 
 import csv
 import logging
-import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from anomaly.clusters.addresses import place
+from anomaly.clusters.cluster import WAIT, for_all, joined
+from anomaly.clusters.shards import of_shard, refuse_shard, sharded_by
 from anomaly.cohorts.classes import Classes
 from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
 from anomaly.cohorts.grid import GRID
 from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.tables import SCORES, GrowingTable
-from anomaly.errors import AnomalyError, CohortError, UnreadableImage
+from anomaly.errors import AnomalyError, CohortError
+from anomaly.files import sweep
 from anomaly.images.finding import Globs
-from anomaly.images.image import alone
-from anomaly.images.intake import AHEAD, Ready, intake
+from anomaly.images.intake import in_batches
 from anomaly.progress import progress
 from anomaly.runs.likeness import in_words
 from anomaly.runs.run import Run
-from anomaly.scoring.ensemble import Ensemble, Verdict
-from anomaly.scoring.grid import grid_row
-from anomaly.scoring.maps import FOLDER, write_heatmaps
+from anomaly.scoring.ensemble import Ensemble
+from anomaly.scoring.maps import FOLDER
+from anomaly.scoring.rows import Asked, Scorer
 from anomaly.scoring.unlike import UNLIKE, Stranger, begun_without
 from anomaly.shown import Readable
-from anomaly.streams import ordered
-from anomaly.training.machine import one_core_left
 
 logger = logging.getLogger(__name__)
 BATCH = 32
@@ -83,6 +82,8 @@ def score(
     alpha: float = 0.05,
     heatmaps: Sequence[str] = ("auto",),
     shard: tuple[int, int] = (1, 1),
+    cluster: str | None = None,
+    cluster_wait: float = WAIT,
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
@@ -109,8 +110,12 @@ def score(
         alpha: an image is flagged when its p-value is at most this.
         heatmaps: "nifti" (on the source grid), "png" (image beside overlay), "none", or "auto": both for
             volumes, PNG for pictures.
-        shard: (i, N) takes every N-th image, from the i-th; shards may run at the same time into one folder,
-            and their tables joined by `cat` in the order of their names are the whole.
+        shard: (i, N) takes the images whose ids' hash falls to shard i of N (see `anomaly.clusters.shards`), so that
+            new images leave the others where they are; shards may run at the same time into one folder, and their
+            tables joined by `cat` in the order of their names are the whole.
+        cluster: where a Dask cluster is whose workers score (see `anomaly.clusters.addresses.place`): the same bytes
+            as in one process of as many threads. Runs, images and `out` have to lie where all workers see them.
+        cluster_wait: seconds that its first worker may take to come.
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for runs that were trained
             with masks, which take nothing else.
         allow_overlap: score subjects the run was trained on as well; their scores are too low.
@@ -123,16 +128,19 @@ def score(
 
     Raises:
         AnomalyError: settings out of range.
+        ClusterError: a cluster that is not there, or whose workers have another version or see other disks.
         CohortError: no images, or subjects the run was trained on.
         RunError: a run that cannot be used, or an `out` that holds scores of other runs; or unlike images are to be
             refused by runs that did not learn what normals are like.
     """
     out = Path(out)
     _check(alpha, heatmaps, shard)
+    where_to = None if cluster is None else place(cluster)
     given = [runs] if isinstance(runs, str | Path | Run) else list(runs)
     folders = [run.folder if isinstance(run, Run) else run for run in given]
     older = begun_without(out / f"{SCORES.stem}.csv")
-    ensemble = Ensemble([Run.open(folder, device=device, method=method) for folder in folders], endless=older)
+    here = device if cluster is None else "cpu"  # the devices are where the workers are
+    ensemble = Ensemble([Run.open(folder, device=here, method=method) for folder in folders], endless=older)
     stranger = Stranger(ensemble.runs, refuse_unlike)
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
@@ -157,6 +165,7 @@ def score(
         "alpha": alpha,
         "heatmaps": list(heatmaps),
         "shards": shard[1],
+        "sharded_by": sharded_by(shard),  # as in folders of versions that dealt by position, where there is one
         "allow_overlap": allow_overlap,
         "map_limits": ensemble.map_limits,
         **({"masks": cohort.attrs["masks_from"]} if ensemble.masked else {}),
@@ -164,25 +173,40 @@ def score(
     }
     columns = [*ensemble.columns, *([] if older else UNLIKE)]
     table = GrowingTable(SCORES, out, settings=settings, columns=columns, shard=shard, beside=GRID)
-    rows: list[Any] = cohort.iloc[shard[0] - 1 :: shard[1]].to_dict("records")
+    everyone: list[Any] = cohort.to_dict("records")
+    rows = of_shard(everyone, shard)
     left = table.left(rows)
-    writing = partial(_finish, stranger=stranger, folder=out, alpha=alpha, heatmaps=heatmaps)
-    workers = workers or os.cpu_count() or 1
-    with (
-        table,
-        one_core_left(),
-        ThreadPoolExecutor(workers) as pool,
-        progress("scoring", len(rows), done=len(rows) - len(left), unit="images") as bar,
-    ):
-        judged = _judged(left, ensemble, pool, batch)
-        for finished in ordered(pool, lambda work: writing(*work), judged, ahead=AHEAD):
+    asked = Asked(
+        tuple(map(_whole, folders)), tuple(ensemble.identities), _whole(out), alpha, tuple(heatmaps), refuse_unlike,
+        older, _whole(method) if method and ":" in method else method, device, workers,
+    )  # fmt: skip
+    scorer = Scorer(asked, ensemble, stranger, workers or os.cpu_count() or 1)
+    with ExitStack() as stack:
+        many = None
+        if where_to is not None and left:
+            needs = [*folders, left[0]["path"], left[-1]["path"]]
+            many = stack.enter_context(joined(where_to, out, needs, wait=cluster_wait))
+        batches = in_batches(left, ensemble.prepare, batch)
+        stack.enter_context(table)
+        bar = stack.enter_context(progress("scoring", len(rows), done=len(rows) - len(left), unit="images"))
+
+        def keep(finished: Sequence[Mapping[str, Any]]) -> None:
             table.add(finished)
             bar.advance(len(finished))
+
+        for_all(scorer.rows, asked, batches, many, keep)
+    if many is not None and shard == (1, 1):
+        sweep(out / FOLDER)  # what workers that were killed left
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
     before = len(rows) - len(left)
     flagged, unlike = _flagged(table, (table.name(row) for row in rows))
     told = in_words(unlike, before + table.added)
     return Scored(table.path, table.errors, table.added, before, table.failed, flagged, alpha, drawn, told)
+
+
+def _whole(path: Path | str) -> str:
+    """A path that means the same in a worker of a cluster."""
+    return os.path.abspath(path)
 
 
 def _flagged(table: GrowingTable, ids: Iterable[str]) -> tuple[int, Counter[str]]:
@@ -195,14 +219,6 @@ def _flagged(table: GrowingTable, ids: Iterable[str]) -> tuple[int, Counter[str]
                 unlike[row.get("unlike") or ""] += 1
     del unlike[""]
     return flagged, unlike
-
-
-def _judged(
-    rows: Sequence[Mapping[str, Any]], ensemble: Ensemble, pool: ThreadPoolExecutor, batch: int
-) -> Iterator[tuple[list[Ready], list[Verdict]]]:
-    for ready in intake(rows, ensemble.prepare, pool, batch):
-        fine = [one for one in ready if not one.error]
-        yield ready, ensemble.judge([one.prepared for one in fine]) if fine else []
 
 
 def _refuse_overlap(run: Run, cohort: pd.DataFrame) -> None:
@@ -230,49 +246,10 @@ def _warn_of_classes(run: Run) -> None:
         )  # fmt: skip
 
 
-def _finish(
-    ready: Sequence[Ready],
-    verdicts: Sequence[Verdict],
-    *,
-    stranger: Stranger,
-    folder: Path,
-    alpha: float,
-    heatmaps: Sequence[str],
-) -> list[dict[str, Any]]:
-    """Write the heatmaps of a batch, then give its rows: a row never names a heatmap that is not there."""
-    told = zip(verdicts, stranger.columns([one for one in ready if one.image is not None]), strict=True)
-    rows: list[dict[str, Any]] = []
-    for one in ready:
-        about = one.about
-        if one.image is None:
-            rows.append({**about, "error": one.error})
-            continue
-        verdict, unlike = next(told)
-        if "error" in unlike:
-            rows.append({**about, "error": unlike["error"]})
-            continue
-        if not math.isfinite(verdict.value):
-            rows.append({**about, "error": f"its value is {verdict.value}; look at the image and its intensities"})
-            continue
-        row = {
-            **about, "value": verdict.value, "z": verdict.z, "p_value": verdict.p_value,
-            "flagged": int(verdict.p_value <= alpha), "heatmap": "", **verdict.parts, **unlike,
-            **grid_row(verdict.cells, one.image),
-        }  # fmt: skip
-        draw = partial(write_heatmaps, folder, row, one.image, one.prepared, verdict, heatmaps)
-        try:
-            row["heatmap"] = ";".join(alone(one.image.path, draw, "drawn"))
-        except UnreadableImage as error:
-            row = {**about, "error": str(error)}
-        rows.append(row)
-    return rows
-
-
 def _check(alpha: float, heatmaps: Sequence[str], shard: tuple[int, int]) -> None:
     if not 0 < alpha < 1:
         raise AnomalyError(f"alpha must lie between 0 and 1, got {alpha}")
     unknown = [kind for kind in heatmaps if kind not in HEATMAPS]
     if unknown or not heatmaps:
         raise AnomalyError(f"heatmaps are {', '.join(HEATMAPS)}; got {', '.join(unknown) or 'nothing'}")
-    if not 1 <= shard[0] <= shard[1]:
-        raise AnomalyError(f"a shard is i/N with 1 <= i <= N, got {shard[0]}/{shard[1]}")
+    refuse_shard(shard)

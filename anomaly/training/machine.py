@@ -261,13 +261,22 @@ def _launched() -> tuple[str, int, int] | None:
 
 
 @contextmanager
-def one_core_left() -> Iterator[None]:
-    """Compute with one thread less, so that the threads that read and write do not make the others wait."""
+def computing_with(threads: int) -> Iterator[None]:
+    """Compute with so many threads of the processor."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before - 1))
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_core_left() -> Iterator[None]:
+    """Compute with one thread less, so that the threads that read and write do not make the others wait."""
+    import torch
+
+    with computing_with(max(1, torch.get_num_threads() - 1)):
+        yield

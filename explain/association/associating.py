@@ -8,10 +8,12 @@ score as a predictor (`load`).
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from anomaly.clusters.shards import refuse_shard
 from anomaly.cohorts import joining
 from anomaly.cohorts.results import some
 from anomaly.errors import EvaluationError
@@ -26,11 +28,12 @@ from explain.association.findings import (
     headline_of,
     write,
 )
-from explain.association.groupmap import group_map
+from explain.association.groupmap import group_map, maxima_of_shard
 from explain.association.load import loads, prediction, units
 from explain.association.maps import Maps, read_maps
 from explain.association.people import Sample, gather, refuse_few
 from explain.association.regions import regions
+from explain.association.shuffling import fingerprint, joined, keep_part, parts
 from explain.association.visits import Pairing
 from explain.association.visits import facts as facts_of_visits
 
@@ -66,11 +69,15 @@ def associate(
     annual: bool = False,
     outcome_at: str | None = None,
     seed: int = 0,
+    shard: tuple[int, int] | None = None,
 ) -> Association:
     """Where maps are higher or lower with an outcome, corrected for all voxels; writes `out`.
 
     With `visits` the maps are those of change: the last visit of each person, side and contrast less the first one.
     They are compared between those with the outcome and without; where none is named, held against no change.
+
+    Shufflings can be shared out: each shard leaves a file in `out`, and the same call without a shard, made when all
+    are there, joins them and writes what one process would have written.
 
     Args:
         maps: as `maps.list_maps`: a folder that scoring wrote with `--heatmaps nifti`, a table, or a folder of files.
@@ -102,11 +109,15 @@ def associate(
         annual: whether changes are divided by the years between both visits.
         outcome_at: "visit" where outcomes are told at each visit, "person" where once (see `anomaly.cohorts.outcomes`).
         seed: of shufflings and folds.
+        shard: (i, N) makes the shufflings of shard i of N alone, and writes nothing else.
 
     Raises:
         EvaluationError: nothing joins, one class, fewer than ten images of either, maps on different grids,
-            covariates that are constant or collinear, sets that all hold one outcome, too few shufflings.
+            covariates that are constant or collinear, sets that all hold one outcome, too few shufflings; or
+            shufflings in `out` that are not all there, or of other maps or settings.
     """
+    if shard is not None:
+        refuse_shard(shard)
     if not 0 < alpha < 1:
         raise EvaluationError(f"alpha must lie between 0 and 1, got {alpha}")
     pairing = None
@@ -126,10 +137,14 @@ def associate(
     mask = None if mask is None else NONE if str(mask) == NONE else Path(mask)
     sample, read = _read(sample, outcome, predict, mask, smooth, notes)
     model = _model(sample, match, alpha, permutations, notes)
-    found = group_map(
-        read.values, sample.outcome, model, read.mask, correction=correction, permutations=permutations,
-        cluster_threshold=cluster_threshold, robust=robust, seed=seed, shown=True,
-    )  # fmt: skip
+    asked: dict[str, Any] = dict(
+        correction=correction, permutations=permutations, cluster_threshold=cluster_threshold, robust=robust, seed=seed
+    )
+    if shard is not None:
+        return _shared_out(read, model, shard, asked, notes, Path(out))
+    files = parts(Path(out))
+    maxima = joined(files, fingerprint(read.values, read.mask, model, asked), permutations) if files else None
+    found = group_map(read.values, sample.outcome, model, read.mask, **asked, shown=True, maxima=maxima)
     notes += about_spread(read.values, sample, model, robust)
     table = regions(found, read, alpha)
     load = _loads(read, sample, predict, folds, robust, seed)
@@ -149,6 +164,17 @@ def associate(
     )
     write(result, facts, found, read, sample)
     return result
+
+
+def _shared_out(
+    read: Maps, model: Plan, shard: tuple[int, int], asked: Mapping[str, Any], notes: list[str], out: Path
+) -> Association:
+    """The shufflings of one shard, in a file; nothing is said of the maps yet."""
+    maxima = maxima_of_shard(read.values, model, read.mask, shard, **asked, shown=True)
+    path = keep_part(out, shard, maxima, fingerprint(read.values, read.mask, model, asked))
+    told = f"{maxima.shape[1]} of {asked['permutations']} shufflings are in {path}"
+    headline = f"{told}; when those of all {shard[1]} shards are there, the same without --shard joins them"
+    return Association(pd.DataFrame(), None, None, read.failed, headline, [], notes, out)
 
 
 def _read(

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from anomaly.clusters.shards import of_shard, refuse_shard, sharded_by
 from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
 from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.results import read_facts
@@ -88,6 +89,7 @@ def map_images(
     baseline: Path | str | None = None,
     controls: Path | str | None = None,
     outputs: Sequence[str] = ("auto",),
+    shard: tuple[int, int] = (1, 1),
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
@@ -116,6 +118,8 @@ def map_images(
         out: gets `explanations.csv`, `errors.csv`, `explain.json` and `maps/`; see `explain.runs.records`.
         settings, target, generator, judge, baseline, controls, method, device: see `explain.runs.source.open_source`.
         outputs: "nifti", "png", "none", or "auto": both.
+        shard: (i, N) takes the images whose ids' hash falls to shard i of N, as `anomaly.score` does; tables of all
+            shards joined by `cat` in the order of their names are the whole.
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for what was trained with
             masks; outside them nothing is changed or marked.
         allow_overlap: explain images of subjects the explainer was trained on as well.
@@ -132,6 +136,7 @@ def map_images(
     unknown = [kind for kind in outputs if kind not in OUTPUTS]
     if unknown or not outputs:
         raise AnomalyError(f"outputs are {', '.join(OUTPUTS)}; got {', '.join(unknown) or 'nothing'}")
+    refuse_shard(shard)
     opened = open_source(
         source, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
         controls=controls, method=method, device=device, raw=raw,
@@ -152,6 +157,7 @@ def map_images(
             "source": opened.identities,
             "settings": opened.explainer.settings(),
             "outputs": list(outputs),
+            "sharded": [shard[1], sharded_by(shard)] if shard[1] > 1 else None,  # none in folders of older versions
             "limit": limit,
             "thresholds": {name: run.threshold for name, run in _asking(opened)},
             "calibration": told.facts and json.loads(json.dumps(told.facts)),
@@ -159,7 +165,8 @@ def map_images(
             "controls": controls and str(Path(controls).resolve()),
             "runs": _named(out, source=source, target=target, generator=generator, judge=judge, baseline=baseline),
         }
-        table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns)
+        table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns, shard=shard)
+        rows = of_shard(rows, shard)  # colours end where the first images of all say, whatever the shard
         left = table.left(rows)
         before = len(rows) - len(left)
         writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told)
@@ -169,20 +176,20 @@ def map_images(
                 table.add(finished)
                 bar.advance(len(finished))
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
-    remark = " ".join(filter(None, ("" if told.empty else _remark(table.path), told.remark)))
+    remark = " ".join(filter(None, ("" if told.empty else _remark(table), told.remark)))
     return Mapped(table.path, table.errors, table.added, before, table.failed, opened.explainer.name, drawn, remark)
 
 
-def _remark(path: Path) -> str:
+def _remark(table: GrowingTable) -> str:
     """That nothing changes in any image of a table of explanations, or most begin above themselves; or nothing."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    with table.path.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream, table.columns) if row["path"] != "path"]  # shards have no header
     found = [float(row[LARGEST]) for row in rows if row.get(LARGEST)]
     above = sum(float(row["baseline"]) > float(row["target"]) for row in rows if row.get("baseline"))
     if 2 * above > len(rows):
         return (
             f"The baseline is above the image in {above} of {len(rows)}, by the target (`baseline` and `target` in "
-            f"{path.name}): maps of these say what the image lacks; take another baseline."
+            f"{table.path.name}): maps of these say what the image lacks; take another baseline."
         )
     where = f" in {len(found)} images" if len(found) > 1 else ""
     return next_to_nothing(max(found, default=float("nan")), where)

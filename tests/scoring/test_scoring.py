@@ -24,6 +24,7 @@ from anomaly.images import intake, read
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.calibration import capped, conformal_p
 from anomaly.runs.run import Run
+from anomaly.scoring import rows as making
 from anomaly.scoring import score as scoring
 from anomaly.scoring.score import score
 
@@ -215,13 +216,13 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_call_then_completes(run, i
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(*args, **kwargs)
 
-    original = scoring.write_heatmaps
+    original = making.write_heatmaps
     words = ["anomaly", "score", str(run), "--images", str(images), "--out", str(tmp_path), "--batch", "2"]
     monkeypatch.setattr("sys.argv", [*words, "--workers", "1", "--device", "cpu"])
     told: list[str] = []
     monkeypatch.setattr(exits, "tell", lambda error, text: told.append(text))
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "write_heatmaps", full)
+        patch.setattr(making, "write_heatmaps", full)
         with pytest.raises(SystemExit) as ended:
             cli.app()
     assert ended.value.code == 1
@@ -317,11 +318,11 @@ def test_shards_joined_by_cat_are_the_whole(shards, run, images, tmp_path):
 
 def test_a_header_for_errors_comes_even_where_only_later_shards_have_some(run, tmp_path):
     folder = pictures(tmp_path / "images", 3, name="a")
-    (folder / "b.png").write_bytes(b"")
+    (folder / "d.png").write_bytes(b"")  # of the second shard, by the hash of its id
     for i in (1, 2):
         score(run, folder, tmp_path / "out", shard=(i, 2), **PLAIN)
     joined = "".join((tmp_path / "out" / f"errors-{i}-of-2.csv").read_text() for i in (1, 2)).splitlines()
-    assert joined[0] == "id,path,error" and joined[1].startswith("b,") and len(joined) == 2
+    assert joined[0] == "id,path,error" and joined[1].startswith("d,") and len(joined) == 2
 
 
 def test_shards_of_another_number_are_refused(run, images, tmp_path):
@@ -518,12 +519,12 @@ def test_memory_does_not_grow_with_the_number_of_images(run, tmp_path, monkeypat
     original = intake.read
     monkeypatch.setattr(intake, "read", read_and_count)
     # Writing is what is slow, so that results pile up if anything lets them.
-    monkeypatch.setattr(scoring, "write_heatmaps", lambda *arguments: time.sleep(0.004) or [])
+    monkeypatch.setattr(making, "write_heatmaps", lambda *arguments: time.sleep(0.004) or [])
     assert (
         score(run, folder, tmp_path / "out", heatmaps=["none"], device="cpu", workers=workers, batch=batch).new == 300
     )
     # Batches read ahead, the one being judged, those waiting to be written, and the one image that sized them.
-    assert most <= batch * (scoring.AHEAD + 1 + scoring.AHEAD * workers + 1) + 1 < 100
+    assert most <= batch * (making.AHEAD + 1 + making.AHEAD * workers + 1) + 1 < 100
     gc.collect()
     assert len(alive) == 0
 

@@ -1,0 +1,12 @@
+#!/bin/bash
+# Score, explain or associate in shards, as a SLURM array: a task a shard, all into one folder.
+#
+#   sbatch --array=1-16 score-shards.sh score runs/knee --images cohort.csv --out scores/
+#
+#SBATCH --job-name=shards
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=8G
+#SBATCH --time=02:00:00
+set -euo pipefail
+export OMP_NUM_THREADS="$SLURM_CPUS_PER_TASK"
+exec "${PYTHON:-python}" "${ANOMALY:-$(command -v anomaly)}" "$@" --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"
