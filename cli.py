@@ -542,6 +542,23 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
     typer.echo(describe(run))
 
 
+@commands.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of a detector.", metavar="RUN")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="As an ONNX model, for onnxruntime and its like.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to make; by default RUN/onnx.", metavar="DIR")] = None,
+    method: options.Own = None,
+) -> None:
+    """Write a run as a model that other programs run, with all they need to know; compared with the run itself."""
+    if not onnx:
+        raise typer.BadParameter("say what to write; there is one form, ONNX", param_hint="--onnx")
+    asking.refuse_run(run, DETECTOR)
+    from anomaly.exporting.export import export as write
+
+    exported = write(run, out, method=method)
+    typer.echo(f"model: {exported.folder / 'model.onnx'}\n{exported.told}")
+
+
 everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
 everywhere.furnish(explain, quick=())
 everywhere.furnish(restoring, quick=())

@@ -1,6 +1,6 @@
 """Learn what normal images look like; say of any other how far it departs, where, and what that predicts.
 
-The commands of the program are functions here: `learn` (`anomaly train`), `score`, `evaluate`, `report`,
+The commands of the program are functions here: `learn` (`anomaly train`), `score`, `export`, `evaluate`, `report`,
 `generate`, `simulate`, `demo`; `anomaly restore train | apply | evaluate` are `learn_restorer`, `restore` and
 `evaluate_restorer`, `anomaly segment` likewise `learn_segmentation`, `segment` and `evaluate_segmentation`,
 `anomaly translate` `learn_translation`, `translate` and `evaluate_translation`,
@@ -17,6 +17,7 @@ _PLACES = {
     "learn": "anomaly.runs.learning",
     "foresee": "anomaly.runs.foreseeing",
     "score": "anomaly.scoring.score",
+    "export": "anomaly.exporting.export",
     "evaluate": "anomaly.evaluation",
     "evaluate_visits": "anomaly.longitudinal",
     "report": "anomaly.reporting",

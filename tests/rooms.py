@@ -35,7 +35,7 @@ FLOORS = (
         *("explain.association", "explain.counterfactuals", "explain.latent", "explain.pictures", "explain.sides"),
     ),
     (
-        *("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "anomaly.restorers"),
+        *("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "anomaly.restorers", "anomaly.exporting"),
         *("explain.runs", "explain.evaluating"),
     ),
     (

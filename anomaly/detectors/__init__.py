@@ -3,7 +3,7 @@
 It knows neither tables nor image files, and but for its base no disk.
 
 Floor 3: may import what lies below. Imports degradations, nets, statistics and training; imported by commandline,
-generation, progression, runs, synthesis and translation.
+exporting, generation, progression, runs, synthesis and translation.
 """
 
 from anomaly.detectors.alphagan import AlphaGAN

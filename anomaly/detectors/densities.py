@@ -148,6 +148,13 @@ class Memory(Density):
             return found.view(len(features), 1, *features.shape[2:])
         return torch.zeros(counted.shape, dtype=found.dtype, device=found.device).masked_scatter(counted, found)
 
+    def everywhere(self, features: Tensor, counted: Tensor) -> Tensor:
+        """Distances as `forward` gives them of cells that count, and as good as any of the others."""
+        rows, kept = self._scaled(self._rows(features, counted)), self.kept[: int(self.filled)]
+        squares = kept.square().sum(1)
+        nearest = torch.cat([_nearest(part, kept, squares) for part in rows.split(ROWS)])
+        return ((nearest / self.scale.shape[0]) + LEAST).sqrt().view(counted.shape)
+
     def _counted(self, features: Tensor, counted: Tensor | None) -> Tensor:
         """The rows of the cells that count, in order."""
         rows = self._rows(features, counted)

@@ -5,8 +5,8 @@ libraries that read images are loaded.
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, cohorts, commandline,
 evaluation, explain.association, explain.checking, explain.evaluating, explain.painting, explain.pictures, explain.runs,
-explain.sides, generation, longitudinal, pictures, progression, registrars, registration, restoration, restorers, runs,
-scoring, segmentation, simulation, synthesis and translation.
+explain.sides, exporting, generation, longitudinal, pictures, progression, registrars, registration, restoration,
+restorers, runs, scoring, segmentation, simulation, synthesis and translation.
 """
 
 import lazy_loader

@@ -4,6 +4,7 @@ It knows no method, no network and no image. `learned.Learned` is the base of al
 
 Floor 2: may import what lies below. Imports the ground floor alone; imported by checkup, clusters, commandline,
 detectors, evolution, explain.attributions, explain.checking, explain.classifier, explain.counterfactuals,
-explain.latent, explain.painting, explain.runs, explain.trained, generation, painters, progression, registrars,
-registration, restoration, restorers, runs, scoring, segmentation, segmenters, synthesis, translation and translators.
+explain.latent, explain.painting, explain.runs, explain.trained, exporting, generation, painters, progression,
+registrars, registration, restoration, restorers, runs, scoring, segmentation, segmenters, synthesis, translation and
+translators.
 """

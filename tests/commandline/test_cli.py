@@ -191,6 +191,7 @@ QUICK = {
     "explain calibrate run": "run holds a detector",
     "explain evaluate images": "holds no explanations.csv",
     "doctor --jsn": "No such option",
+    "export run": "say what to write; there is one form, ONNX",
     "info images": "holds no run.json",
 }
 
@@ -223,6 +224,7 @@ FAILED = {
     "train --normals images --out run": "run already holds a trained run; choose another --out, or remove it",
     "train --normals images --out images": "images is not empty and holds no training; choose another --out",
     "score gone --images images --out new": "gone holds no run.json: give a folder made by train",
+    "export gone --onnx": "gone holds no run.json: give a folder made by train",
     "score run --images normals --out new": "24 subjects are in both the training images and those given now",
     "info images": "images holds no run.json: give a folder made by train",
 }

@@ -1,0 +1,176 @@
+"""A run for programs that know nothing of this one: an ONNX graph, how images are prepared, what values mean."""
+
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from anomaly.errors import AnomalyError, MissingPackage
+from anomaly.exporting.graph import BYTES, OPSET, model
+from anomaly.exporting.judging import judgement
+from anomaly.exporting.operations import OPERATIONS
+from anomaly.exporting.readme import ORDER, SCRIPT, readme
+from anomaly.exporting.recording import Refused, recorded
+from anomaly.exporting.verifying import shown, verified
+from anomaly.runs.run import Run
+from anomaly.shown import Readable
+from anomaly.training.batches import chunks
+
+MODEL, FACTS, EXAMPLE = "model.onnx", "preprocessing.json", "example.npz"
+EXTRA = "pip install 'anomaly-explain[onnx]'"
+
+
+@dataclass(frozen=True, repr=False)
+class Exported(Readable):
+    """What `export` wrote.
+
+    Args:
+        folder: with the model and what stands beside it.
+        differences: of each result the largest difference from PyTorch, as a share of the largest; None where
+            onnxruntime is not installed, so that nothing was compared.
+        images: what both were shown, in words.
+    """
+
+    folder: Path
+    differences: Mapping[str, float] | None
+    images: str
+
+    def _in_short(self) -> tuple[str, dict[str, object]]:
+        return f"ONNX model: {self.folder / MODEL}", {"compared": self.told}
+
+    @property
+    def told(self) -> str:
+        """How far the graph is from the run, in words."""
+        if self.differences is None:
+            return f"not compared with PyTorch, since onnxruntime is not installed: {EXTRA}"
+        worst = max(self.differences.values())
+        return f"largest difference from PyTorch {worst:.1e} of the largest value, over {self.images}"
+
+
+def export(run: Path | str, out: Path | str | None = None, *, method: str | None = None) -> Exported:
+    """Write a run as an ONNX model, with all that is needed to use it without this program.
+
+    The model takes prepared images (n, C, *space), float32 in [-1, 1], as many as are given, and says of each `value`,
+    `map` (both as the detector gives them) and `map_z` (in standard deviations of held-out normals). Beside it lie how
+    images are prepared and what a value means (`preprocessing.json`), an example with what is expected of it
+    (`example.npz`), and a script that uses it (`score.py`).
+
+    Args:
+        run: folder of a trained detector.
+        out: folder to make; None takes `onnx` within the run.
+        method: FILE.py:CLASS again, for a user's own method.
+
+    Raises:
+        MissingPackage: onnx is not installed.
+        AnomalyError: the method cannot be written as a graph, or the graph says something else than the run; nothing
+            is written then. Or the folder is there.
+        RunError: the run cannot be used.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise MissingPackage(f"an export to ONNX needs the package onnx; {EXTRA}")
+    folder = Path(run)
+    out = folder / "onnx" if out is None else Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise AnomalyError(f"{out} is there already; remove it, or give another --out")
+    opened = Run.open(folder, method=method)
+    images, told = shown(opened)
+    expected = _expected(opened, images)
+    content, reasons = _written(opened)
+    found = None
+    if importlib.util.find_spec("onnxruntime") is not None:
+        found = verified(content, images, expected, reasons)
+    elif reasons:
+        raise AnomalyError(f"{folder} cannot be exported: {'; '.join(reasons)}")
+    example = {"image": images[:2], **{name: each[:2] for name, each in expected.items()}}
+    _placed(out, content, facts(opened, found, told), example)
+    return Exported(out, found, told)
+
+
+def _expected(run: Run, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What the run says of images, in PyTorch."""
+    scores = [run.detector.score(x) for x in chunks(images, run.detector.device)]
+    z = run.judge(images)
+    return {
+        "value": torch.cat([each.value for each in scores]).numpy(),
+        "map": torch.cat([each.map for each in scores]).numpy(),
+        "map_z": z.map.numpy(),
+    }
+
+
+def _written(run: Run) -> tuple[bytes, list[str]]:
+    """The model as a file holds it, and what in it could not be written."""
+    shape, name = run.detector.shape_, run.detector.name
+    example = torch.from_numpy(run.calibration.mean_image[None].astype(np.float32))
+    try:
+        graph, image, results, reasons = recorded(judgement(run), example, OPERATIONS)
+    except Refused as error:
+        raise AnomalyError(
+            f"a run of {name} with these settings cannot be exported: {error}; score with it here, or train another "
+            "method for export"
+        ) from None
+    if graph.bytes > BYTES:
+        raise AnomalyError(
+            f"the model would have {graph.bytes / 2**30:.1f} GiB, and an ONNX file ends at 2; train with a smaller "
+            "--size or fewer members or components"
+        )
+    told = {"method": name, "settings": json.dumps(run.detector.settings()), "weights": run.identity}
+    return model(graph, image, results, shape, told).SerializeToString(), reasons
+
+
+def facts(run: Run, differences: Mapping[str, float] | None, images: str) -> dict[str, Any]:
+    """What has to be known beside the graph, for `preprocessing.json`."""
+    told = run.calibration
+    return {
+        "model": MODEL,
+        "opset": OPSET,
+        "method": run.detector.name,
+        "settings": run.detector.settings(),
+        "weights": run.identity,
+        "input": {"image": ["n", *run.detector.shape_], "type": "float32", "range": [-1, 1]},
+        "outputs": {
+            "value": "how far each image departs from normal (n,)",
+            "map": "how far each pixel does, in the detector's own unit (n, 1, *space)",
+            "map_z": "the same in standard deviations of held-out normals at each pixel (n, 1, *space)",
+        },
+        "preprocessing": asdict(run.preprocessing),
+        "order": ORDER,
+        "outside_of_a_mask": -1.0 if run.detector.masked_ else None,
+        "context_channels": run.preprocessing.context_channels,
+        "calibration": {
+            "values": [float(each) for each in told.values],
+            "weights": [float(each) for each in told.weights],
+            "people": told.people,
+            "map_limits": None if told.map_limits is None else [float(each) for each in told.map_limits],
+        },
+        "compared": {
+            "differences": None if differences is None else dict(differences),
+            "images": images,
+            "tolerance": 1e-4,
+        },
+    }
+
+
+def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[str, np.ndarray]) -> None:
+    """Write all files beside their place, and move them there at once."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{secrets.token_hex(4)}.part.{out.name}")
+    try:
+        part.mkdir()
+        (part / MODEL).write_bytes(content)
+        (part / FACTS).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        (part / "score.py").write_text(SCRIPT, encoding="utf-8")
+        (part / "README.md").write_text(readme(told), encoding="utf-8")
+        np.savez(part / EXAMPLE, **example)
+        if out.is_dir():
+            out.rmdir()
+        os.replace(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
