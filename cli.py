@@ -535,6 +535,7 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 
 everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
 everywhere.furnish(explain, quick=())
+everywhere.furnish(registering, quick=())
 everywhere.furnish(restoring, quick=())
 everywhere.furnish(segmenting, quick=())
 everywhere.furnish(synthesize, quick=())
