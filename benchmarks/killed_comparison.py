@@ -2,10 +2,9 @@
 
 import json
 import re
+from calendar import month_name
 from collections.abc import Callable
 from pathlib import Path
-
-PART = re.compile(r"\.[0-9a-f]{8}\.part\.|\.part$")
 
 
 def difference(first: Path, second: Path) -> tuple[list[str], list[str]]:
@@ -24,7 +23,7 @@ def content(path: Path) -> object:
     """What a file holds, without what `LEFT_OUT` names; None for a folder."""
     if path.is_dir():
         return None
-    told = LEFT_OUT.get(path.name)
+    told = LEFT_OUT.get(path.name) or LEFT_OUT.get(path.suffix)
     return path.read_bytes() if told is None else told(path.read_text())
 
 
@@ -50,9 +49,18 @@ def _lines_without(words: str) -> Callable[[str], object]:
     return lambda text: [line for line in text.splitlines() if not pattern.search(line)]
 
 
+def _without(words: str) -> Callable[[str], object]:
+    pattern = re.compile(words)
+    return lambda text: pattern.sub("", text)
+
+
 LEFT_OUT: dict[str, Callable[[str], object]] = {
     "run.json": _json_without("created", "checksum"),
     "training.csv": _column_without("seconds"),
     "MODEL_CARD.md": _lines_without("created|[Tt]rained"),
+    ".html": _without(
+        rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d(:\d\d)?([+-]\d\d:\d\d|Z)?|\d{{1,2}} ({'|'.join(month_name[1:])}) \d{{4}}"
+    ),
 }
-"""By the name of a file: the same without the time of making and, of run.json, its own checksum, which covers that."""
+"""By the name of a file or its ending: the same without the time of making and, of run.json, its own checksum, which
+covers that."""

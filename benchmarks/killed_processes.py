@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -69,22 +70,27 @@ def warm() -> None:
         importlib.import_module(name)
 
 
-def forked(words: Sequence[str], log: Path, kill: Moment | None = None) -> Ended:
-    """Run a command in a fork of this process, where this process stands."""
+def forked(
+    words: Sequence[str], log: Path, kill: Moment | None = None, before: Callable[[], None] = lambda: None
+) -> Ended:
+    """Run a command in a fork of this process, where this process stands; `before` is called there first."""
     log.parent.mkdir(parents=True, exist_ok=True)
     child = os.fork()
     if child == 0:
+        before()
         _be_the_program(words, log, kill)
     return _ended(child, log, kill)
 
 
-def spawned(words: Sequence[str], log: Path, kill: Moment | None = None) -> Ended:
+def spawned(
+    words: Sequence[str], log: Path, kill: Moment | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> Ended:
     """Run a command in a process of its own."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         child = subprocess.Popen(
             [sys.executable, str(ROOT / "cli.py"), *words], stdout=stream, stderr=stream, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         )  # fmt: skip
     ended = _ended(child.pid, log, kill)
     child.returncode = ended.status  # it was waited for
