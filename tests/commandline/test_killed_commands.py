@@ -14,12 +14,12 @@ TRAIN = ["train", "--normals", "normals", "--method", "pca", "--set", "component
 SCORE = ["score", "run", "--images", "others", "--heatmaps", "nifti,png", "--batch", "2", "--workers", "1", "--out"]
 SQUARES = ["simulate", "squares", "--count", "20", "--size", "32", "--out"]
 KILLED: dict[str, tuple[list[str], list[tuple[str, str]]]] = {
-    "scores": (SCORE, [("before", "o000_map.nii.gz"), ("before", "o005.png"), ("after", "o009_map.nii.gz")]),
-    "squares": (SQUARES, [("before", "truth.json"), ("before", "sim-train-00005.npy"), ("before", "cohort.csv")]),
+    "scores": (SCORE, [("before", "o005.png"), ("after", "o009_anomaly.nii.gz")]),
+    "squares": (SQUARES, [("before", "sim-train-00005.npy"), ("before", "cohort.csv")]),
 }
 """By the name of their folders: commands, and the files at which each is killed in turn."""
 EVALUATE = ["--cohort", "cohort.csv", "--outcome", "ill"]
-EVALUATED = [("before", "evaluation.json"), ("before", "index.html")]
+EVALUATED = [("before", "evaluation.json")]
 
 
 def study(home: Path) -> None:
