@@ -561,6 +561,7 @@ def export(
 
 everywhere.furnish(commands, quick=("methods", "info", "doctor"), plain=("demo", "report"))
 everywhere.furnish(explain, quick=())
+everywhere.furnish(registering, quick=())
 everywhere.furnish(restoring, quick=())
 everywhere.furnish(segmenting, quick=())
 everywhere.furnish(synthesize, quick=())

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and are known by their content."""
 
+import errno
 import hashlib
 import os
 import re
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PART = re.compile(r"\.[0-9a-f]{8}\.part\..+")
+_FULL = re.compile(r"os error (\d+)|requested and \d+ written|inline_container")
+"""What safetensors, NumPy and PyTorch say where they could not write all of a file; only the first gives the reason."""
 
 
 @contextmanager
@@ -19,14 +22,37 @@ def whole(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
+    with naming(path, part):
+        try:
+            part.touch()
+            mode = part.stat().st_mode
+            yield part
+            part.chmod(mode)  # safetensors makes files that only their owner can read
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Whatever keeps a file from being written, a full disk above all, is an OSError that names the file.
+
+    The system names none where a disk is full, and libraries raise what they like.
+
+    Args:
+        path: the file.
+        part: what it is called until it is whole, which tells a user nothing.
+    """
     try:
-        part.touch()
-        mode = part.stat().st_mode
-        yield part
-        part.chmod(mode)  # safetensors makes files that only their owner can read
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number is not None and getattr(error, "filename", None) in (None, str(part)):
+            raise OSError(number, os.strerror(number), str(path)) from error
+        if number is None and (found := _FULL.search(str(error))):
+            number = int(found[1] or errno.ENOSPC)
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self, TextIO
 
 from anomaly.cohorts.beside import Beside, GrowingBeside
 from anomaly.errors import RunError
-from anomaly.files import write_whole
+from anomaly.files import naming, write_whole
 
 ERRORS = ("id", "path", "error")
 INFORMATION = ("runs", "map_limits", "if_nothing")
@@ -130,12 +130,16 @@ class GrowingTable:
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; those with an `error` go to the other table."""
         assert self._rows is not None
+        with naming(self.path):
+            self._add(self._rows, rows)
+
+    def _add(self, stream: TextIO, rows: Sequence[Mapping[str, Any]]) -> None:
         fine = [row for row in rows if "error" not in row]
         bad = [row for row in rows if "error" in row]
         if self._beside is not None:
             self._beside.add(fine)
-        csv.DictWriter(self._rows, self.columns, extrasaction="ignore").writerows(fine)
-        self._rows.flush()
+        csv.DictWriter(stream, self.columns, extrasaction="ignore").writerows(fine)
+        stream.flush()
         if bad:
             self._add_errors(bad)
         self.added += len(fine)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from anomaly.commandline import config, log, options
+from anomaly.commandline import busy, config, log, options
 
 Config = Annotated[
     Path | None,
@@ -27,6 +28,9 @@ Log = Annotated[
         help="Add all that is told here to this file too, with times.", metavar="FILE", is_eager=True, callback=log.to
     ),
 ]
+
+SHARING = ("evaluate", "report")
+"""What reads a folder and adds to it, several at a time if need be: their files are whole, and each has its own."""
 
 
 def configured(config: Config = None) -> None:
@@ -62,7 +66,19 @@ def _served(command: Callable[..., Any]) -> Callable[..., Any]:
         log.refuse_within(path, given.get("out"))
         if "set_" in read:  # a setting that is typed changes that one alone
             given["set_"] = [*read["set_"], *(given["set_"] or [])]
-        return command(**given)
+        folder, shared = _place(command.__name__, given)
+        with nullcontext() if folder is None else busy.held(folder, shared=shared):
+            return command(**given)
 
     called.__signature__ = inspect.signature(command, eval_str=True)  # type: ignore[attr-defined]
     return called
+
+
+def _place(name: str, given: Mapping[str, Any]) -> tuple[Path | None, bool]:
+    """The folder that a command writes to, if it writes, and whether others like it may write there too."""
+    reading = next((given[each] for each in ("scores", "maps", "folder") if isinstance(given.get(each), Path)), None)
+    if reading is not None and not reading.is_dir():
+        reading = reading.parent
+    folder = given.get("out") or reading
+    shared = name in SHARING or given.get("shard", "1/1") != "1/1"
+    return (folder if isinstance(folder, Path) and not given.get("dry_run") else None), shared

@@ -14,6 +14,7 @@ import pandas as pd
 
 from anomaly.cohorts.results import some
 from anomaly.errors import AnomalyError, CohortError
+from anomaly.files import naming
 from anomaly.images import Image
 from anomaly.images.image import alone
 from anomaly.progress import Progress, progress
@@ -124,7 +125,7 @@ class _Making:
             image = self.read(number)
             with self.room.of(image, still):
                 found = deformation(Transform.linear(matrices[number], image, still), registrar)
-            np.save(self.file(number), found)
+            self.keep(number, found)
             return found
 
         total, numbers = np.zeros((still.ndim, *still.space)), []
@@ -133,7 +134,7 @@ class _Making:
             numbers.append(number)
         undone = residual(total / len(numbers))
         for number in numbers:
-            np.save(self.file(number), without(np.load(self.file(number)), undone))
+            self.keep(number, without(np.load(self.file(number)), undone))
 
     def mean(self, still: Image, matrices: Matrices) -> Image:
         """The mean of all images as they lie on the template now; where there is none, the least value."""
@@ -160,6 +161,11 @@ class _Making:
     def file(self, number: int) -> Path:
         """Where the field of an image lies meanwhile."""
         return self.folder / f"{number}.npy"
+
+    def keep(self, number: int, field: np.ndarray) -> None:
+        """Write that file."""
+        with naming(self.file(number)):
+            np.save(self.file(number), field)
 
 
 def make_template(

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import partial
-from multiprocessing import current_process, get_context
+from multiprocessing import current_process, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -208,17 +209,31 @@ def _taken(studio: Studio, scans: Sequence[Scan], workers: int) -> Iterator[tupl
     if workers == 1:
         yield from map(studio.take, scans)
         return
-    # Ctrl-C reaches every process: those that draw finish the scan in hand, and this one tells them to end.
-    quiet = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     done = 0
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=quiet) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_drawer) as pool:
             for measured in ordered(pool, studio.take, scans, ahead=AHEAD * workers):
                 yield measured
                 done += 1
     except BrokenProcessPool:
         LOGGER.info("drawing in one process; in a script, call simulate below `if __name__ == '__main__':` for several")
         yield from map(studio.take, scans[done:])
+
+
+def _drawer() -> None:
+    """Make this process one that draws for another one.
+
+    Ctrl-C reaches every process: those that draw finish the scan in hand, and the other one tells them to end. Where it
+    was killed nobody does, and they would wait for scans for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if (other := parent_process()) is not None:
+        Thread(target=_end_with, args=[other], daemon=True).start()
+
+
+def _end_with(other: BaseProcess) -> None:
+    other.join()
+    os._exit(1)
 
 
 def _cohort(scanned: pd.DataFrame, studio: Studio) -> pd.DataFrame:

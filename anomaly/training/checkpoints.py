@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from anomaly.errors import RunError
-from anomaly.files import sha256_of, whole, write_whole
+from anomaly.files import naming, sha256_of, whole, write_whole
 
 KEPT = 2
 FACTS = "anomaly"
@@ -73,10 +73,15 @@ def save_as(target: Path, checkpoint: Checkpoint) -> Path:
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    save_tensors(part / "weights.safetensors", checkpoint.weights)
-    torch.save(_alone(checkpoint.state), part / "state.pt")
-    sums = {name: sha256_of(part / name) for name in ("weights.safetensors", "state.pt")}
-    write_whole(part / "checkpoint.json", json.dumps({**checkpoint.facts, "sha256": sums}, indent=1))
+    try:
+        save_tensors(part / "weights.safetensors", checkpoint.weights)
+        with naming(target):
+            torch.save(_alone(checkpoint.state), part / "state.pt")
+        sums = {name: sha256_of(part / name) for name in ("weights.safetensors", "state.pt")}
+        write_whole(part / "checkpoint.json", json.dumps({**checkpoint.facts, "sha256": sums}, indent=1))
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # where a disk is full, room matters
+        raise
     shutil.rmtree(target, ignore_errors=True)
     part.replace(target)
     return target
