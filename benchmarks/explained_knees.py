@@ -1,6 +1,7 @@
 """Which maps point at what hurts: simulated knees with their painless twins, beside floors, ceilings and attributions.
 
     python -m benchmarks.explained_knees --out OUT [--persons 700] [--size 64] [--seed 0] [--precision bf16]
+        [--only paired additive]
 
 Cases are knees with an effusion or a marrow lesion (true severity 0.05 or more), whose twin is the same scan without
 them; osteophytes harm nobody and stay. Six persons in ten are to learn from (of these some to stop by), the others to
@@ -8,6 +9,7 @@ report on. Runs that are in OUT are not trained again, and a stopped training go
 """
 
 import argparse
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,15 @@ HURTING = FLAGS["effusion"] | FLAGS["marrow"]
 PAIRED = {"steps": 1000, "lr": 1e-3}
 ADDITIVE = {"steps": 1000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
             "sparsity": 60.0, "decay": 0.4}  # fmt: skip
+DRAWERS: dict[str, dict[str, Any]] = {
+    "paired": PAIRED,
+    "additive": ADDITIVE,
+    "red-cnn": {"steps": 2000, "lr": 1e-3, "width": 32},
+    "medgan": {"steps": 1500, "batch": 4, "width": 16, "blocks": 3, "critic_width": 32},
+    "diffusion-counterfactual": {"steps": 2000, "width": 16, "lr": 5e-4, "inference_steps": 50},
+}
+"""Methods that draw counterfactuals, with settings for two cores."""
+LEARNING_FROM_PAIRS = ("paired", "red-cnn", "medgan")
 
 
 def main() -> None:
@@ -46,16 +57,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--only", nargs="+", default=["paired", "additive"], choices=list(DRAWERS))
     arguments = parser.parse_args()
     learning, others = cohorts(arguments)
+    twinned = Sides(cohort=learning[learning["hurts"] == 1], pair="twin")
+    apart = Sides(cohort=learning, outcome="hurts")
     runs = {
-        "paired": trained(arguments, "paired", Sides(cohort=learning[learning["hurts"] == 1], pair="twin"), PAIRED),
-        "additive": trained(arguments, "additive", Sides(cohort=learning, outcome="hurts"), ADDITIVE),
-        "target": trained(arguments, "classifier", Sides(cohort=learning, outcome="hurts"), {}),
-        "judge": trained(
-            arguments, "classifier", Sides(cohort=learning, outcome="hurts"), {"architecture": "plain"}, seed=1
-        ),
+        "target": trained(arguments, "classifier", apart, {}),
+        "judge": trained(arguments, "classifier", apart, {"architecture": "plain"}, seed=1),
     }
+    for name in arguments.only:
+        sides = twinned if name in LEARNING_FROM_PAIRS else apart
+        runs[name] = trained(arguments, name, sides, DRAWERS[name])
     images = {kind: pixels(others[kind], prepared(arguments.size)) for kind in ("path", "twin")}
     masks = np.stack([read(Path(path)).pixels[0].astype(np.uint8) for path in others["masks"]])
     hurts = others["hurts"].to_numpy() == 1
@@ -77,11 +90,15 @@ def trained(
 ) -> LearnedRun:
     """A run, trained now or before."""
     seed = arguments.seed if seed is None else seed
-    return learn(
+    began = time.perf_counter(), time.process_time()
+    run = learn(
         sides, arguments.out / f"{method}-seed{seed}", method=method, settings=settings, seed=seed, resume=True,
         preprocessing=prepared(arguments.size),
         machine=Machine(device=arguments.device, precision=arguments.precision),
     )  # fmt: skip
+    took = ((now - then) / 60 for now, then in zip((time.perf_counter(), time.process_time()), began, strict=True))
+    print("{}: {:.1f} minutes, {:.1f} of the processor".format(method, *took), flush=True)
+    return run
 
 
 def explained(
@@ -89,17 +106,18 @@ def explained(
 ) -> tuple[dict[str, np.ndarray], dict[str, Explanation]]:
     """Maps of the cases by every method, and the explanations of all images by those that draw counterfactuals."""
     x, twins = images["path"], images["twin"][hurts]
-    drawn = {name: runs[name].explainer.explain(x) for name in ("paired", "additive")}
+    drawn = {name: run.explainer.explain(x) for name, run in runs.items() if name in DRAWERS}
     cases, target = x[hurts], runs["target"].learned.logit  # type: ignore[attr-defined]
-    baseline = drawn["paired"].counterfactual
+    first = next(iter(drawn))
+    baseline = drawn[first].counterfactual
     assert baseline is not None
     gradients = EXPLAINERS["integrated-gradients"](target=target)
+    from_drawn = gradients.explain(cases, baseline=baseline[hurts]).map
     healthy, sick = x[~hurts].mean(0, keepdim=True), cases.mean(0, keepdim=True)
     found = {
-        "paired": drawn["paired"].map[hurts],
-        "additive": drawn["additive"].map[hurts],
+        **{name: each.map[hurts] for name, each in drawn.items()},
         "integrated gradients from black": gradients.explain(cases).map,
-        "integrated gradients from the counterfactual": gradients.explain(cases, baseline=baseline[hurts]).map,
+        f"integrated gradients from the counterfactual of {first}": from_drawn,
         "GradCAM": EXPLAINERS["grad-cam"](target=target).explain(cases).map,
         "floor: mean difference": (sick - healthy).expand_as(cases),
         "floor: raw image": cases,
@@ -107,7 +125,7 @@ def explained(
     }
     maps = {name: each[:, 0].numpy() for name, each in found.items()}
     area = pain_area(cases[:, 0].numpy(), baseline[hurts][:, 0].numpy())
-    return maps | {"pain-associated area (paired)": area.astype(float)}, drawn
+    return maps | {f"pain-associated area of {first}": area.astype(float)}, drawn
 
 
 def quality(maps: Mapping[str, np.ndarray], masks: np.ndarray, people: pd.DataFrame) -> None:
