@@ -1,7 +1,7 @@
 """Which maps point at what hurts: simulated knees with their painless twins, beside floors, ceilings and attributions.
 
     python -m benchmarks.explained_knees --out OUT [--persons 700] [--size 64] [--seed 0] [--precision bf16]
-        [--only paired additive]
+        [--only paired additive] [--maps-only]
 
 Cases are knees with an effusion or a marrow lesion (true severity 0.05 or more), whose twin is the same scan without
 them; osteophytes harm nobody and stay. Six persons in ten are to learn from (of these some to stop by), the others to
@@ -10,7 +10,7 @@ report on. Runs that are in OUT are not trained again, and a stopped training go
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,9 @@ ADDITIVE = {"steps": 1000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_w
 DRAWERS: dict[str, dict[str, Any]] = {
     "paired": PAIRED,
     "additive": ADDITIVE,
-    "red-cnn": {"steps": 2000, "lr": 1e-3, "width": 32},
-    "medgan": {"steps": 1500, "batch": 4, "width": 16, "blocks": 3, "critic_width": 32},
-    "diffusion-counterfactual": {"steps": 2000, "width": 16, "lr": 5e-4, "inference_steps": 50},
+    "red-cnn": {"steps": 1200, "lr": 1e-3, "width": 32},
+    "medgan": {"steps": 800, "batch": 4, "width": 16, "blocks": 3, "critic_width": 32},
+    "diffusion-counterfactual": {"steps": 1000, "width": 16, "lr": 5e-4, "inference_steps": 20},
 }
 """Methods that draw counterfactuals, with settings for two cores."""
 LEARNING_FROM_PAIRS = ("paired", "red-cnn", "medgan")
@@ -58,14 +58,15 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--only", nargs="+", default=["paired", "additive"], choices=list(DRAWERS))
+    parser.add_argument("--maps-only", action="store_true", help="no classifiers: no gradients of one, and no judge")
     arguments = parser.parse_args()
     learning, others = cohorts(arguments)
     twinned = Sides(cohort=learning[learning["hurts"] == 1], pair="twin")
     apart = Sides(cohort=learning, outcome="hurts")
-    runs = {
-        "target": trained(arguments, "classifier", apart, {}),
-        "judge": trained(arguments, "classifier", apart, {"architecture": "plain"}, seed=1),
-    }
+    runs: dict[str, LearnedRun] = {}
+    if not arguments.maps_only:
+        runs["target"] = trained(arguments, "classifier", apart, {})
+        runs["judge"] = trained(arguments, "classifier", apart, {"architecture": "plain"}, seed=1)
     for name in arguments.only:
         sides = twinned if name in LEARNING_FROM_PAIRS else apart
         runs[name] = trained(arguments, name, sides, DRAWERS[name])
@@ -107,18 +108,20 @@ def explained(
     """Maps of the cases by every method, and the explanations of all images by those that draw counterfactuals."""
     x, twins = images["path"], images["twin"][hurts]
     drawn = {name: run.explainer.explain(x) for name, run in runs.items() if name in DRAWERS}
-    cases, target = x[hurts], runs["target"].learned.logit  # type: ignore[attr-defined]
+    cases = x[hurts]
     first = next(iter(drawn))
     baseline = drawn[first].counterfactual
     assert baseline is not None
-    gradients = EXPLAINERS["integrated-gradients"](target=target)
-    from_drawn = gradients.explain(cases, baseline=baseline[hurts]).map
     healthy, sick = x[~hurts].mean(0, keepdim=True), cases.mean(0, keepdim=True)
-    found = {
-        **{name: each.map[hurts] for name, each in drawn.items()},
-        "integrated gradients from black": gradients.explain(cases).map,
-        f"integrated gradients from the counterfactual of {first}": from_drawn,
-        "GradCAM": EXPLAINERS["grad-cam"](target=target).explain(cases).map,
+    found = {name: each.map[hurts] for name, each in drawn.items()}
+    if "target" in runs:
+        target = runs["target"].learned.logit  # type: ignore[attr-defined]
+        gradients = EXPLAINERS["integrated-gradients"](target=target)
+        found["integrated gradients from black"] = gradients.explain(cases).map
+        name = f"integrated gradients from the counterfactual of {first}"
+        found[name] = gradients.explain(cases, baseline=baseline[hurts]).map
+        found["GradCAM"] = EXPLAINERS["grad-cam"](target=target).explain(cases).map
+    found |= {
         "floor: mean difference": (sick - healthy).expand_as(cases),
         "floor: raw image": cases,
         "ceiling: image less twin": cases - twins,
@@ -153,7 +156,7 @@ def changed(
     hurts: np.ndarray,
 ) -> None:
     """Print whether the independent judge changes sides, and what is changed where."""
-    judge = runs["judge"].learned.logit  # type: ignore[attr-defined]
+    judge = runs["judge"].learned.logit if "judge" in runs else None  # type: ignore[attr-defined]
     print()
     heading(
         [
@@ -165,20 +168,23 @@ def changed(
             "L1 in controls",
         ]
     )
+    for name, explanation in drawn.items():
+        assert explanation.counterfactual is not None
+        inside, outside = (
+            np.nanmean(metrics.proximity(x[hurts], explanation.counterfactual[hurts], where[hurts][:, None]))
+            for where in (masks, ~masks)
+        )
+        controls = metrics.proximity(x[~hurts], explanation.counterfactual[~hurts]).mean()
+        flips = ("", "") if judge is None else flipped(judge, x[hurts], explanation.counterfactual[hurts])
+        line([name, *flips, *(f"{value:.4f}" for value in (inside, outside, controls))])
+
+
+def flipped(judge: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, drawn: torch.Tensor) -> tuple[str, str]:
+    """How many cases the judge takes for such, and which share of these changes sides."""
     with torch.no_grad():
-        before = judge(x).numpy()
-        for name, explanation in drawn.items():
-            assert explanation.counterfactual is not None
-            after = judge(explanation.counterfactual).numpy()
-            told = hurts & (before > 0)
-            inside, outside = (
-                np.nanmean(metrics.proximity(x[hurts], explanation.counterfactual[hurts], where[hurts][:, None]))
-                for where in (masks, ~masks)
-            )
-            controls = metrics.proximity(x[~hurts], explanation.counterfactual[~hurts]).mean()
-            flips = metrics.validity(before, after)[told].mean()
-            told_cases = f"{told.sum()} of {hurts.sum()}"
-            line([name, told_cases, f"{flips:.1%}", *(f"{value:.4f}" for value in (inside, outside, controls))])
+        before, after = judge(x).numpy(), judge(drawn).numpy()
+    told = before > 0
+    return f"{told.sum()} of {len(told)}", f"{metrics.validity(before, after)[told].mean():.1%}"
 
 
 if __name__ == "__main__":

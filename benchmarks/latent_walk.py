@@ -45,6 +45,7 @@ from explain.sides.sides import Sides
 SEVERE, LEARN = 0.05, 0.7
 LEVELS: dict[str, str | None] = {"age": None, "site": "C"}
 """What networks tell: a number, or whether it is this level."""
+TELLING = 500
 BEGAN = perf_counter(), process_time()
 STYLEGAN = {"width": 16, "latent": 64, "penalty": 40.0, "steps": 3000, "augment_images": 1e5, "encoder_steps": 2000}
 WALKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -161,7 +162,7 @@ def teller(
         adam = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.1)
         player = Player(name=name, owns=[net], loss=loss, optimiser=adam, schedule=cosine)
         sources = pixels(learning["path"], preprocessing), (known - known.mean()) / known.std()
-        train(net, [player], Beside(*(Batches(each, size=32, seed=seed) for each in sources)), steps=1000, seed=seed)
+        train(net, [player], Beside(*(Batches(each, size=32, seed=seed) for each in sources)), steps=TELLING, seed=seed)
         torch.save(net.state_dict(), path)
     net.eval()
     with torch.no_grad():
