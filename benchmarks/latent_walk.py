@@ -209,10 +209,10 @@ def walked(
             ]
         )  # fmt: skip
     with torch.no_grad():
-        flips = float((logit(twin) <= 0)[logit(x) > 0].float().mean())
+        followed = float((logit(twin) <= 0)[logit(x) > 0].float().mean())
         moves = [move for net in tell.values() for move in moved(net, x, twin)]
     change = float((x - twin).abs().mean())
-    line(["true twin", "", f"{flips:.1%}", "", "", f"{change:.4f}", *(f"{move:.3f}" for move in moves)])
+    line(["true twin", "", f"{followed:.1%}", "", "", f"{change:.4f}", *(f"{move:.3f}" for move in moves)])
 
 
 def moved(net: Callable[[Tensor], Tensor], before: Tensor, after: Tensor) -> tuple[float, float]:
