@@ -13,10 +13,10 @@ from anomaly.nets.losses import gradient_penalty
 from anomaly.nets.unet import NORMS, UNet
 from anomaly.training.games import Player, Stage
 from explain.base import Explanation
-from explain.counterfactuals.additive import LEVELS
 from explain.trained import TrainedExplainer, drawn
 
 CONTROL, CASE = 0, 1
+LEVELS = 4
 
 Terms = tuple[Tensor, dict[str, Tensor]]
 
