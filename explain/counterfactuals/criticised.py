@@ -1,6 +1,6 @@
 """A generator of case minus disease against a critic of controls: what `additive` and `deformation` have in common."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar
@@ -25,6 +25,37 @@ ON_THE_WAY = 0.7
 Terms = tuple[Tensor, dict[str, Tensor]]
 
 
+def telling(of_fake: Tensor, of_real: Tensor) -> Tensor:
+    """What a logistic critic lowers, softplus(D(fake)) + softplus(-D(real)), of what it says of both (N,)."""
+    return F.softplus(of_fake).mean() + F.softplus(-of_real).mean()
+
+
+def steepness(critic: Callable[[Tensor], Tensor], real: Tensor, slope: float) -> Tensor:
+    """How steep a critic is at real images, slope pixels / 2 |grad D(x)|^2, the mean (R1 of Mescheder et al. 2018).
+
+    Args:
+        critic: (N, C, *space) -> (N,).
+        real: x.
+        slope: weight for each pixel of an image, so that it holds for images of any size.
+    """
+    real = real.clone().requires_grad_(True)
+    (steep,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    return slope * prod(real.shape[2:]) / 2 * steep.float().flatten(1).square().sum(1).mean()
+
+
+def ways(like: Tensor) -> Tensor:
+    """For images (N, C, *space) how far each is to be shown on its way, (N, 1, ...): most part of it, others all."""
+    ones = torch.ones(len(like), *[1] * (like.ndim - 1), device=like.device)
+    return torch.where(torch.rand_like(ones) < ON_THE_WAY, torch.rand_like(ones), ones)
+
+
+def half_as_fast(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The same optimiser at half the rate."""
+    for group in optimiser.param_groups:
+        group["lr"] *= 0.5
+    return optimiser
+
+
 @dataclass(kw_only=True)
 class CriticisedExplainer(TrainedExplainer):
     """Base of the explainers that play a generator of case minus disease against a critic of controls.
@@ -32,9 +63,10 @@ class CriticisedExplainer(TrainedExplainer):
     x0 is a control, x1 a case, x1' its counterfactual. The game is one of two:
 
     - "logistic" (Goodfellow et al. 2014, the loss that does not saturate): the critic lowers softplus(D(x_u)) +
-      softplus(-D(x0)) and, for its slope, slope pixels / 2 |grad D(x0)|^2 (R1 of Mescheder et al. 2018); the generator softplus(-D(x1')) and what the method adds. x_u is the counterfactual or, in seven of
-      ten images, anywhere on the way from the case to it, so that the critic never forgets what a case looks like. A
-      critic that first learns to tell cases from controls (`warm_up`) shows the generator the way from its first step.
+      softplus(-D(x0)) and, for its slope, slope pixels / 2 |grad D(x0)|^2 (R1 of Mescheder et al. 2018); the generator
+      softplus(-D(x1')) and what the method adds. x_u is the counterfactual or, in seven of ten images, anywhere on the
+      way from the case to it, so that the critic never forgets what a case looks like. A critic that first learns to
+      tell cases from controls (`warm_up`) shows the generator the way from its first step.
     - "wasserstein", as published (Gulrajani et al. 2017): D(x1') - D(x0) + penalty (|grad D| - 1)^2 for the critic,
       one penalty an image, and -D(x1') and what the method adds for the generator. Takes many more moves: the original
       settings are `critic_turns=5 warm_up=500 identity=0 width=16 critic_width=16 lr=1e-4 batch=32`.
@@ -119,10 +151,7 @@ class CriticisedExplainer(TrainedExplainer):
     def critics_adam(self, parameters: Any) -> torch.optim.Optimizer:
         """The same, half as fast for a logistic critic."""
         optimiser = self.adam(parameters)
-        if self.game == LOGISTIC:
-            for group in optimiser.param_groups:
-                group["lr"] *= 0.5
-        return optimiser
+        return half_as_fast(optimiser) if self.game == LOGISTIC else optimiser
 
     def beginners_adam(self, parameters: Any) -> torch.optim.Optimizer:
         """Adam with a first moment, without which a critic of small findings stays at chance for long."""
@@ -136,7 +165,7 @@ class CriticisedExplainer(TrainedExplainer):
         """What the critic lowers, without the slope of a logistic one."""
         controls, cases = batch
         with torch.no_grad():
-            fake = self._shown(cases) if self.game == LOGISTIC else self.moves(cases)[0]
+            fake = self.on_the_way(cases, ways(cases)) if self.game == LOGISTIC else self.moves(cases)[0]
         if self.game == LOGISTIC:
             return self._told(controls, fake)
         of_fake, of_real = self.criticise(torch.cat([fake, controls])).chunk(2)
@@ -146,21 +175,11 @@ class CriticisedExplainer(TrainedExplainer):
 
     def _told(self, controls: Tensor, fake: Tensor) -> Terms:
         of_fake, of_real = self.criticise(torch.cat([fake, controls])).chunk(2)
-        loss = F.softplus(of_fake).mean() + F.softplus(-of_real).mean()
-        return loss, {"distance": (of_real - of_fake).mean()}
-
-    def _shown(self, cases: Tensor) -> Tensor:
-        """Counterfactuals, most of them but part of the way."""
-        ones = torch.ones(len(cases), *[1] * (cases.ndim - 1), device=cases.device)
-        between = torch.rand_like(ones) < ON_THE_WAY
-        return self.on_the_way(cases, torch.where(between, torch.rand_like(ones), ones))
+        return telling(of_fake, of_real), {"distance": (of_real - of_fake).mean()}
 
     def slope_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """How steep a logistic critic is at controls, slope pixels / 2 |grad D(x0)|^2."""
-        controls = batch[0].clone().requires_grad_(True)
-        (steep,) = torch.autograd.grad(self.criticise(controls).sum(), controls, create_graph=True)
-        weight = LAZY * self.slope * prod(controls.shape[2:]) / 2
-        return weight * steep.float().flatten(1).square().sum(1).mean()
+        """How steep a logistic critic is at controls, counted as often as it is not looked at."""
+        return LAZY * steepness(self.criticise, batch[0], self.slope)
 
     def generator_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
         """How far the critic is from taking cases for controls, and what the change costs, in cases and in controls."""
