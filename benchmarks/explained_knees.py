@@ -1,6 +1,9 @@
 """Which maps point at what hurts: simulated knees with their painless twins, beside floors, ceilings and attributions.
 
-    python -m benchmarks.explained_knees --out OUT [--persons 700] [--size 64] [--seed 0] [--precision bf16]
+    python -m benchmarks.explained_knees --out OUT [--persons 700] [--size 64] [--seed 0] [--permuted 1]
+
+With --permuted, `additive` is trained so many times more on permuted labels, which calibrates it, and once more on
+others, which checks that: what is drawn where labels mean nothing, before and after.
 
 Cases are knees with an effusion or a marrow lesion (true severity 0.05 or more), whose twin is the same scan without
 them; osteophytes harm nobody and stay. Six persons in ten are to learn from (of these some to stop by), the others to
@@ -23,6 +26,7 @@ from benchmarks.coverage import heading, line
 from benchmarks.twins import halves, pixels, prepared, twins
 from explain import EXPLAINERS
 from explain.base import Explanation
+from explain.checking import calibrate, check
 from explain.measures import metrics
 from explain.measures.area import pain_area
 from explain.runs.learning import learn
@@ -46,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--permuted", type=int, default=0)
     arguments = parser.parse_args()
     learning, others = cohorts(arguments)
     runs = {
@@ -60,6 +65,8 @@ def main() -> None:
     masks = np.stack([read(Path(path)).pixels[0].astype(np.uint8) for path in others["masks"]])
     hurts = others["hurts"].to_numpy() == 1
     maps, drawn = explained(runs, images, hurts)
+    if arguments.permuted:
+        calibrated(arguments, runs["additive"], images["path"], hurts, maps, drawn)
     quality(maps, masks[hurts], others[hurts])
     changed(runs, drawn, images["path"], masks & HURTING > 0, hurts)
 
@@ -108,6 +115,23 @@ def explained(
     maps = {name: each[:, 0].numpy() for name, each in found.items()}
     area = pain_area(cases[:, 0].numpy(), baseline[hurts][:, 0].numpy())
     return maps | {"pain-associated area (paired)": area.astype(float)}, drawn
+
+
+def calibrated(
+    arguments: argparse.Namespace,
+    run: LearnedRun,
+    x: torch.Tensor,
+    hurts: np.ndarray,
+    maps: dict[str, np.ndarray],
+    drawn: dict[str, Explanation],
+) -> None:
+    """Add the maps of `additive` without what it draws of nothing, and print how much that is, before and after."""
+    calibration = calibrate(run.folder, permuted=arguments.permuted, device=arguments.device).calibration
+    left = calibration.applied(drawn["additive"], x)
+    maps["additive, calibrated"], drawn["additive, calibrated"] = left.map[hurts][:, 0].numpy(), left
+    print(f"\n{calibration.told()}")
+    if calibration.holds:
+        print(check(run.folder, arguments.out / "check", device=arguments.device).sentence)
 
 
 def quality(maps: Mapping[str, np.ndarray], masks: np.ndarray, people: pd.DataFrame) -> None:

@@ -23,9 +23,11 @@ _EXPLAINERS = {
     "GradCAM": "explain.attributions",
     "GradientShap": "explain.attributions",
     "IntegratedGradients": "explain.attributions",
+    "LRP": "explain.attributions",
     "Occlusion": "explain.attributions",
     "Saliency": "explain.attributions",
     "SmoothGrad": "explain.attributions",
+    "SuperpixelOcclusion": "explain.attributions",
 }
 _PLACES = {
     **_EXPLAINERS,

@@ -31,6 +31,13 @@ Generator = Annotated[
 Baseline = Annotated[
     Path | None, typer.Option(help="Explainer whose counterfactuals an attribution starts from.", metavar="RUN")
 ]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="Calibrated runs: maps as they are drawn, nothing taken away of them.")
+]
+Moved = Annotated[
+    Path | None,
+    typer.Option(help="Folder that now holds the run's images, if they were moved.", metavar="DIR"),
+]
 MeanOf = Annotated[
     Path | None,
     typer.Option(
@@ -98,9 +105,19 @@ def train(
     nuisance: Annotated[
         str | None, typer.Option(help="latent-walk: columns not to change, with commas, as age,sex.", metavar="COLUMNS")
     ] = None,
+    permuted: Annotated[
+        int,
+        typer.Option(
+            help="Afterwards so many trainings as long on permuted labels: what they draw is taken off all maps.", min=0
+        ),
+    ] = 0,
     **given: Any,
 ) -> None:
-    """Learn from cases and controls how a case would look as a control."""
+    """Learn from cases and controls how a case would look as a control.
+
+    With --permuted the run is finished and of use before the trainings on permuted labels begin. Stopped there, the
+    same command with --resume goes on, or `anomaly explain calibrate`.
+    """
     _learn(
         lambda: {**explainers(), **classifiers()},
         out,
@@ -109,6 +126,7 @@ def train(
         target=target,
         generator=generator,
         nuisance=nuisance,
+        permuted=permuted,
         **given,
     )
 
@@ -132,6 +150,7 @@ def _learn(
     target: Path | None = None,
     generator: Path | None = None,
     nuisance: str | None = None,
+    permuted: int = 0,
     **given: Any,
 ) -> None:
     """Train what was asked for, with the options that both commands have."""
@@ -145,6 +164,8 @@ def _learn(
             options.images_there(given[side])
         tables.refuse_sides({**given, **whose}, pair)
         _refuse_beside(methods, method, pair=pair, target=target, generator=generator)
+        if permuted:
+            _refuse_permuted(methods, method, machine.processes * machine.nodes)
     from explain.sides.sides import Sides
 
     sides = Sides(pair=pair, **whose, **options.chosen(given, "cases", "controls", "cohort", "outcome", "positive"))
@@ -157,6 +178,8 @@ def _learn(
         from explain.runs.foreseeing import foresee
 
         typer.echo(foresee(sides, out, **asked).told())
+        if permuted:
+            typer.echo(f"and {permuted} more as long, on permuted labels")
         return
     from explain.runs.learning import learn
 
@@ -164,7 +187,29 @@ def _learn(
     if machine.leads:
         told = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in run.facts["held_out"].items())
         typer.echo(f"run: {run.folder}\nheld out: {told}")
+    if permuted:
+        from explain.checking import calibrate as calibrate_
+
+        own = method if ":" in method else None
+        options_ = options.chosen(given, "seed", "device", "save_every", "workers")
+        found = calibrate_(run.folder, permuted=permuted, method=own, **options_)
+        typer.echo(f"{found.calibration.told()}\ncalibration: {found.path}")
     exits.end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv", told=machine.leads)
+
+
+def _refuse_permuted(methods: Callable[[], Mapping[str, Any]], method: str, processes: int) -> None:
+    """Say at once when trainings on permuted labels would say nothing of a method, or cannot be done as asked."""
+    cls = methods().get(method)
+    if getattr(cls, "paired", False) or getattr(cls, "takes_target", False) or method in classifiers():
+        raise AnomalyError(
+            f"{method} does not learn from cases and controls alone how to draw them, so permuted labels say nothing "
+            "of it; leave --permuted out"
+        )
+    if processes > 1:
+        raise AnomalyError(
+            f"labels are permuted in one process, and {processes} were asked for; leave --permuted out, and calibrate "
+            "the finished run by `anomaly explain calibrate`"
+        )
 
 
 def _refuse_runs(runs: dict[str, Path | None]) -> None:
@@ -240,6 +285,7 @@ def map_(
     set_: options.Settings = None,
     outputs: Annotated[str, typer.Option(help="nifti, png, none, auto (both); several with commas.")] = "auto",
     allow_overlap: options.AllowOverlap = False,
+    raw: Raw = False,
     method: options.Own = None,
     device: options.Device = "auto",
     batch: Annotated[int, typer.Option(help="Images explained at once.", min=1)] = 32,
@@ -256,8 +302,8 @@ def map_(
 
     mapped = map_images(
         source, images, out, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
-        controls=controls, outputs=kinds, allow_overlap=allow_overlap, method=method, device=device, batch=batch,
-        workers=workers, **whose,
+        controls=controls, outputs=kinds, allow_overlap=allow_overlap, raw=raw, method=method, device=device,
+        batch=batch, workers=workers, **whose,
     )  # fmt: skip
     typer.echo(
         f"explanations: {mapped.path} ({mapped.new} new, {mapped.before} from before, {mapped.failed} unreadable)"
@@ -293,6 +339,7 @@ def check(
     steps: Annotated[
         int | None, typer.Option(help="Runs: shorter trainings; else as long as the real one.", min=1)
     ] = None,
+    raw: Raw = False,
     seed: Annotated[int, typer.Option(help="Of permutations and new weights.")] = 0,
     method: options.Own = None,
     device: options.Device = "auto",
@@ -312,11 +359,42 @@ def check(
 
     checked = check_(
         source, out, target=target, images=images, count=count, settings=settings, baseline=baseline,
-        controls=controls, limit=limit, permutations=permutations, steps=steps, seed=seed, method=method,
+        controls=controls, limit=limit, permutations=permutations, steps=steps, raw=raw, seed=seed, method=method,
         device=device, save_every=save_every, workers=workers, **whose,
     )  # fmt: skip
     typer.echo(f"{checked.sentence}\ncheck: {checked.path}")
     exits.end_with(checked.unreadable, checked.errors)
+
+
+@commands.command()
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="Run folder of an explainer of cases and controls.", metavar="RUN")],
+    permuted: Annotated[int, typer.Option(help="Trainings on permuted labels; each must hold.", min=1)] = 1,
+    allowed: Annotated[
+        float,
+        typer.Option(help="Share of the real maps that maps of nothing may keep.", callback=options.share),
+    ] = 0.05,
+    images: Moved = None,
+    seed: Annotated[int, typer.Option(help="Of the permutations.")] = 0,
+    method: options.Own = None,
+    device: options.Device = "auto",
+    save_every: Annotated[int, typer.Option(help="Steps between two checkpoints.", min=1)] = 500,
+    workers: options.Workers = None,
+) -> None:
+    """Measure how much is drawn if labels mean nothing, and take it off all maps.
+
+    Trains as long again on permuted labels, in the run folder. That nothing holds is a finding, not an error. When
+    stopped, the run is as it was, and the same command goes on.
+    """
+    asking.refuse_run(run, EXPLAINER)
+    from explain.checking import calibrate as calibrate_
+
+    found = calibrate_(
+        run, permuted=permuted, allowed=allowed, images=images, seed=seed, method=method, device=device,
+        save_every=save_every, workers=workers,
+    )  # fmt: skip
+    typer.echo(f"{found.calibration.told()}\ncalibration: {found.path}")
+    exits.end_with(found.unreadable, found.path)
 
 
 @commands.command()

@@ -27,11 +27,13 @@ TINY: dict[str, dict] = {
     "gradient-shap": {"samples": 8, "batch": 3, "kept": 4},
     "latent-shift": {"lowest": 0.0, "frames": 3},
     "integrated-gradients": {"steps": 8, "batch": 3, "baseline": "mean"},
+    "lrp": {"baseline": "mean"},
     "occlusion": {"window": 0.05, "stride": 0.05, "batch": 64, "baseline": "mean"},
     "saliency": {},
     "smooth-grad": {"samples": 4, "batch": 3},
+    "superpixel-occlusion": {"size": 0.2, "scales": 2, "batch": 64, "baseline": "mean"},
 }
-WITHOUT_GRADIENTS = {"occlusion"}
+WITHOUT_GRADIENTS = {"occlusion", "superpixel-occlusion"}
 """They only evaluate the target, so one that has no gradient is none of their mistakes; tested by what they do then."""
 OF_ONE_LAYER = {"grad-cam"}
 """They show what one layer sees. The value of a detector compares the image with what its network makes of it, and no
@@ -65,7 +67,7 @@ def network(dims: int) -> nn.Module:
     """A small network (N, 1, *space) -> (N,), some of whose weights are frozen and one layer of which has a hook."""
     convolution = {2: nn.Conv2d, 3: nn.Conv3d}[dims]
     pool = {2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}[dims]
-    net = nn.Sequential(convolution(1, 3, 3), nn.Tanh(), convolution(3, 1, 3), nn.Softplus(), pool(1), nn.Flatten(0))
+    net = nn.Sequential(convolution(1, 3, 3), nn.Tanh(), convolution(3, 1, 3), nn.ELU(), pool(1), nn.Flatten(0))
     net[0].weight.requires_grad_(False)
     net[2].register_forward_hook(lambda module, inputs, output: None)
     return net.eval()

@@ -14,7 +14,7 @@ from anomaly.errors import RunError
 from anomaly.files import write_whole
 
 ERRORS = ("id", "path", "error")
-INFORMATION = ("runs", "map_limits")
+INFORMATION = ("runs", "map_limits", "if_nothing")
 """Settings that may differ between calls: a run folder that was moved holds the same weights, and older versions told
 less of it."""
 

@@ -109,7 +109,7 @@ def _of_explanations(folder: Path, evaluation: dict[str, Any], home: Path, own: 
     return written(
         "explanations.html",
         **own,
-        headline=" ".join(filter(None, (_little(table), evaluation.get("headline")))),
+        headline=" ".join(filter(None, (_little(table), evaluation.get("headline"), settings.get("if_nothing")))),
         notes=evaluation.get("notes", []),
         source=named.get("source", "an explainer"),
         sections=sections.prepared(folder, evaluation.get("sections", [])),

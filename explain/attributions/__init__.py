@@ -10,7 +10,18 @@ latent and runs.
 from explain.attributions.deep_lift import DeepLift
 from explain.attributions.grad_cam import GradCAM
 from explain.attributions.gradients import Saliency, SmoothGrad
-from explain.attributions.occlusion import Occlusion
+from explain.attributions.lrp import LRP
+from explain.attributions.occlusion import Occlusion, SuperpixelOcclusion
 from explain.attributions.paths import GradientShap, IntegratedGradients
 
-__all__ = ["DeepLift", "GradCAM", "GradientShap", "IntegratedGradients", "Occlusion", "Saliency", "SmoothGrad"]
+__all__ = [
+    "LRP",
+    "DeepLift",
+    "GradCAM",
+    "GradientShap",
+    "IntegratedGradients",
+    "Occlusion",
+    "Saliency",
+    "SmoothGrad",
+    "SuperpixelOcclusion",
+]

@@ -1,4 +1,4 @@
-"""What an image is compared with: black, the mean control, the image without its details, or images given."""
+"""What an image is compared with: black, the mean control, itself without details or disease, or images given."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from explain.attributions.base import Attribution
 from explain.base import Explanation, Images
 
 BLACK = -1.0
+Drawn = Callable[[Tensor], Tensor]
 
 
 @dataclass(kw_only=True)
@@ -26,16 +27,19 @@ class AgainstBaseline(Attribution):
     difference, "gap": the sum of the map less f(x) - f(b).
 
     Args:
-        baseline: "zero" (no intensity: black, -1), "mean" (the mean control, from `fit`) or "blur" (the image
-            without its details). `explain` takes images instead, such as counterfactuals.
+        baseline: "zero" (no intensity: black, -1), "mean" (the mean control, from `fit`), "blur" (the image without
+            its details) or "counterfactual" (the image as the detector that is explained draws it as normal).
+            `explain` takes images instead, such as other counterfactuals.
         blur: width of the blur (standard deviation), as a share of the smallest side.
     """
 
     adds_up: ClassVar[bool] = True
     positive: ClassVar[tuple[str, ...]] = ("blur",)
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {"baseline": ("zero", "mean", "blur")}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {"baseline": ("zero", "mean", "blur", "counterfactual")}
+    from_counterfactual: ClassVar[bool] = False  # whether it begins there, unless told, where a detector draws one
     baseline: str = "zero"
     blur: float = 0.125
+    drawn_: Drawn = dataclasses.field(init=False, repr=False, compare=False)
     mean_: Tensor = dataclasses.field(init=False, repr=False, compare=False)
 
     def share(self, image: Tensor, origin: Tensor) -> Tensor:
@@ -46,14 +50,21 @@ class AgainstBaseline(Attribution):
         """Average the controls."""
         self.mean_ = mean_of(controls)
 
-    def begin_from_normal(self, mean: Tensor, *, asked: bool) -> None:
-        """Take the mean (C, *space) of a detector's normals for the mean control, and for the baseline unless `asked`.
+    def begin_from_normal(self, mean: Tensor, drawn: Drawn | None = None, *, asked: bool) -> None:
+        """Take what a detector holds for normal for the baseline, unless another was `asked` for.
 
         To a detector black is more abnormal than most patients, so that a map from there tells little of these.
+
+        Args:
+            mean: of its normals (C, *space), the mean control.
+            drawn: images (N, C, *space) -> the same as it draws them as normal; None where it draws none.
+            asked: whether the baseline was.
         """
         self.mean_ = mean[None]
+        if drawn is not None:
+            self.drawn_ = drawn
         if not asked and self.baseline == "zero":
-            self.baseline = "mean"
+            self.baseline = "counterfactual" if drawn is not None and self.from_counterfactual else "mean"
 
     def explain(self, x: Tensor, *, baseline: Tensor | None = None, seed: int = 0) -> Explanation:
         """As for every explainer; `baseline` gives the images to compare with, (N or 1, C, *space).
@@ -101,9 +112,20 @@ class AgainstBaseline(Attribution):
             raise AnomalyError("baseline=mean is the mean control image; give --controls, or call fit(controls) first")
         return self.mean_
 
+    def counterfactual(self, x: Tensor) -> Tensor:
+        """Images (N, C, *space) as the detector draws them as normal."""
+        if not hasattr(self, "drawn_"):
+            raise AnomalyError(
+                "baseline=counterfactual is the image as the detector draws it as normal, and what is explained draws "
+                "none; give --baseline, a run of an explainer, or explain(x, baseline=images)"
+            )
+        with torch.no_grad():
+            return self.drawn_(x)
+
 
 BASELINES: Mapping[str, Callable[[AgainstBaseline, Tensor], Tensor]] = {
     "zero": lambda explainer, x: torch.full_like(x, BLACK),
     "mean": lambda explainer, x: explainer.mean_control(),
+    "counterfactual": lambda explainer, x: explainer.counterfactual(x),
     "blur": lambda explainer, x: gaussian_blur(x, explainer.blur * min(x.shape[2:])),
 }

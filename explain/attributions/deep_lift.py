@@ -50,7 +50,7 @@ class DeepLift(AgainstBaseline, ThroughNetwork):
 
     Args:
         target: a network, or a function with one behind it, as in `ThroughNetwork`.
-        baseline: "zero", "mean" or "blur", as in `AgainstBaseline`.
+        baseline: "zero", "mean", "blur" or "counterfactual", as in `AgainstBaseline`.
         blur: width of the blur, as a share of the smallest side.
     """
 

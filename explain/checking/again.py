@@ -9,7 +9,7 @@ import pandas as pd
 
 from anomaly.cohorts.cohort import fingerprint
 from anomaly.cohorts.results import some
-from anomaly.errors import CohortError
+from anomaly.errors import AnomalyError, CohortError
 from anomaly.training.machine import Machine
 from explain.runs.learning import learn
 from explain.runs.run import LearnedRun
@@ -41,17 +41,18 @@ class Again:
     save_every: int
     workers: int | None
 
-    def train(self, name: str, table: pd.DataFrame, changed: str) -> LearnedRun:
+    def train(self, name: str, table: pd.DataFrame, changed: str, purpose: str = "a check") -> LearnedRun:
         """Train once more, or go on where a stopped training stood; a finished one is only opened.
 
         Args:
             name: of the folder.
             table: the images, as `images_of` gives them.
             changed: what is different, in words, for the run's card; another word is another training.
+            purpose: what the run serves, in words.
         """
         facts = self.run.facts
         settings = facts["settings"] | ({} if self.steps is None else {"steps": self.steps})
-        told = f"{facts['data']['subjects_from']}. This run serves a check alone: {changed}"
+        told = f"{facts['data']['subjects_from']}. This run serves {purpose} alone: {changed}"
         learn(
             _given(table, told),
             self.out / name, method=self.method or facts["method"], settings=settings,
@@ -111,6 +112,24 @@ def images_of(run: LearnedRun, folder: Path | str | None = None) -> pd.DataFrame
             "too often close to the truth, so there is nothing to check by"
         )
     return table
+
+
+def refuse_method(run: LearnedRun) -> None:
+    """Say why labels permuted say nothing of a method, where they do not.
+
+    Raises:
+        AnomalyError: it learned from pairs, or against a target.
+    """
+    if run.explainer.paired:
+        raise AnomalyError(
+            f"{run.folder} learned from pairs, of which permuted labels take no meaning away: what is to be removed "
+            "stands in one of the two alone, whichever is called the case; judge it by `explain map --judge`"
+        )
+    if run.explainer.takes_target:
+        raise AnomalyError(
+            f"{run.folder} was trained against a target, which labels do not make; check the target by an attribution, "
+            "`explain check integrated-gradients --target RUN`, and what is drawn by `explain map --judge`"
+        )
 
 
 def held_out_cases(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ from anomaly.errors import AnomalyError
 from anomaly.files import write_whole
 from anomaly.images.finding import Globs
 from anomaly.shown import Readable, unread
-from explain.checking.again import Again, images_of
+from explain.checking.again import Again, images_of, refuse_method
 from explain.checking.cascade import check_target
 from explain.checking.findings import COLUMNS, Finding
 from explain.checking.images import sampled
 from explain.checking.permuted import check_labels
 from explain.checking.pictures import draw
-from explain.runs.run import LearnedRun
 from explain.runs.source import open_source
 
 VERDICTS = {True: "passed", False: "not passed", None: "cannot tell"}
@@ -66,6 +65,7 @@ def check(
     limit: float = 0.10,
     permutations: int | None = None,
     steps: int | None = None,
+    raw: bool = False,
     seed: int = 0,
     subject: str | None = None,
     subject_pattern: str | None = None,
@@ -109,6 +109,7 @@ def check(
         permutations: so many trainings on permuted labels; 1 unless given.
         steps: of these; as many as the explainer had unless given. Maps of a shorter training are other maps, so
             fewer steps get no verdict.
+        raw: check the maps of a run as they are drawn, though it was calibrated.
         seed: of permutations and new weights.
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`.
         method: FILE.py:CLASS again, for a run of a user's own method.
@@ -125,10 +126,11 @@ def check(
     if not limit > 0 or (permutations is not None and permutations < 1) or count < 1:
         raise AnomalyError(f"limit is {limit}, permutations {permutations}, count {count}; expected numbers above 0")
     opened = open_source(
-        source, settings=settings, target=target, baseline=baseline, controls=controls, method=method, device=device
-    )
+        source, settings=settings, target=target, baseline=baseline, controls=controls, method=method, device=device,
+        raw=raw,
+    )  # fmt: skip
     if opened.run is None:
-        _refuse(str(source), permutations=permutations, steps=steps)
+        _refuse(str(source), permutations=permutations, steps=steps, raw=raw)
         if images is None:
             raise AnomalyError(f"{source} explains images; give --images, a folder or a table of some")
         table = read_cohort(
@@ -142,28 +144,20 @@ def check(
         _refuse(str(source), **whose, match=match, exclude=exclude, mask=mask)
         if isinstance(images, pd.DataFrame):
             raise AnomalyError(f"{source} knows its images; give as images the folder that holds them now, or nothing")
-        _refuse_method(opened.run)
+        refuse_method(opened.run)
+        if opened.calibration is not None and not opened.calibration.holds and not raw:
+            raise AnomalyError(
+                f"by its calibration nothing holds of the maps of {source}, so they are empty and there is nothing to "
+                "check; --raw checks them as they are drawn"
+            )
         again = Again(
             run=opened.run, out=out, method=method, steps=steps, device=device, save_every=save_every, workers=workers
         )
         table = images_of(opened.run, images)
         finding = check_labels(opened, again, table, permutations=permutations or 1, limit=limit, seed=seed)
     told = {"source": opened.identities, "settings": opened.explainer.settings(), "seed": seed, "limit": limit}
+    told["calibration"] = asdict(opened.calibration) if opened.calibration and not raw else None
     return _written(out, str(source), finding, told | {"steps": steps})
-
-
-def _refuse_method(run: LearnedRun) -> None:
-    """Say why a method has no check by permuted labels, where it has none."""
-    if run.explainer.paired:
-        raise AnomalyError(
-            f"{run.folder} learned from pairs, of which permuted labels take no meaning away: what is to be removed "
-            "stands in one of the two alone, whichever is called the case; judge it by `explain map --judge`"
-        )
-    if run.explainer.takes_target:
-        raise AnomalyError(
-            f"{run.folder} was trained against a target, which labels do not make; check the target by an attribution, "
-            "`explain check integrated-gradients --target RUN`, and what is drawn by `explain map --judge`"
-        )
 
 
 def _refuse(source: str, **given: object) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.pictures.scales import FINEST
@@ -32,6 +33,7 @@ class Compared:
         real: mean |map| of the real explainer, (n,).
         largest: the largest |map| of the real explainer in each image, (n,).
         other: of the k others, (k, n).
+        raw_real, raw_other: the same as they are drawn, where something is taken away of maps of a run.
         signed, absolute: rank correlation of their maps, and of the sizes of these, with the real ones, (k, n).
         floor: how alike real maps of different images are.
         shown: a few images with all their maps.
@@ -42,6 +44,8 @@ class Compared:
     real: np.ndarray
     largest: np.ndarray
     other: np.ndarray
+    raw_real: np.ndarray
+    raw_other: np.ndarray
     signed: np.ndarray
     absolute: np.ndarray
     floor: Floor
@@ -53,6 +57,11 @@ class Compared:
         changed = self.other.mean(0) if which is None else self.other[which]
         return ratio(changed, self.real, self.subjects)
 
+    def raw_size(self, which: int | None = None) -> Estimate:
+        """The same of maps as they are drawn."""
+        changed = self.raw_other.mean(0) if which is None else self.raw_other[which]
+        return ratio(changed, self.raw_real, self.subjects)
+
     def alike(self, which: int) -> tuple[Estimate, Estimate]:
         """Mean rank correlations of one of the others, of maps and of their sizes."""
         return mean(self.signed[which], self.subjects), mean(self.absolute[which], self.subjects)
@@ -60,7 +69,8 @@ class Compared:
     def row(self, which: int) -> dict[str, Any]:
         """All that is to be told of one of the others, for the table."""
         signed, absolute = self.alike(which)
-        figures = columns("ratio", self.size(which)) | columns("signed", signed) | columns("absolute", absolute)
+        sizes = columns("ratio", self.size(which)) | {"ratio_as_drawn": self.raw_size(which).value}
+        figures = sizes | columns("signed", signed) | columns("absolute", absolute)
         return counts(self.subjects) | figures | self.floor.columns
 
 
@@ -119,15 +129,20 @@ def _part(
 ) -> _Part:
     pixels = np.concatenate([each for _, each in group])
     found: list[list[np.ndarray]] = []
+    drawn: list[list[np.ndarray]] = []
     for x in chunks(pixels, source.device):
-        each = [source.explain(x), *(other.explain(x) for other in others.values())]
-        found.append([explanation.map.float().cpu().numpy() for explanation in each])
+        each = [source.as_drawn(x), *(source.within_masks(other.explain(x), x) for other in others.values())]
+        drawn.append([_sizes(explanation.map) for explanation in each])
+        found.append([source.calibrated(one, x).map.float().cpu().numpy() for one in each])
     real, *rest = (np.concatenate(maps) for maps in zip(*found, strict=True))
+    raw_real, *raw_rest = (np.concatenate(sizes) for sizes in zip(*drawn, strict=True))
     pairs = [similarity(maps, real) for maps in rest]
     figures = {
         "real": _size(real),
         "largest": np.abs(real).reshape(len(real), -1).max(1),
         "other": np.array([_size(maps) for maps in rest]).reshape(len(rest), len(real)),
+        "raw_real": raw_real,
+        "raw_other": np.array(raw_rest).reshape(len(rest), len(real)),
         "signed": np.array([signed for signed, _ in pairs]).reshape(len(rest), len(real)),
         "absolute": np.array([absolute for _, absolute in pairs]).reshape(len(rest), len(real)),
     }
@@ -140,6 +155,10 @@ def _part(
             for parts, whole in zip(keeps, (subjects, pixels, every), strict=True):
                 parts.append(middle(whole[a:b]))
     return _Part(subjects, figures, keeps, max(lengths) > 1)
+
+
+def _sizes(maps: Tensor) -> np.ndarray:
+    return _size(maps.float().cpu().numpy())
 
 
 def _size(maps: np.ndarray) -> np.ndarray:

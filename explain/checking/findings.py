@@ -15,8 +15,8 @@ PERCENTILE = 95
 FEWEST_SUBJECTS = 5
 """For an interval."""
 COLUMNS = (
-    "check", "number", "layer", "changed", "images", "subjects", "ratio", "ratio_low", "ratio_high", "signed",
-    "signed_low", "signed_high", "signed_floor", "signed_bound", "absolute", "absolute_low", "absolute_high",
+    "check", "number", "layer", "changed", "images", "subjects", "ratio", "ratio_low", "ratio_high", "ratio_as_drawn",
+    "signed", "signed_low", "signed_high", "signed_floor", "signed_bound", "absolute", "absolute_low", "absolute_high",
     "absolute_floor", "absolute_bound", "passed", "note",
 )  # fmt: skip
 

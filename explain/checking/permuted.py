@@ -28,6 +28,9 @@ def check_labels(
     permuted labels are shorter than the real one, whose maps are other maps then anyway, or where the real maps are
     next to nothing themselves.
 
+    Of a run that was calibrated, what its calibration leaves of maps is compared, of the real ones as of the others:
+    these permutations had no part in it.
+
     Args:
         source: the real explainer.
         again: how it is trained.
@@ -64,7 +67,10 @@ def check_labels(
         mean = {"check": f"{CHECK}, mean of {permutations}", **counts(found.subjects), **columns("ratio", overall)}
         rows.append(mean | {"passed": verdict(overall)})
     passed = verdict(overall)
-    return Finding(CHECK, passed, _sentence(found, changes, limit, passed, untold), rows, found.shown, found.errors)
+    as_drawn = None if source.calibration is None or source.raw else found.raw_size().value
+    return Finding(
+        CHECK, passed, _sentence(found, changes, limit, passed, untold, as_drawn), rows, found.shown, found.errors
+    )
 
 
 def _untold(source: Source, again: Again, largest: float) -> str:
@@ -87,15 +93,18 @@ def _vanished(size: Estimate, limit: float) -> bool:
     return size.value < limit and not size.high >= limit
 
 
-def _sentence(found: Compared, changes: list[str], limit: float, passed: bool | None, untold: str) -> str:
+def _sentence(
+    found: Compared, changes: list[str], limit: float, passed: bool | None, untold: str, as_drawn: float | None
+) -> str:
     size, (signed, absolute) = found.size(), found.alike(0)
     which = "" if len(changes) == 1 else f"mean of {len(changes)} permutations; the first: "
     between = f"{100 * size.low:.1f} to {100 * size.high:.1f} %" if size.low <= size.high else "too few for an interval"
+    before = "" if as_drawn is None else f", {100 * as_drawn:.1f} % without the calibration"
     told = (
         f"with the labels permuted, maps are {100 * size.value:.1f} % the size of the real ones ({between}; limit "
-        f"{100 * limit:g} %), {over(found.subjects, 'held-out cases')}; {which}labels of {changes[0]} changed, rank "
-        f"correlation with the real maps {signed.value:.2f} (sizes alone {absolute.value:.2f}; maps of different cases "
-        f"{found.floor.signed:.2f} and {found.floor.absolute:.2f})"
+        f"{100 * limit:g} %{before}), {over(found.subjects, 'held-out cases')}; {which}labels of {changes[0]} changed, "
+        f"rank correlation with the real maps {signed.value:.2f} (sizes alone {absolute.value:.2f}; maps of different "
+        f"cases {found.floor.signed:.2f} and {found.floor.absolute:.2f})"
     )
     if passed is None:
         return f"CANNOT TELL: {untold}. What was found: {told}."
@@ -104,10 +113,11 @@ def _sentence(found: Compared, changes: list[str], limit: float, passed: bool | 
     return (
         f"FAILED: {told}. The map does not vanish when the labels mean nothing: part of it is what this training makes "
         "of any two groups, so its size alone is no evidence."
+        + ("" if as_drawn is not None else " `anomaly explain calibrate` takes that part away.")
     )
 
 
-def permuted(table: pd.DataFrame, number: int, seed: int = 0) -> tuple[pd.DataFrame, str]:
+def permuted(table: pd.DataFrame, number: int, seed: int = 0, stream: int | None = None) -> tuple[pd.DataFrame, str]:
     """The table with the labels of the training part permuted among subjects, and how many were changed, in words.
 
     A subject's images keep together, as far as they have one label; where subjects have images on both sides, these
@@ -119,8 +129,10 @@ def permuted(table: pd.DataFrame, number: int, seed: int = 0) -> tuple[pd.DataFr
         table: id, subject, label, part.
         number: of the permutation; each is another.
         seed: of all of them.
+        stream: of what else permutes by the same seeds, so that it never has the same permutations; above 0.
     """
-    part, random = (table["part"] == TRAIN).to_numpy(), np.random.default_rng([seed, number])
+    part = (table["part"] == TRAIN).to_numpy()
+    random = np.random.default_rng([seed, number] if stream is None else [seed, number, stream])
     training = table[part]
     labels = training["label"].to_numpy()
     both = training.groupby("subject")["label"].nunique().gt(1).any()

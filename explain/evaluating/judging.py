@@ -27,6 +27,8 @@ from explain.evaluating.truths import WITHIN, Truth
 
 logger = logging.getLogger(__name__)
 GIVEN = ("id", "subject", "path", "files")
+IF_NOTHING = ("change_if_nothing", "share_if_nothing")
+"""Known of all images at once, so that their means say nothing more."""
 ASKED = ("target", "judge")
 INSIDE = (
     "These maps were drawn within masks that were given, and are 0 outside: that they lie where a mask is says nothing."
@@ -115,7 +117,9 @@ def evaluate(
     facts = _facts_of(home)
     table = _joined(home, cohort, outcome, positive, subject, where or {}, missing, notes, (mask, truth, twin))
     sections = [
-        each for each in (_flips(table, facts.get("thresholds", {}), notes), _changes(table, seed)) if each is not None
+        each
+        for each in (_flips(table, facts.get("thresholds", {}), notes), _changes(table, seed, facts))
+        if each is not None
     ]
     images = None
     if mask or truth or twin:
@@ -216,11 +220,16 @@ def _flips(table: pd.DataFrame, thresholds: Mapping[str, float], notes: list[str
     return Section("validity", "Do counterfactuals change sides", sentences, caption, pd.DataFrame(rows))
 
 
-def _changes(table: pd.DataFrame, seed: int) -> Section | None:
-    """What is changed in cases and, where nothing should be, in controls; and all else the method says."""
+def _changes(table: pd.DataFrame, seed: int, facts: Mapping[str, Any]) -> Section | None:
+    """What is changed in cases and, where nothing should be, in controls; and all else the method says.
+
+    Where a run of cases and controls drew them, how much would be drawn if labels meant nothing, or that nobody knows.
+    """
     if "change" not in table:
         return None
-    others = [str(name) for name in table if name not in (*GIVEN, "label") and not str(name).startswith(ASKED)]
+    others = [
+        str(name) for name in table if name not in (*GIVEN, *IF_NOTHING, "label") and not str(name).startswith(ASKED)
+    ]
     numbers = [name for name in others if pd.api.types.is_numeric_dtype(table[name])]
     rows: list[dict[str, Any]] = []
     means: dict[tuple[str, str], Estimate] = {}
@@ -234,6 +243,8 @@ def _changes(table: pd.DataFrame, seed: int) -> Section | None:
         sentences.append(f"Controls, of which little should be, are changed by {_told(means['change', 'controls'])}.")
     if ("folded", who) in means:
         sentences.append(f"The fields fold {means['folded', who].value:.2%} of all pixels.")
+    if facts.get("if_nothing"):
+        sentences.append(facts["if_nothing"])
     caption = "Means with 95 % intervals by drawing persons anew. change: mean |image - counterfactual|, of a range of "
     caption += "2; unchanged: share of pixels changed by at most 0.05."
     return Section("changes", "What counterfactuals change", sentences, caption, pd.DataFrame(rows))

@@ -12,6 +12,7 @@ from anomaly.runs.previews import bullets
 from anomaly.training.learned import Learned
 from explain.classifier import Classifier
 from explain.pictures.pictures import summary
+from explain.runs.calibration import NOT_MEASURED, Calibration
 from explain.trained import TrainedExplainer, some
 
 
@@ -50,12 +51,13 @@ def _upright(images: np.ndarray, slices: bool) -> np.ndarray:
     return images.swapaxes(1, 2)[:, ::-1, ::-1] if slices else images
 
 
-def model_card(learner: Learned, facts: Mapping[str, Any]) -> str:
+def model_card(learner: Learned, facts: Mapping[str, Any], calibration: Calibration | None = None) -> str:
     """Say in plain words what a run is, what it may be used for and what it cannot know; Markdown.
 
     Args:
         learner: fitted.
         facts: as in `run.json`.
+        calibration: of an explainer, what it would draw if labels meant nothing.
     """
     data, told = facts["data"], facts["held_out"]
     classifier = isinstance(learner, Classifier)
@@ -69,6 +71,8 @@ def model_card(learner: Learned, facts: Mapping[str, Any]) -> str:
         )
         little = next_to_nothing(told.get("largest_change_in_cases", float("nan")), " in a held-out case")
         held_out = f"{little} {held_out}".strip()
+        if isinstance(learner, TrainedExplainer) and not learner.paired and not learner.takes_target:
+            held_out += f"\n\n{calibration.told() if calibration else NOT_MEASURED}"
     return CARD.format(
         name=learner.name,
         what=CLASSIFIES if classifier else EXPLAINS,

@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from anomaly.errors import AnomalyError, RunError
@@ -68,6 +69,7 @@ class TargetRun(GivenRun):
         scale: what a difference in value is told by, so that sigmoid((value - threshold) / scale) is a probability: 1
             for a logit; for a detector that of a logistic distribution spread as the values of normals.
         mean: of a detector the mean of its normals (C, *space), for attributions to begin from.
+        drawn: of a detector that draws images as if they were normal, how: (N, C, *space) -> the same.
     """
 
     value: Target
@@ -75,6 +77,7 @@ class TargetRun(GivenRun):
     threshold: float
     scale: float
     mean: np.ndarray | None = None
+    drawn: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
         value: Callable[[Tensor], Tensor] = run.detector.value
         bounds = run.calibration.bound(UNUSUAL), run.calibration.spread * sqrt(3) / pi
         people, mean = trained_in(folder, "split"), run.calibration.mean_image
-        return TargetRun(folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean=mean)
+        return TargetRun(folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean, drawing(run))
     if kind != CLASSIFIER:
         raise RunError(f"{folder} holds {A[kind]}; a target is a detector or a classifier: give such a run")
     facts = read_facts(folder)
@@ -110,6 +113,19 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
     logit = Classifier.load(folder / WEIGHTS, torch_device(device)).logit
     preprocessing, identity = Preprocessing(**facts["preprocessing"]), str(facts["files"][WEIGHTS])
     return TargetRun(folder, preprocessing, identity, trained_in(folder, "part"), logit, kind, 0.0, 1.0)
+
+
+def drawing(run: Run) -> Callable[[Tensor], Tensor] | None:
+    """How a detector draws images as if they were normal; None where it draws none, asked with the mean of its normals.
+
+    What it draws differs from image to image (PCA, an autoencoder), or is the mean of its normals (mean-image).
+    """
+    mean = run.calibration.mean_image
+    if mean is None:
+        return None
+    with torch.no_grad():
+        seen = run.detector.reconstruct(torch.from_numpy(mean)[None].to(run.detector.device))
+    return None if seen is None else cast(Callable[[Tensor], Tensor], run.detector.reconstruct)
 
 
 def open_generator(folder: Path | str, *, device: str = "cpu", method: str | None = None) -> GeneratorRun:

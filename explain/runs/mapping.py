@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,7 @@ from anomaly.training.machine import one_core_left
 from explain.measures.metrics import proximity, sparsity
 from explain.pictures.pictures import limit_of
 from explain.runs.given import TargetRun
+from explain.runs.nothing import AS_DRAWN, IfNothing
 from explain.runs.records import ABOUT, FOLDER, OUTPUTS, Record, Walks, wanted, write_record
 from explain.runs.source import Source, open_source
 
@@ -41,6 +42,8 @@ BATCH = 32
 LARGEST = "largest_change"
 PROBED = 8
 """Images whose maps set the end of the colours where no training has."""
+Explained = tuple[list[Ready], list[Record]]
+"""Images that were read, and the explanations of those that could be."""
 EXPLANATIONS = Form("explanations", "explain.json", ABOUT, files="files")
 
 
@@ -54,7 +57,8 @@ class Mapped(Readable):
         new, before, failed: images explained now, by an earlier call, and that cannot be read.
         method: name of the explainer.
         maps: folder of the maps and figures; None where none are written.
-        remark: that nothing changes in any image, or that the baseline of most is above the image, where that is so.
+        remark: that nothing changes in any image, or that the baseline of most is above the image, where that is so; of
+            a run of cases and controls how much would be drawn if labels meant nothing.
     """
 
     path: Path
@@ -91,6 +95,7 @@ def map_images(
     exclude: Globs = None,
     mask: Given = None,
     allow_overlap: bool = False,
+    raw: bool = False,
     method: str | None = None,
     device: str = "auto",
     batch: int = BATCH,
@@ -100,8 +105,9 @@ def map_images(
 
     Writes `explanations.csv`: id, subject, path, files; of counterfactuals `change` (mean |image - counterfactual|, of
     a range of 2), `largest_change` (of any value, on that range), `unchanged` (share of pixels changed by at most 0.05
-    on that range); with a target `target_before`, `target_after`, `target_flipped`; with a judge the same of it; and
-    what the method says beside.
+    on that range); of a run that was calibrated `change_as_drawn`, `change_if_nothing`, `share_if_nothing` (see
+    `explain.runs.nothing`); with a target `target_before`, `target_after`, `target_flipped`; with a judge the same of
+    it; and what the method says beside.
     Memory does not grow with the number of images; a second call with the same arguments explains only what is missing.
 
     Args:
@@ -113,6 +119,7 @@ def map_images(
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for what was trained with
             masks; outside them nothing is changed or marked.
         allow_overlap: explain images of subjects the explainer was trained on as well.
+        raw: of a run that was calibrated, maps as they are drawn, with what would be drawn if labels meant nothing.
         batch: images explained at once.
         workers: threads that read, and as many that write; None takes one a core.
 
@@ -127,7 +134,7 @@ def map_images(
         raise AnomalyError(f"outputs are {', '.join(OUTPUTS)}; got {', '.join(unknown) or 'nothing'}")
     opened = open_source(
         source, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
-        controls=controls, method=method, device=device,
+        controls=controls, method=method, device=device, raw=raw,
     )  # fmt: skip
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
@@ -137,30 +144,33 @@ def map_images(
     if not allow_overlap:
         refuse_overlap(opened, cohort)
     rows: list[Any] = cohort.to_dict("records")
-    workers = workers or os.cpu_count() or 1
+    workers, told = workers or os.cpu_count() or 1, IfNothing.of(opened)
     with ThreadPoolExecutor(workers) as pool:
-        columns, limit = _probed(opened, rows, pool, out)
+        pictures = "png" in wanted(outputs)
+        columns, limit, seen = _probed(opened, rows, pool, out, drawn=pictures)
         facts = {
             "source": opened.identities,
             "settings": opened.explainer.settings(),
             "outputs": list(outputs),
             "limit": limit,
             "thresholds": {name: run.threshold for name, run in _asking(opened)},
+            "calibration": told.facts and json.loads(json.dumps(told.facts)),
+            "if_nothing": told.remark,
             "controls": controls and str(Path(controls).resolve()),
             "runs": _named(out, source=source, target=target, generator=generator, judge=judge, baseline=baseline),
         }
         table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns)
         left = table.left(rows)
         before = len(rows) - len(left)
-        writing = partial(_finish, folder=out, outputs=outputs, limit=limit)
-        work = _explained(opened, left, pool, batch, drawn="png" in wanted(outputs))
+        writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told)
+        work = _explained(opened, left, pool, batch, seen, drawn=pictures)
         with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
             for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
                 table.add(finished)
                 bar.advance(len(finished))
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
-    told = opened.explainer.name, drawn, _remark(table.path)
-    return Mapped(table.path, table.errors, table.added, before, table.failed, *told)
+    remark = " ".join(filter(None, ("" if told.empty else _remark(table.path), told.remark)))
+    return Mapped(table.path, table.errors, table.added, before, table.failed, opened.explainer.name, drawn, remark)
 
 
 def _remark(path: Path) -> str:
@@ -213,6 +223,7 @@ def records(source: Source, prepared: Sequence[Prepared], images: Sequence[Image
     pixels = np.concatenate([each.pixels for each in prepared])
     walks = None if images is None else Walks(images, prepared, source.target)
     parts = [_part(source, x, walks) for x in chunks(pixels, source.device)]
+    nothing = IfNothing.of(source)
     ends = np.cumsum([0, *(len(each.pixels) for each in prepared)])
     figures = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
 
@@ -226,7 +237,7 @@ def records(source: Source, prepared: Sequence[Prepared], images: Sequence[Image
             None if change is None else change[a:b],
             None if field is None else field[a:b],
             None if spread is None else spread[a:b],
-            _flips(source, {name: _of_slices(name, values[a:b]) for name, values in figures.items()}),
+            nothing.beside(_flips(source, {name: _of_slices(name, each[a:b]) for name, each in figures.items()})),
             None if walks is None else walks.of(i),
         )
         for i, (a, b) in enumerate(pairwise(ends))
@@ -240,13 +251,16 @@ def _of_slices(name: str, values: np.ndarray) -> float:
 
 def _part(source: Source, x: torch.Tensor, walks: Walks | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Arrays and figures (n,) of a few images; their walks are given away."""
-    explanation = source.explain(x)
+    as_drawn = source.as_drawn(x)
+    explanation = source.calibrated(as_drawn, x)
     drawn = explanation.counterfactual
     figures: dict[str, np.ndarray] = {}
     if drawn is not None:
         ours, theirs = _numpy(x), _numpy(drawn)
         largest = np.abs(ours - theirs).reshape(len(ours), -1).max(1)
         figures = {"change": proximity(ours, theirs), LARGEST: largest, "unchanged": sparsity(ours, theirs)}
+        if source.calibration is not None and as_drawn.counterfactual is not None:
+            figures[AS_DRAWN] = proximity(ours, _numpy(as_drawn.counterfactual))
     for name, run in _asking(source):
         figures |= _asked(name, run, x, drawn)
     figures |= {name: _numpy(each) for name, each in explanation.diagnostics.items() if name not in figures}
@@ -286,30 +300,61 @@ def _numpy(x: torch.Tensor) -> np.ndarray:
     return x.detach().float().cpu().numpy()
 
 
-def _probed(source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: Path) -> tuple[list[str], float]:
-    """Further columns of the table, and where the colours end: as in training, as before, or by the first images."""
-    for ready in intake(rows, partial(prepare, source=source), pool, PROBED):
-        fine = [one.prepared[0] for one in ready if not one.error]
+def _probed(
+    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: Path, *, drawn: bool
+) -> tuple[list[str], float, list[Explained]]:
+    """Further columns of the table, where the colours end, and what was read and explained to know.
+
+    Colours end as in training or as before, else by the first images, whose explanations are kept. Where the end is
+    known, one slice tells the columns.
+    """
+    trained = source.run.facts["held_out"] if source.run else read_facts(out / "explain.json")
+    known, seen = float(trained.get("limit") or 0.0), list[Explained]()
+    for ready in intake(rows, partial(prepare, source=source), pool, 1 if known else PROBED):
+        fine = [one for one in ready if not one.error]
+        if fine and known:
+            one = fine[0].prepared[0]
+            told = records(source, [replace(one, pixels=one.pixels[:1])])[0]
+            return list(told.figures), max(known, 0.0 if told.change is None else FINEST), []
+        seen.append(_of(source, ready, drawn=drawn))
         if fine:
-            found = records(source, fine)
-            trained = source.run.facts["held_out"] if source.run else read_facts(out / "explain.json")
-            known = trained.get("limit")
+            found = seen[-1][1]
             finest = 0.0 if found[0].change is None else FINEST
-            return list(found[0].figures), max(float(known or limit_of([each.map for each in found])), finest)
+            return list(found[0].figures), max(float(limit_of([each.map for each in found])), finest), seen
     raise CohortError(f"none of the {len(rows)} images can be read; the first: {ready[0].error}")
 
 
 def _explained(
-    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int, *, drawn: bool
-) -> Iterator[tuple[list[Ready], list[Record]]]:
-    for ready in intake(rows, partial(prepare, source=source), pool, batch):
-        fine = [one.prepared[0] for one in ready if not one.error]
-        images = [one.image for one in ready if one.image is not None] if drawn else None
-        yield ready, records(source, fine, images) if fine else []
+    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int, seen: list[Explained], *, drawn: bool
+) -> Iterator[Explained]:
+    """Explanations of rows, of which the first may have been made already; these are given away."""
+    missing, before = {row["path"] for row in rows}, set[Any]()
+    while seen:
+        ready, found = seen.pop(0)
+        before |= {one.row["path"] for one in ready}
+        left, told = [one for one in ready if one.row["path"] in missing], iter(found)
+        pairs = [(one, None if one.error else next(told)) for one in ready]
+        yield left, [record for one, record in pairs if record is not None and one.row["path"] in missing]
+    rest = [row for row in rows if row["path"] not in before]
+    for ready in intake(rest, partial(prepare, source=source), pool, batch):
+        yield _of(source, ready, drawn=drawn)
+
+
+def _of(source: Source, ready: list[Ready], *, drawn: bool) -> Explained:
+    """What was read, and the explanations of what could be; walks are kept where they are drawn."""
+    fine = [one.prepared[0] for one in ready if not one.error]
+    images = [one.image for one in ready if one.image is not None] if drawn else None
+    return ready, records(source, fine, images) if fine else []
 
 
 def _finish(
-    ready: Sequence[Ready], found: Sequence[Record], *, folder: Path, outputs: Sequence[str], limit: float
+    ready: Sequence[Ready],
+    found: Sequence[Record],
+    *,
+    folder: Path,
+    outputs: Sequence[str],
+    limit: float,
+    nothing: IfNothing,
 ) -> list[dict[str, Any]]:
     """Write the files of a batch, then give its rows: a row never names a file that is not there."""
     told = iter(found)
@@ -321,7 +366,8 @@ def _finish(
         record = next(told)
         row = {**one.about, **record.figures}
         draw = partial(
-            write_record, folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit
+            write_record, folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit,
+            remark=nothing.told_of(record.figures),
         )  # fmt: skip
         try:
             rows.append({**row, "files": ";".join(alone(one.image.path, draw, "drawn"))})

@@ -103,6 +103,7 @@ def write_record(
     *,
     outputs: Sequence[str],
     limit: float,
+    remark: str = "",
 ) -> list[str]:
     """Write the files of one image, on the source grid, and name them relative to the folder.
 
@@ -118,6 +119,7 @@ def write_record(
         outputs: "nifti" (map, counterfactual, field, spread), "png" (the figure, and the walk where there is one, as
             a strip and as a GIF), "auto" (both), "none".
         limit: where the colours of the map end.
+        remark: a sentence below the figure.
     """
     kinds = wanted(outputs)
     if not kinds:
@@ -144,7 +146,7 @@ def write_record(
         save_figure(
             folder / names[-1], image.pixels.mean(0), map=map, affine=image.affine, title=str(about["id"]),
             counterfactual=None if drawn is None else drawn.mean(0), limits=limit,
-            footer=_footer(about, None if record.walk is None else record.walk.told),
+            footer=" ".join(filter(None, (remark, _footer(about, None if record.walk is None else record.walk.told)))),
             spread=None if record.spread is None else prepared.restore(record.spread),
             **_moving(prepared, record.field),
         )  # fmt: skip

@@ -16,6 +16,7 @@ from anomaly.runs.run import COHORT, WEIGHTS, torch_device
 from anomaly.shown import Readable
 from anomaly.training.learned import Learned
 from explain.classifier import Classifier
+from explain.runs.calibration import Calibration, read_calibration
 from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target, trained_in
 from explain.sides.sides import CASE, CHOOSE, CONTROL, TRAIN
 from explain.trained import TrainedExplainer
@@ -62,6 +63,17 @@ class LearnedRun(Readable):
         """The explainer."""
         assert isinstance(self.learned, TrainedExplainer)
         return self.learned
+
+    @property
+    def vanishing(self) -> bool:
+        """Whether its maps ought to vanish with labels permuted: it learned from cases and controls alone."""
+        learned = self.learned
+        return isinstance(learned, TrainedExplainer) and not learned.paired and not learned.takes_target
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What it would draw if labels meant nothing; None where that was not measured of these weights."""
+        return read_calibration(self.folder, self.identity) if self.vanishing else None
 
     @property
     def cohort(self) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from anomaly.runs.methods import find_among, make
 from anomaly.runs.run import torch_device
 from anomaly.training.batches import evenly
 from explain.base import Explainer, Explanation, Target
+from explain.runs.calibration import Calibration
 from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target
 from explain.runs.run import LearnedRun
 from explain.trained import joined
@@ -43,6 +44,8 @@ class Source:
         identities: of all runs that take part, by what they are for.
         device: where images go.
         generator: in whose codes it walks, where it does.
+        calibration: what it would draw if labels meant nothing; None where that was not measured.
+        raw: that is not taken away of its maps.
     """
 
     explainer: Explainer
@@ -54,9 +57,28 @@ class Source:
     identities: Mapping[str, str]
     device: torch.device
     generator: GeneratorRun | None = None
+    calibration: Calibration | None = None
+    raw: bool = False
 
     def explain(self, x: Tensor) -> Explanation:
-        """The explanation of prepared images (N, C, *space), on the device they are on; nothing outside their masks."""
+        """The explanation of prepared images (N, C, *space), on the device they are on; nothing outside their masks.
+
+        What would be drawn if labels meant nothing is taken away, where that was measured.
+        """
+        return self.calibrated(self.as_drawn(x), x)
+
+    def calibrated(self, explanation: Explanation, x: Tensor) -> Explanation:
+        """What is left of an explanation of prepared images, by this explainer or another one in its place."""
+        if self.calibration is None or self.raw:
+            return explanation
+        return self.within_masks(self.calibration.applied(explanation, x), x)
+
+    def within_masks(self, explanation: Explanation, x: Tensor) -> Explanation:
+        """An explanation of prepared images without what it says outside their masks."""
+        return explanation if self.preprocessing.mask == "none" else cut(explanation, within(x))
+
+    def as_drawn(self, x: Tensor) -> Explanation:
+        """The explanation of prepared images as the explainer draws it; nothing outside their masks."""
         if self.preprocessing.mask == "none":
             return self._of(x)
         target = getattr(self.explainer, "target", None)
@@ -110,6 +132,7 @@ def open_source(
     controls: Path | str | None = None,
     method: str | None = None,
     device: str = "auto",
+    raw: bool = False,
 ) -> Source:
     """Open what explains.
 
@@ -123,6 +146,7 @@ def open_source(
         controls: images whose mean, or some of which, an attribution takes for its baseline.
         method: FILE.py:CLASS again, for a run of a user's own method.
         device: "auto", "cpu", "cuda", ...
+        raw: of a run that was calibrated, maps as they are drawn.
 
     Raises:
         AnomalyError: an unknown attribution or setting, runs on images that were not prepared alike, or something
@@ -166,7 +190,10 @@ def open_source(
         "target": opened, "generator": drawing, "judge": judging, "baseline": based,
     }  # fmt: skip
     identities |= {what: each.identity for what, each in beside.items() if each is not None}
-    return Source(explainer, preprocessing, opened, judging, based, run, identities, torch_device(device), drawing)
+    return Source(
+        explainer, preprocessing, opened, judging, based, run, identities, torch_device(device), drawing,
+        calibration=None if run is None else run.calibration, raw=raw,
+    )  # fmt: skip
 
 
 def _attribution(
@@ -189,7 +216,7 @@ def _attribution(
     explainer: Explainer = make(cls, settings)
     explainer.target = target.value
     if isinstance(explainer, AgainstBaseline) and target.mean is not None:
-        explainer.begin_from_normal(torch.from_numpy(target.mean), asked="baseline" in (settings or {}))
+        explainer.begin_from_normal(torch.from_numpy(target.mean), target.drawn, asked="baseline" in (settings or {}))
     if baseline is not None and not isinstance(explainer, AgainstBaseline):
         raise AnomalyError(f"{name} takes no baseline; leave --baseline out")
     if isinstance(explainer, LatentShift):

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError
 from anomaly.nets.losses import gaussian_blur
-from explain import DeepLift, GradientShap, IntegratedGradients, Occlusion, Saliency, SmoothGrad
+from explain import (
+    LRP,
+    DeepLift,
+    GradientShap,
+    IntegratedGradients,
+    Occlusion,
+    Saliency,
+    SmoothGrad,
+    SuperpixelOcclusion,
+    Target,
+)
 from explain.attributions.baselines import AgainstBaseline
 
 channelled = pytest.mark.parametrize("channels", [1, 3])
@@ -82,6 +92,8 @@ AGAINST = [
     partial(GradientShap, samples=4),
     partial(IntegratedGradients, steps=2),
     partial(Occlusion, window=0.01, stride=0.01),
+    partial(LRP),
+    partial(SuperpixelOcclusion, size=0.01, scales=1),
 ]
 against = pytest.mark.parametrize("method", AGAINST, ids=lambda method: method.func.name)
 
@@ -277,3 +289,21 @@ def test_occlusion_explains_what_has_no_gradient() -> None:
     explanation = Occlusion(target=bright, window=0.25, stride=0.25).explain(x)
     assert explanation.map.unique().tolist() == [0, 12]
     assert torch.equal(explanation.map > 0, x > 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "tolerance", "points"),
+    [(squares, 0.005, 16), (squares, 0.0, 64), (lambda x: (x - 0.3).abs().flatten(1).sum(1), 1e-6, 16 + 64)],
+)
+def test_integrated_gradients_take_a_quarter_of_the_points_where_these_add_up(
+    target: Target, tolerance: float, points: int
+) -> None:
+    seen = [0]
+
+    def counted(x: Tensor) -> Tensor:
+        seen[0] += len(x) if x.requires_grad else 0
+        return target(x)
+
+    explanation = IntegratedGradients(target=counted, tolerance=tolerance).explain(images(1))
+    assert seen[0] == points
+    assert explanation.diagnostics["gap"].abs() < 0.02 * (explanation.diagnostics["target"]).abs() + 0.5

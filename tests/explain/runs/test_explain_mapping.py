@@ -20,10 +20,11 @@ from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images import read
 from anomaly.images.fields import read_field
 from anomaly.images.preprocessing import Preprocessing
+from explain import IntegratedGradients
 from explain.pictures.walks import Told
 from explain.runs.mapping import map_images, prepare, records
 from explain.runs.run import LearnedRun
-from explain.runs.source import open_source
+from explain.runs.source import Source, open_source
 from explain.sides.sides import Sides
 
 WALKER = f"{Path(__file__).parents[2] / 'walker.py'}:Walker"
@@ -132,6 +133,35 @@ def test_attributions_of_a_detector_begin_from_the_mean_of_its_normals_and_say_w
     assert not told["mean"][1] and told["zero"][1].startswith(
         "The baseline is above the image in 5 of 5, by the target"
     )
+
+
+def test_integrated_gradients_of_a_detector_that_draws_begin_from_its_drawing_and_explain_each_image_once(
+    cohort: Path, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(
+        cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE, method="pca", settings={"components": 3}
+    )
+    asked, explain = list[int](), Source.explain
+    monkeypatch.setattr(Source, "explain", lambda self, x: asked.append(len(x)) or explain(self, x))
+    given = {"target": run.folder, "outputs": ("none",)}
+    table = explained("integrated-gradients", others, tmp_path / "maps", **given)
+    assert sum(asked) == len(table) == 5 and list(table["id"]) == [f"o{i}" for i in range(5)]
+    for row in table.to_dict("records"):
+        x = torch.from_numpy(RANGE.apply(read(Path(row["path"]))).pixels)
+        expected = float(run.detector.value(run.detector.reconstruct(x)))
+        assert row["baseline"] == pytest.approx(expected, rel=1e-3, abs=1e-6) and abs(row["gap"]) < 1e-4
+    asked.clear()
+    assert len(explained("integrated-gradients", others, tmp_path / "maps", **given)) == 5
+    assert sum(asked) == 1  # to know the columns
+    gone_on = explained("integrated-gradients", others, tmp_path / "stopped", match="o3*", **given)
+    assert list(gone_on["id"]) == ["o3"]
+    again = explained("integrated-gradients", others, tmp_path / "stopped", **given)
+    assert list(again["id"]) == ["o3", "o0", "o1", "o2", "o4"]
+
+
+def test_counterfactual_where_none_is_drawn_is_refused() -> None:
+    with pytest.raises(AnomalyError, match=r"baseline=counterfactual .* draws none"):
+        IntegratedGradients(target=torch.sum, baseline="counterfactual").explain(torch.zeros(1, 1, 4, 4))
 
 
 def test_integrated_gradients_start_from_counterfactuals(runs, others: Path, tmp_path: Path) -> None:

@@ -1,0 +1,374 @@
+"""What is drawn where labels mean nothing: measured, taken away of all maps, and told with each of them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from explained import ADDITIVE, RANGE, explaining, two_sides
+from test_explain_checking import Scaled, people, source_of
+from torch import Tensor
+
+from anomaly.errors import AnomalyError, CohortError, RunError
+from anomaly.nets.fields import length, warp
+from explain.base import Explanation
+from explain.checking import calibrate
+from explain.checking.again import held_out_cases
+from explain.checking.calibrating import STREAM
+from explain.checking.check import check
+from explain.checking.comparing import compared
+from explain.checking.holding import smallest_that_holds, thresholds
+from explain.checking.permuted import permuted
+from explain.counterfactuals.additive import Additive
+from explain.evaluating import evaluate
+from explain.runs.calibration import FILE, NOT_MEASURED, Calibration, Sizes, read_calibration, write_calibration
+from explain.runs.mapping import map_images
+from explain.runs.run import LearnedRun
+from explain.runs.shrinking import shrunk, sizes_at
+from explain.runs.source import open_source
+from explain.sides.sides import Sides
+from explain.trained import difference
+
+OPTIONS: dict[str, Any] = {"device": "cpu", "workers": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_curves() -> Iterator[None]:
+    """Pictures of curves take longer than the trainings here; they are tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("explain.runs.learning.draw_curves", lambda folder: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_sides(tmp_path_factory.mktemp("sides"))
+
+
+@pytest.fixture(scope="module")
+def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> LearnedRun:
+    return explaining(Sides(cohort=cohort, outcome="sick"), tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture
+def bare(run: LearnedRun) -> Iterator[LearnedRun]:
+    """The run, of which nothing was measured before and nothing is afterwards."""
+    yield run
+    (run.folder / FILE).unlink(missing_ok=True)
+
+
+def calibration_of(run: LearnedRun, threshold: float | None, **others: Any) -> Calibration:
+    sizes = Sizes(images=4, real=2e-5, nothing=1e-5, real_left=8e-6, nothing_left=3e-7)
+    found = Calibration(
+        run=run.identity, threshold=threshold, moves=False, smoothing=0.0, allowed=0.05, ratio=0.0375, ratio_high=0.05,
+        raw_ratio=0.5, raw_ratio_high=0.6, permutations=1, seed=0, changed=("8 of 17 subjects",), subjects=6,
+        cases=sizes, controls=None,
+    )  # fmt: skip
+    return replace(found, **others)
+
+
+# The smallest threshold that holds
+
+
+def laplace(scale: float, tried: np.ndarray) -> np.ndarray:
+    """E (|M| - t)+ of a Laplace distribution with E |M| = scale."""
+    return scale * np.exp(-tried / scale)
+
+
+def test_the_threshold_is_that_of_laplace_distributed_maps() -> None:
+    scale, nothing, allowed = 0.2, 0.12, 0.05
+    tried = np.linspace(0, 2, 2001)
+    real = np.tile(laplace(scale, tried), (12, 1))
+    found = smallest_that_holds(real, np.tile(laplace(nothing, tried), (1, 12, 1)), np.arange(12), tried)
+    expected = np.log(nothing / scale / allowed) / (1 / nothing - 1 / scale)
+    assert found.threshold == pytest.approx(expected, abs=1e-3) and found.threshold >= expected
+    assert found.raw.value == pytest.approx(nothing / scale)
+    assert found.ratio.value == pytest.approx(allowed, rel=0.01) and found.ratio.high <= allowed
+
+
+def test_drawn_maps_of_that_distribution_are_measured_by_it() -> None:
+    draws = np.random.default_rng(0).laplace(scale=0.1, size=(2, 1, 300, 300)).astype(np.float32)
+    x, tried = torch.zeros(2, 1, 300, 300), np.array([0.0, 0.05, 0.2])
+    found = sizes_at(Explanation(torch.from_numpy(draws), x - torch.from_numpy(draws)), x, tried, 0.0)
+    np.testing.assert_allclose(found, np.tile(laplace(0.1, tried), (2, 1)), rtol=0.03)
+
+
+def test_images_of_one_person_count_as_one() -> None:
+    tried = thresholds(2.0)
+    shares = np.repeat(np.linspace(0.3, 0.5, 8), 10)  # maps of nothing are larger in some persons than in others
+    real = np.tile(laplace(0.2, tried), (80, 1))
+    nothing = np.stack([laplace(0.2 * share, tried) for share in shares])[None]
+    alone, together = (
+        smallest_that_holds(real, nothing, subjects, tried) for subjects in (np.arange(80), np.repeat(range(8), 10))
+    )
+    assert together.raw.value == alone.raw.value and together.raw.high > alone.raw.high
+    assert together.threshold is not None and together.threshold > alone.threshold
+
+
+def test_few_persons_have_no_interval_and_the_ratio_decides() -> None:
+    tried = thresholds(2.0)
+    real, nothing = np.tile(laplace(0.2, tried), (4, 1)), np.tile(laplace(0.1, tried), (1, 4, 1))
+    found = smallest_that_holds(real, nothing, np.array(["a", "a", "b", "c"]), tried)
+    assert np.isnan(found.ratio.high) and found.threshold is not None and found.ratio.value <= 0.05
+
+
+def test_the_worst_training_decides() -> None:
+    tried = thresholds(2.0)
+    real = np.tile(laplace(0.2, tried), (6, 1))
+    mild, bad = (np.tile(laplace(scale, tried), (6, 1)) for scale in (0.05, 0.15))
+    both, worst = (smallest_that_holds(real, np.stack(each), np.arange(6), tried) for each in ((mild, bad), (bad,)))
+    assert both == worst
+    assert smallest_that_holds(real, mild[None], np.arange(6), tried).threshold < both.threshold
+
+
+@pytest.mark.parametrize("times", [1.0, 2.0])
+def test_nothing_holds_where_maps_of_nothing_are_as_large_everywhere(times: float) -> None:
+    tried = thresholds(1.0)
+    real = np.maximum(0.5 - tried, 0) * np.ones((6, 1))
+    found = smallest_that_holds(real, times * real[None], np.arange(6), tried)
+    assert found.threshold is None and found.at is None and found.raw.value == pytest.approx(times)
+
+
+def test_maps_of_nothing_that_are_empty_take_nothing_away() -> None:
+    tried = thresholds(1.0)
+    real = np.maximum(0.5 - tried, 0) * np.ones((6, 1))
+    assert smallest_that_holds(real, 0 * real[None], np.arange(6), tried).threshold == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"real": np.full((6, 3), np.nan)}, "hold what is not a number"),
+        ({"nothing": np.full((1, 6, 3), np.inf)}, "hold what is not a number"),
+        ({"nothing": np.ones((0, 6, 3))}, r"expected \(n, T\), \(K, n, T\) and n"),
+        ({"subjects": np.arange(5)}, "and 5 subjects"),
+        ({"tried": np.array([0.0, 2.0, 1.0])}, "3 thresholds that rise"),
+        ({"allowed": 1.0}, "a share above 0 and below 1"),
+    ],
+)
+def test_what_cannot_be_decided_by_is_refused(change: dict[str, Any], message: str) -> None:
+    given = {"real": np.ones((6, 3)), "nothing": np.ones((1, 6, 3)), "subjects": np.arange(6)}
+    given |= {"tried": np.arange(3.0), "allowed": 0.05, **change}
+    with pytest.raises(AnomalyError, match=message):
+        smallest_that_holds(**given)
+
+
+# What is taken away
+
+
+def test_an_intensity_is_soft_thresholded_and_the_counterfactual_goes_with_it() -> None:
+    random = torch.Generator().manual_seed(0)
+    x, added = (torch.rand(2, 1, 5, 6, generator=random) - 0.5 for _ in range(2))
+    before = Explanation(difference(x, x + added), x + added, diagnostics={"reconstruction": torch.ones(2)})
+    found = shrunk(before, x, 0.2)
+    expected = -added.sign() * (added.abs() - 0.2).clamp_min(0)
+    torch.testing.assert_close(found.map, expected)
+    torch.testing.assert_close(found.counterfactual, x - expected)
+    assert found.diagnostics is before.diagnostics and shrunk(before, x, 0.0) is before
+
+
+def test_what_is_alone_goes_before_what_stands_together() -> None:
+    x, added = torch.zeros(1, 1, 15, 15), torch.zeros(1, 1, 15, 15)
+    added[0, 0, 2, 2] = added[0, 0, 8:13, 8:13] = 0.5
+    left = shrunk(Explanation(-added, x + added), x, 0.2, smoothing=1.0).map
+    assert left[0, 0, 2, 2] == 0 and left[0, 0, 10, 10] < -0.25
+    assert shrunk(Explanation(-added, x + added), x, 0.2).map[0, 0, 2, 2] == pytest.approx(-0.3)
+
+
+def test_a_field_is_shortened_and_its_figures_are_told_anew() -> None:
+    random = torch.Generator().manual_seed(0)
+    x, field = torch.rand(2, 1, 6, 7, generator=random), 2 * torch.rand(2, 2, 6, 7, generator=random)
+    told = {"displacement": torch.full((2,), 9.0), "folded": torch.full((2,), 9.0)}
+    found = shrunk(Explanation(difference(x, warp(x, field)), warp(x, field), field, diagnostics=told), x, 0.5)
+    torch.testing.assert_close(length(found.field), (length(field) - 0.5).clamp_min(0))
+    torch.testing.assert_close(found.counterfactual, warp(x, found.field))
+    torch.testing.assert_close(found.map, x - found.counterfactual)
+    torch.testing.assert_close(found.diagnostics["displacement"], length(found.field).flatten(1).mean(1))
+    assert (found.diagnostics["folded"] <= 1).all()
+    sizes = sizes_at(replace(found, field=field), x, [0.5], 0.0)[:, 0]
+    np.testing.assert_allclose(sizes, found.map.abs().flatten(1).mean(1), rtol=1e-5)
+
+
+def test_where_nothing_holds_the_image_is_left_as_it_is() -> None:
+    x, added = torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4)
+    found = shrunk(Explanation(difference(x, x + added), x + added, spread=added[:, :1]), x, None)
+    assert not found.map.any() and not found.spread.any() and torch.equal(found.counterfactual, x)
+
+
+# A run
+
+
+def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_holds(bare: LearnedRun) -> None:
+    weights = (bare.folder / "weights.safetensors").read_bytes()
+    found = calibrate(bare.folder, **OPTIONS)
+    assert (bare.folder / "weights.safetensors").read_bytes() == weights
+    again = LearnedRun.open(bare.folder / "permuted_1")
+    facts = json.loads(found.path.read_text())
+    assert found.calibration == bare.calibration and facts["run"] == bare.identity
+    assert "serves a calibration alone" in (again.folder / "MODEL_CARD.md").read_text()
+    assert found.calibration.told() in (bare.folder / "MODEL_CARD.md").read_text()
+    x = torch.from_numpy(np.stack([prepared(bare, path) for path in held_out_cases(bare.cohort)["path"]]))
+    real, nothing = (each.explainer.explain(x).map.abs().mean().item() for each in (bare, again))
+    assert found.calibration.cases.real == pytest.approx(real, rel=1e-5)
+    assert found.calibration.cases.nothing == pytest.approx(nothing, rel=1e-5)
+    assert found.calibration.raw_ratio == pytest.approx(nothing / real, rel=1e-5)
+    assert found.calibration.controls is not None and found.unreadable == 0
+
+
+def prepared(run: LearnedRun, path: str) -> np.ndarray:
+    from anomaly.images import read
+
+    return run.preprocessing.apply(read(Path(path))).pixels[0]
+
+
+def test_stopped_the_run_is_of_use_and_the_same_call_goes_on(
+    run: LearnedRun, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = explaining(Sides(cohort=cohort, outcome="sick"), tmp_path / "run")
+    steps, whole = [], Additive.generator_loss
+
+    def stopping(self: Additive, batch: tuple[Tensor, Tensor]) -> Any:
+        steps.append(self)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        return whole(self, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Additive, "generator_loss", stopping)
+        calibrate(bare.folder, save_every=1, **OPTIONS)
+    assert LearnedRun.open(bare.folder).calibration is None
+    steps.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Additive, "generator_loss", lambda self, batch: (steps.append(self), whole(self, batch))[1])
+        calibrate(bare.folder, save_every=1, **OPTIONS)
+    assert len(steps) == ADDITIVE["steps"] - 2 and bare.calibration is not None
+
+
+def test_its_permutations_are_never_those_of_a_check() -> None:
+    table = people([[s % 2] for s in range(40)] + [[1]])
+    ours = [tuple(permuted(table, k, 0, STREAM)[0]["label"]) for k in (1, 2)]
+    theirs = [tuple(permuted(table, k, seed)[0]["label"]) for k in (1, 2) for seed in (0, 1)]
+    assert len({*ours, *theirs}) == 6
+
+
+def test_maps_that_are_zero_are_refused_before_anything_is_trained(
+    bare: LearnedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flat(self: Additive, x: Tensor) -> Explanation:
+        return Explanation(0 * x, x)
+
+    def untrained(*_: Any) -> None:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr(Additive, "counterfactual", flat)
+    monkeypatch.setattr("explain.checking.again.learn", untrained)
+    with pytest.raises(AnomalyError, match="maps are 0 in all 4 held-out cases"):
+        calibrate(bare.folder, **OPTIONS)
+    with pytest.raises(AnomalyError, match=r"permuted is 0, allowed 0\.05"):
+        calibrate(bare.folder, permuted=0)
+    with pytest.raises(AnomalyError, match="saliency explains a target"):
+        calibrate("saliency")
+    with pytest.raises(CohortError, match="give --images"):
+        calibrate(bare.folder, images=bare.folder, **OPTIONS)
+
+
+# Maps and checks of it
+
+
+def mapped(run: LearnedRun, out: Path, **options: Any) -> tuple[pd.DataFrame, str, dict[str, Any]]:
+    images = held_out_cases(run.cohort)[["id", "path", "subject"]]
+    found = map_images(run.folder, images, out, outputs=("none",), **OPTIONS, **options)
+    return pd.read_csv(found.path), found.remark, json.loads((out / "explain.json").read_text())
+
+
+def test_every_map_says_what_would_be_drawn_of_nothing(bare: LearnedRun, tmp_path: Path) -> None:
+    plain, remark, facts = mapped(bare, tmp_path / "plain")
+    assert remark.endswith(NOT_MEASURED) and facts["calibration"] is None and "change_if_nothing" not in plain
+    threshold = float(plain["largest_change"].median()) / 2
+    write_calibration(bare.folder, calibration_of(bare, threshold))
+    table, remark, facts = mapped(bare, tmp_path / "calibrated")
+    np.testing.assert_allclose(table["change_as_drawn"], plain["change"], rtol=1e-5)
+    assert (table["change"] < table["change_as_drawn"]).all() and (table["change"] > 0).all()
+    assert (table["change_if_nothing"] == 3e-7).all()
+    np.testing.assert_allclose(table["share_if_nothing"], 3e-7 / table["change"], rtol=1e-5)
+    assert "so much would be drawn: 3.8 % (at most 5 %) of these maps, 50 % (at most 60 %) of them as" in remark
+    assert facts["if_nothing"] in remark and facts["calibration"]["threshold"] == threshold
+    changes = next(each for each in evaluate(tmp_path / "calibrated").sections if each.name == "changes")
+    assert changes.sentences[-1] == facts["if_nothing"]
+    assert set(changes.table["figure"]) == {"change", "largest_change", "unchanged", "change_as_drawn"}
+    raw, remark, facts = mapped(bare, tmp_path / "raw", raw=True)
+    np.testing.assert_allclose(raw["change"], plain["change"])
+    assert (raw["change_if_nothing"] == 1e-5).all() and "50 % (at most 60 %) of these maps" in remark
+    with pytest.raises(RunError, match="made with another calibration"):
+        mapped(bare, tmp_path / "plain")
+
+
+def test_where_nothing_holds_maps_are_empty_and_say_so(bare: LearnedRun, tmp_path: Path) -> None:
+    write_calibration(bare.folder, calibration_of(bare, None, ratio=0.5))
+    table, remark, _ = mapped(bare, tmp_path / "maps")
+    assert (
+        (table["change"] == 0).all() and (table["change_as_drawn"] > 0).all() and table["share_if_nothing"].isna().all()
+    )
+    assert remark.startswith("NOTHING HOLDS: ") and "--raw draws maps as they are" in remark
+    with pytest.raises(AnomalyError, match=r"nothing holds of the maps .* --raw checks them"):
+        check(bare.folder, tmp_path / "check", **OPTIONS)
+
+
+def test_the_words_of_one_map(run: LearnedRun) -> None:
+    found = calibration_of(run, 1e-5)
+    assert found.told_of(1e-5) == "With labels that mean nothing, so much would be drawn: 3 % of this map."
+    assert found.told_of(1e-5, raw=True).endswith("drawn: as much as this map or more.")
+    assert found.told_of(0.0).startswith("Nothing is left of this map")
+    assert replace(found, threshold=None).told_of(0.0).startswith("NOTHING HOLDS, so nothing is drawn: ")
+    moving = replace(found, moves=True, permutations=2)
+    assert "pixels are taken off every displacement" in moving.told() and "worst of 2 trainings" in moving.told()
+
+
+def test_a_calibration_of_other_weights_is_none_and_a_damaged_one_is_refused(bare: LearnedRun) -> None:
+    write_calibration(bare.folder, replace(calibration_of(bare, 0.1), run="others"))
+    assert bare.calibration is None and open_source(bare.folder, device="cpu").calibration is None
+    for text in (
+        "{",
+        "[]",
+        json.dumps({"run": bare.identity}),
+        _written(bare, threshold=-1.0),
+        _written(bare, cases=3),
+    ):
+        (bare.folder / FILE).write_text(text)
+        with pytest.raises(RunError, match=r"cannot be read .* remove it, and calibrate again"):
+            read_calibration(bare.folder, bare.identity)
+
+
+def _written(run: LearnedRun, **others: Any) -> str:
+    write_calibration(run.folder, calibration_of(run, 0.1))
+    return json.dumps({**json.loads((run.folder / FILE).read_text()), **others})
+
+
+def test_what_is_outside_of_masks_counts_for_nobody(run: LearnedRun) -> None:
+    masks = replace(RANGE, mask="given")
+    source = replace(source_of(Scaled()), preprocessing=masks, calibration=calibration_of(run, 0.1))
+    x = torch.full((1, 1, 4, 6), 0.5)
+    x[..., :3] = -1
+    drawn = Explanation(difference(x, torch.zeros_like(x)), torch.zeros_like(x))
+    for found in (source.within_masks(drawn, x), source.calibrated(drawn, x)):
+        assert not found.map[..., :3].any() and (found.counterfactual[..., :3] == -1).all()
+    torch.testing.assert_close(source.calibrated(drawn, x).map[..., 3:], torch.full((1, 1, 4, 3), 0.4))
+
+
+def test_a_check_takes_the_same_off_the_maps_of_a_fresh_permutation(run: LearnedRun) -> None:
+    plain = source_of(Scaled(), run)
+    source = replace(plain, calibration=calibration_of(run, 0.2))
+    cases = held_out_cases(run.cohort)
+    found = compared(source, {"other": Scaled(times=0.5)}, cases, 1)
+    x = torch.from_numpy(np.stack([prepared(run, path) for path in cases["path"]])).abs()
+    left = [float((times * x - 0.2).clamp_min(0).mean()) for times in (0.5, 1.0)]
+    assert found.size().value == pytest.approx(left[0] / left[1], rel=1e-5)
+    assert found.raw_size().value == found.row(0)["ratio_as_drawn"] == pytest.approx(0.5)
+    assert compared(replace(source, raw=True), {"other": Scaled(times=0.5)}, cases, 1).size().value == pytest.approx(
+        0.5
+    )
