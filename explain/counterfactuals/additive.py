@@ -19,7 +19,7 @@ class Additive(CriticisedExplainer):
     """The image plus a map that a generator draws, x' = x + M(x), kept small (Baumgartner et al. 2018, eq. 4 and 5).
 
     The original's critic moves 5 times in each step of the generator, and 100 times in the first 25 and in every 100th,
-    against a sparsity of 100. Of the logistic game, which is the default, a hundredth of that asks as much.
+    against a sparsity of 100. Of the logistic game, which is the default, a tenth of that asks as much.
 
     Args:
         sparsity: weight of the mean |M|; the larger, the less is changed.
@@ -31,7 +31,7 @@ class Additive(CriticisedExplainer):
     summary: ClassVar[str] = "VA-GAN: what to add to a case so that a critic takes it for a control; unpaired"
     cite: ClassVar[str] = "Baumgartner et al. 2018 (VA-GAN); Gulrajani et al. 2017 (WGAN-GP)"
     not_negative: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.not_negative, "sparsity")
-    sparsity: float = 2.0
+    sparsity: float = 10.0
     bounded: bool = False
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:

@@ -19,8 +19,9 @@ LOGISTIC, WASSERSTEIN = "logistic", "wasserstein"
 CRITICS: Mapping[str, type[nn.Module]] = {LOGISTIC: LeanCritic, WASSERSTEIN: MeanCritic}
 LAZY = 8
 """The slope of a logistic critic is looked at in every so manieth step, and counts as much more."""
-ON_THE_WAY = 0.7
-"""Share of what the critic is shown that lies between case and counterfactual, anywhere on the way."""
+ON_THE_WAY = 0.5
+"""Share of what the critic is shown that lies on the first half of the way from case to counterfactual: what lies on the
+second may look like a control rightly, and a critic that is told otherwise drives the generator too far."""
 
 Terms = tuple[Tensor, dict[str, Tensor]]
 
@@ -44,9 +45,9 @@ def steepness(critic: Callable[[Tensor], Tensor], real: Tensor, slope: float) ->
 
 
 def ways(like: Tensor) -> Tensor:
-    """For images (N, C, *space) how far each is to be shown on its way, (N, 1, ...): most part of it, others all."""
+    """For images (N, C, *space) how far each is to be shown on its way, (N, 1, ...): up to half, or all."""
     ones = torch.ones(len(like), *[1] * (like.ndim - 1), device=like.device)
-    return torch.where(torch.rand_like(ones) < ON_THE_WAY, torch.rand_like(ones), ones)
+    return torch.where(torch.rand_like(ones) < ON_THE_WAY, torch.rand_like(ones) / 2, ones)
 
 
 def half_as_fast(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -64,8 +65,8 @@ class CriticisedExplainer(TrainedExplainer):
 
     - "logistic" (Goodfellow et al. 2014, the loss that does not saturate): the critic lowers softplus(D(x_u)) +
       softplus(-D(x0)) and, for its slope, slope pixels / 2 |grad D(x0)|^2 (R1 of Mescheder et al. 2018); the generator
-      softplus(-D(x1')) and what the method adds. x_u is the counterfactual or, in seven of ten images, anywhere on the
-      way from the case to it, so that the critic never forgets what a case looks like. A critic that first learns to
+      softplus(-D(x1')) and what the method adds. x_u is the counterfactual or, in half of the images, somewhere on the
+      first half of the way from the case to it, so that the critic never forgets what a case looks like. A critic that first learns to
       tell cases from controls (`warm_up`) shows the generator the way from its first step.
     - "wasserstein", as published (Gulrajani et al. 2017): D(x1') - D(x0) + penalty (|grad D| - 1)^2 for the critic,
       one penalty an image, and -D(x1') and what the method adds for the generator. Takes many more moves: the original
@@ -77,7 +78,7 @@ class CriticisedExplainer(TrainedExplainer):
         warm_up: moves of the critic before the first step of the generator, in which it learns to tell cases.
         slope: weight of the squared slope of a logistic critic, for each pixel of an image.
         penalty: weight of the gradient penalty of a Wasserstein critic.
-        identity: so many times as much as in a case does a change cost in a control; 0 never shows the generator any.
+        identity: weight of the mean |x0' - x0|, what is changed in controls; 0 never shows the generator any.
         width: channels of the generator at full size, doubled at each halving.
         levels: sizes at which the generator looks, the full one and each of the halvings.
         critic_width: channels of the critic at full size; the deepest have eight times as many (Wasserstein: sixteen).
@@ -105,7 +106,7 @@ class CriticisedExplainer(TrainedExplainer):
     warm_up: int = 200
     slope: float = 1e-5
     penalty: float = 10.0
-    identity: float = 5.0
+    identity: float = 20.0
     width: int = 8
     levels: int = 4
     critic_width: int = 12
@@ -182,14 +183,15 @@ class CriticisedExplainer(TrainedExplainer):
         return LAZY * steepness(self.criticise, batch[0], self.slope)
 
     def generator_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """How far the critic is from taking cases for controls, and what the change costs, in cases and in controls."""
+        """How far the critic is from taking cases for controls, what the change costs, and what changes in controls."""
         controls, cases = batch
-        moved, cost = self.moves(torch.cat([cases, controls]) if self.identity else cases)
-        of_fake, of_cases = self.criticise(moved[: len(cases)]), cost[: len(cases)].mean()
+        shown = torch.cat([cases, controls]) if self.identity else cases
+        moved, cost = self.moves(shown)
+        of_fake = self.criticise(moved[: len(cases)])
         against = F.softplus(-of_fake) if self.game == LOGISTIC else -of_fake
-        terms = {"cost": of_cases}
+        terms = {"cost": cost[: len(cases)].mean()}
         if self.identity:
-            terms["identity"] = self.identity * cost[len(cases) :].mean()
+            terms["identity"] = self.identity * (moved - shown)[len(cases) :].abs().mean()
         return against.mean() + torch.stack(list(terms.values())).sum(), terms
 
     def criticise(self, x: Tensor) -> Tensor:
