@@ -23,7 +23,7 @@ class Additive(CriticisedExplainer):
 
     Args:
         sparsity: weight of the mean |M|; the larger, the less is changed.
-        bounded: draw tanh(atanh(x) + M), which cannot leave the range of images in training either; afterwards
+        bounded: add tanh(atanh(x) + M) - x, which cannot leave the range of images in training either; afterwards
             nothing does.
     """
 
@@ -41,7 +41,10 @@ class Additive(CriticisedExplainer):
     def moves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x + M(x), and sparsity times the mean |M|."""
         added = self.net_["generator"](x)
-        moved = torch.tanh(torch.atanh(NEARLY * x) + added) if self.bounded else x + added
+        moved = x + added
+        if self.bounded:
+            before = NEARLY * x.clamp(-1, 1)
+            moved = x + torch.tanh(torch.atanh(before) + added) - before
         return moved, self.sparsity * added.flatten(1).abs().mean(1)
 
     def counterfactual(self, x: Tensor) -> Explanation:

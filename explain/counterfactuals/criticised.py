@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any, ClassVar
 
@@ -20,8 +21,8 @@ CRITICS: Mapping[str, type[nn.Module]] = {LOGISTIC: LeanCritic, WASSERSTEIN: Mea
 LAZY = 8
 """The slope of a logistic critic is looked at in every so manieth step, and counts as much more."""
 ON_THE_WAY = 0.5
-"""Share of what the critic is shown that lies on the first half of the way from case to counterfactual: what lies on the
-second may look like a control rightly, and a critic that is told otherwise drives the generator too far."""
+"""Share of what the critic is shown that lies on the first half of the way from case to counterfactual: what lies on
+the second may look like a control rightly, and a critic that is told otherwise drives the generator too far."""
 
 Terms = tuple[Tensor, dict[str, Tensor]]
 
@@ -32,16 +33,17 @@ def telling(of_fake: Tensor, of_real: Tensor) -> Tensor:
 
 
 def steepness(critic: Callable[[Tensor], Tensor], real: Tensor, slope: float) -> Tensor:
-    """How steep a critic is at real images, slope pixels / 2 |grad D(x)|^2, the mean (R1 of Mescheder et al. 2018).
+    """How steep a critic is at real images: slope values / 2 |grad D(x)|^2, the mean (R1 of Mescheder et al. 2018).
 
     Args:
         critic: (N, C, *space) -> (N,).
         real: x.
-        slope: weight for each pixel of an image, so that it holds for images of any size.
+        slope: weight for each of the values of an image, so that it holds for images of any size: of twice as many
+            pixels each has half the slope.
     """
     real = real.clone().requires_grad_(True)
     (steep,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
-    return slope * prod(real.shape[2:]) / 2 * steep.float().flatten(1).square().sum(1).mean()
+    return slope * prod(real.shape[1:]) / 2 * steep.float().flatten(1).square().sum(1).mean()
 
 
 def ways(like: Tensor) -> Tensor:
@@ -64,10 +66,11 @@ class CriticisedExplainer(TrainedExplainer):
     x0 is a control, x1 a case, x1' its counterfactual. The game is one of two:
 
     - "logistic" (Goodfellow et al. 2014, the loss that does not saturate): the critic lowers softplus(D(x_u)) +
-      softplus(-D(x0)) and, for its slope, slope pixels / 2 |grad D(x0)|^2 (R1 of Mescheder et al. 2018); the generator
-      softplus(-D(x1')) and what the method adds. x_u is the counterfactual or, in half of the images, somewhere on the
-      first half of the way from the case to it, so that the critic never forgets what a case looks like. A critic that first learns to
-      tell cases from controls (`warm_up`) shows the generator the way from its first step.
+      softplus(-D(x0)) and, for its slope, slope values / 2 |grad D(x0)|^2 (R1 of Mescheder et al. 2018), values being
+      how many an image has; the generator softplus(-D(x1')) and what the method adds. x_u is the counterfactual or, in
+      half of the images, somewhere on the first half of the way from the case to it, so that the critic never forgets
+      what a case looks like. A critic that first learns to tell cases from controls (`warm_up`) shows the generator the
+      way from its first step.
     - "wasserstein", as published (Gulrajani et al. 2017): D(x1') - D(x0) + penalty (|grad D| - 1)^2 for the critic,
       one penalty an image, and -D(x1') and what the method adds for the generator. Takes many more moves: the original
       settings are `critic_turns=5 warm_up=500 identity=0 width=16 critic_width=16 lr=1e-4 batch=32`.
@@ -76,7 +79,7 @@ class CriticisedExplainer(TrainedExplainer):
         game: "logistic" or "wasserstein".
         critic_turns: moves of the critic in each step of the generator.
         warm_up: moves of the critic before the first step of the generator, in which it learns to tell cases.
-        slope: weight of the squared slope of a logistic critic, for each pixel of an image.
+        slope: weight of the squared slope of a logistic critic, for each value of an image.
         penalty: weight of the gradient penalty of a Wasserstein critic.
         identity: weight of the mean |x0' - x0|, what is changed in controls; 0 never shows the generator any.
         width: channels of the generator at full size, doubled at each halving.
@@ -134,10 +137,12 @@ class CriticisedExplainer(TrainedExplainer):
         )
         players = [critic]
         if self.game == LOGISTIC and self.slope:
-            players.append(Player(name="slope", loss=self.slope_loss, every=LAZY, shares="critic", **own))
+            every = partial(self.slope_loss, moves=LAZY * self.critic_turns)
+            players.append(Player(name="slope", loss=every, every=LAZY, shares="critic", **own))
         beginners = [replace(player, turns=1, schedule=None) for player in players]
         if self.game == LOGISTIC:
             beginners[0] = replace(beginners[0], loss=self.telling_loss, optimiser=self.beginners_adam)
+            beginners[1:] = [replace(each, loss=partial(self.slope_loss, moves=LAZY)) for each in beginners[1:]]
         generator = Player(
             name="generator", owns=[self.net_["generator"]], loss=self.generator_loss, optimiser=self.adam,
             schedule=self.falling, ema=self.ema,
@@ -166,7 +171,10 @@ class CriticisedExplainer(TrainedExplainer):
         """What the critic lowers, without the slope of a logistic one."""
         controls, cases = batch
         with torch.no_grad():
-            fake = self.on_the_way(cases, ways(cases)) if self.game == LOGISTIC else self.moves(cases)[0]
+            # Batch norm is to see at each move what it sees when the generator learns.
+            shown = torch.cat([cases, controls]) if self.identity else cases
+            fake = self.on_the_way(shown, ways(shown)) if self.game == LOGISTIC else self.moves(shown)[0]
+            fake = fake[: len(cases)]
         if self.game == LOGISTIC:
             return self._told(controls, fake)
         of_fake, of_real = self.criticise(torch.cat([fake, controls])).chunk(2)
@@ -178,9 +186,9 @@ class CriticisedExplainer(TrainedExplainer):
         of_fake, of_real = self.criticise(torch.cat([fake, controls])).chunk(2)
         return telling(of_fake, of_real), {"distance": (of_real - of_fake).mean()}
 
-    def slope_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """How steep a logistic critic is at controls, counted as often as it is not looked at."""
-        return LAZY * steepness(self.criticise, batch[0], self.slope)
+    def slope_loss(self, batch: tuple[Tensor, Tensor], *, moves: int) -> Tensor:
+        """How steep a logistic critic is at controls, counted for so many of its moves as it is looked at once in."""
+        return moves * steepness(self.criticise, batch[0], self.slope)
 
     def generator_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
         """How far the critic is from taking cases for controls, what the change costs, and what changes in controls."""
