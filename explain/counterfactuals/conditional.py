@@ -178,18 +178,17 @@ class Conditional(TwoWayExplainer):
         if self.game == WASSERSTEIN:
             return [replace(game, players=[critic, generator])]
         critic = replace(critic, optimiser=lambda own: half_as_fast(self.adam(own, betas=(0.5, 0.99))))
-        steep = [
-            replace(
-                critic, name="slope", loss=partial(self.slope_loss, moves=moves), turns=1, every=LAZY, shares="critic"
-            )
-            for moves in (LAZY, LAZY * self.critic_turns)
-        ]
-        players = [critic, steep[1]] if self.slope else [critic]
         beginner = replace(
-            critic, turns=1, schedule=None, loss=self.telling_loss,
-            optimiser=lambda own: self.adam(own, betas=(0.9, 0.99)),
+            critic, turns=1, loss=self.telling_loss, optimiser=lambda own: self.adam(own, betas=(0.9, 0.99))
+        )
+        players, beginners = (
+            [first, replace(critic, name="slope", loss=partial(self.slope_loss, moves=moves), turns=1, every=LAZY,
+                            shares="critic")]
+            for first, moves in ((critic, LAZY * self.critic_turns), (beginner, LAZY))
         )  # fmt: skip
-        beginners = [beginner, replace(steep[0], schedule=None)] if self.slope else [beginner]
+        if not self.slope:
+            players, beginners = players[:1], beginners[:1]
+        beginners = [replace(player, schedule=None) for player in beginners]
         stages = [replace(game, players=[*players, generator])]
         return [Stage(name="critic", players=beginners, steps=self.warm_up), *stages] if self.warm_up else stages
 
@@ -209,125 +208,6 @@ class Conditional(TwoWayExplainer):
             return picked(self.net_["critic"](z).float(), own)
 
         return moves * self.source * steepness(of_own, x, self.slope)
-
-    def critic_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """What the critic lowers, with its terms."""
-        raise NotImplementedError(f"{type(self).__name__} writes critic_loss(batch)")
-
-    def generator_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """What the generator lowers, with its terms."""
-        raise NotImplementedError(f"{type(self).__name__} writes generator_loss(batch)")
-
-    def translate(self, x: Tensor, side: Tensor) -> Tensor:
-        """Images (N, C, *space) drawn as controls where `side` (N,) is 0 and as cases where it is 1."""
-        told = F.one_hot(side, 2).to(x.dtype).view(-1, 2, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])
-        heads = self.net_["generator"](torch.cat([x, told], 1)).float().unflatten(1, (2, x.shape[1]))
-        head = heads[torch.arange(len(x), device=x.device), side]
-        return torch.tanh(head) if self.form == "direct" else (x + head).clamp(-1, 1)
-
-    def as_controls(self, x: Tensor) -> Tensor:
-        """Images (N, C, *space) drawn as controls."""
-        return self.translate(x, torch.full((len(x),), CONTROL, device=x.device))
-
-
-@dataclass(kw_only=True)
-class Conditional(TwoWayExplainer):
-    """Translates between controls and cases so that the way back leads home (Wolleb et al. 2020, DeScarGAN).
-
-    Every image is drawn as both. The critic has a source head for each side and a class head. In the game "logistic" it
-    lowers source (softplus(D(drawn)) + softplus(-D(real))) + classes cross-entropy of the real, and its slope at real
-    images; before the first step of the generator it learns for a while, by images of the other side, what each side
-    looks like. The generator lowers adversarial softplus(-D(drawn)) + cycle (x - back)^2 + identity (x - drawn as what
-    it is)^2 + wanted cross-entropy of the wanted side, means over images and pixels.
-
-    The game "wasserstein" is the published one: the critic lowers 20 (D(drawn) - D(real)) + 10 penalty + 5
-    cross-entropy, the penalty taken for each source head, and the generator -D(drawn) in place of the softplus; the
-    original's settings are `source=20 classes=5 critic_turns=5 warm_up=0 lr=1e-4 batch=5 ema=0 critic_width=16`. Its
-    generator draws the image itself (`form`) with 64 channels and batch norm (`norm`), which adds noise to images, and
-    its class head is larger. It has no skip at full size; here only the image itself goes round the generator.
-    Diagnostics: "before" and "after", the logit that the class head gives image and counterfactual.
-
-    Args:
-        game: "logistic" or "wasserstein".
-        warm_up: moves of a logistic critic before the first step of the generator.
-        source: weight of the source heads for the critic.
-        slope: weight of the squared slope of a logistic critic, for each value of an image.
-        penalty: weight of the gradient penalty of a Wasserstein critic.
-        classes: weight of the class head for the critic.
-        wanted: weight of the class head for the generator.
-        ema: if positive, the generator at the end is a running average of its weights: w <- ema w + (1 - ema) new.
-    """
-
-    name: ClassVar[str] = "conditional"
-    summary: ClassVar[str] = "DeScarGAN: each image drawn as control and as case, there and back; unpaired"
-    cite: ClassVar[str] = "Wolleb et al. 2020 (DeScarGAN); Choi et al. 2018 (StarGAN)"
-    not_negative: ClassVar[tuple[str, ...]] = (
-        *TwoWayExplainer.not_negative, "source", "slope", "penalty", "classes", "wanted", "warm_up", "ema",
-    )  # fmt: skip
-    below_one: ClassVar[tuple[str, ...]] = (*TwoWayExplainer.below_one, "ema")
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {**TwoWayExplainer.choices, "game": CRITICS}
-    steps: int = 1000
-    batch: int = 8
-    lr: float = 1e-3
-    decay: float = 0.4
-    game: str = LOGISTIC
-    warm_up: int = 300
-    critic_turns: int = 1
-    critic_width: int = 12
-    cycle: float = 50.0
-    identity: float = 50.0
-    source: float = 1.0
-    slope: float = 1e-5
-    penalty: float = 10.0
-    classes: float = 1.0
-    wanted: float = 1.0
-    ema: float = 0.99
-
-    def build(self, shape: tuple[int, ...]) -> nn.Module:
-        """Generator and critic."""
-        critic = SidesCritic(shape, width=self.critic_width, lean=self.game == LOGISTIC)
-        return nn.ModuleDict({"generator": self.generator(shape), "critic": critic})
-
-    def stages(self) -> Sequence[Stage]:
-        """As of all that translate; a logistic critic begins by itself."""
-        (game,) = super().stages()
-        critic, generator = game.players
-        generator = replace(generator, ema=self.ema)
-        if self.game == WASSERSTEIN:
-            return [replace(game, players=[critic, generator])]
-        critic = replace(critic, optimiser=lambda own: half_as_fast(self.adam(own, betas=(0.5, 0.99))))
-        steep = [
-            replace(
-                critic, name="slope", loss=partial(self.slope_loss, moves=moves), turns=1, every=LAZY, shares="critic"
-            )
-            for moves in (LAZY, LAZY * self.critic_turns)
-        ]
-        players = [critic, steep[1]] if self.slope else [critic]
-        beginner = replace(
-            critic, turns=1, schedule=None, loss=self.telling_loss,
-            optimiser=lambda own: self.adam(own, betas=(0.9, 0.99)),
-        )  # fmt: skip
-        beginners = [beginner, replace(steep[0], schedule=None)] if self.slope else [beginner]
-        stages = [replace(game, players=[*players, generator])]
-        return [Stage(name="critic", players=beginners, steps=self.warm_up), *stages] if self.warm_up else stages
-
-    def telling_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """Each source head tells its own side from the other, and the class head both."""
-        x, own = beside(batch)
-        judged = self.net_["critic"](x).float()
-        classes = F.binary_cross_entropy_with_logits(judged[:, 2], own.float())
-        told = telling(picked(judged, 1 - own), picked(judged, own))
-        return self.source * told + self.classes * classes, {"classes": classes}
-
-    def slope_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """How steep each source head is at images of its side."""
-        x, own = beside(batch)
-        return (
-            LAZY
-            * self.critic_turns
-            * self.source
-            * steepness(lambda z: picked(self.net_["critic"](z).float(), own), x, self.slope)
-        )
 
     def critic_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
         """What the source heads lower, by the game, and classes CE(real)."""
