@@ -109,7 +109,7 @@ class CriticisedExplainer(TrainedExplainer):
     warm_up: int = 200
     slope: float = 1e-5
     penalty: float = 10.0
-    identity: float = 20.0
+    identity: float = 50.0
     width: int = 8
     levels: int = 4
     critic_width: int = 12
@@ -171,10 +171,7 @@ class CriticisedExplainer(TrainedExplainer):
         """What the critic lowers, without the slope of a logistic one."""
         controls, cases = batch
         with torch.no_grad():
-            # Batch norm is to see at each move what it sees when the generator learns.
-            shown = torch.cat([cases, controls]) if self.identity else cases
-            fake = self.on_the_way(shown, ways(shown)) if self.game == LOGISTIC else self.moves(shown)[0]
-            fake = fake[: len(cases)]
+            fake = self.on_the_way(cases, ways(cases)) if self.game == LOGISTIC else self.moves(cases)[0]
         if self.game == LOGISTIC:
             return self._told(controls, fake)
         of_fake, of_real = self.criticise(torch.cat([fake, controls])).chunk(2)
