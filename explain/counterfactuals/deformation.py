@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from anomaly.nets.fields import bending, folded_share, integrate, length, roughness, warp
 from explain.base import Explanation
-from explain.counterfactuals.additive import CriticisedExplainer
+from explain.counterfactuals.criticised import CriticisedExplainer
 from explain.trained import drawn
 
 COSTS = {"roughness": roughness, "bending": bending}
@@ -36,7 +36,7 @@ class Deformation(CriticisedExplainer):
     cite: ClassVar[str] = "Bigolin Lanfredi et al. 2020 (DeFI-GAN); diffeomorphic: Arsigny et al. 2006"
     positive: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.positive, "reach")
     not_negative: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.not_negative, "smoothness")
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {"cost": COSTS}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {**CriticisedExplainer.choices, "cost": COSTS}
     levels: int = 5
     smoothness: float = 25.0
     cost: str = "roughness"
@@ -56,6 +56,10 @@ class Deformation(CriticisedExplainer):
         """x(p + phi(p)), and smoothness times what phi costs."""
         field = self.field(x)
         return warp(x, field), self.smoothness * COSTS[self.cost](field)
+
+    def on_the_way(self, x: Tensor, share: Tensor) -> Tensor:
+        """x(p + share phi(p)): moved part of the way, where a blend would show everything twice."""
+        return warp(x, share * self.field(x))
 
     def counterfactual(self, x: Tensor) -> Explanation:
         """x(p + phi(p)), with phi."""
