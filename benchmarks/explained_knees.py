@@ -39,8 +39,7 @@ SEVERE = 0.05
 LEARN = 0.6
 HURTING = FLAGS["effusion"] | FLAGS["marrow"]
 PAIRED = {"steps": 1000, "lr": 1e-3}
-ADDITIVE = {"steps": 1000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
-            "sparsity": 60.0, "decay": 0.4}  # fmt: skip
+ADDITIVE: dict[str, Any] = {"steps": 600}
 DRAWERS: dict[str, dict[str, Any]] = {
     "paired": PAIRED,
     "additive": ADDITIVE,
