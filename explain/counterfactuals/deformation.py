@@ -22,8 +22,8 @@ class Deformation(CriticisedExplainer):
     of absolute differences, does not mind where a field changes, so that growth gathers at edges; a field that does not
     bend costs nothing, and so turns, shears and grows as a whole. Of an image of twice the side the same bending, in
     pixels, is a quarter: take four times the weight, of roughness the same. The original's settings, beside those of
-    its game, are `cost=roughness smoothness=25 diffeomorphic=False slope=0`, for 224 pixels. Diagnostics: "displacement", the mean
-    length of the field in pixels, and "folded", the share of pixels where it folds space over itself.
+    its game, are `cost=roughness smoothness=25 diffeomorphic=False`, for 224 pixels. Diagnostics: "displacement", the
+    mean length of the field in pixels, and "folded", the share of pixels where it folds space over itself.
 
     Args:
         smoothness: weight of that cost; the default is for bending at 56 pixels. The paper takes 25 of roughness on its
