@@ -22,7 +22,8 @@ from anomaly.images.fields import read_field
 from anomaly.images.preprocessing import Preprocessing
 from explain import IntegratedGradients
 from explain.pictures.walks import Told
-from explain.runs.mapping import map_images, prepare, records
+from explain.runs.explaining import prepare, records
+from explain.runs.mapping import map_images
 from explain.runs.run import LearnedRun
 from explain.runs.source import Source, open_source
 from explain.sides.sides import Sides
