@@ -31,7 +31,7 @@ class IntegratedGradients(AgainstBaseline):
         steps: points on the line, in all.
         tolerance: a quarter of the points is enough where it leaves a gap of at most this share of |f(x) - f(b)|; where
             it is not, the integral is by the other three quarters, so that no image takes more than `steps`. 0 takes
-            all of them at once.
+            all of them at once, and so does "counterfactual", where a quarter was not enough for any of four images.
         batch: how many of them go through the target at once.
         baseline: "zero", "mean", "blur" or "counterfactual", as in `AgainstBaseline`. Of a detector's run that draws
             images as if they were normal, the image so drawn unless told otherwise.
@@ -51,7 +51,7 @@ class IntegratedGradients(AgainstBaseline):
     def share(self, image: Tensor, origin: Tensor) -> Tensor:
         """The integral, by a quarter of the points where these add up; each image is asked for itself alone."""
         few = self.steps // SHARE_OF_STEPS
-        if not self.tolerance or few < FEWEST:
+        if not self.tolerance or few < FEWEST or self.baseline == "counterfactual":
             return self._integral(image, origin, self.steps)
         shares = self._integral(image, origin, few)
         with torch.no_grad():

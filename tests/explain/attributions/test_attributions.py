@@ -321,3 +321,17 @@ def test_how_many_points_an_image_takes_is_no_matter_of_its_batch() -> None:
         assert torch.equal(maps, torch.cat(alone)[order])
     by = {steps: IntegratedGradients(target=kinked, tolerance=0, steps=steps) for steps in (16, 48)}
     assert torch.equal(alone[0], by[16].explain(easy).map) and torch.equal(alone[1], by[48].explain(hard).map)
+
+
+def test_from_what_a_detector_draws_all_points_are_taken_at_once() -> None:
+    seen = list[int]()
+
+    def counted(x: Tensor) -> Tensor:
+        seen.extend([len(x)] if x.requires_grad else [])
+        return squares(x)
+
+    explainer = IntegratedGradients(target=counted)
+    explainer.begin_from_normal(images(1)[0], lambda x: x / 2, asked=False)
+    explanation = explainer.explain(images(2))
+    assert seen == [32] * 4
+    torch.testing.assert_close(explanation.map, (images(2).square() - (images(2) / 2).square()).sum(1, keepdim=True))
