@@ -4,7 +4,7 @@ Floor 7: may import what lies below. Imports anomaly.commandline, anomaly.report
 attributions, base, checking, classifier, counterfactuals, evaluating, latent, runs, sides and trained; imported by cli.
 """
 
-from explain.commands import explaining, learning
+from explain.commands import learning, mapping
 from explain.commands.shared import classifiers, commands, explainers
 
-__all__ = ["classifiers", "commands", "explainers", "explaining", "learning"]
+__all__ = ["classifiers", "commands", "explainers", "learning", "mapping"]
