@@ -7,12 +7,14 @@ import pytest
 import torch
 from explained import ADDITIVE, RANGE, explaining, two_sides
 from safetensors.torch import load_file
+from tiny import CPU
 
 from anomaly.errors import RunError
 from anomaly.nets.critics import MeanCritic
 from anomaly.runs.facts import read_facts, write_facts
 from anomaly.training.checkpoints import facts_of, save_tensors
 from explain.checking.again import Again, images_of
+from explain.runs.foreseeing import foresee
 from explain.runs.run import LearnedRun
 from explain.sides.sides import Sides
 
@@ -78,6 +80,8 @@ def test_older_runs_of_the_others_open_too(
 def test_a_run_says_what_was_filled_in_and_is_trained_again_with_it(sides: Sides, tmp_path: Path) -> None:
     settings = {name: value for name, value in ADDITIVE.items() if name != "batch"}
     run = explaining(sides, tmp_path / "run", settings=settings, preprocessing=RANGE)
+    told = foresee(sides, settings=settings, preprocessing=RANGE, machine=CPU)
+    assert told.settings == run.learned.settings()
     facts = read_facts(run.folder)
     assert facts["settings"]["batch"] == 16 and facts["settings_asked"]["batch"] == 0
     assert explaining(sides, run.folder, settings=settings, resume=True).identity == run.identity
