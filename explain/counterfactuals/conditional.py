@@ -124,10 +124,10 @@ class Conditional(TwoWayExplainer):
 
     The game "wasserstein" is the published one: the critic lowers 20 (D(drawn) - D(real)) + 10 penalty + 5
     cross-entropy, the penalty taken for each source head, and the generator -D(drawn) in place of the softplus; the
-    original's settings are `source=20 classes=5 critic_turns=5 warm_up=0 lr=1e-4 batch=5 ema=0 critic_width=16`. Its
-    generator draws the image itself (`form`) with 64 channels and batch norm (`norm`), which adds noise to images, and
-    its class head is larger. It has no skip at full size; here only the image itself goes round the generator.
-    Diagnostics: "before" and "after", the logit that the class head gives image and counterfactual.
+    settings for it were `source=20 classes=5 critic_turns=5 lr=1e-4 steps=1000 batch=5 decay=0 ema=0 critic_width=16`.
+    The original's generator draws the image itself (`form`) with 64 channels and batch norm (`norm`), which adds noise
+    to images, and its class head is larger. It has no skip at full size; here only the image itself goes round the
+    generator. Diagnostics: "before" and "after", the logit that the class head gives image and counterfactual.
 
     Args:
         game: "logistic" or "wasserstein".
@@ -148,8 +148,9 @@ class Conditional(TwoWayExplainer):
     )  # fmt: skip
     below_one: ClassVar[tuple[str, ...]] = (*TwoWayExplainer.below_one, "ema")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {**TwoWayExplainer.choices, "game": CRITICS}
-    steps: int = 1000
-    batch: int = 8
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"steps": (1000, 500), "batch": (8, 2)}
+    steps: int = 0
+    batch: int = 0
     lr: float = 1e-3
     decay: float = 0.4
     game: str = LOGISTIC
@@ -164,6 +165,11 @@ class Conditional(TwoWayExplainer):
     classes: float = 1.0
     wanted: float = 1.0
     ema: float = 0.99
+
+    @classmethod
+    def completed(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Before there were two games there was the Wasserstein one, which began at once and averaged no weights."""
+        return dict(settings) if "game" in settings else {"game": WASSERSTEIN, "warm_up": 0, "ema": 0.0, **settings}
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """Generator and critic."""

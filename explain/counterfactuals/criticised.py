@@ -72,8 +72,8 @@ class CriticisedExplainer(TrainedExplainer):
       what a case looks like. A critic that first learns to tell cases from controls (`warm_up`) shows the generator the
       way from its first step.
     - "wasserstein", as published (Gulrajani et al. 2017): D(x1') - D(x0) + penalty (|grad D| - 1)^2 for the critic,
-      one penalty an image, and -D(x1') and what the method adds for the generator. Takes many more moves: the original
-      settings are `critic_turns=5 warm_up=500 identity=0 width=16 critic_width=16 lr=1e-4 batch=32`.
+      one penalty an image, and -D(x1') and what the method adds for the generator. Takes many more moves: its settings
+      were `steps=1000 batch=32 lr=1e-4 decay=0 critic_turns=5 warm_up=500 identity=0 width=16 critic_width=16 ema=0`.
 
     Args:
         game: "logistic" or "wasserstein".
@@ -100,8 +100,9 @@ class CriticisedExplainer(TrainedExplainer):
     )  # fmt: skip
     below_one: ClassVar[tuple[str, ...]] = (*TrainedExplainer.below_one, "ema")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"game": CRITICS}
-    steps: int = 600
-    batch: int = 16
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"steps": (600, 400), "batch": (16, 4)}
+    steps: int = 0
+    batch: int = 0
     lr: float = 2e-3
     decay: float = 0.4
     game: str = LOGISTIC
@@ -114,6 +115,11 @@ class CriticisedExplainer(TrainedExplainer):
     levels: int = 4
     critic_width: int = 12
     ema: float = 0.99
+
+    @classmethod
+    def completed(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Before there were two games there was the Wasserstein one, and controls were not shown to the generator."""
+        return dict(settings) if "game" in settings else {"game": WASSERSTEIN, "identity": 0.0, **settings}
 
     def networks(self, shape: tuple[int, ...], *, out: int) -> nn.Module:
         """A generator of `out` channels, a U-Net with batch norm, and a critic without norm."""
