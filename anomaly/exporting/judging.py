@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.detectors.densities import Memory
-from anomaly.exporting.recording import Refused
+from anomaly.exporting.graph import Refused
 from anomaly.nets.onnx_network import Network
 from anomaly.runs.run import Run
 
