@@ -53,6 +53,9 @@ def _narrowed(rec: Recording, out: Tensor, x: Tensor, dim: int, start: int, leng
 
 
 def _selected(rec: Recording, out: Tensor, x: Tensor, dim: int, index: int) -> str:
+    axis, parts = rec.stacks.get(rec.name(x), (-1, []))
+    if axis == dim % x.ndim:  # so that nothing rests on parts that are never asked for
+        return parts[index]
     at = rec.graph.constant(index % x.shape[dim], torch.int64)
     return str(rec.graph.op("Gather", rec.name(x), at, axis=dim % x.ndim))
 
@@ -66,8 +69,11 @@ def _joined(rec: Recording, out: Tensor, parts: Sequence[Tensor], dim: int = 0) 
 
 def _stacked(rec: Recording, out: Tensor, parts: Sequence[Tensor], dim: int = 0) -> str:
     along = rec.graph.ints(dim % out.ndim)
-    names = [rec.graph.op("Unsqueeze", rec.name(each, out.dtype), along) for each in parts]
-    return str(rec.graph.op("Concat", *names, axis=dim % out.ndim))
+    names = [rec.name(each, out.dtype) for each in parts]
+    longer = [rec.graph.op("Unsqueeze", name, along) for name in names]
+    found = str(rec.graph.op("Concat", *longer, axis=dim % out.ndim))
+    rec.stacks[found] = (dim % out.ndim, names)
+    return found
 
 
 def _split(rec: Recording, out: Sequence[Tensor], x: Tensor, size: Any, dim: int = 0) -> list[str]:

@@ -47,6 +47,7 @@ class Recording(TorchDispatchMode):
     def __init__(self, graph: Graph, handlers: Mapping[str, Handler], image: Tensor) -> None:
         super().__init__()
         self.graph, self.handlers, self.reasons = graph, handlers, dict[str, str]()
+        self.stacks = dict[str, tuple[int, list[str]]]()  # by name: along which axis what was laid on one another
         self.part = 0  # of complex numbers: which of the two is written
         self._names: Any = WeakTensorKeyDictionary()
         self._storages: dict[int, ref[Tensor]] = {}

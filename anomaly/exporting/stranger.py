@@ -244,13 +244,15 @@ def standing(value: float, told: Any) -> tuple[float, float]:
 
 def main(paths: list[str]) -> None:
     """Score each image."""
+    if not paths:
+        stop("python score.py IMAGE [IMAGE ...]")
     import onnxruntime
 
     here = Path(__file__).parent
     facts = json.loads((here / "preprocessing.json").read_text(encoding="utf-8"))
     how, shape = facts["preprocessing"], facts["input"]["image"]
     model = onnxruntime.InferenceSession(str(here / facts["model"]), providers=["CPUExecutionProvider"])
-    for path in paths or stop("python score.py IMAGE [IMAGE ...]"):
+    for path in paths:
         ready = path.endswith(".npy")
         images = checked(path, np.load(path).astype(np.float32), shape) if ready else prepared(path, how, shape)
         value, z = model.run(["value", "map_z"], {"image": images})
