@@ -68,7 +68,7 @@ def test_the_script_beside_it_gives_the_value_the_z_and_the_p_of_the_run(run, ex
         assert float(z) == pytest.approx(expected.z[0], abs=1e-3)
         assert float(p) == pytest.approx(expected.p_value[0], abs=1e-4)
     assert np.load(tmp_path / "new_map_z.npy").shape == (1, 1, 12, 12)
-    assert np.load(tmp_path / "volume_map_z.npy").shape == (9, 1, 12, 12)
+    assert np.load(tmp_path / "volume_map_z.npy").shape == (14, 1, 12, 12)
 
 
 def test_a_model_that_says_something_else_is_not_left_behind(run, tmp_path, monkeypatch):
