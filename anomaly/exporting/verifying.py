@@ -76,7 +76,7 @@ def differences(given: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarr
     """The largest difference of each result as a share of the largest number expected of it; infinite beside a NaN."""
     found = {}
     for name, right in expected.items():
-        size = max(float(np.abs(right).max()), np.finfo(np.float32).tiny)
+        size = max(float(np.abs(right).max()), float(np.finfo(np.float32).tiny))
         apart = float(np.abs(given[name] - right).max()) / size
         found[name] = apart if np.isfinite(apart) else float("inf")
     return found

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CASES, CPU, TINY, normals, with_lesion
+from tiny import CASES as OF_ALL
+from tiny import CPU, TINY, normals, with_lesion
 
 from anomaly.detectors import DETECTORS, Detector
 from anomaly.exporting.graph import Refused, model
@@ -18,6 +19,11 @@ from anomaly.runs.calibration import Calibration
 from anomaly.runs.methods import create
 from anomaly.runs.run import Run
 
+CASES = {
+    **OF_ALL,
+    "auto": ("auto", {"members": ""}),  # the members that it takes by default
+    "diffusion": ("diffusion", {"inference_steps": 2}),
+}
 GRADIENT = ("vae, combined", "vae, gradient")
 OTHERS = (
     "pca, mahalanobis",
@@ -27,10 +33,10 @@ OTHERS = (
     "diffusion, simplex, in one step",
 )
 """Beside the settings of each method: what takes another way through its graph."""
-SOLID = ("mean-image", "texture", "nearby", "features", "autoencoder", "restoration")
+SOLID = ("auto", "mean-image", "nearby", "autoencoder", "restoration")
 MASKED = ("auto", "texture", "texture, memory", "nearby", "mean-image", "autoencoder")
 SHORT = {"steps": 2, "encoder_steps": 2}
-SMALL = {"2D": (1, 18, 20), "3D": (1, 10, 12, 9)}
+SMALL = {"2D": (1, 18, 20), "3D": (1, 8, 8, 8)}
 
 
 def masks(images: torch.Tensor) -> torch.Tensor:
