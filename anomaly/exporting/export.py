@@ -163,7 +163,7 @@ def facts(run: Run, differences: Mapping[str, float] | None, images: str) -> dic
     }
 
 
-def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[str, np.ndarray]) -> None:
+def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[str, Any]) -> None:
     """Write all files beside their place, and move them there at once."""
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{secrets.token_hex(4)}.part.{out.name}")

@@ -25,7 +25,7 @@ class Everywhere(nn.Module):
     def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """Distances (N, 1, *cells); 0 of cells that do not count. What neighbours say is as within masks."""
         if counted is None:
-            return self.memory(features)  # type: ignore[no-any-return]
+            return self.memory(features)
         found = self.memory.everywhere(features, counted)
         return torch.where(counted, found, torch.zeros_like(found))
 
