@@ -137,9 +137,11 @@ def test_a_beginning_critic_tells_each_side_from_the_other():
 
 
 def test_the_slope_of_each_source_head_is_taken_at_its_own_side():
-    """|grad|^2 is 16 at controls and 4 * 16 at cases; a weight for each pixel, and eight times, since rarely asked."""
+    """|grad|^2 is 16 at controls and 4 * 16 at cases; a weight for each value, and for each of the moves."""
     explainer = by_hand(Adds(0.0, 0.0), Judges(1.0, 2.0, 1.0), source=3.0, slope=1e-3)
-    assert explainer.slope_loss((CONTROLS, CASES)).item() == pytest.approx(8 * 3 * 1e-3 * 16 / 2 * (16 + 64) / 2)
+    assert explainer.slope_loss((CONTROLS, CASES), moves=8).item() == pytest.approx(
+        8 * 3 * 1e-3 * 16 / 2 * (16 + 64) / 2
+    )
 
 
 def test_who_plays_which_game():
