@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PART = re.compile(r"\.[0-9a-f]{8}\.part\..+")
@@ -68,7 +68,8 @@ def sweep(folder: Path) -> None:
     """
     for path in folder.rglob(".*.part.*"):
         if PART.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it can only be read; what is in nobody's way there stays
+                path.unlink()
 
 
 def sha256_of(path: Path) -> str:

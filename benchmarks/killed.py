@@ -3,7 +3,8 @@
     python -m benchmarks.killed HOME [--kills 200] [--at time|files] [--seed 0] [--only WORDS]
 
 HOME gets the inputs, what each command makes undisturbed, and `killed-AT.jsonl`, a line for each trial; the same
-command goes on where it stopped. Nothing is left out of the comparison but what `killed_comparison.LEFT_OUT` names.
+command goes on where it stopped. HOME stays where it is, and the program as it is: tables hold whole paths. Nothing is
+left out of the comparison but what `killed_comparison.LEFT_OUT` names.
 """
 
 import argparse

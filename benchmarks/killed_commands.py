@@ -97,7 +97,7 @@ COMMANDS = [
     Long("register template", ("register", "template", "--images", "given/others.csv", "--where", "side=right",
                                "--rounds", "2", "--by", "affine", *SEED, "--out", "OUT")),
     Long("register train", ("register", "train", "--images", "given/normals.csv", "--start", "none", *SMALL,
-                            *steps(40))),
+                            "--intensity", "percentile", *steps(40))),
     Long("progress train", ("progress", "train", *EVOLVING, *PAIRED, "--method", "dep-gan", "--where",
                             "split=train", *SMALL, *steps(10, "width=4", "batch=4"))),
     Long("progress predict", ("progress", "predict", "made/progress train", *EVOLVING, "--where", "split=test",

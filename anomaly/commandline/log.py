@@ -97,6 +97,12 @@ def to(path: Path | None) -> Path | None:
     return path
 
 
+def note(line: str) -> None:
+    """Add a line to the log, if one is kept, that the screen need not have."""
+    for log in _begun:
+        log.add(line)
+
+
 def refuse_within(path: Path | None, out: Any) -> None:
     """Say so when a log would lie in the folder that is to be made, which must be empty."""
     if path is not None and isinstance(out, Path) and path.resolve().is_relative_to(out.resolve()):

@@ -1,11 +1,15 @@
 """One process to a folder; what killed ones left half written goes when the next one has the folder to itself."""
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import cli
+from anomaly.commandline import busy, log
 from anomaly.commandline.busy import held
 from anomaly.errors import RunError
 
@@ -19,6 +23,11 @@ def half_written(folder: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busy, "PATIENCE", 0.0)
+
+
 def test_a_second_one_is_refused_and_let_in_when_the_first_has_ended(tmp_path: Path) -> None:
     with (
         held(tmp_path),
@@ -30,12 +39,107 @@ def test_a_second_one_is_refused_and_let_in_when_the_first_has_ended(tmp_path: P
         pass
 
 
+@pytest.mark.usefixtures("impatient")
 def test_those_who_share_are_let_in_together_but_not_beside_one_who_does_not(tmp_path: Path) -> None:
     with held(tmp_path, shared=True), held(tmp_path, shared=True):
         with pytest.raises(RunError), held(tmp_path):
             pass
     with held(tmp_path), pytest.raises(RunError), held(tmp_path, shared=True):
         pass
+
+
+def test_those_who_share_wait_while_the_first_of_them_tidies_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tidying = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(tidying, fcntl.LOCK_EX)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.close(tidying)
+
+    monkeypatch.setattr(busy.time, "sleep", wait)
+    with held(tmp_path, shared=True):
+        assert len(waits) == 3
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"LOCAL_RANK": "1"},  # of --processes 2
+        {"NODE_RANK": "1"},
+        {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "2", "RANK": "1"},
+        {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "1"},
+    ],
+)
+def test_processes_of_one_training_do_not_refuse_one_another(
+    numbers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def numbered(number: str) -> None:
+        for name, value in numbers.items():
+            monkeypatch.setenv(name, number if name.endswith(("RANK", "PROCID")) else value)
+
+    numbered("0")
+    with held(tmp_path):
+        numbered("1")
+        with held(tmp_path):
+            pass
+        numbered("0")
+        with pytest.raises(RunError), held(tmp_path):
+            pass
+
+
+def no_lock(place: int, how: int) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def not_read(path: Path, how: int) -> int:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("fcntl.flock", no_lock, "No locks available"),
+        ("fcntl", None, "this system has none"),
+        ("os.open", not_read, "Permission denied"),
+    ],
+)
+@pytest.mark.parametrize("shared", [False, True])
+def test_where_nothing_can_be_locked_all_are_let_in_and_the_log_says_so(
+    name: str, value: object, why: str, shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, told = tmp_path / "scores", tmp_path / "a.log"
+    half = half_written(folder)
+    log.to(told)
+    with log.kept():
+        log.note("begun")  # the file is opened
+        with monkeypatch.context() as patched:
+            patched.setattr(f"anomaly.commandline.busy.{name}", value)
+            with held(folder, shared=shared), held(folder, shared=shared):
+                assert half.exists()
+    assert told.read_text().count(f"{folder} is not locked ({why}): a second command") == 2
+
+
+def test_what_can_only_be_read_stays_and_refuses_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = half_written(tmp_path)
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with held(tmp_path):
+        assert half.exists()
+
+
+def test_the_library_within_a_command_does_not_meet_its_lock(tmp_path: Path) -> None:
+    from anomaly.simulation import simulate
+
+    with held(tmp_path):
+        simulate("squares", tmp_path, count=20, size=32)
+    assert (tmp_path / "cohort.csv").exists()
 
 
 @pytest.mark.parametrize("shared", [False, True])
