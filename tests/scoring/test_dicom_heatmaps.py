@@ -14,6 +14,7 @@ from studies import SOLID, pictures, trained, values, volumes
 
 from anomaly.errors import CohortError, MissingPackage
 from anomaly.images import find, read
+from anomaly.pictures.heatmaps import coloured, grey
 from anomaly.reporting.gallery import picture
 from anomaly.scoring.score import score
 
@@ -85,9 +86,9 @@ def test_colours_are_those_of_the_png_on_the_pixels_of_the_source(flat: Path, tm
     score(flat, tmp_path / "images", tmp_path / "out", heatmaps=["auto", "dicom"], **PLAIN)
     z, colours = (read(tmp_path / f"out/heatmaps/P7_{name}.dcm").pixels for name in ("anomaly", "overlay"))
     assert (tmp_path / "out/heatmaps/P7.png").is_file()
-    plain = np.ptp(colours, axis=0) == 0
-    assert plain[z[0] <= 2].all()
-    assert not plain[z[0] > 4].any()
+    expected = coloured(grey(read(tmp_path / "images/P7.dcm").pixels[0]), z[0])
+    assert (z > 2).any() and np.ptp(expected, axis=-1).any()
+    np.testing.assert_array_equal(np.moveaxis(colours, 0, -1), expected)
 
 
 def test_images_none_of_which_is_dicom_are_refused_before_anything_is_done(flat: Path, tmp_path: Path) -> None:
