@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -48,7 +49,7 @@ def uid(*of: str) -> str:
     return f"2.25.{UUID(bytes=digest[:16], version=5).int}"
 
 
-def ds(values: Sequence[float] | np.ndarray) -> list[DS]:
+def ds(values: Sequence[float] | np.ndarray) -> list[Any]:
     """Decimal numbers in the 16 letters that the standard leaves them."""
     return [DS(float(value), auto_format=True) for value in values]
 
@@ -119,7 +120,7 @@ def write_filed(path: Path, data: Dataset) -> None:
 
 def _name(data: Dataset, series: str, instance: str, dimensions: str) -> None:
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = data.SOPClassUID, instance
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = data.SOPClassUID, UID(instance)
     meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, OUR_CLASS
     meta.ImplementationVersionName = "ANOMALY"
     data.file_meta = meta

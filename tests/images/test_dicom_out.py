@@ -150,7 +150,11 @@ def test_the_same_map_gives_the_same_bytes_and_another_map_other_names(tmp_path:
 
 @pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
 def test_a_radiograph_without_a_place_gets_none(tmp_path: Path, kind: str) -> None:
-    tags = {"SOPClassUID": ComputedRadiographyImageStorage, "FrameOfReferenceUID": None, "Modality": "CR"}
+    tags: dict[str, object] = {
+        "SOPClassUID": ComputedRadiographyImageStorage,
+        "FrameOfReferenceUID": None,
+        "Modality": "CR",
+    }
     path = saved(
         tmp_path / "cr.dcm",
         slice_of(stored(1)[0], 1, **tags, PhotometricInterpretation=kind, ImagerPixelSpacing=decimals(SPACING)),

@@ -4,6 +4,7 @@ import csv
 import importlib.abc
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from anomaly.pictures.heatmaps import coloured, grey
 from anomaly.reporting.gallery import picture
 from anomaly.scoring.score import score
 
-PLAIN = {"device": "cpu", "workers": 1}
+PLAIN: dict[str, Any] = {"device": "cpu", "workers": 1}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,11 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def radiograph(path: Path, seed: int = 5) -> Path:
-    tags = {"SOPClassUID": ComputedRadiographyImageStorage, "FrameOfReferenceUID": None, "Modality": "CR"}
+    tags: dict[str, Any] = {
+        "SOPClassUID": ComputedRadiographyImageStorage,
+        "FrameOfReferenceUID": None,
+        "Modality": "CR",
+    }
     return saved(path, slice_of(values((12, 12), seed).astype(int) * 16, seed, **tags))
 
 
