@@ -232,7 +232,7 @@ def score(
     heatmaps: Annotated[
         str,
         typer.Option(
-            help="nifti, png, none, auto; several with commas.",
+            help="nifti, png, dicom, none, auto; several with commas.",
         ),
     ] = "auto",
     shard: options.Shard = "1/1",
@@ -249,7 +249,7 @@ def score(
     **given: Any,
 ) -> None:
     """Say of every image how far it departs from normal, and draw where."""
-    kinds, part = options.words("heatmaps", heatmaps, "auto", "nifti", "png", "none"), options.shard(shard)
+    kinds, part = options.words("heatmaps", heatmaps, "auto", "nifti", "png", "dicom", "none"), options.shard(shard)
     whose = options.whose(given)
     for each in runs:
         asking.refuse_run(each, DETECTOR)

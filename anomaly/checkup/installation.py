@@ -29,6 +29,7 @@ NEEDED = {
 EXTRAS = (
     ("nilearn", "nilearn", "3D viewers in the report", '"anomaly-explain[neuro]"'),
     ("SimpleITK", "SimpleITK", "registration of pairs, MHA and NRRD files", '"anomaly-explain[dicom]"'),
+    ("highdicom", "highdicom", "heatmaps as DICOM", '"anomaly-explain[dicom]"'),
     ("onnxruntime", "onnxruntime", "features of a network of yours", '"anomaly-explain[onnx]"'),
     ("distributed", "distributed", "scoring on many machines", '"anomaly-explain[cluster]"'),
     ("nbclient", "nbclient", "running the notebooks", '"anomaly-explain[notebooks]"'),

@@ -77,8 +77,7 @@ def read_series(folder: Path) -> Image:
     files that have the name of DICOM and are none, slices of unlike sizes, spacings or directions, slices shifted
     sideways, two images in one place, and missing slices.
     """
-    files = [f for f in sorted(folder.iterdir()) if f.is_file() and f.name[0] != "." and _belongs(f)]
-    heads = {file: head for file in files if not (head := _head(file)).beside}
+    heads = _heads(folder)
     files = list(heads)
     broken = [file for file, head in heads.items() if head.error]
     if len(broken) == len(files):
@@ -93,6 +92,16 @@ def read_series(folder: Path) -> Image:
     _one_series(folder, list(heads.values()))
     slices = [one for file in files for one in _slices(file)]
     return picture(slices[0], folder) if len(slices) == 1 else stack(slices, folder)
+
+
+def members(folder: Path) -> list[Path]:
+    """The files that the volume of a folder is made of, by name; what lies beside images and is none left out."""
+    return list(_heads(folder))
+
+
+def _heads(folder: Path) -> dict[Path, _Head]:
+    files = [f for f in sorted(folder.iterdir()) if f.is_file() and f.name[0] != "." and _belongs(f)]
+    return {file: head for file in files if not (head := _head(file)).beside}
 
 
 def _belongs(file: Path) -> bool:

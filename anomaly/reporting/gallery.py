@@ -28,10 +28,10 @@ def extremes(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def heatmaps(row: pd.Series, folder: Path) -> list[Path]:
-    """The heatmap files of a row of scores that exist; the column may list several, parted by `;`."""
+    """The heatmap files of a row of scores that exist, but DICOM; the column may list several, parted by `;`."""
     listed = row.get("heatmap")
     names = [] if not isinstance(listed, str) else [name.strip() for name in listed.split(";")]
-    return [folder / name for name in names if name and (folder / name).is_file()]
+    return [folder / name for name in names if name and not name.endswith(".dcm") and (folder / name).is_file()]
 
 
 def is_volume(path: Path) -> bool:

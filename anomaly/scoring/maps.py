@@ -1,4 +1,4 @@
-"""Anomaly maps as files: NIfTI on the grid of the source image, PNG with the image beside the overlay."""
+"""Anomaly maps as files: NIfTI and DICOM on the grid of the source, PNG with the image beside the overlay."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 
 from anomaly.images import Image, write_volume
+from anomaly.images.dicom_captures import write_capture
+from anomaly.images.dicom_maps import write_parametric_map
+from anomaly.images.dicom_sources import Frame, sources
 from anomaly.images.prepared import Prepared
-from anomaly.pictures.heatmaps import save_overlay
+from anomaly.pictures.heatmaps import HIGH, LOW, coloured, grey, save_overlay
 from anomaly.scoring.ensemble import Verdict
 
 FOLDER = "heatmaps"
+UNIT = "standard deviations of normal variation"
 
 
 def write_heatmaps(
@@ -26,19 +30,36 @@ def write_heatmaps(
 
     The maps of several runs are each brought onto the source grid, then averaged.
     """
-    wanted = {"nifti", "png"} if "auto" in kinds and image.ndim == 3 else set(kinds)
-    wanted = {"png" if kind == "auto" else kind for kind in wanted} - {"none"}
+    usual = {"nifti", "png"} if image.ndim == 3 else {"png"}
+    wanted = {*kinds, *(usual if "auto" in kinds else ())} - {"auto", "none"}
     if not wanted:
         return []
+    frames = sources(image) if "dicom" in wanted else []  # what refuses an image leaves no other file of it
     z = np.mean([one.restore(map_) for one, map_ in zip(prepared, verdict.maps, strict=True)], axis=0)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     names = []
     if "nifti" in wanted:
         names.append(f"{FOLDER}/{row['id']}_anomaly.nii.gz")
         write_volume(folder / names[-1], z, image.frame)
+    flag = "   FLAGGED" if row["flagged"] else ""
+    footer = f"value {row['value']:.4g}   z {row['z']:.2f}   p {row['p_value']:.3f}{flag}"
+    if frames:
+        names += _write_dicom(folder, row["id"], image, z, frames, footer)
     if "png" in wanted:
         names.append(f"{FOLDER}/{row['id']}.png")
-        flag = "   FLAGGED" if row["flagged"] else ""
-        footer = f"value {row['value']:.4g}   z {row['z']:.2f}   p {row['p_value']:.3f}{flag}"
         save_overlay(folder / names[-1], image.pixels.mean(0), z, title=row["id"], footer=footer, affine=image.affine)
     return names
+
+
+def _write_dicom(
+    folder: Path, name: str, image: Image, z: np.ndarray, frames: Sequence[Frame], says: str
+) -> tuple[str, str]:
+    """Write the map as numbers, and the image under it in colours: each a series of its own beside the source's."""
+    numbers, colours = f"{FOLDER}/{name}_anomaly.dcm", f"{FOLDER}/{name}_overlay.dcm"
+    says = " ".join(says.split())
+    write_parametric_map(
+        folder / numbers, z, frames, label="z", unit=UNIT, says=f"{UNIT}; of the image: {says}", window=(LOW, HIGH)
+    )
+    drawn = coloured(grey(image.pixels.mean(0)), z)
+    write_capture(folder / colours, drawn, frames, says=f"colour from {LOW:g} to {HIGH:g} {UNIT}; of the image: {says}")
+    return numbers, colours

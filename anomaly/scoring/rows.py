@@ -10,6 +10,7 @@ from typing import Any
 
 from anomaly.clusters.working import Work
 from anomaly.errors import RunError, UnreadableImage
+from anomaly.images.dicom_maps import highdicom
 from anomaly.images.image import alone
 from anomaly.images.intake import AHEAD, Ready, taken_in
 from anomaly.runs.run import Run
@@ -52,8 +53,11 @@ class Asked:
         """Open the runs in a worker of a cluster: rows of batches, computed by so many threads.
 
         Raises:
+            MissingPackage: heatmaps are to be DICOM, and highdicom is not installed there.
             RunError: the folders hold other runs there.
         """
+        if "dicom" in self.heatmaps:
+            highdicom()
         runs = [Run.open(folder, device=self.device, method=self.method) for folder in self.runs]
         ensemble = Ensemble(runs, endless=self.endless)
         if tuple(ensemble.identities) != self.weights:

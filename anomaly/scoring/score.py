@@ -22,6 +22,8 @@ from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.tables import SCORES, GrowingTable
 from anomaly.errors import AnomalyError, CohortError
 from anomaly.files import sweep
+from anomaly.images.dicom_maps import highdicom
+from anomaly.images.dicom_sources import may_be_dicom
 from anomaly.images.finding import Globs
 from anomaly.images.intake import in_batches
 from anomaly.progress import progress
@@ -35,7 +37,7 @@ from anomaly.shown import Readable
 
 logger = logging.getLogger(__name__)
 BATCH = 32
-HEATMAPS = ("auto", "nifti", "png", "none")
+HEATMAPS = ("auto", "nifti", "png", "dicom", "none")
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,8 +110,8 @@ def score(
         out: gets `scores.csv`, `grid.csv` (means of each map over an 8 x 8 grid, and what the file was like),
             `errors.csv`, heatmaps and `score.json`.
         alpha: an image is flagged when its p-value is at most this.
-        heatmaps: "nifti" (on the source grid), "png" (image beside overlay), "none", or "auto": both for
-            volumes, PNG for pictures.
+        heatmaps: "nifti" (on the source grid), "png" (image beside overlay), "dicom" (beside the source's series, in
+            its study), "none", or "auto": the first two for volumes, PNG for pictures.
         shard: (i, N) takes the images whose ids' hash falls to shard i of N (see `anomaly.clusters.shards`), so that
             new images leave the others where they are; shards may run at the same time into one folder, and their
             tables joined by `cat` in the order of their names are the whole.
@@ -129,7 +131,8 @@ def score(
     Raises:
         AnomalyError: settings out of range.
         ClusterError: a cluster that is not there, or whose workers have another version or see other disks.
-        CohortError: no images, or subjects the run was trained on.
+        CohortError: no images, or subjects the run was trained on; or none is DICOM and heatmaps are to be.
+        MissingPackage: heatmaps as DICOM without highdicom.
         RunError: a run that cannot be used, or an `out` that holds scores of other runs; or unlike images are to be
             refused by runs that did not learn what normals are like.
     """
@@ -146,6 +149,8 @@ def score(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
         mask=mask, missing="keep",
     )  # fmt: skip
+    if "dicom" in heatmaps:
+        _refuse_others(cohort["path"])
     cohort = suited(cohort, mask, "given" if ensemble.masked else "none", str(folders[0]))
     if not allow_overlap:
         for run in ensemble.runs:
@@ -253,3 +258,15 @@ def _check(alpha: float, heatmaps: Sequence[str], shard: tuple[int, int]) -> Non
     if unknown or not heatmaps:
         raise AnomalyError(f"heatmaps are {', '.join(HEATMAPS)}; got {', '.join(unknown) or 'nothing'}")
     refuse_shard(shard)
+    if "dicom" in heatmaps:
+        highdicom()
+
+
+def _refuse_others(paths: Iterable[str]) -> None:
+    """Refuse images none of which is DICOM; where some are, the others are named in errors.csv as they come."""
+    paths = list(paths)
+    if not any(may_be_dicom(Path(path)) for path in paths):
+        raise CohortError(
+            f"--heatmaps dicom files maps beside DICOM series, and none of the {len(paths)} images is one ({paths[0]}, "
+            "...); give DICOM, or take --heatmaps nifti or png"
+        )

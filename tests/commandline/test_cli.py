@@ -134,7 +134,7 @@ WRONG = {
     "score run --images images --out new --shard 3/2": "expected i/N with 1 <= i <= N, as 1/8; got '3/2'",
     "score run --images images --out new --cluster nowhere": "slurm, slurm:JOBS or local:PROCESSES; got 'nowhere'",
     "score run --images images --out new --shard a/b": "expected i/N with 1 <= i <= N, as 1/8; got 'a/b'",
-    "score run --images images --out new --heatmaps jpeg": "for --heatmaps: expected auto, nifti, png, none",
+    "score run --images images --out new --heatmaps jpeg": "for --heatmaps: expected auto, nifti, png, dicom, none",
     "score run --images images --out new --alpha 2": "'--alpha': expected a number between 0 and 1, got 2",
     "score run --images images --out new --batch 0": "Invalid value for '--batch'",
     "generate run --count 0 --out new": "Invalid value for '--count'",

@@ -130,7 +130,7 @@ def test_scores_do_not_depend_on_the_batch(batch, scored, run, images, tmp_path)
     [
         ({"alpha": 0}, "alpha must lie between 0 and 1"),
         ({"alpha": 1}, "alpha must lie between 0 and 1"),
-        ({"heatmaps": ["jpeg"]}, "heatmaps are auto, nifti, png, none; got jpeg"),
+        ({"heatmaps": ["jpeg"]}, "heatmaps are auto, nifti, png, dicom, none; got jpeg"),
         ({"heatmaps": []}, "got nothing"),
         ({"shard": (0, 3)}, "1 <= i <= N, got 0/3"),
         ({"shard": (4, 3)}, "1 <= i <= N, got 4/3"),
