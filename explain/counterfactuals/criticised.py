@@ -137,14 +137,14 @@ class CriticisedExplainer(TrainedExplainer):
 
     def stages(self) -> Sequence[Stage]:
         """The critic alone for a while, then both."""
-        own = {"owns": [self.net_["critic"]], "schedule": self.falling}
         critic = Player(
-            name="critic", loss=self.critic_loss, optimiser=self.critics_adam, turns=self.critic_turns, **own
-        )
+            name="critic", owns=[self.net_["critic"]], loss=self.critic_loss, optimiser=self.critics_adam,
+            turns=self.critic_turns, schedule=self.falling,
+        )  # fmt: skip
         players = [critic]
         if self.game == LOGISTIC and self.slope:
-            every = partial(self.slope_loss, moves=LAZY * self.critic_turns)
-            players.append(Player(name="slope", loss=every, every=LAZY, shares="critic", **own))
+            slope = partial(self.slope_loss, moves=LAZY * self.critic_turns)
+            players.append(replace(critic, name="slope", loss=slope, turns=1, every=LAZY, shares="critic"))
         beginners = [replace(player, turns=1, schedule=None) for player in players]
         if self.game == LOGISTIC:
             beginners[0] = replace(beginners[0], loss=self.telling_loss, optimiser=self.beginners_adam)
