@@ -154,7 +154,8 @@ class LRP(AgainstBaseline, ThroughNetwork):
             return x * _ratio(y, x, x)
         z = _favoured(module, x, y, self.gamma) if self.gamma and not first and _convolves(module) else y
         size = z.detach().square().mean().sqrt()
-        return z * _ratio(y, z, z + self.epsilon * torch.where(z < 0, -size, size))
+        other = z * _ratio(y, z, z + self.epsilon * torch.where(z < 0, -size, size))
+        return other + (y - other).detach()  # what follows sees what it always saw
 
 
 def _called(module: nn.Module, name: str) -> str:

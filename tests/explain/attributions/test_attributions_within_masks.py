@@ -27,7 +27,7 @@ INSIDE = (slice(1, 10), slice(2, 11))
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sides, whose images all have the same mask."""
-    path = two_sides(tmp_path_factory.mktemp("masked"), count=6)
+    path = two_sides(tmp_path_factory.mktemp("masked"))
     table = pd.read_csv(path)
     inside = read(path.parent / table["path"][0]).pixels[0] * 0
     inside[INSIDE] = 255
@@ -46,13 +46,21 @@ def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> LearnedRun:
 def test_a_run_with_masks_is_explained(name: str, run: LearnedRun, cohort: Path, tmp_path: Path) -> None:
     assert run.preprocessing.mask == "given"
     mapped = map_images(
-        name, cohort, tmp_path, target=run.folder, mask="mask", where={"sick": "1"}, device="cpu", workers=1
+        name,
+        cohort,
+        tmp_path,
+        target=run.folder,
+        mask="mask",
+        where={"subject": "ca3"},
+        allow_overlap=True,
+        device="cpu",
+        workers=1,
     )
     table = pd.read_csv(mapped.path, dtype={"id": str})
     map = read(tmp_path / table["files"][0].split(";")[0]).pixels[0].reshape(SIDE, SIDE)
     outside = torch.ones(SIDE, SIDE, dtype=torch.bool)
     outside[INSIDE] = False
-    assert len(table) == 6 and not map[outside.numpy()].any() and map.any()
+    assert len(table) == 2 and not map[outside.numpy()].any() and map.any()
 
 
 @pytest.mark.parametrize("name", ATTRIBUTIONS)
@@ -64,7 +72,9 @@ def test_what_lies_outside_has_no_say(name: str) -> None:
     other = torch.where(inside, x, 0.3)
     found, again = (explainer.explain(kept(each, inside)).map for each in (x, other))
     torch.testing.assert_close(found, again)
-    assert found.any() and (name == "grad-cam" or found[~inside].abs().max() < 1e-12)
+    assert found.any()
+    if name not in ("grad-cam", "occlusion"):  # whose layer and windows are coarser than the mask; runs cut them
+        assert found[~inside].abs().max() < 1e-12
 
 
 def test_shares_add_up_from_the_darkest_there_is_inside() -> None:
