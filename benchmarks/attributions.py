@@ -1,15 +1,17 @@
 """Which attribution points at what hurts: a classifier's and a detector's maps on simulated knees, beside floors.
 
     python -m benchmarks.attributions --out OUT [--persons 240] [--size 64] [--steps 300] [--on val|test] [--most 60]
+        [--detector autoencoder|none]
 
 Half of the persons are to learn from, a fifth to choose settings on (`val`), the others to report on (`test`). Cases
 are knees with an effusion or a marrow lesion, as in `benchmarks.explained_knees`. The detector learns from painless
-knees alone. Pixels are ranked by the map as it is, with its sign: what speaks for the target comes first, what speaks
-against it last. CPU time is a slice's or an image's, in one process with one thread.
+knees alone. Average precision ranks pixels by the map, its positive end first, and has a 95 % interval over persons;
+the pointing game asks for its highest pixel. CPU time is a slice's or an image's, in one process with one thread.
 """
 
 import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from benchmarks.explained_knees import HURTING, SEVERE
 from benchmarks.twins import pixels, prepared, twins
 from explain import EXPLAINERS, Classifier
 from explain.base import Explainer, Target
+from explain.checking.findings import mean
 from explain.measures import metrics
 
 SHARES = (0.5, 0.2)
@@ -69,26 +72,33 @@ def main() -> None:
     print(
         f"\n{len(cases)} cases of {given.on}; AUROC of the classifier {auroc(classifier.logit, images, controls):.3f}\n"
     )
+    truth = Truth(images, masks, cases["subject"].to_numpy())
     heading(["of the classifier", "baseline", "AP", "pointing game", "CPU, ms an image"])
-    floors(images, x[~hurts], masks)
+    floors(truth, x[~hurts])
     for label in TRIED if given.on == "val" else REPORTED:
         name, settings = TRIED[label]
-        for baseline in ("mean", "blur") if given.on == "val" else ("mean",):
+        for baseline in ("mean", "blur") if given.on == "val" else ("zero", "mean"):
             explainer = EXPLAINERS[name](target=classifier.logit, **{"baseline": baseline, **settings})
-            judged(label, baseline, explainer.fit(x[~hurts]), images, masks)
+            judged(label, baseline, explainer.fit(x[~hurts]), truth)
+    if given.detector != "none":
+        of_a_detector(given, x[~hurts], controls, truth)
+
+
+def of_a_detector(given: argparse.Namespace, normals: torch.Tensor, controls: torch.Tensor, truth: "Truth") -> None:
+    """Train a detector on normals and print the table of its maps."""
     cls: Any = DETECTORS[given.detector]
-    detector = cls(steps=given.steps).fit(x[~hurts], machine=machine)
-    print(f"\nAUROC of the detector {auroc(detector.value, images, controls):.3f}\n")
+    detector = cls(steps=given.steps).fit(normals, machine=Machine(device="cpu"))
+    print(f"\nAUROC of the detector {auroc(detector.value, truth.images, controls):.3f}\n")
     heading(["of the detector", "baseline", "AP", "pointing game", "CPU, ms an image", "value of the baseline, in sd"])
     with torch.no_grad():
-        normal = detector.value(controls)
+        usual = detector.value(controls)
     for name in ("integrated-gradients", "deep-lift", "superpixel-occlusion", "occlusion"):
         for baseline in BASELINES:
             explainer = EXPLAINERS[name](target=detector.value, baseline="zero")
-            explainer.begin_from_normal(x[~hurts].mean(0), detector.reconstruct, asked=True)
+            explainer.begin_from_normal(normals.mean(0), detector.reconstruct, asked=True)
             explainer.baseline = baseline
-            told = judged(name, baseline, explainer, images, masks, last="|")
-            print(f" {float((told - normal.mean()) / normal.std()):.1f} |", flush=True)
+            told = judged(name, baseline, explainer, truth, last="|")
+            print(f" {float((told - usual.mean()) / usual.std()):.1f} |", flush=True)
 
 
 def cohorts(given: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -112,27 +122,37 @@ def auroc(value: Target, cases: torch.Tensor, controls: torch.Tensor) -> float:
         return float((value(cases)[:, None] > value(controls)).float().mean())
 
 
-def floors(images: torch.Tensor, normals: torch.Tensor, masks: np.ndarray) -> None:
+@dataclass(frozen=True)
+class Truth:
+    """Cases (n, 1, *space), where it hurts in them, bool (n, *space), and whose they are (n,)."""
+
+    images: torch.Tensor
+    masks: np.ndarray
+    subjects: np.ndarray
+
+
+def floors(truth: Truth, normals: torch.Tensor) -> None:
     """Print what the raw image and its distance from the mean reach."""
+    images = truth.images
     for label, maps in {"floor: raw image": images, "floor: |image - mean|": (images - normals.mean(0)).abs()}.items():
-        precision, hits = quality(maps[:, 0].numpy(), masks)
-        line([label, "", f"{precision:.3f}", f"{hits:.2f}", ""])
+        line([label, "", *quality(maps[:, 0].numpy(), truth), ""])
 
 
-def quality(maps: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
-    """Average precision of the pixels and how often the peak lies in the mask, means over images."""
-    return tuple(float(np.nanmean(f(maps, masks))) for f in (metrics.pixel_average_precision, metrics.pointing_game))  # type: ignore[return-value]
+def quality(maps: np.ndarray, truth: Truth) -> list[str]:
+    """Average precision with its interval, and how often the peak lies in the mask, of the images that have any."""
+    marked = truth.masks.reshape(len(truth.masks), -1).any(1)
+    precision = mean(metrics.pixel_average_precision(maps[marked], truth.masks[marked]), truth.subjects[marked])
+    hits = metrics.pointing_game(maps[marked], truth.masks[marked])
+    told = f"{precision.value:.2f} ({precision.low:.2f} to {precision.high:.2f})"
+    return [told, f"{hits.sum():.0f} of {len(hits)}"]
 
 
-def judged(
-    label: str, baseline: str, explainer: Explainer, images: torch.Tensor, masks: np.ndarray, last: str = "|\n"
-) -> torch.Tensor:
-    """Print how well its maps find what hurts, highest value first; the mean target of the baselines."""
+def judged(label: str, baseline: str, explainer: Explainer, truth: Truth, last: str = "|\n") -> torch.Tensor:
+    """Print how well the positive end of its maps finds what hurts; the mean target of the baselines."""
     before = time.process_time()
-    explanation = explainer.explain(images)
-    took = (time.process_time() - before) / len(images)
-    precision, hits = quality(explanation.map[:, 0].numpy(), masks)
-    told = [label, baseline, f"{precision:.3f}", f"{hits:.2f}", f"{1000 * took:.0f}"]
+    explanation = explainer.explain(truth.images)
+    took = (time.process_time() - before) / len(truth.images)
+    told = [label, baseline, *quality(explanation.map[:, 0].numpy(), truth), f"{1000 * took:.0f}"]
     print("| " + " | ".join(told), end=f" {last}", flush=True)
     return explanation.diagnostics["baseline"].mean()
 

@@ -96,6 +96,18 @@ class Folded(nn.Module):
         self.weight = nn.Parameter(torch.zeros(out, channels, *[3] * len(factors)))
         self.bias = nn.Parameter(torch.zeros(out)) if bias else None
 
+    def kernel(self) -> Tensor:
+        """Of the one convolution that the two steps are."""
+        raise NotImplementedError(f"{type(self).__name__} writes kernel()")
+
+    def through(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Images (N, channels, *space) through a kernel of that shape."""
+        raise NotImplementedError(f"{type(self).__name__} writes through(x, kernel, bias)")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, *space) -> (N, out, *space / factors), or * factors where it doubles."""
+        return self.through(x, self.kernel(), self.bias)
+
 
 class ConvolutionThenHalve(Folded):
     """A convolution of width 3, then the mean of neighbouring pixels along the axes to be halved, in one step.
@@ -104,10 +116,13 @@ class ConvolutionThenHalve(Folded):
     two places along each such axis: less than half the products, a third in 3D.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def kernel(self) -> Tensor:
+        """(out, channels, *(2 + factors))."""
+        return at_both_places(self.weight, self.factors) / prod(self.factors)
+
+    def through(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
         """(N, channels, *space) -> (N, out, *space / factors)."""
-        kernel = at_both_places(self.weight, self.factors) / prod(self.factors)
-        return CONVOLVE[len(self.factors)](x, kernel, self.bias, stride=self.factors, padding=1)
+        return CONVOLVE[len(self.factors)](x, kernel, bias, stride=self.factors, padding=1)
 
 
 class DoubleThenConvolution(Folded):
@@ -117,11 +132,14 @@ class DoubleThenConvolution(Folded):
     two copies of a pixel.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def kernel(self) -> Tensor:
+        """(channels, out, *(2 + factors)), of a transposed convolution."""
+        turned = self.weight.flip(list(range(2, 2 + len(self.factors))))
+        return at_both_places(turned.transpose(0, 1), self.factors)
+
+    def through(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
         """(N, channels, *space) -> (N, out, *factors * space)."""
-        dims = len(self.factors)
-        kernel = at_both_places(self.weight.flip(list(range(2, 2 + dims))).transpose(0, 1), self.factors)
-        return CONVOLVE_TRANSPOSED[dims](x, kernel, self.bias, stride=self.factors, padding=1)
+        return CONVOLVE_TRANSPOSED[len(self.factors)](x, kernel, bias, stride=self.factors, padding=1)
 
 
 class FromCode(nn.Module):

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError
 from anomaly.nets.losses import gaussian_blur
+from anomaly.nets.within import kept
 from anomaly.training.batches import mean_of
 from explain.attributions.base import Attribution
-from explain.base import Explanation, Images
+from explain.attributions.masked import mask_of
+from explain.base import Explanation, Images, apart
 
 BLACK = -1.0
 Drawn = Callable[[Tensor], Tensor]
@@ -83,8 +85,10 @@ class AgainstBaseline(Attribution):
         return self._explain(x, partial(self.evidence, baseline=baseline), seed)
 
     def evidence(self, x: Tensor, baseline: Tensor | None = None) -> Explanation:
-        """The shares of every image, against its own baseline or the one given."""
+        """The shares of every image, against its own baseline or the one given, with the mask of the image."""
         origins = self.origins(x) if baseline is None else baseline.detach().clone().to(x).expand_as(x).split(1)
+        if (inside := mask_of(self.target)) is not None:
+            origins = [kept(origin, inside) for origin in origins]
         shares, ends = [], []
         last = None
         for image, origin in zip(x.split(1), origins, strict=True):
@@ -115,14 +119,17 @@ class AgainstBaseline(Attribution):
         return self.mean_
 
     def counterfactual(self, x: Tensor) -> Tensor:
-        """Images (N, C, *space) as the detector draws them as normal."""
+        """Images (N, C, *space) as the detector draws them as normal, each by itself, by the same random numbers."""
         if not hasattr(self, "drawn_"):
             raise AnomalyError(
                 "baseline=counterfactual is the image as the detector draws it as normal, and what is explained draws "
                 "none; give --baseline, a run of an explainer, or explain(x, baseline=images)"
             )
-        with torch.no_grad():
-            return self.drawn_(x)
+        drawn = []
+        for one in x.split(1):
+            with apart(torch.initial_seed(), one.device), torch.no_grad():
+                drawn.append(self.drawn_(one))
+        return torch.cat(drawn)
 
 
 BASELINES: Mapping[str, Callable[[AgainstBaseline, Tensor], Tensor]] = {

@@ -2,8 +2,6 @@
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from anomaly.errors import AnomalyError
 from explain.attributions.base import gradient
 from explain.attributions.baselines import AgainstBaseline
+from explain.attributions.listening import each_call
 from explain.attributions.networks import ThroughNetwork
 
 ELEMENTWISE = (
@@ -20,6 +19,7 @@ ELEMENTWISE = (
     *(nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish),
 )
 LARGEST = (nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+ACTIVATIONS = (*ELEMENTWISE, *LARGEST)
 
 
 class Call(NamedTuple):
@@ -74,35 +74,12 @@ class DeepLift(AgainstBaseline, ThroughNetwork):
                 )
             return secant(before, x, y) if x.requires_grad and y.requires_grad else None
 
-        with torch.no_grad(), each_activation(net, record):
+        with torch.no_grad(), each_call(net, ACTIVATIONS, record):
             self.ask(origin)
         image.requires_grad_()
-        with each_activation(net, replay):
+        with each_call(net, ACTIVATIONS, replay):
             value = self.ask(image)
         return (image - origin).detach() * gradient(value, image)
-
-
-@contextmanager
-def each_activation(net: nn.Module, then: Callable[[nn.Module, Tensor, Tensor], Tensor | None]) -> Iterator[None]:
-    """Tell `then` what each activation of a network is given and gives; what it answers takes the place of that."""
-    given: dict[nn.Module, Tensor] = {}
-
-    def before(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        given[module] = inputs[0]
-        return (inputs[0].clone(),) if getattr(module, "inplace", False) else inputs
-
-    def after(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
-        return then(module, given.pop(module), output)
-
-    handles = []
-    try:
-        for module in net.modules():
-            if isinstance(module, (*ELEMENTWISE, *LARGEST)):
-                handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def secant(before: Call, x: Tensor, y: Tensor) -> Tensor:

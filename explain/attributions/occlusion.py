@@ -8,6 +8,7 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError
 from explain.attributions.baselines import AgainstBaseline
+from explain.attributions.masked import mask_of
 from explain.attributions.superpixels import superpixels
 
 
@@ -93,7 +94,7 @@ class SuperpixelOcclusion(AgainstBaseline):
 
     def share(self, image: Tensor, origin: Tensor) -> Tensor:
         """The mean over partitions of each pixel's share of what its segment is worth."""
-        inside = getattr(self.target, "inside", None)
+        inside = mask_of(self.target)
         counted, total = None if inside is None else inside[0, 0], torch.zeros_like(image)
         with torch.no_grad():
             whole = self.ask(image)
@@ -106,6 +107,8 @@ class SuperpixelOcclusion(AgainstBaseline):
         """Each pixel's share of the fall of its segment, (1, 1, *space)."""
         flat, differs = labels.flatten(), (image != origin).any(1).flatten()
         asked = flat[differs & (flat >= 0)].unique()
+        if not len(asked):  # it is its baseline wherever it counts
+            return torch.zeros(1, 1, *labels.shape, dtype=image.dtype, device=image.device)
         shares = torch.zeros(int(flat.max()) + 1, dtype=image.dtype, device=image.device)
         for part in asked.split(self.batch):
             covered = labels == part.view(-1, 1, *[1] * labels.ndim)

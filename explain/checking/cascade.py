@@ -11,6 +11,7 @@ from torch import nn
 from anomaly.errors import AnomalyError
 from anomaly.progress import progress
 from anomaly.statistics import Estimate
+from explain.attributions.masked import WithinMask
 from explain.attributions.networks import network_behind
 from explain.base import Target
 from explain.checking.again import drawn_seed
@@ -151,6 +152,8 @@ def with_network(target: Target, network: nn.Module) -> Target:
     Raises:
         AnomalyError: it is no method of what holds a network as `net_`, as classifiers and detectors do.
     """
+    if isinstance(target, WithinMask):
+        return WithinMask(with_network(target.value, network))
     owner: Any = getattr(target, "__self__", None)
     if not isinstance(getattr(owner, "net_", None), nn.Module):
         raise AnomalyError("the target is no method of a classifier or a detector, so its network cannot be exchanged")

@@ -20,7 +20,8 @@ from anomaly.nets.within import kept, within
 from anomaly.runs.methods import find_among, make
 from anomaly.runs.run import torch_device
 from anomaly.training.batches import evenly
-from explain.base import Explainer, Explanation, Target
+from explain.attributions.masked import WithinMask
+from explain.base import Explainer, Explanation
 from explain.runs.calibration import Calibration
 from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target
 from explain.runs.run import LearnedRun
@@ -96,21 +97,6 @@ class Source:
         drawn = self.baseline.explainer.explain(x).counterfactual
         assert drawn is not None
         return self.explainer.explain(x, baseline=kept(drawn, inside))  # type: ignore[call-arg]  # as made sure of
-
-
-class WithinMask:
-    """A target that is asked of variants of one image, each of which counts within the mask of that image.
-
-    Args:
-        value: the target, (N, C, *space) -> (N,).
-    """
-
-    def __init__(self, value: Target) -> None:
-        self._value, self.inside = value, None  # type: Target, Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The target of variants (N, C, *space) of the image whose mask is `inside`, (1, 1, *space)."""
-        return self._value(kept(x, self.inside))
 
 
 def cut(explained: Explanation, inside: Tensor) -> Explanation:

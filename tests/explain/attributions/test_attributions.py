@@ -127,6 +127,16 @@ def test_each_image_meets_its_own_baseline(method: partial[AgainstBaseline]) -> 
 
 
 @against
+def test_baselines_drawn_at_random_do_not_depend_on_the_batch(method: partial[AgainstBaseline]) -> None:
+    explainer, x = method(target=Linear(weights()), baseline="counterfactual"), images(3)
+    explainer.begin_from_normal(x[0], lambda x: x * torch.rand(len(x), 1, 1, 1, dtype=x.dtype), asked=True)
+    state = torch.get_rng_state()
+    together = explainer.explain(x, seed=3).map
+    torch.testing.assert_close(together, torch.cat([explainer.explain(one, seed=3).map for one in x.split(1)]))
+    assert (explainer.explain(x, seed=4).map != together).any() and torch.equal(torch.get_rng_state(), state)
+
+
+@against
 def test_mean_baseline_needs_controls(method: partial[AgainstBaseline]) -> None:
     with pytest.raises(AnomalyError, match=r"baseline=mean.*fit\(controls\)"):
         method(target=Linear(weights()), baseline="mean").explain(images(1))

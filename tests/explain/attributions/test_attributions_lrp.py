@@ -6,9 +6,13 @@ import pytest
 import torch
 from attributed import CONVOLUTION, POOL, Linear, images, shaped, weights
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from anomaly.errors import AnomalyError
-from explain import LRP
+from anomaly.nets.pyramid import ConvolutionThenHalve, DoubleThenConvolution, Folded, initialise
+from explain import LRP, Classifier
+from explain.attributions.listening import each_call
+from explain.attributions.lrp import RULED
 
 
 class Shortcut(nn.Module):
@@ -82,22 +86,133 @@ def test_epsilon_takes_from_small_sums() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")
-def test_it_is_captums_where_captum_has_rules() -> None:
+@pytest.mark.parametrize(("epsilon", "gamma"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.25), (0.0, 3.0)])
+def test_it_is_captums_where_captum_has_rules(epsilon: float, gamma: float) -> None:
+    # Captum's gamma favours positive weights: the same where inputs are 0 or more, outputs are, and nothing is added.
     from captum import attr
+    from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 1, 1),
+            nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 3, bias=False), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 1, 1, bias=False),
         ).double().eval()  # fmt: skip
+    x = images(1).abs()
+    net[-1].weight.data = torch.tensor([1.0, -0.3, 0.8], dtype=torch.float64).view(1, 3, 1, 1)
+    net[-1].weight.data *= net(x).detach().sign()
+    layers, sizes = [net[k] for k in (0, 3, 5, 6)], []
+    hooks = [
+        each.register_forward_hook(lambda _, inputs, y: sizes.append(float(y.detach().square().mean().sqrt())))
+        for each in layers
+    ]
+    ours = LRP(target=_with(lambda x: net(x).flatten(), net), epsilon=epsilon, gamma=gamma)
+    map = ours.explain(x, baseline=torch.zeros_like(x)).map
+    for hook in hooks:
+        hook.remove()
+    for layer, size in zip(layers, sizes[:4], strict=True):
+        layer.rule = EpsilonRule(epsilon * size) if epsilon else EpsilonRule()
+    for layer in (net[3], net[6]) if gamma else ():
+        layer.rule = GammaRule(gamma)
+    theirs = attr.LRP(net).attribute(x, target=(0, 0, 0)).detach()
+    torch.testing.assert_close(map, theirs, rtol=1e-4, atol=1e-7)
+    assert theirs.abs().max() > 1e-4
+
+
+def folded(kind: type[Folded], dims: int) -> Folded:
+    layer = kind((2,) * (dims - 1) + (1,), 2, 3, bias=False).double()
+    initialise(layer)
+    return layer
+
+
+@shaped
+@pytest.mark.parametrize("kind", [ConvolutionThenHalve, DoubleThenConvolution, nn.Conv2d])
+def test_gamma_of_every_kind_of_convolution_is_that_of_its_matrix(space: tuple[int, ...], kind: Any) -> None:
+    # z_ij = J_ij x_i, J the matrix of the layer; those of the sign of the output count 1 + gamma times.
+    dims, gamma = len(space), 0.7
+    convolution = CONVOLUTION[dims]
+    layer = convolution(2, 3, 3, padding=1, bias=False).double() if kind is nn.Conv2d else folded(kind, dims)
+    same = convolution(2, 2, 1, bias=False).double()  # what is given the image alone takes no gamma
+    same.weight.data = torch.eye(2).double().view(2, 2, *[1] * dims)
+    x = images(1, 2, (4,) * dims)
+    matrix = torch.autograd.functional.jacobian(layer, x).reshape(-1, x.numel())
+    w = torch.randn(len(matrix), dtype=torch.float64)
+    target = _with(lambda x: (layer(same(x)).flatten(1) * w).sum(1), nn.ModuleList([layer, same]))
+    z = matrix * x.flatten()
+    count = torch.where(z * z.sum(1, keepdim=True) > 0, (1 + gamma) * z, z)
+    share = (count / count.sum(1, keepdim=True) * (w * z.sum(1))[:, None]).sum(0).view_as(x).sum(1, keepdim=True)
+    map = LRP(target=target, epsilon=0.0, gamma=gamma).explain(x, baseline=torch.zeros_like(x)).map
+    torch.testing.assert_close(map, share)
+
+
+def test_every_convolution_that_is_given_the_image_alone_takes_no_gamma() -> None:
+    near, wide = nn.Conv2d(1, 2, 3, padding=1).double(), nn.Conv2d(1, 2, 5, padding=1).double()
+    target = _with(
+        lambda x: near(x).square().flatten(1).sum(1) + wide(F.avg_pool2d(x, 2)).flatten(1).sum(1),
+        nn.ModuleList([near, wide]),
+    )
     x = images(2)
-    theirs = attr.LRP(net).attribute(x, target=(0, 0, 0))
-    ours = LRP(target=nn.Sequential(net, nn.Flatten(0)), epsilon=0.0, gamma=0.0)
-    torch.testing.assert_close(ours.explain(x, baseline=torch.zeros_like(x)).map, theirs.detach(), rtol=1e-5, atol=1e-8)
+    copied = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(target(copied).sum(), copied)
+    torch.testing.assert_close(LRP(target=target, epsilon=0.0, gamma=5.0).explain(x).map, slope * (x + 1))
 
 
-@pytest.mark.parametrize("layer", [nn.Sigmoid(), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.Softplus(), nn.GELU()])
+def test_an_input_of_exactly_0_contributes_nothing() -> None:
+    # Of x = (1, 1) the first channel is x1 - x2 = 0, the second x1: all of the output is due to x1.
+    first, other, alone = (nn.Conv2d(1, 1, (1, 2), bias=False) for _ in range(3))
+    for layer, weight in zip((first, other, alone), ([1.0, 0.0], [0.0, -1.0], [1.0, 0.0]), strict=True):
+        layer.weight.data = torch.tensor(weight).view(1, 1, 1, 2)
+    last = nn.Conv2d(2, 1, 1, bias=False)
+    last.weight.data = torch.tensor([3.0, 1.0]).view(1, 2, 1, 1)
+    net = nn.ModuleList([first, other, alone, last])
+    target = _with(lambda x: last(torch.cat([first(x) + other(x), alone(x)], 1)).flatten(), net)
+    x = torch.ones(1, 1, 1, 2)
+    map = LRP(target=target, epsilon=0.0).explain(x, baseline=torch.zeros_like(x)).map
+    assert map.flatten().tolist() == pytest.approx([1.0, 0.0])
+
+
+@shaped
+@pytest.mark.parametrize("architecture", ["residual", "plain"])
+def test_every_layer_with_weights_of_the_classifiers_has_a_rule_and_is_heard(
+    architecture: str, space: tuple[int, ...]
+) -> None:
+    judge = Classifier(architecture=architecture, width=2)
+    net = judge.build((1, *(2 * side for side in space))).double().eval()
+    x, met, heard = images(1, 1, tuple(2 * side for side in space)), list[nn.Module](), list[nn.Module]()
+    for module in net.modules():
+        if any(True for _ in module.parameters(recurse=False)):
+            module.register_forward_hook(lambda module, inputs, output: met.append(module))
+    with each_call(net, RULED, lambda module, x, y: heard.append(module)):
+        net(x)
+    assert len(met) > 4 and set(met) <= set(heard)
+    assert any(isinstance(each, Folded) for each in met) == (architecture == "residual")
+    explanation = LRP(target=net, epsilon=0.0).explain(x)
+    assert explanation.map.abs().max() > 0
+
+
+def test_halving_without_biases_loses_nothing() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.ReLU(), folded(ConvolutionThenHalve, 2), nn.ReLU(), nn.Flatten()
+    ).double()
+    x = images(2)
+    explanation = LRP(target=_with(lambda x: net(x).sum(1), net), epsilon=0.0).explain(x, baseline=torch.zeros_like(x))
+    torch.testing.assert_close(explanation.map.flatten(1).sum(1), net(x).sum(1).detach())
+    other = LRP(target=_with(lambda x: net(x).sum(1), net), epsilon=0.0, gamma=0.0)
+    assert (other.explain(x, baseline=torch.zeros_like(x)).map - explanation.map).abs().max() > 1e-3
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.by = nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.by * x
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Sigmoid(), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.Softplus(), nn.GELU(), Scaled()]
+)
 def test_layer_without_a_rule_is_named_before_anything_is_explained(layer: nn.Module) -> None:
     asked: list[bool] = []
     net = nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 3), layer), nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
@@ -113,11 +228,36 @@ def test_layer_without_a_rule_is_named_before_anything_is_explained(layer: nn.Mo
 
 
 def test_batch_norm_of_the_batch_itself_is_named_and_a_layer_that_is_not_called_is_not() -> None:
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False), nn.Flatten())
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False), nn.Flatten()).eval()
     with pytest.raises(AnomalyError, match="no rule for BatchNorm2d at 1"):
         LRP(target=_with(lambda x: net(x).sum(1), net)).explain(images(2).float())
     beside = nn.ModuleDict({"used": nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten()), "not": nn.Sigmoid()})
     assert LRP(target=_with(lambda x: beside["used"](x).sum(1), beside)).explain(images(2).float()).map.abs().max() > 0
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Dropout2d(0.5), nn.RReLU()])
+def test_training_mode_is_refused_by_name_and_leaves_no_trace(layer: nn.Module) -> None:
+    net, x = nn.Sequential(nn.Conv2d(1, 2, 3), layer, nn.Flatten()).train(), images(2).float()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    target = _with(lambda x: net(x).sum(1), net)
+    with pytest.raises(AnomalyError, match=rf"{type(layer).__name__} at 1 is in training mode; call \.eval\(\)"):
+        LRP(target=target).explain(x)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+    net.eval()
+    assert LRP(target=target).explain(x).map.abs().max() > 0
+
+
+def test_weights_made_of_others_are_those_of_their_layer() -> None:
+    plain = nn.Conv2d(2, 2, 3, bias=False).double()
+    made_of = torch.nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 2, 3, bias=False).double()).eval()
+    plain.weight.data = made_of.weight.detach().clone()
+    first, x = nn.Conv2d(1, 2, 3).double(), images(1)
+    maps = [
+        LRP(target=_with(lambda x, net=net: net(x).flatten(1).sum(1), net)).explain(x).map
+        for net in (nn.Sequential(first, plain), nn.Sequential(first, made_of))
+    ]
+    torch.testing.assert_close(*maps)
 
 
 def _with(function: Any, net: nn.Module) -> Any:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError
 from explain import SuperpixelOcclusion
+from explain.attributions.masked import WithinMask
 from explain.attributions.superpixels import superpixels
 
 STILL: dict = {"scales": 1, "size": 0.34, "compactness": 0.3}
@@ -98,17 +99,43 @@ def test_what_equals_its_baseline_is_not_asked_about() -> None:
     assert SuperpixelOcclusion(target=target).explain(torch.full((1, 1, 9, 7), -1.0)).map.abs().max() == 0
 
 
+def test_a_target_is_asked_of_one_image_at_least() -> None:
+    asked: list[int] = []
+
+    def target(x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return x.flatten(1).sum(1)
+
+    explanation = SuperpixelOcclusion(target=target).explain(images(1), baseline=images(1))
+    assert min(asked) == 1 and not explanation.map.any()
+
+
+def masked(place: tuple[slice, ...]) -> WithinMask:
+    inside = torch.zeros(1, 1, *SPACES[0], dtype=torch.bool)
+    inside[(..., *place)] = True
+    return WithinMask(lambda x: (x + 2).flatten(1).sum(1), inside)
+
+
 def test_segments_are_those_of_a_mask_where_the_target_knows_one() -> None:
-    class Within:
-        inside = torch.zeros(1, 1, *SPACES[0], dtype=torch.bool)
-
-        def __call__(self, x: Tensor) -> Tensor:
-            return torch.where(self.inside, x, 0).flatten(1).sum(1)
-
-    target = Within()
-    target.inside[..., 3:9, 2:11] = True
+    target = masked((slice(3, 9), slice(2, 11)))
     map = SuperpixelOcclusion(target=target, **STILL).explain(images(1)).map
     assert torch.equal(map != 0, target.inside)
+
+
+def test_an_empty_mask_leaves_nothing_to_explain() -> None:
+    assert not SuperpixelOcclusion(target=masked((slice(0, 0),))).explain(images(1)).map.any()
+
+
+def test_a_target_may_mean_something_else_by_inside() -> None:
+    class Rooms:
+        inside = "indoors"
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return x.flatten(1).sum(1)
+
+    x = images(1)
+    plain = SuperpixelOcclusion(target=lambda x: x.flatten(1).sum(1), **STILL).explain(x).map
+    assert torch.equal(SuperpixelOcclusion(target=Rooms(), **STILL).explain(x).map, plain)
 
 
 @pytest.mark.parametrize(
