@@ -81,7 +81,8 @@ def calibrate(
     (`explain.runs.shrinking`). Where there is no such threshold nothing holds: maps are empty, and say so.
 
     Writes `calibration.json` into the run folder, `calibration_errors.csv` where images cannot be read, and its
-    sentence into `MODEL_CARD.md`. A stopped call leaves the run as it was, and goes on where it stood when it is called again.
+    sentence into `MODEL_CARD.md`. A stopped call leaves the run as it was, and goes on where it stood when it is called
+    again.
 
     Args:
         run: run folder of an explainer that was trained on cases and controls alone.

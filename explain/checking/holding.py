@@ -52,10 +52,10 @@ def smallest_that_holds(
 
     Persons are parted by lot. Each half chooses by itself, from the largest threshold down: as long as sum M0 - allowed
     M is at most 0 by the upper end of its interval, persons drawn anew, wherever half of the persons and a hundredth
-    of the real maps are left. The first failure ends it, so that looking often makes nothing hold. The larger of the two
-    is taken, at which it holds in both halves; told is the ratio of each half at what the other one chose, which must
-    be at most `allowed` as well. Where fewer than five persons are asked there is no interval, and it must hold of each
-    of them; so few in all are not parted.
+    of the real maps are left. The first failure ends it, so that looking often makes nothing hold. The larger of the
+    two is taken, at which it holds in both halves; told is the ratio of each half at what the other one chose, which
+    must be at most `allowed` as well. Where fewer than five persons are asked there is no interval, and it must hold of
+    each of them; so few in all are not parted.
 
     A person counts once, whatever the number of images. Each training on permuted labels must hold by itself: persons
     say nothing of how trainings differ, so that the worst is what stands for others.

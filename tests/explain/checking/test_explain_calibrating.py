@@ -20,10 +20,13 @@ from explain.base import Explanation
 from explain.checking import calibrate
 from explain.checking.again import held_out_cases
 from explain.checking.calibrating import STREAM
+from explain.checking.calibrating import _begun_with as begun_with
+from explain.checking.calibrating import _measured as measured
 from explain.checking.check import check
 from explain.checking.comparing import compared
 from explain.checking.findings import at_most, ratio
-from explain.checking.holding import smallest_that_holds, thresholds
+from explain.checking.holding import by_person, smallest_that_holds, thresholds
+from explain.checking.images import streamed
 from explain.checking.permuted import permuted
 from explain.counterfactuals.additive import Additive
 from explain.evaluating import evaluate
@@ -153,8 +156,8 @@ def test_it_holds_nowhere_if_most_persons_keep_nothing() -> None:
     assert smallest_that_holds(real, nothing, np.arange(8), tried).threshold == 1.0
 
 
-@pytest.mark.parametrize("scatter", [0.0, 1.0, 2.0])
-@pytest.mark.parametrize("persons", [5, 6, 12])
+@pytest.mark.parametrize("scatter", [0.0, 1.5])
+@pytest.mark.parametrize("persons", [5, 12])
 def test_of_two_trainings_alike_next_to_none_holds(persons: int, scatter: float) -> None:
     random, held = np.random.default_rng(0), 0
     for _ in range(20):  # drawn alike, in some persons more than in others, so that labels say nothing
@@ -259,10 +262,66 @@ def test_where_nothing_holds_the_image_is_left_as_it_is() -> None:
     assert not found.map.any() and not found.spread.any() and torch.equal(found.counterfactual, x)
 
 
+def test_changes_of_two_channels_do_not_cancel() -> None:
+    x, added = torch.zeros(1, 2, 4, 4), torch.full((1, 2, 4, 4), 0.5)
+    added[:, 1] = -0.5
+    drawn = Explanation(difference(x, x + added), x + added)
+    assert not drawn.map.any()
+    np.testing.assert_allclose(sizes_at(drawn, x, [0.0, 0.2], 0.0), [[0.5, 0.3]], rtol=1e-6)
+    left = shrunk(drawn, x, 0.2).counterfactual
+    assert (x - left).abs().mean().item() == pytest.approx(0.3)
+
+
+def test_sizes_are_the_change_that_is_left_of_a_field_within_masks(run: LearnedRun) -> None:
+    random = torch.Generator().manual_seed(0)
+    x, field = torch.rand(1, 2, 6, 8, generator=random), 2 * torch.rand(1, 2, 6, 8, generator=random)
+    x[..., :3] = -1  # outside of its mask
+    found = replace(calibration_of(run, 0.5), moves=True, smoothing=1.0)
+    source = replace(source_of(Scaled()), preprocessing=replace(RANGE, mask="given"), calibration=found)
+    drawn = source.within_masks(Explanation(difference(x, warp(x, field)), warp(x, field), field), x)
+    left = source.calibrated(drawn, x).counterfactual
+    expected = (x - left).abs().mean().item()
+    assert expected > 0 and (left[..., :3] == -1).all()
+    np.testing.assert_allclose(sizes_at(drawn, x, [0.5], 1.0), [[expected]], rtol=1e-5)
+
+
+def test_slices_of_a_volume_count_as_one_image(run: LearnedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = {"a": [0.1, 0.3], "b": [0.2, 0.6], "c": [1.0]}
+    pixels = {
+        name: np.float32(each).reshape(-1, 1, 1, 1) * np.ones((1, 1, 3, 3), np.float32)
+        for name, each in volumes.items()
+    }
+
+    def given(_: Any, rows: Any, *__: Any) -> Iterator[Any]:
+        yield [(row, pixels[row["id"]]) for row in rows]
+
+    monkeypatch.setattr("explain.checking.calibrating.streamed", given)
+    table = pd.DataFrame({"id": list("abc"), "subject": ["p", "p", "q"], "label": 1})
+    found = measured(source_of(Scaled()), [Scaled(times=0.5)], table, np.array([0.0]), 1, [])
+    np.testing.assert_allclose(found.real[:, 0], [0.2, 0.4, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(by_person(found.real, found.subjects)[:, 0], [0.3, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(found.nothing[0, :, 0], [0.1, 0.2, 0.5], rtol=1e-6)
+
+
+def test_it_goes_on_with_the_permutations_that_were_begun(tmp_path: Path) -> None:
+    assert begun_with(tmp_path / "none") == 0
+    (tmp_path / "permuted_1" / "checkpoint" / "000001").mkdir(parents=True)
+    told = {"subjects_from": "names. This run: labels are permuted in the part train (permutation 1 of seed 3)"}
+    (tmp_path / "permuted_1" / "checkpoint" / "plan.json").write_text(json.dumps(told))
+    assert begun_with(tmp_path / "permuted_1") == 3
+
+
 # A run
 
 
-def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_holds(bare: LearnedRun) -> None:
+def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_holds(
+    bare: LearnedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_missing(source: Any, rows: Any, workers: Any, errors: list[dict[str, str]]) -> Iterator[Any]:
+        errors.append({"id": "gone", "path": "gone.png", "error": "cannot be read"})
+        yield from streamed(source, rows, workers, errors)
+
+    monkeypatch.setattr("explain.checking.calibrating.streamed", one_missing)
     weights = (bare.folder / "weights.safetensors").read_bytes()
     found = calibrate(bare.folder, **OPTIONS)
     assert (bare.folder / "weights.safetensors").read_bytes() == weights
@@ -276,7 +335,8 @@ def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_h
     assert found.calibration.cases.real == pytest.approx(real, rel=1e-5)
     assert found.calibration.cases.nothing == pytest.approx(nothing, rel=1e-5)
     assert found.calibration.raw_ratio == pytest.approx(nothing / real, rel=1e-5)
-    assert found.calibration.controls is not None and found.unreadable == 0
+    assert found.calibration.controls is not None and found.unreadable == 1
+    assert list(pd.read_csv(found.errors)["id"]) == ["gone"] and found.errors.parent == bare.folder
 
 
 def prepared(run: LearnedRun, path: str) -> np.ndarray:
