@@ -4,7 +4,8 @@
 
 Half of the persons are to learn from, a fifth to choose settings on (`val`), the others to report on (`test`). Cases
 are knees with an effusion or a marrow lesion, as in `benchmarks.explained_knees`. The detector learns from painless
-knees alone. CPU time is a slice's or an image's, in one process with one thread.
+knees alone. Pixels are ranked by the map as it is, with its sign: what speaks for the target comes first, what speaks
+against it last. CPU time is a slice's or an image's, in one process with one thread.
 """
 
 import argparse
@@ -126,7 +127,7 @@ def quality(maps: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
 def judged(
     label: str, baseline: str, explainer: Explainer, images: torch.Tensor, masks: np.ndarray, last: str = "|\n"
 ) -> torch.Tensor:
-    """Print how well the positive part of its maps finds what hurts; the mean target of the baselines."""
+    """Print how well its maps find what hurts, highest value first; the mean target of the baselines."""
     before = time.process_time()
     explanation = explainer.explain(images)
     took = (time.process_time() - before) / len(images)

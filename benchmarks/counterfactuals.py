@@ -49,24 +49,15 @@ class Recipe:
     settings: Mapping[str, Any]
 
 
-ADDITIVE: Mapping[str, Any] = {
-    "steps": 1000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
-    "sparsity": 60.0, "decay": 0.4, "ema": 0.99,
-}  # fmt: skip
-DEFORMATION: Mapping[str, Any] = {
-    "lr": 1e-3, "critic_turns": 1, "diffeomorphic": True, "decay": 0.4, "warm_up": 300, "batch": 8,
-}  # fmt: skip
 RECIPES = {
-    "squares": Recipe(Squares, (10_000, 56), (10_000, 112), "additive", ADDITIVE),
-    "squares-anywhere": Recipe(SquaresAnywhere, (10_000, 56), (10_000, 112), "additive", {**ADDITIVE, "steps": 600}),
+    "squares": Recipe(Squares, (10_000, 56), (10_000, 112), "additive", {"steps": 600}),
+    "squares-anywhere": Recipe(SquaresAnywhere, (10_000, 56), (10_000, 112), "additive", {"steps": 600}),
     "growing-squares": Recipe(
-        GrowingSquares, (4000, 112), (10_000, 224), "deformation",
-        {**DEFORMATION, "steps": 700, "reach": 0.1, "cost": "bending", "smoothness": 400.0, "warm_up": 200},
+        GrowingSquares, (4000, 56), (10_000, 224), "deformation",
+        {"steps": 250, "lr": 1e-3, "slope": 1e-4, "diffeomorphic": True, "reach": 0.1, "cost": "bending",
+         "smoothness": 5.0},
     ),
-    "ellipses": Recipe(
-        Ellipses, (2000, 64), (4000, 256), "deformation",
-        {**DEFORMATION, "steps": 700, "batch": 10, "critic_turns": 2, "smoothness": 6.0, "warm_up": 200},
-    ),
+    "ellipses": Recipe(Ellipses, (2000, 64), (4000, 256), "conditional", {"steps": 1000}),
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Which maps point at what hurts: simulated knees with their painless twins, beside floors, ceilings and attributions.
 
-    python -m benchmarks.explained_knees --out OUT [--persons 700] [--size 64] [--seed 0] [--permuted 1]
+    python -m benchmarks.explained_knees --out OUT [--persons 700] [--size 64] [--seed 0] [--precision bf16]
+        [--only paired additive] [--maps-only] [--permuted 1]
 
 With --permuted, `additive` is trained so many times more on permuted labels, which calibrates it, and once more on
 others, which checks that: what is drawn where labels mean nothing, before and after.
@@ -11,7 +12,8 @@ report on. Runs that are in OUT are not trained again, and a stopped training go
 """
 
 import argparse
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,16 @@ SEVERE = 0.05
 LEARN = 0.6
 HURTING = FLAGS["effusion"] | FLAGS["marrow"]
 PAIRED = {"steps": 1000, "lr": 1e-3}
-ADDITIVE = {"steps": 1000, "lr": 1e-3, "critic_turns": 3, "width": 12, "critic_width": 12, "warm_up": 200, "batch": 16,
-            "sparsity": 60.0, "decay": 0.4}  # fmt: skip
+ADDITIVE: dict[str, Any] = {"steps": 600}
+DRAWERS: dict[str, dict[str, Any]] = {
+    "paired": PAIRED,
+    "additive": ADDITIVE,
+    "red-cnn": {"steps": 1200, "lr": 1e-3, "width": 32},
+    "medgan": {"steps": 800, "batch": 4, "width": 16, "blocks": 3, "critic_width": 32},
+    "diffusion-counterfactual": {"steps": 1000, "width": 16, "lr": 5e-4, "inference_steps": 20},
+}
+"""Methods that draw counterfactuals, with settings for two cores."""
+LEARNING_FROM_PAIRS = ("paired", "red-cnn", "medgan")
 
 
 def main() -> None:
@@ -51,16 +61,19 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--permuted", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=["paired", "additive"], choices=list(DRAWERS))
+    parser.add_argument("--maps-only", action="store_true", help="no classifiers: no gradients of one, and no judge")
     arguments = parser.parse_args()
     learning, others = cohorts(arguments)
-    runs = {
-        "paired": trained(arguments, "paired", Sides(cohort=learning[learning["hurts"] == 1], pair="twin"), PAIRED),
-        "additive": trained(arguments, "additive", Sides(cohort=learning, outcome="hurts"), ADDITIVE),
-        "target": trained(arguments, "classifier", Sides(cohort=learning, outcome="hurts"), {}),
-        "judge": trained(
-            arguments, "classifier", Sides(cohort=learning, outcome="hurts"), {"architecture": "plain"}, seed=1
-        ),
-    }
+    twinned = Sides(cohort=learning[learning["hurts"] == 1], pair="twin")
+    apart = Sides(cohort=learning, outcome="hurts")
+    runs: dict[str, LearnedRun] = {}
+    if not arguments.maps_only:
+        runs["target"] = trained(arguments, "classifier", apart, {})
+        runs["judge"] = trained(arguments, "classifier", apart, {"architecture": "plain"}, seed=1)
+    for name in arguments.only:
+        sides = twinned if name in LEARNING_FROM_PAIRS else apart
+        runs[name] = trained(arguments, name, sides, DRAWERS[name])
     images = {kind: pixels(others[kind], prepared(arguments.size)) for kind in ("path", "twin")}
     masks = np.stack([read(Path(path)).pixels[0].astype(np.uint8) for path in others["masks"]])
     hurts = others["hurts"].to_numpy() == 1
@@ -84,11 +97,15 @@ def trained(
 ) -> LearnedRun:
     """A run, trained now or before."""
     seed = arguments.seed if seed is None else seed
-    return learn(
+    began = time.perf_counter(), time.process_time()
+    run = learn(
         sides, arguments.out / f"{method}-seed{seed}", method=method, settings=settings, seed=seed, resume=True,
         preprocessing=prepared(arguments.size),
         machine=Machine(device=arguments.device, precision=arguments.precision),
     )  # fmt: skip
+    took = ((now - then) / 60 for now, then in zip((time.perf_counter(), time.process_time()), began, strict=True))
+    print("{}: {:.1f} minutes, {:.1f} of the processor".format(method, *took), flush=True)
+    return run
 
 
 def explained(
@@ -96,25 +113,28 @@ def explained(
 ) -> tuple[dict[str, np.ndarray], dict[str, Explanation]]:
     """Maps of the cases by every method, and the explanations of all images by those that draw counterfactuals."""
     x, twins = images["path"], images["twin"][hurts]
-    drawn = {name: runs[name].explainer.explain(x) for name in ("paired", "additive")}
-    cases, target = x[hurts], runs["target"].learned.logit  # type: ignore[attr-defined]
-    baseline = drawn["paired"].counterfactual
+    drawn = {name: run.explainer.explain(x) for name, run in runs.items() if name in DRAWERS}
+    cases = x[hurts]
+    first = next(iter(drawn))
+    baseline = drawn[first].counterfactual
     assert baseline is not None
-    gradients = EXPLAINERS["integrated-gradients"](target=target)
     healthy, sick = x[~hurts].mean(0, keepdim=True), cases.mean(0, keepdim=True)
-    found = {
-        "paired": drawn["paired"].map[hurts],
-        "additive": drawn["additive"].map[hurts],
-        "integrated gradients from black": gradients.explain(cases).map,
-        "integrated gradients from the counterfactual": gradients.explain(cases, baseline=baseline[hurts]).map,
-        "GradCAM": EXPLAINERS["grad-cam"](target=target).explain(cases).map,
+    found = {name: each.map[hurts] for name, each in drawn.items()}
+    if "target" in runs:
+        target = runs["target"].learned.logit  # type: ignore[attr-defined]
+        gradients = EXPLAINERS["integrated-gradients"](target=target)
+        found["integrated gradients from black"] = gradients.explain(cases).map
+        name = f"integrated gradients from the counterfactual of {first}"
+        found[name] = gradients.explain(cases, baseline=baseline[hurts]).map
+        found["GradCAM"] = EXPLAINERS["grad-cam"](target=target).explain(cases).map
+    found |= {
         "floor: mean difference": (sick - healthy).expand_as(cases),
         "floor: raw image": cases,
         "ceiling: image less twin": cases - twins,
     }
     maps = {name: each[:, 0].numpy() for name, each in found.items()}
     area = pain_area(cases[:, 0].numpy(), baseline[hurts][:, 0].numpy())
-    return maps | {"pain-associated area (paired)": area.astype(float)}, drawn
+    return maps | {f"pain-associated area of {first}": area.astype(float)}, drawn
 
 
 def calibrated(
@@ -159,7 +179,7 @@ def changed(
     hurts: np.ndarray,
 ) -> None:
     """Print whether the independent judge changes sides, and what is changed where."""
-    judge = runs["judge"].learned.logit  # type: ignore[attr-defined]
+    judge = runs["judge"].learned.logit if "judge" in runs else None  # type: ignore[attr-defined]
     print()
     heading(
         [
@@ -171,20 +191,23 @@ def changed(
             "L1 in controls",
         ]
     )
+    for name, explanation in drawn.items():
+        assert explanation.counterfactual is not None
+        inside, outside = (
+            np.nanmean(metrics.proximity(x[hurts], explanation.counterfactual[hurts], where[hurts][:, None]))
+            for where in (masks, ~masks)
+        )
+        controls = metrics.proximity(x[~hurts], explanation.counterfactual[~hurts]).mean()
+        flips = ("", "") if judge is None else flipped(judge, x[hurts], explanation.counterfactual[hurts])
+        line([name, *flips, *(f"{value:.4f}" for value in (inside, outside, controls))])
+
+
+def flipped(judge: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, drawn: torch.Tensor) -> tuple[str, str]:
+    """How many cases the judge takes for such, and which share of these changes sides."""
     with torch.no_grad():
-        before = judge(x).numpy()
-        for name, explanation in drawn.items():
-            assert explanation.counterfactual is not None
-            after = judge(explanation.counterfactual).numpy()
-            told = hurts & (before > 0)
-            inside, outside = (
-                np.nanmean(metrics.proximity(x[hurts], explanation.counterfactual[hurts], where[hurts][:, None]))
-                for where in (masks, ~masks)
-            )
-            controls = metrics.proximity(x[~hurts], explanation.counterfactual[~hurts]).mean()
-            flips = metrics.validity(before, after)[told].mean()
-            told_cases = f"{told.sum()} of {hurts.sum()}"
-            line([name, told_cases, f"{flips:.1%}", *(f"{value:.4f}" for value in (inside, outside, controls))])
+        before, after = judge(x).numpy(), judge(drawn).numpy()
+    told = before > 0
+    return f"{told.sum()} of {len(told)}", f"{metrics.validity(before, after)[told].mean():.1%}"
 
 
 if __name__ == "__main__":

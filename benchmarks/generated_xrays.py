@@ -1,6 +1,6 @@
 """New chest X-rays of both classes: how like real ones as training goes on, and whether a classifier learns from them.
 
-    python -m benchmarks.generated_xrays DATA [--out OUT] [--seed 0] [--precision bf16] [--only likeness use]
+    python -m benchmarks.generated_xrays DATA [--out OUT] [--seed 0] [--precision bf16] [--only likeness use few]
 
 DATA is a folder with `cohort.csv` (path, subject, label, split), as the public set is laid out: to learn from are its
 normal training images and the pneumonias of `val`, 15 % of the children held out; to report on is `test`. StyleGAN with
@@ -20,7 +20,9 @@ import anomaly
 from anomaly.detectors import PCA, Detector
 from anomaly.generation.generate import draw
 from anomaly.images import read
+from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs.run import Run
+from anomaly.runs.settings import parse_settings
 from anomaly.statistics import auroc_interval
 from anomaly.statistics.distances import frechet, kid
 from anomaly.training.batches import chunks
@@ -34,6 +36,10 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "stylegan, not augmented": ("stylegan", {**SMALL, "augment": 0.0}),
     "alphagan": ("alphagan", {"width": 16, "latent": 64, "hidden": 256, "batch": 32, "lr": 2e-4, "steps": 2000}),
 }
+FEW: dict[str, Any] = {
+    "width": 16, "latent": 64, "penalty": 10.0, "augment_images": 2e4, "steps": 500, "encoder_steps": 1,
+}  # fmt: skip
+FEW_IMAGES, FEW_SIZE, DRAWS = 200, 32, 5
 DRAWN, COMPONENTS = 1000, 32
 SEEDS = (0, 1, 2)
 
@@ -46,9 +52,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="bf16")
-    parser.add_argument("--only", nargs="+", default=["likeness", "use"], choices=["likeness", "use"])
+    parser.add_argument("--only", nargs="+", default=["likeness", "use"], choices=["likeness", "use", "few"])
+    parser.add_argument(
+        "--set", nargs="*", default=[], dest="settings", help="NAME=VALUE of the StyleGAN of few images"
+    )
     arguments = parser.parse_args()
     learning, others = cohorts(arguments.data)
+    if "few" in arguments.only:
+        of_few(learning, arguments)
+        return
     runs = {
         name: trained(arguments, learning, name) for name in RUNS if "likeness" in arguments.only or name == "stylegan"
     }
@@ -117,6 +129,48 @@ def alike(runs: dict[str, Run], arguments: argparse.Namespace) -> None:
             scale = theirs.std()
             values += [frechet(ours / scale, theirs / scale), kid(ours / scale, theirs / scale)]
         line([name, *(f"{value:.3g}" for value in values)])
+
+
+def of_few(learning: pd.DataFrame, arguments: argparse.Namespace) -> None:
+    """Train on few images with and without augmentation; print how like other children's, and how like copies."""
+    one_each = learning.sample(frac=1, random_state=0).drop_duplicates("subject").reset_index(drop=True)
+    preprocessing = Preprocessing(size=FEW_SIZE)
+    parts = [one_each[:FEW_IMAGES], one_each[FEW_IMAGES : 2 * FEW_IMAGES], one_each[2 * FEW_IMAGES :]]
+    seen, other, real = (
+        np.concatenate([preprocessing.apply(read(Path(path))).pixels for path in part["path"]]) for part in parts
+    )
+    print(
+        f"{len(seen)} images to learn from, {len(other)} as a floor, held against {len(real)}; all of other children\n"
+    )
+    pca = PCA(components=COMPONENTS).fit(real)
+    shown = {"floor: images trained on": [seen], "floor: images of others": [other]}
+    for name, more in {"augmented as needed (ADA)": {}, "not augmented": {"augment": 0.0}}.items():
+        run = anomaly.learn(
+            parts[0], arguments.out / name.replace(" ", "-"), method="stylegan", preprocessing=preprocessing,
+            settings={**FEW, **more, **parse_settings(arguments.settings)}, subject="subject", calibrate=0.05,
+            seed=arguments.seed, save_every=100, resume=True,
+            machine=Machine(device=arguments.device, precision=arguments.precision),
+        )  # fmt: skip
+        curve = pd.read_csv(run.folder / "training.csv")
+        chance = curve.loc[curve["player"] == "seen/augmentation", ["step", "loss"]]
+        print(f"{name}: {curve['seconds'].max() / 60:.1f} minutes; chance of augmentation by step", chance.to_numpy())
+        shown[name] = [np.concatenate([x for _, x in draw(run, range(FEW_IMAGES), seed)]) for seed in range(DRAWS)]
+    heading(["images", "Frechet", "kernel", "nearer to one trained on than 95 % of other children's"])
+    usual = np.quantile(nearest(other, seen), 0.05)
+    theirs = coded(pca, real)
+    for name, sets in shown.items():
+        ours = [coded(pca, images) for images in sets]
+        measured = [[each(code / theirs.std(), theirs / theirs.std()) for code in ours] for each in (frechet, kid)]
+        copies = [float((nearest(images, seen) < usual).mean()) for images in sets]
+        told = [f"{np.mean(each):.3g}" + (f" (SD {np.std(each):.2g})" if len(each) > 1 else "") for each in measured]
+        line([name, *told, "" if sets[0] is seen else f"{np.mean(copies):.1%}"])
+
+
+def nearest(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The root mean square distance (n,) of each image from the nearest of the others."""
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (images, others))
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.asarray(np.sqrt(squares.min(1).clip(0) / a.shape[1]))
 
 
 def mix(run: Run) -> np.ndarray:

@@ -1,17 +1,21 @@
 """What a walk in a StyleGAN's codes shows of an effusion: simulated knees, beside floors, ceiling and gradients.
 
-    python -m benchmarks.latent_walk --out OUT [--persons 1000] [--size 64] [--seed 0] [--precision bf16]
+    python -m benchmarks.latent_walk --out OUT [--persons 1000] [--size 64] [--seed 0] [--precision bf16] [--odds 20]
 
 Seven persons in ten are to learn from: a StyleGAN of both classes (effusion or none, true severity 0.05 or more), a
 classifier as target, another as judge, and networks that tell age and scanner. Of the others the knees with an
 effusion are walked to a probability of 5 %. Intensities keep the scale of the file, so that a knee and its twin differ
 in lesions alone. Runs that are in OUT are not trained again, and a stopped training goes on.
+
+With odds the scanner goes with the effusion: those who have one in a knee are scanned on scanner C with odds so many
+times as high. The judge, and what tells the scanner, then learn from other persons (another seed), scanned anywhere.
 """
 
 import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,7 @@ import anomaly
 from anomaly.images import read
 from anomaly.images.preprocessing import Preprocessing
 from anomaly.nets.classifiers import Residual
+from anomaly.runs.settings import parse_settings
 from anomaly.simulation.knee_files import FLAGS
 from anomaly.training.batches import Batches, Beside, chunks
 from anomaly.training.loop import Player, cosine, train
@@ -38,6 +43,10 @@ from explain.runs.run import LearnedRun
 from explain.sides.sides import Sides
 
 SEVERE, LEARN = 0.05, 0.7
+LEVELS: dict[str, str | None] = {"age": None, "site": "C"}
+"""What networks tell: a number, or whether it is this level."""
+TELLING = 500
+BEGAN = perf_counter(), process_time()
 STYLEGAN = {"width": 16, "latent": 64, "penalty": 40.0, "steps": 3000, "augment_images": 1e5, "encoder_steps": 2000}
 WALKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "logistic": ({}, ()),
@@ -64,21 +73,27 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--only", nargs="+", default=list(WALKS), choices=list(WALKS))
+    parser.add_argument("--odds", type=float, default=1.0, help="of scanner C for persons with an effusion")
+    parser.add_argument("--set", nargs="*", default=[], dest="settings", help="NAME=VALUE of the StyleGAN")
     arguments = parser.parse_args()
     learning, others = cohorts(arguments)
+    judging, telling = (learning, tuple(LEVELS)) if arguments.odds == 1 else (elsewhere(arguments), ("site",))
     preprocessing = prepared(arguments.size)
     machine = Machine(device=arguments.device, precision=arguments.precision)
     given: dict[str, Any] = {"preprocessing": preprocessing, "machine": machine, "resume": True}
     out, seed = arguments.out, arguments.seed
     gan = anomaly.learn(
-        learning, out / "stylegan", method="stylegan", settings=STYLEGAN, subject="subject", classes="effusion",
-        calibrate=0.05, seed=seed, save_every=250, **given,
+        learning, out / "stylegan", method="stylegan", settings={**STYLEGAN, **parse_settings(arguments.settings)},
+        subject="subject", classes="effusion", calibrate=0.05, seed=seed, save_every=250, **given,
     )  # fmt: skip
+    told(arguments, "stylegan")
     sides = Sides(cohort=learning, outcome="effusive", subject="subject")
     target = learn(sides, out / "target", method="classifier", seed=seed, **given)
     plain = {"architecture": "plain"}
-    judge = learn(sides, out / "judge", method="classifier", settings=plain, seed=seed + 1, **given)
-    tell = {name: teller(name, learning, others, preprocessing, out / f"{name}.pt", seed) for name in ("age", "site")}
+    apart = Sides(cohort=judging, outcome="effusive", subject="subject")
+    judge = learn(apart, out / "judge", method="classifier", settings=plain, seed=seed + 1, **given)
+    tell = {name: teller(name, judging, others, preprocessing, out / f"{name}.pt", seed) for name in telling}
+    told(arguments, "classifiers")
     x = {kind: pixels(others[kind], preprocessing) for kind in ("path", "twin")}
     cases = others["effusive"].to_numpy() == 1
     masks = np.stack([read(Path(path)).pixels[0].astype(np.uint8) for path in others["masks"][cases]])
@@ -91,29 +106,47 @@ def main() -> None:
             seed=seed, **given,
         )  # fmt: skip
         found[name] = run.explainer.explain(x["path"][cases])
+        told(arguments, name)
     logit = target.learned.logit  # type: ignore[attr-defined]
     shift = EXPLAINERS["latent-shift"](keep=False, target=logit, generator=gan.detector)
     found["latent-shift"] = shift.explain(x["path"][cases])
-    walked(found, x["path"][cases], judge, tell)
+    walked(found, {kind: each[cases] for kind, each in x.items()}, judge, tell)
     pointed(found, x, cases, masks, target)
 
 
 def cohorts(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The knees to learn from and those to report on, with whole paths, `effusive` (0 or 1) and `effusion` in words."""
-    table = twins(arguments.out / "knees", persons=arguments.persons, size=arguments.size)
-    table["effusive"] = (table["true_effusion"] >= SEVERE).astype(int)
-    table["effusion"] = table["effusive"].map({0: "none", 1: "effusion"})
+    odds = {} if arguments.odds == 1 else {"scanner_odds": arguments.odds, "scanner_follows": "effusion"}
+    table = with_outcome(twins(arguments.out / "knees", persons=arguments.persons, size=arguments.size, **odds))
+    print(pd.crosstab(table["site"], table["effusion"]).to_markdown(), flush=True)
     return halves(table, np.array(sorted(table["subject"].unique())), LEARN)
+
+
+def elsewhere(arguments: argparse.Namespace) -> pd.DataFrame:
+    """Knees of half as many other persons, whose scanner follows nothing."""
+    return with_outcome(twins(arguments.out / "others", persons=arguments.persons // 2, size=arguments.size, seed=1))
+
+
+def with_outcome(table: pd.DataFrame) -> pd.DataFrame:
+    """With `effusive`, 0 or 1, and `effusion`, the same in words."""
+    effusive = (table["true_effusion"] >= SEVERE).astype(int)
+    return table.assign(effusive=effusive, effusion=effusive.map({0: "none", 1: "effusion"}))
+
+
+def told(arguments: argparse.Namespace, what: str) -> None:
+    """Print how long all has taken up to here."""
+    wall, work = ((now - then) / 60 for now, then in zip((perf_counter(), process_time()), BEGAN, strict=True))
+    print(f"{what} at minute {wall:.1f}, {work:.1f} of the processor", flush=True)
 
 
 def teller(
     name: str, learning: pd.DataFrame, others: pd.DataFrame, preprocessing: Preprocessing, path: Path, seed: int
 ) -> Callable[[Tensor], Tensor]:
-    """A network that tells a column from a knee, in standard deviations, of categories the first: images -> (N,)."""
+    """A network that tells a column from a knee, in standard deviations, of categories one: images -> (N,)."""
+    level = LEVELS[name]
 
     def values(table: pd.DataFrame) -> Tensor:
-        numeric = pd.api.types.is_numeric_dtype(table[name])
-        column = table[name] if numeric else table[name] == sorted(learning[name].unique())[0]
+        column = table[name] if level is None else table[name] == level
         return torch.from_numpy(column.to_numpy(dtype=np.float32))
 
     known = values(learning)
@@ -129,7 +162,7 @@ def teller(
         adam = partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.1)
         player = Player(name=name, owns=[net], loss=loss, optimiser=adam, schedule=cosine)
         sources = pixels(learning["path"], preprocessing), (known - known.mean()) / known.std()
-        train(net, [player], Beside(*(Batches(each, size=32, seed=seed) for each in sources)), steps=1000, seed=seed)
+        train(net, [player], Beside(*(Batches(each, size=32, seed=seed) for each in sources)), steps=TELLING, seed=seed)
         torch.save(net.state_dict(), path)
     net.eval()
     with torch.no_grad():
@@ -139,17 +172,21 @@ def teller(
 
 
 def walked(
-    found: dict[str, Explanation], x: Tensor, judge: LearnedRun, tell: dict[str, Callable[[Tensor], Tensor]]
+    found: dict[str, Explanation],
+    images: dict[str, Tensor],
+    judge: LearnedRun,
+    tell: dict[str, Callable[[Tensor], Tensor]],
 ) -> None:
     """Print how far walks go, whether both classifiers follow, whether they rise steadily, and what else moves."""
-    told = judge.learned.logit  # type: ignore[attr-defined]
+    x, twin = images["path"], images["twin"]
+    logit = judge.learned.logit  # type: ignore[attr-defined]
     first = next(iter(found.values())).diagnostics
     with torch.no_grad():
-        seen = (first["before"] > 0).numpy(), (told(x) > 0).numpy()
+        seen = (first["before"] > 0).numpy(), (logit(x) > 0).numpy()
     lost, gap = (float(first[name].mean()) for name in ("reconstruction", "gap"))
     print(f"\n{len(x)} cases; taken for such by the target {seen[0].sum()}, by the judge {seen[1].sum()}")
     print(f"mean |image less it as drawn again| {lost:.4f}, |logit less its logit| {gap:.2f}\n")
-    told_too = [f"{name} moves, SD" for name in tell]
+    told_too = [f"{name} moves{how}, SD" for name in tell for how in ("", " on the mean")]
     heading(["walk", "target flips", "judge flips", "Spearman, mean", "at least 0.95", "change", *told_too])
     for name, each in found.items():
         assert each.counterfactual is not None and each.walk is not None
@@ -158,8 +195,8 @@ def walked(
         again = each.walk.frames[:, middle]
         ends = torch.where(still.view(-1, *[1] * (again.ndim - 1)), again, each.walk.frames[:, 0])
         with torch.no_grad():
-            after = told(each.counterfactual)
-            moves = [float((net(ends) - net(again)).abs().mean()) for net in tell.values()]
+            after = logit(each.counterfactual)
+            moves = [move for net in tell.values() for move in moved(net, again, ends)]
         flips = [
             (part.numpy() <= 0)[which].mean()
             for part, which in ((each.diagnostics["after"], seen[0]), (after, seen[1]))
@@ -171,6 +208,17 @@ def walked(
                 f"{float(each.map.abs().mean()):.4f}", *(f"{move:.3f}" for move in moves),
             ]
         )  # fmt: skip
+    with torch.no_grad():
+        followed = float((logit(twin) <= 0)[logit(x) > 0].float().mean())
+        moves = [move for net in tell.values() for move in moved(net, x, twin)]
+    change = float((x - twin).abs().mean())
+    line(["true twin", "", f"{followed:.1%}", "", "", f"{change:.4f}", *(f"{move:.3f}" for move in moves)])
+
+
+def moved(net: Callable[[Tensor], Tensor], before: Tensor, after: Tensor) -> tuple[float, float]:
+    """How far what a network tells moves: mean size, and mean."""
+    move = net(after) - net(before)
+    return float(move.abs().mean()), float(move.mean())
 
 
 def pointed(

@@ -1,6 +1,7 @@
 """Simulated knees with and without their lesions, as the benchmarks of explanations take them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,10 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.simulation import simulate
 
 
-def twins(folder: Path, *, persons: int, size: int) -> pd.DataFrame:
+def twins(folder: Path, *, persons: int, size: int, **more: Any) -> pd.DataFrame:
     """One visit of so many persons, simulated now or before: a row a knee, its twin and its masks by whole paths."""
-    table = pd.read_csv(
-        simulate("knees", folder, persons=persons, size=size, image_months=(0,), twins=True), dtype={"subject": str}
-    )
+    made = simulate("knees", folder, persons=persons, size=size, image_months=(0,), twins=True, **more)
+    table = pd.read_csv(made, dtype={"subject": str})
     for column in ("path", "twin", "masks"):
         table[column] = [str((folder / name).resolve()) for name in table[column]]
     return table

@@ -85,6 +85,7 @@ class TrainedExplainer(Learned, Explainer):
                 f"{self.name} learns from pairs; got {len(cases)} cases and {len(controls)} counterparts"
             )
         machine = machine or Machine()
+        self.fill_in(tuple(controls.shape[1:]), min(len(controls), len(cases)), machine.processes * machine.nodes)
         share = share_of(self.batch, machine)
         with apart(seed, torch.device("cpu")):
             self.make(controls.shape[1:], machine, seed)

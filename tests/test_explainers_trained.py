@@ -19,7 +19,7 @@ TINY: dict[str, dict] = {
     "additive": {**CRITICISED, "warm_up": 2, "decay": 0.5, "ema": 0.5},
     "deformation": {**CRITICISED, "warm_up": 0, "smoothness": 1.0},
     "diffusion-counterfactual": {"steps": 3, "batch": 4, "width": 4, "levels": 2, "inference_steps": 3, "ema": 0.5},
-    "conditional": CRITICISED,
+    "conditional": {**CRITICISED, "warm_up": 2},
     "targeted": CRITICISED,
     "paired": {"steps": 3, "batch": 4, "width": 4, "critic_width": 4, "draws": 2},
     "pix2pix": {"steps": 3, "batch": 4, "width": 4, "critic_width": 4, "draws": 2},
@@ -159,7 +159,7 @@ def test_what_cannot_be_learned_from_is_told(name: str) -> None:
 def test_settings_out_of_range_are_told(name: str) -> None:
     for setting in TRAINED[name].positive:
         with pytest.raises(AnomalyError, match=f"{setting} must be positive"):
-            TRAINED[name](**{**TINY[name], setting: 0})
+            TRAINED[name](**{**TINY[name], setting: -1 if setting in TRAINED[name].amounts else 0})
     for setting in TRAINED[name].not_negative:
         with pytest.raises(AnomalyError, match=f"{setting} must be 0 or more"):
             TRAINED[name](**{**TINY[name], setting: -1})

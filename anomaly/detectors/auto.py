@@ -68,6 +68,7 @@ class Auto(Detector):
     cite: ClassVar[str] = "this program; its members' sources: see texture, features, autoencoder"
     looks: ClassVar[bool] = True
     sees_context: ClassVar[bool] = True
+    value_from_drawing: ClassVar[bool] = False  # to the members that do not draw it is a blurred image
     positive: ClassVar[tuple[str, ...]] = ("budget",)
     not_negative: ClassVar[tuple[str, ...]] = ("steps",)
     budget: float = 10.0

@@ -63,6 +63,7 @@ class Detector(Learned):
     sees_context: ClassVar[bool] = False  # whether it tells an image's own channels from its context
     looks: ClassVar[bool] = False  # whether it makes something of unlabelled images; then it has `look`
     conditional: ClassVar[bool] = False  # whether it can learn to draw classes apart; then it has the field `classes`
+    value_from_drawing: ClassVar[bool] = True  # whether an image as it draws it, where it draws any, is normal to it
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

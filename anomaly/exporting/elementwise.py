@@ -7,19 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomaly.exporting.graph import onnx_type
-from anomaly.exporting.recording import Handler, Recording, Refused
+from anomaly.exporting.graph import Refused, onnx_type
+from anomaly.exporting.recording import Handler, Recording
 
 HANDLERS: dict[str, Handler] = {}
 
 
 def _unary(kind: str) -> Handler:
-    return lambda rec, out, x, *rest, **options: rec.graph.op(kind, rec.name(x, out.dtype))
+    def handler(rec: Recording, out: Tensor, x: Tensor, *rest: Any, **options: Any) -> str:
+        if any(rest) or any(options.values()):  # round to so many digits
+            raise Refused(f"its {kind.lower()} has settings of its own")
+        return str(rec.graph.op(kind, rec.name(x, out.dtype)))
+
+    return handler
 
 
 def _binary(kind: str) -> Handler:
     def handler(rec: Recording, out: Tensor, a: Any, b: Any, alpha: float = 1) -> str:
         second = rec.name(b, out.dtype)
+        if out.dtype is torch.bool:  # numbers of one bit
+            return str(rec.graph.op({"Add": "Or", "Max": "Or"}.get(kind, "And"), rec.name(a, out.dtype), second))
         if alpha != 1:
             second = rec.graph.op("Mul", second, rec.graph.constant(alpha, out.dtype))
         return str(rec.graph.op(kind, rec.name(a, out.dtype), second))
@@ -74,7 +81,7 @@ def _negated(rec: Recording, out: Tensor, x: Tensor) -> str:
 
 def _divided(rec: Recording, out: Tensor, a: Any, b: Any, *, rounding_mode: str | None = None) -> str:
     found = str(rec.graph.op("Div", rec.name(a, out.dtype), rec.name(b, out.dtype)))
-    if rounding_mode is not None and out.dtype.is_floating_point and rounding_mode == "floor":
+    if rounding_mode == "floor" and out.dtype.is_floating_point:
         return str(rec.graph.op("Floor", found))
     if rounding_mode is not None:
         raise Refused(f"it divides and rounds ({rounding_mode})")
@@ -83,7 +90,7 @@ def _divided(rec: Recording, out: Tensor, a: Any, b: Any, *, rounding_mode: str 
 
 def _power(rec: Recording, out: Tensor, a: Any, b: Any) -> str:
     base = rec.name(a, out.dtype)
-    if b == 2:  # as PyTorch does: products, and no logarithms
+    if isinstance(b, int | float) and b == 2:  # as PyTorch does: products, and no logarithms
         return str(rec.graph.op("Mul", base, base))
     return str(rec.graph.op("Pow", base, rec.name(b, out.dtype)))
 
@@ -103,15 +110,18 @@ def _clamped(rec: Recording, out: Tensor, x: Tensor, low: Any = None, high: Any 
 def _angle(rec: Recording, out: Tensor, y: Tensor, x: Tensor) -> str:
     graph, zero = rec.graph, rec.graph.constant(0, out.dtype)
     up, right = rec.name(y, out.dtype), rec.name(x, out.dtype)
-    turn = graph.op("Where", graph.op("Less", up, zero), *(graph.constant(each, out.dtype) for each in (-pi, pi)))
-    turn = graph.op("Where", graph.op("Less", right, zero), turn, zero)
+    below, left = (graph.op("Less", graph.op("Reciprocal", each), zero) for each in (up, right))  # -0 is below 0
+    turn = graph.op("Where", below, *(graph.constant(each, out.dtype) for each in (-pi, pi)))
+    turn = graph.op("Where", left, turn, zero)
     angle = graph.op("Add", graph.op("Atan", graph.op("Div", up, right)), turn)
     nowhere = graph.op("And", graph.op("Equal", up, zero), graph.op("Equal", right, zero))
-    return str(graph.op("Where", nowhere, zero, angle))
+    return str(graph.op("Where", nowhere, turn, angle))
 
 
 def _remainder(rec: Recording, out: Tensor, a: Any, b: Any) -> str:
     graph, whole, by = rec.graph, rec.name(a, out.dtype), rec.name(b, out.dtype)
+    if not out.dtype.is_floating_point:
+        return str(graph.op("Mod", whole, by))
     times = graph.op("Floor", graph.op("Div", whole, by))
     return str(graph.op("Sub", whole, graph.op("Mul", times, by)))
 
@@ -208,6 +218,10 @@ def axes(x: Tensor, dim: Any) -> list[int]:
 def _reduced(kind: str) -> Handler:
     def handler(rec: Recording, out: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> str:
         over = rec.graph.ints(*axes(x, dim))
+        if out.dtype is torch.bool:  # the most and the least of numbers of one bit
+            return str(
+                rec.graph.cast(rec.graph.op(kind, rec.name(x, torch.int32), over, keepdims=int(keepdim)), out.dtype)
+            )
         return str(rec.graph.op(kind, rec.name(x, out.dtype), over, keepdims=int(keepdim)))
 
     return handler
@@ -223,7 +237,7 @@ def _norm(
     kinds = {1: "ReduceL1", 2: "ReduceL2"}
     if ord not in kinds:
         raise Refused(f"its norm is of order {ord}")
-    return str(rec.graph.op(kinds[ord], rec.name(x), rec.graph.ints(*axes(x, dim)), keepdims=int(keepdim)))
+    return str(rec.graph.op(kinds[ord], rec.name(x, out.dtype), rec.graph.ints(*axes(x, dim)), keepdims=int(keepdim)))
 
 
 def variance(rec: Recording, x: Tensor, over: Sequence[int], correction: float, keepdim: bool) -> str:

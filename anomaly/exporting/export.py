@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from anomaly.errors import AnomalyError, MissingPackage
-from anomaly.exporting.graph import BYTES, OPSET, model
+from anomaly.exporting.graph import BYTES, OPSET, Refused, model
 from anomaly.exporting.judging import judgement
 from anomaly.exporting.operations import OPERATIONS
 from anomaly.exporting.readme import ORDER, SCRIPT, readme
-from anomaly.exporting.recording import Refused, recorded
-from anomaly.exporting.verifying import shown, verified
+from anomaly.exporting.recording import recorded
+from anomaly.exporting.verifying import TOLERANCE, shown, verified
 from anomaly.runs.run import Run
 from anomaly.shown import Readable
 from anomaly.training.batches import chunks
@@ -50,7 +50,10 @@ class Exported(Readable):
     def told(self) -> str:
         """How far the graph is from the run, in words."""
         if self.differences is None:
-            return f"not compared with PyTorch, since onnxruntime is not installed: {EXTRA}"
+            return (
+                "NOT VERIFIED: onnxruntime is not installed, so it was not compared with the run; before you use it, "
+                f"{EXTRA}, and export again"
+            )
         worst = max(self.differences.values())
         return f"largest difference from PyTorch {worst:.1e} of the largest value, over {self.images}"
 
@@ -70,8 +73,8 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
 
     Raises:
         MissingPackage: onnx is not installed.
-        AnomalyError: the method cannot be written as a graph, or the graph says something else than the run; nothing
-            is written then. Or the folder is there.
+        AnomalyError: the method cannot be written as a graph (it takes a gradient or draws random numbers when it
+            scores), or the graph says something else than the run; nothing is written then. Or the folder is there.
         RunError: the run cannot be used.
     """
     if importlib.util.find_spec("onnx") is None:
@@ -83,12 +86,8 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
     opened = Run.open(folder, method=method)
     images, told = shown(opened)
     expected = _expected(opened, images)
-    content, reasons = _written(opened)
-    found = None
-    if importlib.util.find_spec("onnxruntime") is not None:
-        found = verified(content, images, expected, reasons)
-    elif reasons:
-        raise AnomalyError(f"{folder} cannot be exported: {'; '.join(reasons)}")
+    content = _written(opened)
+    found = verified(content, images, expected) if importlib.util.find_spec("onnxruntime") is not None else None
     example = {"image": images[:2], **{name: each[:2] for name, each in expected.items()}}
     _placed(out, content, facts(opened, found, told), example)
     return Exported(out, found, told)
@@ -97,20 +96,25 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
 def _expected(run: Run, images: np.ndarray) -> dict[str, np.ndarray]:
     """What the run says of images, in PyTorch."""
     scores = [run.detector.score(x) for x in chunks(images, run.detector.device)]
-    z = run.judge(images)
+    values, z = torch.cat([each.value for each in scores]).numpy(), run.judge(images)
+    if not np.array_equal(values, z.value.numpy(), equal_nan=True):
+        raise AnomalyError(
+            f"a run of {run.detector.name} with these settings cannot be exported: it says something else of the same "
+            "images each time (it draws random numbers at test time); score with it here"
+        )
     return {
-        "value": torch.cat([each.value for each in scores]).numpy(),
+        "value": values,
         "map": torch.cat([each.map for each in scores]).numpy(),
         "map_z": z.map.numpy(),
     }
 
 
-def _written(run: Run) -> tuple[bytes, list[str]]:
-    """The model as a file holds it, and what in it could not be written."""
+def _written(run: Run) -> bytes:
+    """The model as a file holds it."""
     shape, name = run.detector.shape_, run.detector.name
     example = torch.from_numpy(run.calibration.mean_image[None].astype(np.float32))
     try:
-        graph, image, results, reasons = recorded(judgement(run), example, OPERATIONS)
+        graph, image, results = recorded(judgement(run), example, OPERATIONS)
     except Refused as error:
         raise AnomalyError(
             f"a run of {name} with these settings cannot be exported: {error}; score with it here, or train another "
@@ -122,7 +126,7 @@ def _written(run: Run) -> tuple[bytes, list[str]]:
             "--size or fewer members or components"
         )
     told = {"method": name, "settings": json.dumps(run.detector.settings()), "weights": run.identity}
-    return model(graph, image, results, shape, told).SerializeToString(), reasons
+    return model(graph, image, results, shape, told).SerializeToString()
 
 
 def facts(run: Run, differences: Mapping[str, float] | None, images: str) -> dict[str, Any]:
@@ -130,6 +134,7 @@ def facts(run: Run, differences: Mapping[str, float] | None, images: str) -> dic
     told = run.calibration
     return {
         "model": MODEL,
+        "verified": differences is not None,
         "opset": OPSET,
         "method": run.detector.name,
         "settings": run.detector.settings(),
@@ -153,12 +158,12 @@ def facts(run: Run, differences: Mapping[str, float] | None, images: str) -> dic
         "compared": {
             "differences": None if differences is None else dict(differences),
             "images": images,
-            "tolerance": 1e-4,
+            "tolerance": TOLERANCE,
         },
     }
 
 
-def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[str, np.ndarray]) -> None:
+def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[str, Any]) -> None:
     """Write all files beside their place, and move them there at once."""
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{secrets.token_hex(4)}.part.{out.name}")
@@ -166,7 +171,7 @@ def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping
         part.mkdir()
         (part / MODEL).write_bytes(content)
         (part / FACTS).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        (part / "score.py").write_text(SCRIPT, encoding="utf-8")
+        (part / "score.py").write_bytes(SCRIPT.read_bytes())
         (part / "README.md").write_text(readme(told), encoding="utf-8")
         np.savez(part / EXAMPLE, **example)
         if out.is_dir():

@@ -1,11 +1,13 @@
 """An ONNX graph while it is written: nodes by name, weights once, and at last a model that takes any batch."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+
+from anomaly.errors import AnomalyError
 
 OPSET, IR = 18, 9
 BYTES = 2**31 - 2**20  # protobuf ends at 2 GiB
@@ -13,6 +15,10 @@ NUMPY: dict[torch.dtype, Any] = {
     torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64,
     torch.int32: np.int32, torch.int16: np.int16, torch.int8: np.int8, torch.uint8: np.uint8, torch.bool: np.bool_,
 }  # fmt: skip
+
+
+class Refused(AnomalyError):
+    """What cannot be written as a graph, and why."""
 
 
 class Graph:
@@ -40,13 +46,16 @@ class Graph:
 
     def constant(self, values: Any, dtype: torch.dtype | None = None) -> str:
         """The name of an array, a tensor or a number that is the same for all images."""
+        _known_type(dtype)
         if isinstance(values, torch.Tensor):
+            _known_type(values.dtype)
             values = values.detach().cpu().contiguous().numpy()
         array = np.ascontiguousarray(values) if dtype is None else np.ascontiguousarray(values, dtype=NUMPY[dtype])
         array = array.reshape(np.shape(values))  # of a single number `ascontiguousarray` makes an axis
         key = (hashlib.sha256(array.tobytes()).digest(), array.dtype.str, array.shape)
         if key not in self._known:
-            self._known[key] = f"c{len(self._known) + 1}"
+            self._count += 1
+            self._known[key] = f"c{self._count}"
             self.constants[self._known[key]] = array
             self.bytes += array.nbytes
         return self._known[key]
@@ -59,15 +68,34 @@ class Graph:
         """A value as another type."""
         return str(self.op("Cast", name, to=onnx_type(dtype)))
 
+    def prune(self, results: Iterable[str]) -> set[str]:
+        """Keep nodes and constants that the results rest on alone; gives the names of all that these rest on."""
+        needed, kept = set(results), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.constants = {name: array for name, array in self.constants.items() if name in needed}
+        self.bytes = sum(array.nbytes for array in self.constants.values())
+        self._known = {key: name for key, name in self._known.items() if name in needed}
+        return needed
+
     def reshape(self, name: str, shape: Sequence[int]) -> str:
         """A value in another shape of as many numbers."""
         return str(self.op("Reshape", name, self.ints(*shape)))
+
+
+def _known_type(dtype: torch.dtype | None) -> None:
+    if dtype is not None and dtype not in NUMPY:
+        raise Refused(f"it calculates with numbers of {dtype}")
 
 
 def onnx_type(dtype: torch.dtype) -> int:
     """How ONNX calls a type."""
     from onnx import helper
 
+    _known_type(dtype)
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(NUMPY[dtype])))
 
 

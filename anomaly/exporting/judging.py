@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.detectors.densities import Memory
-from anomaly.exporting.recording import Refused
+from anomaly.exporting.graph import Refused
 from anomaly.nets.onnx_network import Network
 from anomaly.runs.run import Run
 
@@ -25,7 +25,7 @@ class Everywhere(nn.Module):
     def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
         """Distances (N, 1, *cells); 0 of cells that do not count. What neighbours say is as within masks."""
         if counted is None:
-            return self.memory(features)  # type: ignore[no-any-return]
+            return self.memory(features)
         found = self.memory.everywhere(features, counted)
         return torch.where(counted, found, torch.zeros_like(found))
 

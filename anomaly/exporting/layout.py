@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 
 from anomaly.exporting.elementwise import axes
-from anomaly.exporting.recording import Handler, Recording, Refused
+from anomaly.exporting.graph import Refused
+from anomaly.exporting.recording import Handler, Recording
 
 HANDLERS: dict[str, Handler] = {}
 END = 2**62
 
 
 def _shaped(rec: Recording, out: Tensor, x: Tensor, *rest: Any, **options: Any) -> str:
+    if out.dtype != x.dtype:
+        raise Refused("it takes bits of numbers for other numbers")
     return rec.graph.reshape(rec.name(x), out.shape)
 
 
@@ -50,6 +53,9 @@ def _narrowed(rec: Recording, out: Tensor, x: Tensor, dim: int, start: int, leng
 
 
 def _selected(rec: Recording, out: Tensor, x: Tensor, dim: int, index: int) -> str:
+    axis, parts = rec.stacks.get(rec.name(x), (-1, []))
+    if axis == dim % x.ndim:  # so that nothing rests on parts that are never asked for
+        return parts[index]
     at = rec.graph.constant(index % x.shape[dim], torch.int64)
     return str(rec.graph.op("Gather", rec.name(x), at, axis=dim % x.ndim))
 
@@ -63,8 +69,11 @@ def _joined(rec: Recording, out: Tensor, parts: Sequence[Tensor], dim: int = 0) 
 
 def _stacked(rec: Recording, out: Tensor, parts: Sequence[Tensor], dim: int = 0) -> str:
     along = rec.graph.ints(dim % out.ndim)
-    names = [rec.graph.op("Unsqueeze", rec.name(each, out.dtype), along) for each in parts]
-    return str(rec.graph.op("Concat", *names, axis=dim % out.ndim))
+    names = [rec.name(each, out.dtype) for each in parts]
+    longer = [rec.graph.op("Unsqueeze", name, along) for name in names]
+    found = str(rec.graph.op("Concat", *longer, axis=dim % out.ndim))
+    rec.stacks[found] = (dim % out.ndim, names)
+    return found
 
 
 def _split(rec: Recording, out: Sequence[Tensor], x: Tensor, size: Any, dim: int = 0) -> list[str]:
@@ -176,8 +185,14 @@ def _highest(
     return list(rec.graph.op("TopK", rec.name(x), counts, axis=dim % x.ndim, largest=int(largest), sorted=1, outputs=2))
 
 
-def _middle(rec: Recording, out: Any, x: Tensor, dim: int = -1, keepdim: bool = False) -> list[str]:
-    graph, axis = rec.graph, dim % x.ndim
+def _middle(rec: Recording, out: Any, x: Tensor, dim: int | None = None, keepdim: bool = False) -> list[str]:
+    graph = rec.graph
+    if dim is None or x.ndim == 0:
+        found, _ = graph.op(
+            "TopK", graph.reshape(rec.name(x), [-1]), graph.ints((x.numel() + 1) // 2), largest=0, sorted=1, outputs=2
+        )
+        return [graph.op("Gather", found, graph.constant((x.numel() - 1) // 2, torch.int64)), ""]
+    axis = dim % x.ndim
     lowest = (x.shape[axis] + 1) // 2  # PyTorch takes the lower of two in the middle
     found, _ = graph.op("TopK", rec.name(x), graph.ints(lowest), axis=axis, largest=0, sorted=1, outputs=2)
     last = graph.ints(lowest - 1) if keepdim else graph.constant(lowest - 1, torch.int64)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anomaly.exporting.recording import Handler, Recording, Refused
+from anomaly.exporting.graph import Refused
+from anomaly.exporting.recording import REAL, Handler, Recording
 
 HANDLERS: dict[str, Handler] = {}
 
@@ -27,6 +28,8 @@ def _added(rec: Recording, out: Tensor, c: Tensor, a: Tensor, b: Tensor, *, beta
 
 def _linear(rec: Recording, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> str:
     graph, order = rec.graph, list(range(weight.ndim))
+    if weight.ndim < 2:
+        raise Refused("it multiplies by a single row")
     turned = graph.op("Transpose", rec.name(weight), perm=[*order[:-2], order[-1], order[-2]])
     found = graph.op("MatMul", rec.name(x), turned)
     return str(found if bias is None else graph.op("Add", found, rec.name(bias)))
@@ -59,12 +62,16 @@ def _pooled(kind: str, dims: int) -> Handler:
             listed = [given] if isinstance(given, int) else list(given)
             return listed * dims if len(listed) == 1 else listed
 
+        if x.ndim != dims + 2:
+            raise Refused("it pools images without an axis of a batch")
         asked: dict[str, Any] = {"kernel_shape": each(kernel), "pads": each(padding) * 2}
         asked["strides"] = each(stride or kernel)
         given = list(rest)
         if kind == "MaxPool":
             asked["dilations"] = each(given.pop(0)) if given else [1] * dims
         asked["ceil_mode"] = int(given[0]) if given else 0
+        if asked["ceil_mode"] and kind == "AveragePool":  # what a window beyond the edge is divided by
+            raise Refused("its means reach beyond the edge (ceil_mode)")
         if kind == "AveragePool":
             asked["count_include_pad"] = int(given[1]) if len(given) > 1 else 1
             if len(given) > 2 and given[2] is not None:
@@ -166,7 +173,7 @@ def _batch_norm(
 def _attention(
     rec: Recording, out: Any, q: Tensor, k: Tensor, v: Tensor, *rest: Any, scale: float | None = None, **options: Any
 ) -> list[str]:
-    if any(rest) or any(options.values()):
+    if any(rest) or any(each is not None for each in options.values()):
         raise Refused("its attention has a mask or drops something")
     graph, turned = rec.graph, [*range(k.ndim - 2), k.ndim - 1, k.ndim - 2]
     products = graph.op("MatMul", rec.name(q), graph.op("Transpose", rec.name(k), perm=turned))
@@ -199,7 +206,7 @@ def _transformed(rec: Recording, out: Tensor, x: Tensor, dims: Sequence[int], no
         n = shape[axis]
         turns = (torch.outer(torch.arange(n), torch.arange(n)) % n).double() * (2 * pi / n)
         scale = {0: 1.0, 1: n**-0.5, 2: 1 / n}[norm]
-        cosine, sine = ((scale * each).float() for each in (turns.cos(), sign * turns.sin()))
+        cosine, sine = ((scale * each).to(REAL.get(x.dtype, x.dtype)) for each in (turns.cos(), sign * turns.sin()))
         across = along(rec, real, shape, {axis: -sine})
         real = along(rec, real, shape, {axis: cosine})
         if imaginary:

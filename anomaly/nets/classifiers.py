@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from anomaly.nets.critics import MeanCritic
+from anomaly.nets.critics import LeanCritic, MeanCritic
 from anomaly.nets.layers import BATCH_NORM, CONVOLUTION
 from anomaly.nets.pyramid import DEEPEST, initialise
 from anomaly.nets.residual import DownBlock
@@ -95,17 +95,18 @@ class Plain(Classifier):
 class SidesCritic(nn.Module):
     """Image (N, C, *space) -> (N, 3): how real it is as a control, and as a case; the logit of its being a case.
 
-    The convolutions of `MeanCritic`, then two for each of the three, and the mean over the image. No norm, which a
-    penalty that holds for each image forbids.
+    The convolutions of `MeanCritic` or of `LeanCritic`, then two for each of the three, and the mean over the image. No
+    norm, which a penalty that holds for each image forbids.
 
     Args:
         shape: (C, *space) of one image.
-        width: channels at full size; the deepest have sixteen times as many.
+        width: channels at full size; the deepest have sixteen times as many, or eight times.
+        lean: whose convolutions.
     """
 
-    def __init__(self, shape: Sequence[int], *, width: int = 16) -> None:
+    def __init__(self, shape: Sequence[int], *, width: int = 16, lean: bool = False) -> None:
         super().__init__()
-        seen = MeanCritic(shape, width=width)
+        seen = (LeanCritic if lean else MeanCritic)(shape, width=width)
         self.trunk, self.multiples = seen.trunk, seen.multiples
         channels, convolution = cast(int, seen.head.in_channels), CONVOLUTION[len(shape) - 1]
         self.heads = nn.ModuleList(

@@ -1,11 +1,11 @@
-"""Networks that judge images without a code: the critic of VA-GAN, and the patch critic of pix2pix; 2D or 3D."""
+"""Networks that judge images without a code: the critic of VA-GAN, one that learns faster, pix2pix's; 2D or 3D."""
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from anomaly.nets.layers import CONVOLUTION
-from anomaly.nets.pyramid import INSTANCE_NORM, ConvolutionThenHalve, initialise
+from anomaly.nets.pyramid import DEEPEST, INSTANCE_NORM, ConvolutionThenHalve, initialise
 from anomaly.nets.unet import halvings, pad_to
 
 GROUPS = (1, 1, 2, 2, 3)
@@ -50,6 +50,39 @@ class MeanCritic(nn.Module):
         """(N, 16 w), the mean over the image of the last layer but one."""
         seen: Tensor = self.trunk(pad_to(x, self.multiples))
         return seen.flatten(2).mean(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """D(x) (N,)."""
+        judged: Tensor = self.head(self.trunk(pad_to(x, self.multiples)))
+        return judged.flatten(1).mean(1)
+
+
+class LeanCritic(nn.Module):
+    """Image -> one number, the mean of a map of numbers: less is asked of each layer than in `MeanCritic`.
+
+    At each size a convolution and one that halves, then one more and 1 x 1; leaky rectifiers, no norm. The channels
+    double at most three times, so that the deep layers, which see few pixels, do not cost what all others do.
+
+    Args:
+        shape: (C, *space) of one image.
+        width: channels at full size.
+    """
+
+    def __init__(self, shape: Sequence[int], *, width: int = 12) -> None:
+        super().__init__()
+        channels, *space = shape
+        convolution = CONVOLUTION[len(space)]
+        factors = halvings(tuple(space), len(GROUPS) - 1)
+        self.multiples = tuple(1 << sum(f == 2 for f in along) for along in zip(*factors, strict=True))
+        layers: list[nn.Module] = []
+        for level, each in enumerate(factors):
+            out = width * min(1 << level, DEEPEST)
+            for layer in (convolution(channels, out, 3, padding=1), ConvolutionThenHalve(each, out, out)):
+                layers += [layer, nn.LeakyReLU(0.2)]
+            channels = out
+        layers += [convolution(channels, width * DEEPEST, 3, padding=1), nn.LeakyReLU(0.2)]
+        self.trunk, self.head = nn.Sequential(*layers), convolution(width * DEEPEST, 1, 1)
+        initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """D(x) (N,)."""

@@ -21,6 +21,7 @@ from anomaly.files import write_whole
 from anomaly.images import read
 from anomaly.progress import progress
 from anomaly.simulation.anatomy import SITES, Drawing, Lesions, draw_knee
+from anomaly.simulation.confounding import Confounding
 from anomaly.simulation.folders import claim, write_truth
 from anomaly.simulation.knee_files import ENDINGS, NUMBERS, flagged, numbered, stored, write_pixels
 from anomaly.simulation.knee_sheet import write_knee_sheet
@@ -102,6 +103,8 @@ def simulate_knees(
     size: int = 96,
     image_months: Sequence[int] = (0, 24),
     twins: bool = False,
+    scanner_odds: float = 1.0,
+    scanner_follows: str = "progression",
     seed: int = 0,
     workers: int | None = None,
 ) -> Path:
@@ -118,6 +121,10 @@ def simulate_knees(
         size: pixels of a side; in 3D, voxels from head to foot and from front to back.
         image_months: visits with images, of 0, 12, 24, 36 and 48; 0 must be among them.
         twins: draw each scan once more without effusion and marrow lesions.
+        scanner_odds: how much higher the odds of scanner C, whose contrast is the strongest, are for persons with what
+            it follows: an odds ratio above 0. 1 leaves scanners to chance, but for age and BMI.
+        scanner_follows: "effusion", "marrow", "thinning", "osteophytes" or "pain" at baseline, "progression" or
+            "incidence", in either knee.
         seed: 0 or more; the same seed gives the same bytes.
         workers: processes; None takes one a core.
 
@@ -130,22 +137,26 @@ def simulate_knees(
     if getattr(current_process(), "_inheriting", False):
         raise SystemExit(0)  # a script without a guard, read again by a process it started: that one is of no use
     studio = Studio(out=Path(out), dims=dims, size=size, seed=seed, twins=twins)
-    months = sorted(set(image_months))
+    confounding = Confounding(scanner_odds=scanner_odds, scanner_follows=scanner_follows)
+    months, last = sorted(set(image_months)), SITES[SCANNERS - 1].name
     _check(dims, months, workers)
     table = draw_population(persons, seed=seed, sites=SCANNERS)
+    table["site"] = confounding.sites(table, seed=seed, sites=SCANNERS)
     scanned = _scanned(table, months)
     scans = [_scan(row) for row in scanned.to_dict("records")]
     studio.draw(scans[0], scans[0].lesions)  # says what is wrong with the size before anything is written
-    claim(studio.out, _settings(studio, persons, months))
+    settings = _settings(studio, persons, months, confounding)
+    claim(studio.out, settings)
     measured = _all_taken(studio, scans, workers or os.cpu_count() or 1)
     scanned["mean_intensity"], scanned["twin_difference"] = zip(*measured, strict=True)
     cohort = _cohort(scanned, studio)
     path = studio.out / "cohort.csv"
     write_whole(path, cohort.to_csv(index=False, lineterminator="\n"))
-    known = facts(scanned[scanned["visit"] == 0], sites=SCANNERS)
-    told = {**known, "images": len(cohort), "labels": NUMBERS}
-    write_truth(studio.out, _settings(studio, persons, months), told)
-    write_whole(studio.out / "README.txt", ABOUT.format(persons=persons, images=len(cohort), months=_listed(months)))
+    first = scanned[scanned["visit"] == 0]
+    known = {**facts(first, sites=SCANNERS), **confounding.facts(first, last, SCANNERS - 1)}
+    write_truth(studio.out, settings, {**known, "images": len(cohort), "labels": NUMBERS})
+    about = ABOUT.format(persons=persons, images=len(cohort), months=_listed(months))
+    write_whole(studio.out / "README.txt", about + confounding.note(last))
     write_knee_sheet(studio.out, cohort)
     return path
 
@@ -162,12 +173,13 @@ def _check(dims: int, months: Sequence[int], workers: int | None) -> None:
         raise CohortError(f"workers is {workers}; give 1 or more, or leave it out")
 
 
-def _settings(studio: Studio, persons: int, months: Sequence[int]) -> dict[str, Any]:
+def _settings(studio: Studio, persons: int, months: Sequence[int], confounding: Confounding) -> dict[str, Any]:
     settings = {name: value for name, value in asdict(studio).items() if name != "out"}
     return {
         "kind": "knees",
         "persons": persons,
         **settings,
+        **confounding.settings,
         "image_months": list(months),
         "coefficients": asdict(DEFAULT),
     }

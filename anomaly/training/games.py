@@ -34,7 +34,8 @@ class Player:
         turns: moves in one step, each with a batch of its own.
         every: it moves only in each `every`-th step.
         schedule: share of the stage done, 0 to 1 -> factor on the learning rate.
-        ema: if positive, the stage ends with a running average of the weights, w <- ema w + (1 - ema) new.
+        ema: if positive, the stage ends with a running average of the weights, w <- ema w + (1 - ema) new; in step k of
+            the first ones (1 + k) / (10 + k) in place of ema, if that is less, so that it forgets how they began.
         shares: name of an earlier player of the same modules whose optimiser moves this one as well. A penalty that is
             due only in every so manieth step wants that: an Adam of its own would divide its weight out again.
     """

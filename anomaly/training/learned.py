@@ -101,6 +101,11 @@ class Learned(Amounts, Limited, ABC):
         save_tensors(path, self.net_.state_dict(), facts)
 
     @classmethod
+    def completed(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as a file has them, with those that a method got only since, as it learned before it had them."""
+        return dict(settings)
+
+    @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> Self:
         """Read what `save` wrote; runs no code from the file.
 
@@ -112,7 +117,7 @@ class Learned(Amounts, Limited, ABC):
             facts = facts_of(path)
             if facts.get("method") != cls.name:
                 raise RunError(f"{path} holds the method {facts.get('method')!r}, expected {cls.name!r}")
-            learned = cls(**facts["settings"])
+            learned = cls(**cls.completed(facts["settings"]))
             learned.shape_, learned.masked_ = tuple(facts["shape"]), facts.get("masked") is True
             learned.context_ = int(facts.get("context", 0))
             tensors = load_file(path)

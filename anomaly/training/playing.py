@@ -108,7 +108,9 @@ class Play:
         optimiser.step()
         if player.ema > 0:
             now = [each.detach() for each in self.averaged[player.name]]
-            torch._foreach_lerp_(self.averages[player.name], now, 1 - player.ema)
+            # What was before counts for little while that is how the weights began.
+            kept = min(player.ema, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(self.averages[player.name], now, 1 - kept)
 
     def _hand_over_to(self, player: Player) -> None:
         if self._mover is not player:

@@ -50,7 +50,7 @@ class AgainstBaseline(Attribution):
         """Average the controls."""
         self.mean_ = mean_of(controls)
 
-    def begin_from_normal(self, mean: Tensor, drawn: Drawn | None = None, *, asked: bool) -> None:
+    def begin_from_normal(self, mean: Tensor, drawn: Drawn | None = None, *, asked: bool, there: bool = True) -> None:
         """Take what a detector holds for normal for the baseline, unless another was `asked` for.
 
         To a detector black is more abnormal than most patients, so that a map from there tells little of these.
@@ -59,12 +59,14 @@ class AgainstBaseline(Attribution):
             mean: of its normals (C, *space), the mean control.
             drawn: images (N, C, *space) -> the same as it draws them as normal; None where it draws none.
             asked: whether the baseline was.
+            there: whether to begin from what it draws, unless asked otherwise.
         """
         self.mean_ = mean[None]
         if drawn is not None:
             self.drawn_ = drawn
         if not asked and self.baseline == "zero":
-            self.baseline = "counterfactual" if drawn is not None and self.from_counterfactual else "mean"
+            near = drawn is not None and there and self.from_counterfactual
+            self.baseline = "counterfactual" if near else "mean"
 
     def explain(self, x: Tensor, *, baseline: Tensor | None = None, seed: int = 0) -> Explanation:
         """As for every explainer; `baseline` gives the images to compare with, (N or 1, C, *space).

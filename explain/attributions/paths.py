@@ -28,9 +28,10 @@ class IntegratedGradients(AgainstBaseline):
     it is large. A pixel that equals its baseline gets nothing, so the baseline says what absence looks like.
 
     Args:
-        steps: points on the line, at most.
-        tolerance: a quarter of the points is enough where it leaves a gap of at most this share of |f(x) - f(b)|; 0
-            takes all of them.
+        steps: points on the line, in all.
+        tolerance: a quarter of the points is enough where it leaves a gap of at most this share of |f(x) - f(b)|; where
+            it is not, the integral is by the other three quarters, so that no image takes more than `steps`. 0 takes
+            all of them at once, and so does "counterfactual", where a quarter was not enough for any of four images.
         batch: how many of them go through the target at once.
         baseline: "zero", "mean", "blur" or "counterfactual", as in `AgainstBaseline`. Of a detector's run that draws
             images as if they were normal, the image so drawn unless told otherwise.
@@ -48,15 +49,16 @@ class IntegratedGradients(AgainstBaseline):
     batch: int = 32
 
     def share(self, image: Tensor, origin: Tensor) -> Tensor:
-        """The integral, by a quarter of the points where these add up."""
+        """The integral, by a quarter of the points where these add up; each image is asked for itself alone."""
         few = self.steps // SHARE_OF_STEPS
-        if self.tolerance and few >= FEWEST:
-            shares = self._integral(image, origin, few)
-            with torch.no_grad():
-                rise = self.ask(image) - self.ask(origin)
-            if (shares.sum() - rise).abs() <= self.tolerance * rise.abs():
-                return shares
-        return self._integral(image, origin, self.steps)
+        if not self.tolerance or few < FEWEST or self.baseline == "counterfactual":
+            return self._integral(image, origin, self.steps)
+        shares = self._integral(image, origin, few)
+        with torch.no_grad():
+            rise = self.ask(image) - self.ask(origin)
+        if (shares.sum() - rise).abs() <= self.tolerance * rise.abs():
+            return shares
+        return self._integral(image, origin, self.steps - few)
 
     def _integral(self, image: Tensor, origin: Tensor, steps: int) -> Tensor:
         from captum import attr

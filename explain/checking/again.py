@@ -54,7 +54,8 @@ class Again:
             purpose: what the run serves, in words.
         """
         facts = self.run.facts
-        settings = facts["settings"] | ({} if self.steps is None else {"steps": self.steps})
+        # As the run was opened: the file of an older one lacks settings that its method has by now.
+        settings = self.run.learned.settings() | ({} if self.steps is None else {"steps": self.steps})
         out = self.out / f"permuted_{number}"
         told = f"{facts['data']['subjects_from']}. This run serves {purpose} alone: {changed}"
         learn(

@@ -14,7 +14,8 @@ from anomaly.errors import CohortError
 from anomaly.images.intake import intake
 from anomaly.progress import progress
 from anomaly.training.batches import chunks, evenly
-from explain.runs.mapping import BATCH, prepare
+from explain.runs.explaining import prepare
+from explain.runs.mapping import BATCH
 from explain.runs.source import Source
 
 FEWEST_IMAGES, FEWEST_SUBJECTS = 8, 2

@@ -1,7 +1,8 @@
 """DeScarGAN: any image drawn as a control and as a case by one generator, there and back (Wolleb et al. 2020)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -13,12 +14,21 @@ from anomaly.nets.losses import gradient_penalty
 from anomaly.nets.unet import NORMS, UNet
 from anomaly.training.games import Player, Stage
 from explain.base import Explanation
-from explain.counterfactuals.additive import LEVELS
+from explain.counterfactuals.criticised import (
+    CRITICS,
+    LAZY,
+    LOGISTIC,
+    WASSERSTEIN,
+    Terms,
+    half_as_fast,
+    steepness,
+    telling,
+    ways,
+)
 from explain.trained import TrainedExplainer, drawn
 
 CONTROL, CASE = 0, 1
-
-Terms = tuple[Tensor, dict[str, Tensor]]
+LEVELS = 4
 
 
 @dataclass(kw_only=True)
@@ -106,70 +116,139 @@ class TwoWayExplainer(TrainedExplainer):
 class Conditional(TwoWayExplainer):
     """Translates between controls and cases so that the way back leads home (Wolleb et al. 2020, DeScarGAN).
 
-    Every image is drawn as both. The critic has a source head for each side and a class head, and lowers
-    20 (D(drawn) - D(real)) + 10 penalty + 5 cross-entropy of the real, the penalty taken for each source head; the
-    generator lowers -D(drawn) + 50 (x - back)^2 + 50 (x - drawn as what it is)^2 + cross-entropy of the wanted side,
-    means over images and pixels. Weights and settings are those of the original, whose generator draws the image itself
-    (`form`) with 64 channels and batch norm (`norm`), which adds noise to images, and whose class head is larger. It
-    has no skip at full size; here only the image itself goes round the generator. Diagnostics: "before" and "after",
-    the logit that the class head gives image and counterfactual.
+    Every image is drawn as both. The critic has a source head for each side and a class head. In the game "logistic" it
+    lowers source (softplus(D(drawn)) + softplus(-D(real))) + classes cross-entropy of the real, and its slope at real
+    images; before the first step of the generator it learns for a while, by images of the other side, what each side
+    looks like. The generator lowers adversarial softplus(-D(drawn)) + cycle (x - back)^2 + identity (x - drawn as what
+    it is)^2 + wanted cross-entropy of the wanted side, means over images and pixels.
+
+    The game "wasserstein" is the published one: the critic lowers 20 (D(drawn) - D(real)) + 10 penalty + 5
+    cross-entropy, the penalty taken for each source head, and the generator -D(drawn) in place of the softplus; the
+    settings for it were `source=20 classes=5 critic_turns=5 lr=1e-4 steps=1000 batch=5 decay=0 ema=0 critic_width=16`.
+    The original's generator draws the image itself (`form`) with 64 channels and batch norm (`norm`), which adds noise
+    to images, and its class head is larger. It has no skip at full size; here only the image itself goes round the
+    generator. Diagnostics: "before" and "after", the logit that the class head gives image and counterfactual.
 
     Args:
+        game: "logistic" or "wasserstein".
+        warm_up: moves of a logistic critic before the first step of the generator.
         source: weight of the source heads for the critic.
-        penalty: weight of the gradient penalty.
+        slope: weight of the squared slope of a logistic critic, for each value of an image.
+        penalty: weight of the gradient penalty of a Wasserstein critic.
         classes: weight of the class head for the critic.
         wanted: weight of the class head for the generator.
+        ema: if positive, the generator at the end is a running average of its weights: w <- ema w + (1 - ema) new.
     """
 
     name: ClassVar[str] = "conditional"
     summary: ClassVar[str] = "DeScarGAN: each image drawn as control and as case, there and back; unpaired"
     cite: ClassVar[str] = "Wolleb et al. 2020 (DeScarGAN); Choi et al. 2018 (StarGAN)"
     not_negative: ClassVar[tuple[str, ...]] = (
-        *TwoWayExplainer.not_negative,
-        "source",
-        "penalty",
-        "classes",
-        "wanted",
-    )
-    batch: int = 5  # of each side; the original's 10 are of both
+        *TwoWayExplainer.not_negative, "source", "slope", "penalty", "classes", "wanted", "warm_up", "ema",
+    )  # fmt: skip
+    below_one: ClassVar[tuple[str, ...]] = (*TwoWayExplainer.below_one, "ema")
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {**TwoWayExplainer.choices, "game": CRITICS}
+    amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"steps": (1000, 500), "batch": (8, 2)}
+    steps: int = 0
+    batch: int = 0
+    lr: float = 1e-3
+    decay: float = 0.4
+    game: str = LOGISTIC
+    warm_up: int = 300
+    critic_turns: int = 1
+    critic_width: int = 12
     cycle: float = 50.0
     identity: float = 50.0
-    source: float = 20.0
+    source: float = 1.0
+    slope: float = 1e-5
     penalty: float = 10.0
-    classes: float = 5.0
+    classes: float = 1.0
     wanted: float = 1.0
+    ema: float = 0.99
+
+    @classmethod
+    def completed(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Before there were two games there was the Wasserstein one, which began at once and averaged no weights."""
+        return dict(settings) if "game" in settings else {"game": WASSERSTEIN, "warm_up": 0, "ema": 0.0, **settings}
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """Generator and critic."""
-        return nn.ModuleDict(
-            {"generator": self.generator(shape), "critic": SidesCritic(shape, width=self.critic_width)}
+        critic = SidesCritic(shape, width=self.critic_width, lean=self.game == LOGISTIC)
+        return nn.ModuleDict({"generator": self.generator(shape), "critic": critic})
+
+    def stages(self) -> Sequence[Stage]:
+        """As of all that translate; a logistic critic begins by itself."""
+        (game,) = super().stages()
+        critic, generator = game.players
+        generator = replace(generator, ema=self.ema)
+        if self.game == WASSERSTEIN:
+            return [replace(game, players=[critic, generator])]
+        critic = replace(critic, optimiser=lambda own: half_as_fast(self.adam(own, betas=(0.5, 0.99))))
+        beginner = replace(
+            critic, turns=1, loss=self.telling_loss, optimiser=lambda own: self.adam(own, betas=(0.9, 0.99))
         )
+        players, beginners = (
+            [first, replace(critic, name="slope", loss=partial(self.slope_loss, moves=moves), turns=1, every=LAZY,
+                            shares="critic")]
+            for first, moves in ((critic, LAZY * self.critic_turns), (beginner, LAZY))
+        )  # fmt: skip
+        if not self.slope:
+            players, beginners = players[:1], beginners[:1]
+        beginners = [replace(player, schedule=None) for player in beginners]
+        stages = [replace(game, players=[*players, generator])]
+        return [Stage(name="critic", players=beginners, steps=self.warm_up), *stages] if self.warm_up else stages
+
+    def telling_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
+        """Each source head tells its own side from the other, and the class head both."""
+        x, own = beside(batch)
+        judged = self.net_["critic"](x).float()
+        classes = F.binary_cross_entropy_with_logits(judged[:, 2], own.float())
+        told = telling(picked(judged, 1 - own), picked(judged, own))
+        return self.source * told + self.classes * classes, {"classes": classes}
+
+    def slope_loss(self, batch: tuple[Tensor, Tensor], *, moves: int) -> Tensor:
+        """How steep each source head is at images of its side, counted for so many moves."""
+        x, own = beside(batch)
+
+        def of_own(z: Tensor) -> Tensor:
+            return picked(self.net_["critic"](z).float(), own)
+
+        return moves * self.source * steepness(of_own, x, self.slope)
 
     def critic_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """source (D(drawn) - D(real)) + penalty sum_sides (|grad D| - 1)^2 + classes CE(real)."""
+        """What the source heads lower, by the game, and classes CE(real)."""
         x, own = beside(batch)
-        side = torch.cat([torch.full_like(own, each) for each in (CONTROL, CASE)])
-        with torch.no_grad():
-            fake = self.translate(torch.cat([x, x]), side)
+        if self.game == LOGISTIC:  # what an image drawn as what it is would teach is little beside identity
+            side = 1 - own
+            with torch.no_grad():
+                fake = x + ways(x) * (self.translate(x, side) - x)
+        else:
+            side = torch.cat([torch.full_like(own, each) for each in (CONTROL, CASE)])
+            with torch.no_grad():
+                fake = self.translate(torch.cat([x, x]), side)
         of_real, of_fake = self.net_["critic"](torch.cat([x, fake])).float().split([len(x), len(fake)])
-        distance = picked(of_real, own).mean() - picked(of_fake, side).mean()
+        classes = F.binary_cross_entropy_with_logits(of_real[:, 2], own.float())
+        of_own, of_side = picked(of_real, own), picked(of_fake, side)
+        terms = {"distance": of_own.mean() - of_side.mean(), "classes": classes}
+        if self.game == LOGISTIC:
+            return self.source * telling(of_side, of_own) + self.classes * classes, terms
         controls, cases = batch
         real = torch.cat([controls, controls, cases, cases])
-        steepness = gradient_penalty(lambda z: picked(self.net_["critic"](z).float(), side), real, fake)
-        penalty = 2 * steepness.mean()
-        classes = F.binary_cross_entropy_with_logits(of_real[:, 2], own.float())
-        terms = {"distance": distance, "penalty": penalty, "classes": classes}
-        return self.penalty * penalty + self.classes * classes - self.source * distance, terms
+        steep = gradient_penalty(lambda z: picked(self.net_["critic"](z).float(), side), real, fake)
+        terms["penalty"] = 2 * steep.mean()
+        loss = self.penalty * terms["penalty"] + self.classes * classes - self.source * terms["distance"]
+        return loss, terms
 
     def generator_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """-adversarial D(drawn) + cycle (x - back)^2 + identity (x - same)^2 + wanted CE(drawn)."""
+        """What the critic says of what is drawn, + cycle (x - back)^2 + identity (x - same)^2 + wanted CE."""
         x, own = beside(batch)
         same, other = self.translate(torch.cat([x, x]), torch.cat([own, 1 - own])).chunk(2)
         back = self.translate(other, own)
         side = torch.cat([own, 1 - own])
         judged = self.net_["critic"](torch.cat([same, other])).float()
+        of_drawn = picked(judged, side)
         terms = {
-            "adversarial": -picked(judged, side).mean(),
+            "adversarial": F.softplus(-of_drawn).mean() if self.game == LOGISTIC else -of_drawn.mean(),
             "cycle": F.mse_loss(back, x),
             "identity": F.mse_loss(same, x),
             "wanted": F.binary_cross_entropy_with_logits(judged[:, 2], side.float()),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from anomaly.nets.fields import bending, folded_share, integrate, length, roughness, warp
 from explain.base import Explanation
-from explain.counterfactuals.additive import CriticisedExplainer
+from explain.counterfactuals.criticised import CriticisedExplainer
 from explain.trained import drawn
 
 COSTS = {"roughness": roughness, "bending": bending}
@@ -20,12 +20,14 @@ class Deformation(CriticisedExplainer):
 
     The field costs the roughness of Bigolin Lanfredi et al. 2020 (section 2.2), or how much it bends. Roughness, a sum
     of absolute differences, does not mind where a field changes, so that growth gathers at edges; a field that does not
-    bend costs nothing, and so turns, shears and grows as a whole. What a critic has to give for a change grows with the
-    side of an image, roughness does not: at half the side take half the weight. Diagnostics: "displacement", the mean
-    length of the field in pixels, and "folded", the share of pixels where it folds space over itself.
+    bend costs nothing, and so turns, shears and grows as a whole. Of an image of twice the side the same bending, in
+    pixels, is a quarter: take four times the weight, of roughness the same. The original's settings, beside those of
+    its game, are `cost=roughness smoothness=25 diffeomorphic=False`, for 224 pixels. Diagnostics: "displacement", the
+    mean length of the field in pixels, and "folded", the share of pixels where it folds space over itself.
 
     Args:
-        smoothness: weight of that cost; the paper takes 25 of roughness on its toy images, 224 pixels, 10 on brains.
+        smoothness: weight of that cost; the default is for bending at 56 pixels. The paper takes 25 of roughness on its
+            toy images, 224 pixels, 10 on brains.
         cost: "roughness" or "bending".
         reach: displacement that an output of 1 stands for, as a share of the smallest side: about what is expected.
         diffeomorphic: take the output for a velocity, integrated by scaling and squaring, so that space cannot fold.
@@ -36,12 +38,14 @@ class Deformation(CriticisedExplainer):
     cite: ClassVar[str] = "Bigolin Lanfredi et al. 2020 (DeFI-GAN); diffeomorphic: Arsigny et al. 2006"
     positive: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.positive, "reach")
     not_negative: ClassVar[tuple[str, ...]] = (*CriticisedExplainer.not_negative, "smoothness")
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {"cost": COSTS}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {**CriticisedExplainer.choices, "cost": COSTS}
     levels: int = 5
-    smoothness: float = 25.0
-    cost: str = "roughness"
+    lr: float = 1e-3
+    slope: float = 1e-4
+    smoothness: float = 5.0
+    cost: str = "bending"
     reach: float = 0.05
-    diffeomorphic: bool = False
+    diffeomorphic: bool = True
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """The field's U-Net and the critic."""
@@ -56,6 +60,10 @@ class Deformation(CriticisedExplainer):
         """x(p + phi(p)), and smoothness times what phi costs."""
         field = self.field(x)
         return warp(x, field), self.smoothness * COSTS[self.cost](field)
+
+    def on_the_way(self, x: Tensor, share: Tensor) -> Tensor:
+        """x(p + share phi(p)): moved part of the way, where a blend would show everything twice."""
+        return warp(x, share * self.field(x))
 
     def counterfactual(self, x: Tensor) -> Explanation:
         """x(p + phi(p)), with phi."""

@@ -13,7 +13,8 @@ from anomaly.nets.critics import PatchCritic
 from anomaly.training.batches import chunks, evenly
 from anomaly.training.learned import Images
 from explain.base import Explanation, Target
-from explain.counterfactuals.conditional import Terms, TwoWayExplainer, beside
+from explain.counterfactuals.conditional import TwoWayExplainer, beside
+from explain.counterfactuals.criticised import Terms
 from explain.counterfactuals.paired import possible_halvings
 from explain.trained import drawn
 

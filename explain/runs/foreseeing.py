@@ -52,6 +52,8 @@ def foresee(sides: Sides, out: Path | str | None = None, **asked: Any) -> Forese
         for part in (TRAIN, CHOOSE)
         for side in SIDES
     }
+    fewest = min(counts[f"{TRAIN} {side}s"] * len(each) for side, each in zip(SIDES, images, strict=True))
+    learner.fill_in(tuple(images[0].shape[1:]), fewest, machine.processes * machine.nodes)
     forecast = _of(learner, [each[:1] for each in images], machine)
     return Foreseen(learner.name, learner.settings(), counts, images[0].shape[1:], forecast, free(machine))
 

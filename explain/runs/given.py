@@ -70,6 +70,7 @@ class TargetRun(GivenRun):
             for a logit; for a detector that of a logistic distribution spread as the values of normals.
         mean: of a detector the mean of its normals (C, *space), for attributions to begin from.
         drawn: of a detector that draws images as if they were normal, how: (N, C, *space) -> the same.
+        begins_there: whether attributions may begin there without being told: what it draws is normal to all of it.
     """
 
     value: Target
@@ -78,6 +79,7 @@ class TargetRun(GivenRun):
     scale: float
     mean: np.ndarray | None = None
     drawn: Callable[[Tensor], Tensor] | None = None
+    begins_there: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
         value: Callable[[Tensor], Tensor] = run.detector.value
         bounds = run.calibration.bound(UNUSUAL), run.calibration.spread * sqrt(3) / pi
         people, mean = trained_in(folder, "split"), run.calibration.mean_image
-        return TargetRun(folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean, drawing(run))
+        return TargetRun(
+            folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean, drawing(run),
+            run.detector.value_from_drawing,
+        )  # fmt: skip
     if kind != CLASSIFIER:
         raise RunError(f"{folder} holds {A[kind]}; a target is a detector or a classifier: give such a run")
     facts = read_facts(folder)

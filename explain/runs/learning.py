@@ -23,7 +23,7 @@ from anomaly.pictures.scales import next_to_nothing
 from anomaly.runs import longer
 from anomaly.runs.facts import CLASSIFIER, EXPLAINER, read_facts, write_facts
 from anomaly.runs.methods import code_of, make
-from anomaly.runs.plans import claim, clear, refuse_changes
+from anomaly.runs.plans import ASKED, claim, clear, refuse_changes
 from anomaly.runs.run import COHORT, WEIGHTS
 from anomaly.runs.watching import Watch, draw_curves
 from anomaly.training.journal import Journal
@@ -98,6 +98,8 @@ def learn(
     kind = CLASSIFIER if method == CLASSIFIER else EXPLAINER
     own = method if code_of(method) else None
     finished, steps, work = longer.gone_on_with(out, learner, settings or {}, machine, resume=resume)
+    if finished:
+        finished["settings"] = learner.completed(finished["settings"])
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
@@ -350,7 +352,9 @@ def _write_down(
         for what, run in given.items()
     }
     data = _counts(table, plan, images.unreadable)
-    facts = {**plan, **places, "shape": list(learner.shape_), "data": data, "held_out": told}
+    used = learner.settings()
+    settings = {} if used == plan["settings"] else {"settings": used, ASKED: plan["settings"]}
+    facts = {**plan, **settings, **places, "shape": list(learner.shape_), "data": data, "held_out": told}
     write_whole(out / "MODEL_CARD.md", model_card(learner, facts))
     longer.keep_end(out, learner, machine)
     learner.save(out / WEIGHTS)

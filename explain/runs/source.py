@@ -216,7 +216,8 @@ def _attribution(
     explainer: Explainer = make(cls, settings)
     explainer.target = target.value
     if isinstance(explainer, AgainstBaseline) and target.mean is not None:
-        explainer.begin_from_normal(torch.from_numpy(target.mean), target.drawn, asked="baseline" in (settings or {}))
+        asked, mean = "baseline" in (settings or {}), torch.from_numpy(target.mean)
+        explainer.begin_from_normal(mean, target.drawn, asked=asked, there=target.begins_there)
     if baseline is not None and not isinstance(explainer, AgainstBaseline):
         raise AnomalyError(f"{name} takes no baseline; leave --baseline out")
     if isinstance(explainer, LatentShift):

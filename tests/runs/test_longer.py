@@ -54,10 +54,10 @@ def test_twenty_steps_and_twenty_more_are_forty_bit_by_bit(method, settings, nor
 def test_an_explainer_is_trained_on_as_well(normals, tmp_path):
     cases = pictures(tmp_path / "cases", 12, name="c")
 
-    def learned(out: Path, steps: int, resume: bool = False):
+    def learned(out: Path, steps: int, resume: bool = False, decay: float = 0.0):
         return learn_explainer(
-            Sides(cases=cases, controls=normals), out, settings={**ADDITIVE, "steps": steps}, preprocessing=FLAT,
-            machine=CPU, workers=1, resume=resume,
+            Sides(cases=cases, controls=normals), out, settings={**ADDITIVE, "steps": steps, "decay": decay},
+            preprocessing=FLAT, machine=CPU, workers=1, resume=resume,
         )  # fmt: skip
 
     at_once = learned(tmp_path / "whole", 8)
@@ -65,6 +65,9 @@ def test_an_explainer_is_trained_on_as_well(normals, tmp_path):
     run = learned(tmp_path / "run", 8, resume=True)
     one, other = (load_file(each.folder / "weights.safetensors") for each in (at_once, run))
     assert all((one[name] == other[name]).all() for name in one)
+    learned(tmp_path / "falling", 4, decay=0.4)
+    with pytest.raises(RunError, match=r"the learning rate of '(critic|generator)' follows from how many steps"):
+        learned(tmp_path / "falling", 8, resume=True, decay=0.4)
 
 
 def test_the_autoencoder_of_a_committee_is_trained_on_with_the_members_it_has(normals, tmp_path):

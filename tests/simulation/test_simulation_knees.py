@@ -15,6 +15,7 @@ from studies import ROOT
 from anomaly.cohorts.cohort import read_cohort
 from anomaly.errors import CohortError
 from anomaly.images import read
+from anomaly.simulation.confounding import Confounding
 from anomaly.simulation.knee_files import FLAGS, WHITE
 from anomaly.simulation.knees import simulate_knees
 from anomaly.simulation.population import FINDINGS, draw_population
@@ -150,6 +151,34 @@ def test_the_truth_counts_what_it_rests_on(first):
     assert figures["auroc"]["mean_intensity"] == 0.5
 
 
+def of_persons(study, sites, follows="effusion"):
+    """Of each person the site, and whether a knee has it at baseline."""
+    first = study.assign(site=sites)[study["visit"] == 0].groupby("person")
+    assert (first["site"].nunique() == 1).all()
+    return first["site"].first().to_numpy(), (first[follows].max() > 0).to_numpy()
+
+
+@pytest.mark.parametrize("odds", [20.0, 0.1])
+def test_scanners_go_with_the_outcome_to_the_degree_asked_for(study, odds):
+    sites, has = of_persons(
+        study, Confounding(scanner_odds=odds, scanner_follows="effusion").sites(study, seed=11, sites=3)
+    )
+    there = sites == 2
+    found = (there[has].sum() * (~there)[~has].sum()) / ((~there)[has].sum() * there[~has].sum())
+    counts = [part.sum() for part in (there[has], ~there[has], there[~has], ~there[~has])]
+    assert abs(np.log(found / odds)) < 3.3 * np.sqrt(sum(1 / count for count in counts))
+    assert (sites[~there] == 0).mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_without_odds_scanners_stay_as_drawn_and_more_persons_leave_the_first(study):
+    np.testing.assert_array_equal(Confounding().sites(study, seed=11, sites=3), study["site"])
+    fewer = draw_population(50, seed=11)
+    follows = Confounding(scanner_odds=5.0, scanner_follows="pain")
+    np.testing.assert_array_equal(
+        follows.sites(fewer, seed=11, sites=3), follows.sites(study, seed=11, sites=3)[: len(fewer)]
+    )
+
+
 # Files
 
 
@@ -225,6 +254,29 @@ def test_an_older_folder_gets_its_label_maps_and_keeps_the_rest(tmp_path):
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == whole
 
 
+def test_a_scanner_that_follows_an_outcome_is_told_everywhere_and_changes_the_scan_alone(folder, tmp_path):
+    settings = {"scanner_odds": 1e6, "scanner_follows": "effusion"}
+    simulate_knees(tmp_path, persons=12, size=48, twins=True, seed=5, workers=1, **settings)
+    before, after = (pd.read_csv(place / "cohort.csv") for place in (folder, tmp_path))
+    has = after["subject"].isin(after.loc[(after["visit"] == 0) & (after["true_effusion"] > 0), "subject"])
+    assert 0 < has.mean() < 1
+    np.testing.assert_array_equal(after["site"] == "C", has)
+    # Who they are and what they have is the same; which scan differs is told by the site.
+    changed = (before["site"] != after["site"]).to_numpy()
+    columns = [name for name in before if name not in ("site", "twin_difference")]
+    pd.testing.assert_frame_equal(before[columns], after[columns])
+    assert 0 < changed.mean() < 1
+    for path, new in zip(after["path"], changed, strict=True):
+        assert filecmp.cmp(folder / path, tmp_path / path, shallow=False) != new
+    old, told = (json.loads((place / "truth.json").read_text(encoding="utf-8")) for place in (folder, tmp_path))
+    assert not {"scanner", *settings} & {*old, *old["settings"]}
+    assert told["settings"] == {**old["settings"], **settings}
+    scanner = {"scanner": "C", **settings, "share_with": 1.0, "share_without": 0.0}
+    assert scanner.items() <= told["scanner"].items()
+    assert "Who was scanned where was drawn last" in (tmp_path / "README.txt").read_text(encoding="utf-8")
+    assert "Who was scanned" not in (folder / "README.txt").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_label_maps_say_what_a_pixel_is_and_findings_win(tmp_path, dims):
     simulate_knees(tmp_path, persons=10, dims=dims, size=32, image_months=(0,), seed=5, workers=1)
@@ -263,6 +315,9 @@ def test_volumes_have_a_real_affine_and_sides(tmp_path):
         ({"image_months": (24,)}, "0 must be among those with images"),
         ({"seed": -1}, "seed -1|seed"),
         ({"workers": 0}, "workers is 0"),
+        ({"scanner_odds": 0.0}, "scanner_odds is 0; give an odds ratio above 0"),
+        ({"scanner_odds": float("nan")}, "scanner_odds is nan"),
+        ({"scanner_follows": "age"}, "scanner_follows is 'age'; give one of effusion"),
     ],
 )
 def test_wrong_arguments_are_told(tmp_path, changed, message):

@@ -124,15 +124,15 @@ def test_a_player_without_parameters_is_told():
 
 
 def test_descent_by_hand():
-    """Loss w^2 / 2 with rate 0.1 shrinks w by 0.9 a step; the average follows 0.5 a + 0.5 w."""
+    """Loss w^2 / 2 with rate 0.1 shrinks w by 0.9 a step; the average follows, at first at its heels."""
     net = nn.Linear(1, 1, bias=False)
     nn.init.ones_(net.weight)
     player = Player(name="one", owns=[net], loss=lambda x: net.weight.square().sum() / 2, optimiser=SGD, ema=0.5)
     train(net, [player], Batches(POINTS, size=1), steps=3)
     w, average = 1.0, 1.0
-    for _ in range(3):
+    for kept in (1 / 10, 2 / 11, 3 / 12):
         w *= 0.9
-        average = 0.5 * average + 0.5 * w
+        average = kept * average + (1 - kept) * w
     assert net.weight.item() == pytest.approx(average, rel=1e-6)
 
 
@@ -442,8 +442,13 @@ def test_of_a_player_with_an_average_the_best_average_is_kept():
     climbing = Player(name="one", owns=[net], loss=lambda x: -net.weight.sum(), optimiser=SGD, ema=0.5)
     stage = Stage(name="train", players=[climbing], steps=1000, look_every=1, patience=2, watch=watch)
     train_stages(net, [stage], Batches(POINTS, size=1))
-    assert net.weight.item() == pytest.approx(0.5015625, rel=1e-6)
-    assert seen == pytest.approx([0.05, 0.125, 0.2125, 0.30625, 0.403125, 0.5015625, 0.60078125, 0.700390625], rel=1e-6)
+    assert net.weight.item() == pytest.approx(0.5400000, rel=1e-6)
+    averages, average = [], 0.0
+    for step in range(8):
+        kept = min(0.5, (1 + step) / (10 + step))
+        average = kept * average + (1 - kept) * 0.1 * (step + 1)
+        averages.append(average)
+    assert seen == pytest.approx(averages, rel=1e-6)
 
 
 def test_two_stages_or_players_of_one_name_are_refused():
@@ -523,9 +528,9 @@ def test_averages_take_the_statistics_of_batch_norm_along() -> None:
     """Weights that are averaged need the running means that belong to them, averaged alike."""
     net = nn.Sequential(nn.BatchNorm1d(1, momentum=0.5))
     batches = [torch.full((2, 1), float(value)) + torch.tensor([[-1.0], [1.0]]) for value in (4, 8)]
-    player = Player(name="one", owns=[net], loss=lambda x: net(x).sum() * 0 + net[0].weight.sum(), ema=0.75)
+    player = Player(name="one", owns=[net], loss=lambda x: net(x).sum() * 0 + net[0].weight.sum(), ema=0.15)
     train(net, [player], batches, steps=2, machine=Machine(device="cpu"))
     after_one, after_two = 0.5 * 4, 0.5 * (0.5 * 4) + 0.5 * 8
-    first = 0.75 * 0 + 0.25 * after_one
-    assert net[0].running_mean.item() == pytest.approx(0.75 * first + 0.25 * after_two)
+    first = 0.9 * after_one  # the first step keeps a tenth of what was before, which was 0
+    assert net[0].running_mean.item() == pytest.approx(0.15 * first + 0.85 * after_two)
     assert net[0].num_batches_tracked.item() == 2

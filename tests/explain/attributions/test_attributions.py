@@ -291,9 +291,12 @@ def test_occlusion_explains_what_has_no_gradient() -> None:
     assert torch.equal(explanation.map > 0, x > 0)
 
 
+def kinked(x: Tensor) -> Tensor:
+    return (x - 0.3).abs().flatten(1).sum(1)
+
+
 @pytest.mark.parametrize(
-    ("target", "tolerance", "points"),
-    [(squares, 0.005, 16), (squares, 0.0, 64), (lambda x: (x - 0.3).abs().flatten(1).sum(1), 1e-6, 16 + 64)],
+    ("target", "tolerance", "points"), [(squares, 0.005, 16), (squares, 0.0, 64), (kinked, 1e-6, 64)]
 )
 def test_integrated_gradients_take_a_quarter_of_the_points_where_these_add_up(
     target: Target, tolerance: float, points: int
@@ -307,3 +310,28 @@ def test_integrated_gradients_take_a_quarter_of_the_points_where_these_add_up(
     explanation = IntegratedGradients(target=counted, tolerance=tolerance).explain(images(1))
     assert seen[0] == points
     assert explanation.diagnostics["gap"].abs() < 0.02 * (explanation.diagnostics["target"]).abs() + 0.5
+
+
+def test_how_many_points_an_image_takes_is_no_matter_of_its_batch() -> None:
+    easy, hard = images(1) / 5, images(1)  # the way to the first stays below the kink
+    explainer = IntegratedGradients(target=kinked, tolerance=1e-6)
+    alone = [explainer.explain(x).map for x in (easy, hard)]
+    for order in ([0, 1], [1, 0], [1, 1, 0]):
+        maps = explainer.explain(torch.cat([easy, hard])[order]).map
+        assert torch.equal(maps, torch.cat(alone)[order])
+    by = {steps: IntegratedGradients(target=kinked, tolerance=0, steps=steps) for steps in (16, 48)}
+    assert torch.equal(alone[0], by[16].explain(easy).map) and torch.equal(alone[1], by[48].explain(hard).map)
+
+
+def test_from_what_a_detector_draws_all_points_are_taken_at_once() -> None:
+    seen = list[int]()
+
+    def counted(x: Tensor) -> Tensor:
+        seen.extend([len(x)] if x.requires_grad else [])
+        return squares(x)
+
+    explainer = IntegratedGradients(target=counted)
+    explainer.begin_from_normal(images(1)[0], lambda x: x / 2, asked=False)
+    explanation = explainer.explain(images(2))
+    assert seen == [32] * 4
+    torch.testing.assert_close(explanation.map, (images(2).square() - (images(2) / 2).square()).sum(1, keepdim=True))

@@ -1,6 +1,7 @@
 """What is drawn where labels mean nothing: measured, taken away of all maps, and told with each of them."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -346,9 +347,10 @@ def prepared(run: LearnedRun, path: str) -> np.ndarray:
 
 
 def test_stopped_the_run_is_of_use_and_the_same_call_goes_on(
-    run: LearnedRun, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: LearnedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bare = explaining(Sides(cohort=cohort, outcome="sick"), tmp_path / "run")
+    shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("permuted_*", FILE))
+    bare = LearnedRun.open(tmp_path / "run")
     steps, whole = [], Additive.generator_loss
 
     def stopping(self: Additive, batch: tuple[Tensor, Tensor]) -> Any:

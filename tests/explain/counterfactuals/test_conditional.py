@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from anomaly.errors import AnomalyError
 from anomaly.training.journal import Journal
+from explain.counterfactuals import conditional
 from explain.counterfactuals.conditional import Conditional
 
-PIXELS = 16
+PUBLISHED = {"game": "wasserstein", "source": 20.0, "classes": 5.0}
 CONTROLS, CASES = torch.full((2, 1, 4, 4), -0.5), torch.full((2, 1, 4, 4), 0.5)
 
 
@@ -98,23 +99,65 @@ def test_an_untrained_residual_generator_is_the_identity():
 # The losses
 
 
-def test_the_loss_of_the_generator_is_its_formula():
+@pytest.mark.parametrize("game", ["logistic", "wasserstein"])
+def test_the_loss_of_the_generator_is_its_formula(game):
     """As a control 0.25 less, as a case 0.125 more; D is the sum, as a case twice that, and the logit the sum."""
-    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0))
+    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), game=game)
     loss, terms = explainer.generator_loss((CONTROLS, CASES))
     judged = [-0.75 * 16, 0.25 * 16, 2 * -0.375 * 16, 2 * 0.625 * 16]  # controls and cases as controls, then as cases
-    assert terms["adversarial"].item() == pytest.approx(-sum(judged) / 4)
+    against = sum(softplus(-each) if game == "logistic" else -each for each in judged) / 4
+    assert terms["adversarial"].item() == pytest.approx(against)
     assert terms["identity"].item() == pytest.approx((0.25**2 + 0.125**2) / 2)
     assert terms["cycle"].item() == pytest.approx(0.125**2)  # either way round 0.25 is taken and 0.125 given
     wanted = [softplus(-12), softplus(4), softplus(6), softplus(-10)]
     assert terms["wanted"].item() == pytest.approx(sum(wanted) / 4, rel=1e-5)
-    expected = -sum(judged) / 4 + 50 * (0.25**2 + 0.125**2) / 2 + 50 * 0.125**2 + sum(wanted) / 4
+    expected = against + 50 * (0.25**2 + 0.125**2) / 2 + 50 * 0.125**2 + sum(wanted) / 4
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_loss_of_the_critic_is_its_formula():
+def test_the_loss_of_a_logistic_critic_is_its_formula(monkeypatch):
+    """Half way to the other side: controls at -0.4375 before the head of cases, cases at 0.375 before the other."""
+    monkeypatch.setattr(conditional, "ways", lambda like: torch.full((len(like), 1, 1, 1), 0.5))
+    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), source=3.0, classes=7.0)
+    loss, terms = explainer.critic_loss((CONTROLS, CASES))
+    drawn, real = (2 * -0.4375 * 16, 0.375 * 16), (-0.5 * 16, 2 * 0.5 * 16)
+    told = sum(softplus(each) for each in drawn) / 2 + sum(softplus(-each) for each in real) / 2
+    assert terms["distance"].item() == pytest.approx(sum(real) / 2 - sum(drawn) / 2)
+    assert loss.item() == pytest.approx(3 * told + 7 * softplus(-8), rel=1e-5)
+
+
+def test_a_beginning_critic_tells_each_side_from_the_other():
+    """Each head calls its own side real and the other drawn, whatever the generator does."""
+    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), source=3.0, classes=7.0)
+    loss, terms = explainer.telling_loss((CONTROLS, CASES))
+    other, own = (2 * -0.5 * 16, 0.5 * 16), (-0.5 * 16, 2 * 0.5 * 16)
+    told = sum(softplus(each) for each in other) / 2 + sum(softplus(-each) for each in own) / 2
+    assert terms["classes"].item() == pytest.approx(softplus(-8), rel=1e-3)
+    assert loss.item() == pytest.approx(3 * told + 7 * softplus(-8), rel=1e-5)
+
+
+def test_the_slope_of_each_source_head_is_taken_at_its_own_side():
+    """|grad|^2 is 16 at controls and 4 * 16 at cases; a weight for each pixel, and eight times, since rarely asked."""
+    explainer = by_hand(Adds(0.0, 0.0), Judges(1.0, 2.0, 1.0), source=3.0, slope=1e-3)
+    assert explainer.slope_loss((CONTROLS, CASES)).item() == pytest.approx(8 * 3 * 1e-3 * 16 / 2 * (16 + 64) / 2)
+
+
+def test_who_plays_which_game():
+    explainer = by_hand(Adds(0.0, 0.0), Judges(1.0, 1.0, 1.0), warm_up=7, steps=9, ema=0.5)
+    first, game = explainer.stages()
+    assert [(stage.name, stage.steps) for stage in (first, game)] == [("critic", 7), ("game", 9)]
+    assert [player.name for player in first.players] == ["critic", "slope"]
+    assert [(p.name, p.every, p.ema) for p in game.players] == [
+        ("critic", 1, 0), ("slope", 8, 0), ("generator", 1, 0.5)
+    ]  # fmt: skip
+    assert first.players[0].loss == explainer.telling_loss and game.players[0].loss == explainer.critic_loss
+    (alone,) = by_hand(Adds(0.0, 0.0), game="wasserstein", critic_turns=5).stages()
+    assert [(p.name, p.turns) for p in alone.players] == [("critic", 5), ("generator", 1)]
+
+
+def test_the_loss_of_a_wasserstein_critic_is_its_formula():
     """Slopes of 4 and 8 everywhere; 20 (D(drawn) - D(real)) + 10 ((4 - 1)^2 + (8 - 1)^2) + 5 CE of the real."""
-    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0))
+    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), **PUBLISHED)
     loss, terms = explainer.critic_loss((CONTROLS, CASES))
     real = (-0.5 * 16 + 2 * 0.5 * 16) / 2
     drawn = (-0.75 * 16 + 0.25 * 16 + 2 * -0.375 * 16 + 2 * 0.625 * 16) / 4
@@ -132,7 +175,7 @@ def test_the_penalty_holds_for_each_image_by_itself():
             total = x.flatten(1).sum(1) / 4  # of slope 1
             return torch.where(x.flatten(1)[:, 0] > 0, 3 * total, total)[:, None].expand(-1, 3)
 
-    explainer = by_hand(Adds(-1.0, 1.0), Bent(), form="direct")  # controls are drawn dark, cases bright
+    explainer = by_hand(Adds(-1.0, 1.0), Bent(), form="direct", **PUBLISHED)  # controls are drawn dark, cases bright
     _, terms = explainer.critic_loss((CONTROLS, CASES))
     assert terms["penalty"].item() == pytest.approx(4, rel=1e-5)
 
@@ -156,18 +199,20 @@ def test_the_identity_and_the_way_back_cost_nothing_where_nothing_changes():
 def test_a_weight_is_the_weight_of_its_term(weight, term, player):
     losses = []
     for value in (2.0, 5.0):
-        explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), **{weight: value})
+        explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), **{**PUBLISHED, weight: value})
         loss, terms = getattr(explainer, f"{player}_loss")((CONTROLS, CASES))
         losses.append(loss.item())
     assert losses[1] - losses[0] == pytest.approx(3 * terms[term].item(), rel=1e-4, abs=1e-4)
 
 
-def test_curves_show_every_term(tmp_path):
-    explainer = Conditional(steps=1, batch=2, width=4, critic_width=4, critic_turns=1)
+@pytest.mark.parametrize("game", ["logistic", "wasserstein"])
+def test_curves_show_every_term(game, tmp_path):
+    explainer = Conditional(game=game, steps=1, batch=2, width=4, critic_width=4, warm_up=1)
     explainer.fit(normals(4, (1, 8, 8)), normals(4, (1, 8, 8)), machine=CPU, journal=Journal(folder=tmp_path))
     curves = (tmp_path / "training.csv").read_text()
-    for term in ("distance", "penalty", "classes"):
+    for term in ("distance", "classes"):
         assert f"critic/{term}" in curves
+    assert ("critic/penalty" in curves) == (game == "wasserstein")
     for term in ("adversarial", "cycle", "identity", "wanted"):
         assert f"generator/{term}" in curves
 
@@ -178,7 +223,7 @@ def test_curves_show_every_term(tmp_path):
 def test_the_map_lies_where_cases_differ():
     place, shape = lesion(SHAPES["2D"][1:]), SHAPES["2D"]
     controls, cases = normals(60, shape, 1), with_lesion(normals(60, shape, 2))
-    explainer = Conditional(steps=60, batch=6, width=4, critic_width=4, critic_turns=1, lr=2e-3)
+    explainer = Conditional(steps=60, batch=6, width=4, critic_width=4, lr=5e-3, warm_up=30)
     explainer.fit(controls, cases, machine=CPU)
     explanation = explainer.explain(with_lesion(normals(12, shape, 3)))
     map, where = explanation.map, place.expand_as(explanation.map)
@@ -190,6 +235,7 @@ def test_the_map_lies_where_cases_differ():
     ("settings", "message"),
     [
         ({"form": "mask"}, "form=mask is unknown; take one of residual, direct"),
+        ({"game": "hinge"}, "game=hinge is unknown; take one of logistic, wasserstein"),
         ({"norm": "layer"}, "norm=layer is unknown; take one of batch, instance, group, none"),
         ({"decay": 1.0}, "decay must be below 1, got 1.0"),
         ({"cycle": -1.0}, "cycle must be 0 or more"),

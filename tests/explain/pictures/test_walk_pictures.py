@@ -19,7 +19,7 @@ from anomaly.pictures.pages import BACKGROUND, GAP, MARGIN, MARK, SMALLEST, TEXT
 from anomaly.training import batches
 from explain.pictures import walks as pictures
 from explain.pictures.walks import Told, Walked
-from explain.runs.mapping import prepare, records
+from explain.runs.explaining import prepare, records
 from explain.runs.source import Source
 
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -22,7 +22,8 @@ from anomaly.images.fields import read_field
 from anomaly.images.preprocessing import Preprocessing
 from explain import IntegratedGradients
 from explain.pictures.walks import Told
-from explain.runs.mapping import map_images, prepare, records
+from explain.runs.explaining import prepare, records
+from explain.runs.mapping import map_images
 from explain.runs.run import LearnedRun
 from explain.runs.source import Source, open_source
 from explain.sides.sides import Sides
@@ -141,8 +142,8 @@ def test_integrated_gradients_of_a_detector_that_draws_begin_from_its_drawing_an
     run = trained(
         cohort.parent / "controls", tmp_path / "detector", preprocessing=RANGE, method="pca", settings={"components": 3}
     )
-    asked, explain = list[int](), Source.explain
-    monkeypatch.setattr(Source, "explain", lambda self, x: asked.append(len(x)) or explain(self, x))
+    asked, explain = list[int](), Source.as_drawn
+    monkeypatch.setattr(Source, "as_drawn", lambda self, x: asked.append(len(x)) or explain(self, x))
     given = {"target": run.folder, "outputs": ("none",)}
     table = explained("integrated-gradients", others, tmp_path / "maps", **given)
     assert sum(asked) == len(table) == 5 and list(table["id"]) == [f"o{i}" for i in range(5)]
@@ -157,6 +158,18 @@ def test_integrated_gradients_of_a_detector_that_draws_begin_from_its_drawing_an
     assert list(gone_on["id"]) == ["o3"]
     again = explained("integrated-gradients", others, tmp_path / "stopped", **given)
     assert list(again["id"]) == ["o3", "o0", "o1", "o2", "o4"]
+
+
+def test_of_a_committee_that_draws_they_begin_from_the_mean_unless_told(cohort: Path, tmp_path: Path) -> None:
+    options = {"members": "texture,autoencoder", "steps": 2}
+    run = trained(cohort.parent / "controls", tmp_path / "run", preprocessing=RANGE, method="auto", settings=options)
+    x = torch.from_numpy(RANGE.apply(read(cohort.parent / "cases" / "ca000.png")).pixels)
+    for settings in ({}, {"baseline": "counterfactual"}):
+        told = open_source("integrated-gradients", settings=settings, target=run.folder, device="cpu").explainer
+        mean = torch.from_numpy(run.calibration.mean_image)[None]
+        expected = run.detector.reconstruct(x) if settings else mean
+        torch.testing.assert_close(told.origins(x)[0], expected)
+        assert not torch.allclose(run.detector.reconstruct(x), mean, atol=0.01)
 
 
 def test_counterfactual_where_none_is_drawn_is_refused() -> None:
@@ -274,7 +287,7 @@ def test_control_c_keeps_what_was_done(runs, tmp_path: Path) -> None:
     words = ["explain", "map", runs["additive"].folder, "--images", images, "--out", tmp_path / "out", "--batch", 2]
     words += ["--device", "cpu", "--workers", 1]
     process, table = start(*words), tmp_path / "out" / "explanations.csv"
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not (table.exists() and table.read_bytes().count(b"\n") > 5):
         assert process.poll() is None and time.monotonic() < end, process.communicate()
         time.sleep(0.005)

@@ -13,7 +13,7 @@ from explain.sides.sides import Sides
 DIMMER = '''
 from dataclasses import dataclass
 
-from explain.counterfactuals.additive import CriticisedExplainer
+from explain.counterfactuals.criticised import CriticisedExplainer
 from explain.trained import drawn
 
 
@@ -21,7 +21,7 @@ from explain.trained import drawn
 class Dimmer(CriticisedExplainer):
     """Takes brightness away from a case, and never adds any."""
 
-    weight: float = 100.0
+    weight: float = 2.0
 
     def build(self, shape):
         return self.networks(shape, out=shape[0])
