@@ -110,9 +110,7 @@ class Calibration:
         now = f"{SO_MUCH}: {_percent(self.ratio)}{self._up_to(self.ratio_high)} of these maps"
         if self.threshold == 0:
             return f"{now} ({measured}). That is {_percent(self.allowed)} or less, so nothing is taken away of them."
-        chosen = (
-            "each half of them at what the other half chose" if self.interval else "who chose the threshold as well"
-        )
+        chosen = "each half at what the other half chose" if self.interval else "who chose the threshold themselves"
         return f"{now}, {before} of them as they were ({measured}, {chosen}). For that {self._taken()}."
 
     def told_of(self, change: float, raw: bool = False) -> str:
