@@ -41,11 +41,14 @@ class Again:
     save_every: int
     workers: int | None
 
-    def train(self, name: str, table: pd.DataFrame, changed: str, purpose: str = "a check") -> LearnedRun:
-        """Train once more, or go on where a stopped training stood; a finished one is only opened.
+    def train(self, number: int, table: pd.DataFrame, changed: str, purpose: str = "a check") -> LearnedRun:
+        """Train once more in `permuted_NUMBER`, or go on where a stopped training stood; a finished one is only opened.
+
+        The first has the seed of the run, so that labels alone are different. Each further one has the next seed, so
+        that several differ as trainings do, weights and batches among them.
 
         Args:
-            name: of the folder.
+            number: of the repetition, from 1.
             table: the images, as `images_of` gives them.
             changed: what is different, in words, for the run's card; another word is another training.
             purpose: what the run serves, in words.
@@ -53,15 +56,16 @@ class Again:
         facts = self.run.facts
         # As the run was opened: the file of an older one lacks settings that its method has by now.
         settings = self.run.learned.settings() | ({} if self.steps is None else {"steps": self.steps})
+        out = self.out / f"permuted_{number}"
         told = f"{facts['data']['subjects_from']}. This run serves {purpose} alone: {changed}"
         learn(
             _given(table, told),
-            self.out / name, method=self.method or facts["method"], settings=settings,
-            preprocessing=self.run.preprocessing, choose=facts["choose"], seed=facts["seed"],
+            out, method=self.method or facts["method"], settings=settings,
+            preprocessing=self.run.preprocessing, choose=facts["choose"], seed=facts["seed"] + number - 1,
             machine=Machine(device=self.device, precision=facts["precision"]), resume=True,
             save_every=self.save_every, workers=self.workers,
         )  # fmt: skip
-        return LearnedRun.open(self.out / name, device=self.device, method=self.method)
+        return LearnedRun.open(out, device=self.device, method=self.method)
 
 
 class _Given(Sides):

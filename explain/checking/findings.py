@@ -112,11 +112,32 @@ def floor_of(maps: np.ndarray, subjects: np.ndarray) -> Floor:
 def ratio(changed: np.ndarray, real: np.ndarray, subjects: np.ndarray) -> Estimate:
     """Mean of one size of maps over the mean of another, (n,) each, with an interval by drawing whole subjects.
 
-    The interval is NaN for fewer than 5 subjects, among whom drawing anew says little.
+    A draw of subjects whose real maps are all 0 counts as infinite, or as 0 where both are. The interval is NaN for
+    fewer than 5 subjects alone, among whom drawing anew says little.
     """
-    found = bootstrap(lambda weights: (weights @ changed) / (weights @ real), subjects, np.ones(len(real)))
-    enough = len(set(subjects)) >= FEWEST_SUBJECTS
-    return found if enough else replace(found, low=float("nan"), high=float("nan"), method="too few subjects")
+
+    def over_real(weights: np.ndarray) -> np.ndarray:
+        above, below = weights @ changed, weights @ real
+        return np.where(below > 0, above / np.where(below > 0, below, 1), np.where(above > 0, np.inf, 0))
+
+    with np.errstate(invalid="ignore"):  # between two draws that are infinite
+        found = bootstrap(over_real, subjects, np.ones(len(real)))
+    if len(set(subjects)) < FEWEST_SUBJECTS:
+        return replace(found, low=float("nan"), high=float("nan"), method="too few subjects")
+    low, high = (float("inf") if np.isnan(end) else end for end in (found.low, found.high))
+    return replace(found, low=low, high=high)
+
+
+def at_most(changed: np.ndarray, real: np.ndarray, subjects: np.ndarray, share: float) -> bool:
+    """Whether one size of maps, (n,), is at most so large a share of another, by the upper end of a 95 % interval.
+
+    Asked is whether the sum of changed - share real is at most 0, whose interval is one also where persons are drawn
+    whose maps are all 0. With fewer than 5 subjects there is none, and the sum itself decides.
+    """
+    beyond = changed - share * real
+    if beyond.sum() > 0 or len(set(subjects)) < FEWEST_SUBJECTS:
+        return bool(beyond.sum() <= 0)
+    return bootstrap(lambda weights: weights @ beyond, subjects, np.ones(len(real))).high <= 0
 
 
 def mean(values: np.ndarray, subjects: np.ndarray) -> Estimate:

@@ -16,6 +16,7 @@ from explain.sides.sides import TRAIN
 logger = logging.getLogger(__name__)
 CHECK = "labels permuted"
 DRAWS = 50
+TOO_FEW = "too few persons for an interval"
 
 
 def check_labels(
@@ -26,7 +27,7 @@ def check_labels(
     Passes where the 95 % interval of mean |map| by the permuted explainers, over mean |map| by the real one, lies below
     `limit`; with too few persons for an interval, where the ratio itself does. No verdict where the trainings on
     permuted labels are shorter than the real one, whose maps are other maps then anyway, or where the real maps are
-    next to nothing themselves.
+    next to nothing themselves, or are nothing at all in more than half of the persons.
 
     Of a run that was calibrated, what its calibration leaves of maps is compared, of the real ones as of the others:
     these permutations had no part in it.
@@ -45,9 +46,9 @@ def check_labels(
         changes.append(changed)
         logger.info("permutation %d of %d: the labels of %s are changed", number, permutations, changed)
         told = f"labels are permuted in the part {TRAIN} (permutation {number} of seed {seed})"
-        others[f"permuted {number}"] = again.train(f"permuted_{number}", mixed, told).explainer
+        others[f"permuted {number}"] = again.train(number, mixed, told).explainer
     found = compared(source, others, held_out_cases(table), again.workers)
-    untold = _untold(source, again, float(found.largest.max()))
+    untold = _untold(source, again, found)
 
     def verdict(size: Estimate) -> bool | None:
         return None if untold else _vanished(size, limit)
@@ -59,13 +60,14 @@ def check_labels(
             "changed": changes[k],
             **found.row(k),
             "passed": verdict(found.size(k)),
+            "note": TOO_FEW if np.isnan(found.size(k).high) else None,
         }
         for k in range(permutations)
     ]
     overall = found.size()
     if permutations > 1:
         mean = {"check": f"{CHECK}, mean of {permutations}", **counts(found.subjects), **columns("ratio", overall)}
-        rows.append(mean | {"passed": verdict(overall)})
+        rows.append(mean | {"passed": verdict(overall), "note": rows[0]["note"]})
     passed = verdict(overall)
     as_drawn = None if source.calibration is None or source.raw else found.raw_size().value
     return Finding(
@@ -73,7 +75,7 @@ def check_labels(
     )
 
 
-def _untold(source: Source, again: Again, largest: float) -> str:
+def _untold(source: Source, again: Again, found: Compared) -> str:
     """Why the check can tell nothing, or "" where it can."""
     full = None if source.run is None else source.run.facts["settings"].get("steps")
     if again.steps is not None and full is not None and again.steps < full:
@@ -81,11 +83,15 @@ def _untold(source: Source, again: Again, largest: float) -> str:
             f"the trainings on permuted labels were shorter than the run's own ({again.steps} steps for {full}); "
             "leave --steps out"
         )
+    largest = float(found.largest.max())
     if largest < NOTHING:
         return (
             f"the real maps are next to nothing themselves: their largest change is {percent_of_range(largest)} of "
             "the range of grey values; train longer"
         )
+    some, everyone = len(set(found.subjects[found.real > 0])), len(set(found.subjects))
+    if 2 * some < everyone:
+        return f"the real maps show something in {some} of {everyone} subjects alone; expected half of them or more"
     return ""
 
 
@@ -98,7 +104,7 @@ def _sentence(
 ) -> str:
     size, (signed, absolute) = found.size(), found.alike(0)
     which = "" if len(changes) == 1 else f"mean of {len(changes)} permutations; the first: "
-    between = f"{100 * size.low:.1f} to {100 * size.high:.1f} %" if size.low <= size.high else "too few for an interval"
+    between = f"{100 * size.low:.1f} to {100 * size.high:.1f} %" if size.low <= size.high else TOO_FEW
     before = "" if as_drawn is None else f", {100 * as_drawn:.1f} % without the calibration"
     told = (
         f"with the labels permuted, maps are {100 * size.value:.1f} % the size of the real ones ({between}; limit "

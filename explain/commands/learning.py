@@ -189,7 +189,7 @@ def calibrate(
         typer.Option(help="Share of the real maps that maps of nothing may keep.", callback=options.share),
     ] = 0.05,
     images: Moved = None,
-    seed: Annotated[int, typer.Option(help="Of the permutations.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the permutations; as begun, or 0, unless given.")] = None,
     method: options.Own = None,
     device: options.Device = "auto",
     save_every: Annotated[int, typer.Option(help="Steps between two checkpoints.", min=1)] = 500,
@@ -208,4 +208,4 @@ def calibrate(
         save_every=save_every, workers=workers,
     )  # fmt: skip
     typer.echo(f"{found.calibration.told()}\ncalibration: {found.path}")
-    exits.end_with(found.unreadable, found.path)
+    exits.end_with(found.unreadable, found.errors)

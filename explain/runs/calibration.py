@@ -15,24 +15,29 @@ from explain.base import Explanation
 from explain.runs.shrinking import shrunk
 
 FILE = "calibration.json"
+ERRORS = "calibration_errors.csv"
+TOO_FEW = "too few for an interval"
 NOT_MEASURED = (
     "How much would be drawn if labels meant nothing is not measured: `anomaly explain calibrate RUN --permuted 1` "
     "measures it, and takes it away."
 )
+SO_MUCH = "With labels that mean nothing, so much would be drawn"
 NO_SHARE = "Nothing is left of this map once what would be drawn if labels meant nothing is taken away."
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Mean |map| over the held-out images of one side.
+    """Mean |image - counterfactual| over the held-out persons of one side, each the mean of its images.
 
     Args:
-        images: how many.
+        images: how many; a volume is one.
+        subjects: persons.
         real, nothing: of the run, and of trainings on permuted labels, as they are.
         real_left, nothing_left: what is left of them at the threshold.
     """
 
     images: int
+    subjects: int
     real: float
     nothing: float
     real_left: float
@@ -45,16 +50,18 @@ class Calibration:
 
     Args:
         run: identity of its weights.
-        threshold: taken away of every change, see `explain.runs.shrinking`; None where none leaves maps that hold.
+        threshold: t of the factor (1 - t / a)+ of every change, see `explain.runs.shrinking`; None where none leaves
+            maps that hold.
         moves: it is a displacement, in pixels, else an intensity, of a range of 2.
         smoothing: a standard deviation in pixels: how far around a pixel it is asked how much is changed.
         allowed: share of the real maps that was to be left of maps of nothing, at most.
-        ratio, ratio_high: what is left of maps of nothing over what is left of the real ones, and the upper end of its
-            95 % interval; None with too few persons for one.
+        ratio, ratio_high: what is left of maps of nothing over what is left of the real ones, each person at the
+            threshold that was chosen without that person, and the upper end of its 95 % interval; None where there is
+            none.
         raw_ratio, raw_ratio_high: the same of the maps as they are.
         permutations, seed: how many trainings, on which labels.
         changed: how many labels were changed in each, in words.
-        subjects: persons it was measured on.
+        interval: there are persons enough for intervals; else those who chose the threshold are those it is told of.
         cases, controls: how much is drawn; None where no control is held out.
     """
 
@@ -70,7 +77,7 @@ class Calibration:
     permutations: int
     seed: int
     changed: tuple[str, ...]
-    subjects: int
+    interval: bool
     cases: Sizes
     controls: Sizes | None
 
@@ -84,49 +91,60 @@ class Calibration:
         return shrunk(explanation, x, self.threshold, self.smoothing)
 
     def nothing(self, raw: bool) -> float:
-        """Mean |map| of a held-out case if labels meant nothing, of maps as they are or of what is left of them."""
+        """The mean change of held-out cases if labels meant nothing, as it is drawn or what is left of it."""
         return self.cases.nothing if raw else self.cases.nothing_left
 
     def told(self, raw: bool = False) -> str:
         """What it says of all maps, in plain words."""
-        measured = (
-            f"measured by {_times(self.permutations)} on permuted labels, {self.cases.images} held-out cases of "
-            f"{self.subjects} subjects"
-        )
-        before = f"{_percent(self.raw_ratio)}{_up_to(self.raw_ratio_high)}"
+        before, measured = f"{_percent(self.raw_ratio)}{self._up_to(self.raw_ratio_high)}", self._measured()
         if raw:
             none = f"at no threshold is that {_percent(self.allowed)} or less"
             left = "the calibration is left out" if self.holds else none
+            return f"{SO_MUCH}: {before} of these maps ({measured}; {left})."
+        if self.threshold is None:
             return (
-                f"With labels that mean nothing, so much would be drawn: {before} of these maps ({measured}; {left})."
+                f"NOTHING HOLDS: {SO_MUCH[0].lower()}{SO_MUCH[1:]}: {before} of these maps, and at no threshold "
+                f"{_percent(self.allowed)} or less ({measured}). So nothing is drawn here; --raw draws maps as they "
+                "are, whose size is no evidence."
             )
-        if not self.holds:
-            return (
-                f"NOTHING HOLDS: with labels that mean nothing, so much would be drawn: {before} of these maps, and at "
-                f"no threshold {_percent(self.allowed)} or less ({measured}). So nothing is drawn here; --raw draws "
-                "maps as they are, whose size is no evidence."
-            )
-        kept = self.cases.real_left / self.cases.real if self.cases.real else float("nan")
-        taken = (
-            f"{self.threshold:.3g} pixels are taken off every displacement"
-            if self.moves
-            else f"{self.threshold:.3g} of a range of 2 is taken off every change"
-        )
-        return (
-            "With labels that mean nothing, so much would be drawn: "
-            f"{_percent(self.ratio)}{_up_to(self.ratio_high)} of these maps, {before} of them as they were "
-            f"({measured}). For that {taken}, which leaves {_percent(kept)} of the change in cases."
-        )
+        now = f"{SO_MUCH}: {_percent(self.ratio)}{self._up_to(self.ratio_high)} of these maps"
+        if self.threshold == 0:
+            return f"{now} ({measured}). That is {_percent(self.allowed)} or less, so nothing is taken away of them."
+        chosen = "each half at what the other half chose" if self.interval else "who chose the threshold themselves"
+        return f"{now}, {before} of them as they were ({measured}, {chosen}). For that {self._taken()}."
 
     def told_of(self, change: float, raw: bool = False) -> str:
-        """What it says of one map with so large a mean |map|."""
+        """What it says of one map with so large a mean |image - counterfactual|."""
         if not self.holds and not raw:
             return "NOTHING HOLDS, so nothing is drawn: " + self.told().partition(": ")[2]
         if not change > 0:
             return NO_SHARE
-        share = self.nothing(raw) / change
-        how = f"{_percent(share)} of this map" if share < 1 else "as much as this map or more"
-        return f"With labels that mean nothing, so much would be drawn: {how}."
+        nothing = self.nothing(raw)
+        few = "" if self.interval else f" ({_people(self.cases)}, {TOO_FEW})"
+        return (
+            f"With labels that mean nothing, a mean change of {nothing:.2g} would be drawn on the mean of held-out "
+            f"cases{few}; here it is {change:.2g}, {_beside(nothing / change)}."
+        )
+
+    def _measured(self) -> str:
+        few = "" if self.interval else f", {TOO_FEW}"
+        return f"measured by {_times(self.permutations)} on permuted labels, {_people(self.cases)}{few}"
+
+    def _taken(self) -> str:
+        """What becomes smaller, and what is left of it on both sides."""
+        what, unit = ("move", "pixels") if self.moves else ("change", "of a range of 2")
+        left = f"{_percent(_left(self.cases))} of the change in cases"
+        if self.controls is not None and self.controls.real > 0:
+            left += f" and {_percent(_left(self.controls))} of that in controls"
+        return (
+            f"nothing is left where a pixel and those next to it {what} by less than {self.threshold:.3g} {unit}, and "
+            f"elsewhere less than was drawn; that leaves {left}"
+        )
+
+    def _up_to(self, high: float | None) -> str:
+        if high is None:
+            return " (no upper end)" if self.interval else ""
+        return f" (at most {_percent(high)})"
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:
@@ -169,5 +187,15 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
-def _up_to(high: float | None) -> str:
-    return "" if high is None else f" (at most {_percent(high)})"
+def _people(sizes: Sizes) -> str:
+    cases, people = ("case" if sizes.images == 1 else "cases"), ("person" if sizes.subjects == 1 else "persons")
+    return f"{sizes.images} held-out {cases} of {sizes.subjects} {people}"
+
+
+def _left(sizes: Sizes) -> float:
+    return sizes.real_left / sizes.real
+
+
+def _beside(share: float) -> str:
+    """How the change of nothing compares with that of one image."""
+    return f"so that it would be {_percent(share)} of this" if share < 1 else "so that it would be this or more"

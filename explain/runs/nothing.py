@@ -49,8 +49,8 @@ class IfNothing:
     def beside(self, figures: dict[str, float]) -> dict[str, float]:
         """The figures of an image, with those of what would be drawn if labels meant nothing, where that was measured.
 
-        Added are `change_if_nothing`, the mean of held-out cases, and `share_if_nothing`, that over the `change`: above
-        1 where more would be drawn on the mean of nothing, NaN where nothing is drawn.
+        Added are `change_if_nothing`, the mean over held-out cases and not of this image, and `share_if_nothing`, that
+        over the `change`: above 1 where more would be drawn on that mean, NaN where nothing is drawn.
         """
         if self.calibration is None or AS_DRAWN not in figures:
             return figures

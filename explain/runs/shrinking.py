@@ -69,13 +69,16 @@ def factors(size: Tensor, threshold: float | None) -> Tensor:
 
 
 def sizes_at(explanation: Explanation, x: Tensor, tried: Sequence[float] | np.ndarray, smoothing: float) -> np.ndarray:
-    """Mean |map| of each image at each threshold that is tried, (N, T)."""
-    size, map = strength(explanation, x, smoothing), explanation.map.abs()
+    """Mean |image - counterfactual| of each image at each threshold that is tried, over pixels and channels, (N, T).
+
+    That is the `change` of a table of explanations, in which changes of two channels do not cancel.
+    """
+    size, changed = strength(explanation, x, smoothing), strength(replace(explanation, field=None), x)
     found = []
     for threshold in np.asarray(tried, dtype=float).tolist():
         if explanation.field is None:
-            left = map * factors(size, threshold)
+            left = changed * factors(size, threshold)
         else:
-            left = difference(x, warp(x, explanation.field * factors(size, threshold)))
-        found.append(left.abs().flatten(1).double().mean(1).cpu().numpy())
+            left = (x - warp(x, explanation.field * factors(size, threshold))).abs()
+        found.append(left.flatten(1).double().mean(1).cpu().numpy())
     return np.stack(found, axis=1)

@@ -21,9 +21,13 @@ from explain.base import Explanation
 from explain.checking import calibrate
 from explain.checking.again import held_out_cases
 from explain.checking.calibrating import STREAM
+from explain.checking.calibrating import _begun_with as begun_with
+from explain.checking.calibrating import _measured as measured
 from explain.checking.check import check
 from explain.checking.comparing import compared
-from explain.checking.holding import smallest_that_holds, thresholds
+from explain.checking.findings import at_most, ratio
+from explain.checking.holding import by_person, smallest_that_holds, thresholds
+from explain.checking.images import streamed
 from explain.checking.permuted import permuted
 from explain.counterfactuals.additive import Additive
 from explain.evaluating import evaluate
@@ -64,11 +68,11 @@ def bare(run: LearnedRun) -> Iterator[LearnedRun]:
 
 
 def calibration_of(run: LearnedRun, threshold: float | None, **others: Any) -> Calibration:
-    sizes = Sizes(images=4, real=2e-5, nothing=1e-5, real_left=8e-6, nothing_left=3e-7)
+    sizes = Sizes(images=8, subjects=6, real=2e-5, nothing=1e-5, real_left=8e-6, nothing_left=3e-7)
     found = Calibration(
         run=run.identity, threshold=threshold, moves=False, smoothing=0.0, allowed=0.05, ratio=0.0375, ratio_high=0.05,
-        raw_ratio=0.5, raw_ratio_high=0.6, permutations=1, seed=0, changed=("8 of 17 subjects",), subjects=6,
-        cases=sizes, controls=None,
+        raw_ratio=0.5, raw_ratio_high=0.6, permutations=1, seed=0, changed=("8 of 17 subjects",),
+        interval=True, cases=sizes, controls=None,
     )  # fmt: skip
     return replace(found, **others)
 
@@ -99,31 +103,88 @@ def test_drawn_maps_of_that_distribution_are_measured_by_it() -> None:
     np.testing.assert_allclose(found, np.tile(laplace(0.1, tried), (2, 1)), rtol=0.03)
 
 
-def test_images_of_one_person_count_as_one() -> None:
-    tried = thresholds(2.0)
-    shares = np.repeat(np.linspace(0.3, 0.5, 8), 10)  # maps of nothing are larger in some persons than in others
-    real = np.tile(laplace(0.2, tried), (80, 1))
+def test_a_person_counts_once_whatever_the_number_of_images() -> None:
+    tried, shares = thresholds(2.0), np.linspace(0.3, 0.5, 8)  # maps of nothing are larger in some than in others
+    real = np.tile(laplace(0.2, tried), (8, 1))
     nothing = np.stack([laplace(0.2 * share, tried) for share in shares])[None]
-    alone, together = (
-        smallest_that_holds(real, nothing, subjects, tried) for subjects in (np.arange(80), np.repeat(range(8), 10))
-    )
-    assert together.raw.value == alone.raw.value and together.raw.high > alone.raw.high
-    assert together.threshold is not None and together.threshold > alone.threshold
+    names = np.array([f"s{k}" for k in range(8)], dtype=object)
+    alone = smallest_that_holds(real, nothing, names, tried)
+    often = np.repeat(np.arange(8), [40, *[1] * 7])
+    found = smallest_that_holds(real[often], nothing[:, often], names[often], tried)
+    assert found.threshold == alone.threshold > 0 and found.raw.value == pytest.approx(alone.raw.value)
+    assert found.ratio.high == pytest.approx(alone.ratio.high) and alone.raw.value == pytest.approx(shares.mean())
 
 
-def test_few_persons_have_no_interval_and_the_ratio_decides() -> None:
+def test_each_half_is_told_of_at_what_the_other_half_chose() -> None:
+    tried = np.linspace(0, 1, 11)
+    real, nothing = np.ones((12, 11)) - tried / 2, np.zeros((12, 11))
+    nothing[:, :3] = 0.02  # holds from the start
+    names = np.array([f"s{k:02d}" for k in range(12)])
+    mild = smallest_that_holds(real, nothing[None], names, tried)
+    assert mild.threshold == 0 and mild.ratio.value == pytest.approx(0.02)
+    bad = np.random.default_rng(0).permutation(12)[::2]  # one half of them
+    nothing[bad, :3] = 0.4
+    found = smallest_that_holds(real, nothing[None], names, tried)
+    assert found.threshold is None  # the other half chose 0, of which the first half says otherwise
+
+
+def test_few_persons_have_no_interval_and_each_of_them_decides() -> None:
     tried = thresholds(2.0)
     real, nothing = np.tile(laplace(0.2, tried), (4, 1)), np.tile(laplace(0.1, tried), (1, 4, 1))
     found = smallest_that_holds(real, nothing, np.array(["a", "a", "b", "c"]), tried)
     assert np.isnan(found.ratio.high) and found.threshold is not None and found.ratio.value <= 0.05
+    nothing[0, 3] = laplace(0.12, tried)
+    worse = smallest_that_holds(real, nothing, np.array(["a", "a", "b", "c"]), tried)
+    assert worse.threshold > found.threshold
+
+
+def test_it_holds_at_all_larger_thresholds_that_leave_something() -> None:
+    tried = np.arange(4.0)
+    real = np.tile([1.0, 0.8, 0.5, 0.2], (8, 1))
+    nothing = np.tile([0.0, 0.0, 0.2, 0.0], (1, 8, 1))  # it comes back
+    assert smallest_that_holds(real, nothing, np.arange(8), tried).threshold == 3.0
+    real[:, 3] = 0.009  # less than a hundredth of all is left there
+    assert smallest_that_holds(real, nothing, np.arange(8), tried).threshold is None
+
+
+def test_it_holds_nowhere_if_most_persons_keep_nothing() -> None:
+    tried = np.arange(2.0)
+    real, nothing = np.tile([1.0, 0.0], (8, 1)), np.tile([0.5, 0.0], (1, 8, 1))
+    real[:2, 1] = 1.0
+    found = smallest_that_holds(real, nothing, np.arange(8), tried)
+    assert found.threshold is None and found.ratio == found.raw and found.raw.value == pytest.approx(0.5)
+    real[:, 1] = 1.0
+    assert smallest_that_holds(real, nothing, np.arange(8), tried).threshold == 1.0
+
+
+@pytest.mark.parametrize("scatter", [0.0, 1.5])
+@pytest.mark.parametrize("persons", [5, 12])
+def test_of_two_trainings_alike_next_to_none_holds(persons: int, scatter: float) -> None:
+    random, held = np.random.default_rng(0), 0
+    for _ in range(20):  # drawn alike, in some persons more than in others, so that labels say nothing
+        scales = random.lognormal(sigma=scatter, size=(2, persons, 1))
+        maps = np.abs(random.laplace(size=(2, persons, 60)) * scales)
+        tried = maps[0].max() * np.linspace(0, 1, 16) ** 2
+        real, nothing = np.maximum(maps[..., None] - tried, 0).mean(2)
+        held += smallest_that_holds(real, nothing[None], np.arange(persons), tried).threshold is not None
+    assert held <= 1
+
+
+def test_an_interval_is_one_also_where_persons_show_nothing() -> None:
+    real, changed = np.array([1.0, 1.0, 0.0, 0.0, 0.0, 0.0]), np.array([0.01, 0.02, 0.0, 0.0, 0.0, 0.0])
+    found = ratio(changed, real, np.arange(6))
+    assert found.value == pytest.approx(0.015) and found.high == pytest.approx(0.02)
+    assert ratio(changed + 0.01, real, np.arange(6)).high == np.inf
+    assert at_most(changed, real, np.arange(6), 0.05) and not at_most(changed, real, np.arange(6), 0.018)
+    assert not at_most(changed + 0.01, real, np.arange(6), 0.5)
 
 
 def test_the_worst_training_decides() -> None:
     tried = thresholds(2.0)
     real = np.tile(laplace(0.2, tried), (6, 1))
-    mild, bad = (np.tile(laplace(scale, tried), (6, 1)) for scale in (0.05, 0.15))
+    mild, bad = (np.tile(laplace(scale, tried), (6, 1)) for scale in (0.05, 0.12))
     both, worst = (smallest_that_holds(real, np.stack(each), np.arange(6), tried) for each in ((mild, bad), (bad,)))
-    assert both == worst
+    assert both.threshold == worst.threshold and both.ratio.high == pytest.approx(worst.ratio.high)
     assert smallest_that_holds(real, mild[None], np.arange(6), tried).threshold < both.threshold
 
 
@@ -149,6 +210,7 @@ def test_maps_of_nothing_that_are_empty_take_nothing_away() -> None:
         ({"nothing": np.ones((0, 6, 3))}, r"expected \(n, T\), \(K, n, T\) and n"),
         ({"subjects": np.arange(5)}, "and 5 subjects"),
         ({"tried": np.array([0.0, 2.0, 1.0])}, "3 thresholds that rise"),
+        ({"real": np.zeros((6, 3))}, "real maps are 0 in all images"),
         ({"allowed": 1.0}, "a share above 0 and below 1"),
     ],
 )
@@ -201,10 +263,66 @@ def test_where_nothing_holds_the_image_is_left_as_it_is() -> None:
     assert not found.map.any() and not found.spread.any() and torch.equal(found.counterfactual, x)
 
 
+def test_changes_of_two_channels_do_not_cancel() -> None:
+    x, added = torch.zeros(1, 2, 4, 4), torch.full((1, 2, 4, 4), 0.5)
+    added[:, 1] = -0.5
+    drawn = Explanation(difference(x, x + added), x + added)
+    assert not drawn.map.any()
+    np.testing.assert_allclose(sizes_at(drawn, x, [0.0, 0.2], 0.0), [[0.5, 0.3]], rtol=1e-6)
+    left = shrunk(drawn, x, 0.2).counterfactual
+    assert (x - left).abs().mean().item() == pytest.approx(0.3)
+
+
+def test_sizes_are_the_change_that_is_left_of_a_field_within_masks(run: LearnedRun) -> None:
+    random = torch.Generator().manual_seed(0)
+    x, field = torch.rand(1, 2, 6, 8, generator=random), 2 * torch.rand(1, 2, 6, 8, generator=random)
+    x[..., :3] = -1  # outside of its mask
+    found = replace(calibration_of(run, 0.5), moves=True, smoothing=1.0)
+    source = replace(source_of(Scaled()), preprocessing=replace(RANGE, mask="given"), calibration=found)
+    drawn = source.within_masks(Explanation(difference(x, warp(x, field)), warp(x, field), field), x)
+    left = source.calibrated(drawn, x).counterfactual
+    expected = (x - left).abs().mean().item()
+    assert expected > 0 and (left[..., :3] == -1).all()
+    np.testing.assert_allclose(sizes_at(drawn, x, [0.5], 1.0), [[expected]], rtol=1e-5)
+
+
+def test_slices_of_a_volume_count_as_one_image(run: LearnedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = {"a": [0.1, 0.3], "b": [0.2, 0.6], "c": [1.0]}
+    pixels = {
+        name: np.float32(each).reshape(-1, 1, 1, 1) * np.ones((1, 1, 3, 3), np.float32)
+        for name, each in volumes.items()
+    }
+
+    def given(_: Any, rows: Any, *__: Any) -> Iterator[Any]:
+        yield [(row, pixels[row["id"]]) for row in rows]
+
+    monkeypatch.setattr("explain.checking.calibrating.streamed", given)
+    table = pd.DataFrame({"id": list("abc"), "subject": ["p", "p", "q"], "label": 1})
+    found = measured(source_of(Scaled()), [Scaled(times=0.5)], table, np.array([0.0]), 1, [])
+    np.testing.assert_allclose(found.real[:, 0], [0.2, 0.4, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(by_person(found.real, found.subjects)[:, 0], [0.3, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(found.nothing[0, :, 0], [0.1, 0.2, 0.5], rtol=1e-6)
+
+
+def test_it_goes_on_with_the_permutations_that_were_begun(tmp_path: Path) -> None:
+    assert begun_with(tmp_path / "none") == 0
+    (tmp_path / "permuted_1" / "checkpoint" / "000001").mkdir(parents=True)
+    told = {"subjects_from": "names. This run: labels are permuted in the part train (permutation 1 of seed 3)"}
+    (tmp_path / "permuted_1" / "checkpoint" / "plan.json").write_text(json.dumps(told))
+    assert begun_with(tmp_path / "permuted_1") == 3
+
+
 # A run
 
 
-def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_holds(bare: LearnedRun) -> None:
+def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_holds(
+    bare: LearnedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_missing(source: Any, rows: Any, workers: Any, errors: list[dict[str, str]]) -> Iterator[Any]:
+        errors.append({"id": "gone", "path": "gone.png", "error": "cannot be read"})
+        yield from streamed(source, rows, workers, errors)
+
+    monkeypatch.setattr("explain.checking.calibrating.streamed", one_missing)
     weights = (bare.folder / "weights.safetensors").read_bytes()
     found = calibrate(bare.folder, **OPTIONS)
     assert (bare.folder / "weights.safetensors").read_bytes() == weights
@@ -218,7 +336,8 @@ def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_h
     assert found.calibration.cases.real == pytest.approx(real, rel=1e-5)
     assert found.calibration.cases.nothing == pytest.approx(nothing, rel=1e-5)
     assert found.calibration.raw_ratio == pytest.approx(nothing / real, rel=1e-5)
-    assert found.calibration.controls is not None and found.unreadable == 0
+    assert found.calibration.controls is not None and found.unreadable == 1
+    assert list(pd.read_csv(found.errors)["id"]) == ["gone"] and found.errors.parent == bare.folder
 
 
 def prepared(run: LearnedRun, path: str) -> np.ndarray:
@@ -323,12 +442,35 @@ def test_where_nothing_holds_maps_are_empty_and_say_so(bare: LearnedRun, tmp_pat
 
 def test_the_words_of_one_map(run: LearnedRun) -> None:
     found = calibration_of(run, 1e-5)
-    assert found.told_of(1e-5) == "With labels that mean nothing, so much would be drawn: 3 % of this map."
-    assert found.told_of(1e-5, raw=True).endswith("drawn: as much as this map or more.")
+    assert found.told_of(1e-5) == (
+        "With labels that mean nothing, a mean change of 3e-07 would be drawn on the mean of held-out cases; here it "
+        "is 1e-05, so that it would be 3 % of this."
+    )
+    assert found.told_of(1e-5, raw=True).endswith("so that it would be this or more.")
     assert found.told_of(0.0).startswith("Nothing is left of this map")
     assert replace(found, threshold=None).told_of(0.0).startswith("NOTHING HOLDS, so nothing is drawn: ")
     moving = replace(found, moves=True, permutations=2)
-    assert "pixels are taken off every displacement" in moving.told() and "worst of 2 trainings" in moving.told()
+    assert "move by less than 1e-05 pixels" in moving.told() and "worst of 2 trainings" in moving.told()
+    assert (
+        "(measured by 1 training on permuted labels, 8 held-out cases of 6 persons, each half at what" in found.told()
+    )
+
+
+def test_a_threshold_of_0_takes_nothing_away_and_says_so(run: LearnedRun) -> None:
+    found = calibration_of(run, 0.0)
+    assert found.holds and found.told().endswith("That is 5 % or less, so nothing is taken away of them.")
+    x = torch.rand(1, 1, 4, 4)
+    drawn = Explanation(difference(x, 0 * x), 0 * x)
+    assert found.applied(drawn, x) is drawn and "the calibration is left out" in found.told(raw=True)
+
+
+def test_too_few_persons_and_what_is_left_of_controls_are_told(run: LearnedRun) -> None:
+    few = replace(calibration_of(run, 0.1), interval=False, ratio_high=None, raw_ratio_high=None)
+    few = replace(few, cases=replace(few.cases, images=192, subjects=3), controls=Sizes(4, 4, 1e-5, 1e-5, 2e-6, 1e-7))
+    for told in (few.told(), few.told(raw=True), few.told_of(1e-4), replace(few, threshold=None).told_of(0.0)):
+        assert "192 held-out cases of 3 persons, too few for an interval" in told
+    assert "that leaves 40 % of the change in cases and 20 % of that in controls" in few.told()
+    assert replace(few, interval=True).told().count("(no upper end)") == 2
 
 
 def test_a_calibration_of_other_weights_is_none_and_a_damaged_one_is_refused(bare: LearnedRun) -> None:
