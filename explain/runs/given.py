@@ -158,6 +158,12 @@ def open_generator(folder: Path | str, *, device: str = "cpu", method: str | Non
     )
 
 
+def files_trained_in(folder: Path) -> frozenset[str]:
+    """Paths of the images a run was trained on, by its `cohort.csv`; those held out are not among them."""
+    known = pd.read_csv(folder / COHORT, dtype=str, keep_default_na=False)
+    return frozenset(known.loc[known["part" if "part" in known else "split"] == TRAIN, "path"])
+
+
 def trained_in(folder: Path, column: str) -> frozenset[str]:
     """Names of the subjects a run was trained on, by its `cohort.csv`; the column says who was held out."""
     known = pd.read_csv(folder / COHORT, dtype=str, keep_default_na=False)

@@ -28,6 +28,7 @@ from anomaly.streams import ordered
 from anomaly.training.machine import one_core_left
 from explain.pictures.pictures import limit_of
 from explain.runs.explaining import LARGEST, asking, prepare, records
+from explain.runs.given import files_trained_in
 from explain.runs.nothing import IfNothing
 from explain.runs.records import ABOUT, FOLDER, OUTPUTS, Record, wanted, write_record
 from explain.runs.source import Source, open_source
@@ -188,16 +189,23 @@ def _remark(table: GrowingTable) -> str:
 
 
 def refuse_overlap(source: Source, cohort: pd.DataFrame) -> None:
-    """Refuse subjects that a run which takes part was trained on; those held out then may be explained.
+    """Refuse subjects and files that a run which takes part was trained on; those held out then may be explained.
 
     Raises:
         CohortError: there are some.
     """
     for run in (source.run, source.target, source.generator, source.judge, source.baseline):
+        if run is None:
+            continue
         try:
-            check_disjoint(() if run is None else run.trained, cohort["subject"])
+            check_disjoint(run.trained, cohort["subject"])
         except CohortError as error:
-            raise CohortError(f"{error} ({run and run.folder}); {TELL_APART}; or give --allow-overlap") from None
+            raise CohortError(f"{error} ({run.folder}); {TELL_APART}; or give --allow-overlap") from None
+        if files := sorted(files_trained_in(run.folder) & set(cohort["path"])):
+            raise CohortError(
+                f"{run.folder} was trained on {len(files)} of these images ({files[0]}, ...); leave them out, say "
+                "whose each is as in the training (--subject, --subject-pattern), or give --allow-overlap"
+            )
 
 
 def _probed(
