@@ -14,6 +14,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from anomaly.images.dicom_carried import carry_shown
 from anomaly.images.dicom_filing import ds, file_beside, frame_of_reference, refer, reference, write_filed
 from anomaly.images.dicom_sources import Frame
 
@@ -37,7 +38,8 @@ def write_capture(path: Path, colours: np.ndarray, frames: Sequence[Frame], *, s
     data.SOPClassUID = MultiFrameTrueColorSecondaryCaptureImageStorage
     file_beside(data, source, "Anomaly overlay", 9002)
     data.ImageType, data.ConversionType = ["DERIVED", "SECONDARY", "OTHER"], "WSD"
-    data.BurnedInAnnotation, data.DerivationDescription = "NO", says[:1024]
+    data.DerivationDescription = says[:1024]
+    carry_shown(data, frames)
     data.PatientOrientation = deepcopy(source.get("PatientOrientation")) or ""
     refer(data, frames)
     _pixels(data, np.ascontiguousarray(planes, dtype=np.uint8))

@@ -129,6 +129,29 @@ def test_person_study_and_day_are_the_source_s(tmp_path: Path) -> None:
         assert dates <= {"20200103", "000000", "20200102", "101112", "19500102"}
 
 
+def carried(tmp_path: Path, first: dict[str, object], other: dict[str, object]) -> tuple[Dataset, Dataset]:
+    """Map and overlay of a series whose first slice tells one thing, and whose others tell another."""
+    folder = series(tmp_path / "series", **other)  # type: ignore[arg-type]
+    data = dcmread(folder / "0.dcm")
+    for name, value in first.items():
+        setattr(data, name, value)
+    saved(folder / "0.dcm", data)
+    numbers, colours = drawn(read(folder), tmp_path / "out")
+    return dcmread(numbers), dcmread(colours)
+
+
+@pytest.mark.parametrize("name", ["BurnedInAnnotation", "RecognizableVisualFeatures"])
+@pytest.mark.parametrize(
+    ("first", "other", "numbers", "colours"),
+    [("YES", "NO", "YES", "YES"), ("NO", "NO", "NO", "NO"), ("NO", None, "NO", None), ("", None, "NO", None)],
+)
+def test_a_person_who_can_be_told_from_one_slice_can_be_told_from_all(
+    tmp_path: Path, name: str, first: str, other: str | None, numbers: str, colours: str | None
+) -> None:
+    told = carried(tmp_path, {name: first}, {name: other} if other else {})
+    assert [each.get(name) for each in told] == [numbers, colours]
+
+
 def test_the_map_is_of_floats_and_says_its_unit(tmp_path: Path) -> None:
     data = dcmread(drawn(read(series(tmp_path / "series")), tmp_path / "out")[0])
     (mapping,) = data.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
