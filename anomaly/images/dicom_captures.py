@@ -14,7 +14,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from anomaly.images.dicom_carried import carry_shown
+from anomaly.images.dicom_carried import carry_body, carry_shown
 from anomaly.images.dicom_filing import ds, file_beside, frame_of_reference, refer, reference, write_filed
 from anomaly.images.dicom_sources import Frame
 
@@ -39,8 +39,9 @@ def write_capture(path: Path, colours: np.ndarray, frames: Sequence[Frame], *, s
     file_beside(data, source, "Anomaly overlay", 9002)
     data.ImageType, data.ConversionType = ["DERIVED", "SECONDARY", "OTHER"], "WSD"
     data.DerivationDescription = says[:1024]
+    data.PatientOrientation = ""
     carry_shown(data, frames)
-    data.PatientOrientation = deepcopy(source.get("PatientOrientation")) or ""
+    carry_body(data, frames)
     refer(data, frames)
     _pixels(data, np.ascontiguousarray(planes, dtype=np.uint8))
     if all(frame.placed for frame in frames):

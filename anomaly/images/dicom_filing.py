@@ -32,7 +32,7 @@ PATIENT = (
 )
 STUDY = (
     *("StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber"),
-    *("ReferringPhysicianName", "BodyPartExamined", "Laterality", "TimezoneOffsetFromUTC"),
+    *("ReferringPhysicianName", "TimezoneOffsetFromUTC"),
 )
 ALWAYS = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"),

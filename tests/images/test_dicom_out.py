@@ -152,6 +152,37 @@ def test_a_person_who_can_be_told_from_one_slice_can_be_told_from_all(
     assert [each.get(name) for each in told] == [numbers, colours]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ImageLaterality", "L"), ("Laterality", "R"), ("ViewPosition", "PA"), ("BodyPartExamined", "KNEE"),
+        ("PatientOrientation", ["L", "F"]),
+    ],
+)  # fmt: skip
+def test_what_all_slices_tell_is_carried_over(tmp_path: Path, name: str, value: object) -> None:
+    for each in carried(tmp_path, {}, {name: value}):
+        assert each.get(name) == value
+    for each in carried(tmp_path / "else", {name: ["R", "F"] if "Orientation" in name else "B"}, {name: value}):
+        assert not each.get(name)
+
+
+def test_side_and_region_are_those_of_the_image_or_of_its_frames(tmp_path: Path) -> None:
+    knee = {"CodeValue": "72696002", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Knee"}
+    tags: dict[str, object] = {"Laterality": "R", "AnatomicRegionSequence": [item(**knee)]}
+    numbers, colours = carried(tmp_path / "a", {}, tags)
+    path = enhanced(tmp_path / "mr.dcm", range(SLICES))
+    data = dcmread(path)
+    group = item(FrameLaterality="L", AnatomicRegionSequence=[item(**knee)])
+    data.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [group]
+    of_frames = [dcmread(one) for one in drawn(read(saved(path, data)), tmp_path / "out")]
+    assert [each.ImageLaterality for each in (numbers, colours, *of_frames)] == ["R", "R", "L", "L"]
+    for each, side in ((numbers, "R"), (of_frames[0], "L")):
+        (told,) = each.SharedFunctionalGroupsSequence[0].FrameAnatomySequence
+        assert (told.FrameLaterality, told.AnatomicRegionSequence[0].CodeValue) == (side, "72696002")
+    (side_alone, _) = carried(tmp_path / "b", {}, {"Laterality": "R"})
+    assert "FrameAnatomySequence" not in side_alone.SharedFunctionalGroupsSequence[0]
+
+
 def test_the_map_is_of_floats_and_says_its_unit(tmp_path: Path) -> None:
     data = dcmread(drawn(read(series(tmp_path / "series")), tmp_path / "out")[0])
     (mapping,) = data.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
