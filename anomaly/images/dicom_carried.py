@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 
+import numpy as np
 from pydicom import Dataset
+from pydicom.valuerep import DS
 
 from anomaly.images.dicom_sources import Frame
-from anomaly.images.dicom_tags import filled, of_frame
+from anomaly.images.dicom_tags import filled, number, of_frame
 
 SHOWN = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 BODY = (
     *("BodyPartExamined", "Laterality", "ViewPosition", "ViewCodeSequence", "AnatomicRegionSequence"),
     "PatientOrientation",
+)
+CALIBRATION = (
+    *("ImagerPixelSpacing", "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription"),
+    "EstimatedRadiographicMagnificationFactor",
 )
 ANATOMY = "FrameAnatomySequence"
 
@@ -34,9 +40,7 @@ def carry_shown(data: Dataset, frames: Sequence[Frame]) -> None:
 def carry_body(data: Dataset, frames: Sequence[Frame]) -> None:
     """Say which part of the body is seen, of which side and from where, as far as all slices agree."""
     for name in BODY:
-        told = [header.get(name) for header in _headers(frames)]
-        if filled(_headers(frames)[0], name) and all(one == told[0] for one in told):
-            data[name] = deepcopy(_headers(frames)[0][name])
+        _agreed(data, frames, name)
     sides = {_side(frame) for frame in frames}
     if len(sides) == 1 and "" not in sides:
         (data.ImageLaterality,) = sides
@@ -70,6 +74,45 @@ def _side(frame: Frame) -> str:
 
 def _group(frame: Frame, name: str) -> Dataset:
     return of_frame(frame.header, (frame.number or 1) - 1, ANATOMY, name)
+
+
+def carry_spacing(data: Dataset, frames: Sequence[Frame]) -> None:
+    """Say distances of pixels by the tag that the source says them by, and how they were calibrated.
+
+    At the detector a distance is not what it is in the body, so it must not become a `PixelSpacing`; where one is
+    told, it stands in `measures`, or in a single frame beside its place.
+    """
+    told = frames[0].place.told
+    for name in (*CALIBRATION, *((told,) if told != "PixelSpacing" else ())):
+        if name:
+            _agreed(data, frames, name)
+
+
+def measures(frames: Sequence[Frame]) -> Dataset:
+    """Distances in the body in mm, as far as they are told: of pixels, of slices along their normal, and thickness."""
+    item, place = Dataset(), frames[0].place
+    if place.told == "PixelSpacing":
+        item.PixelSpacing = [DS(float(value), auto_format=True) for value in place.spacing]
+    positions = [frame.place.position for frame in frames if frame.place.position is not None]
+    if len(frames) > 1 and place.directions is not None and len(positions) == len(frames):
+        heights = np.array(positions, dtype=float) @ np.cross(*place.directions)
+        item.SpacingBetweenSlices = DS(float(np.ptp(heights)) / (len(frames) - 1), auto_format=True)
+    thick = {_thickness(frame) for frame in frames}
+    if len(thick) == 1 and (known := thick.pop()):
+        item.SliceThickness = DS(known, auto_format=True)
+    return item
+
+
+def _thickness(frame: Frame) -> float | None:
+    held = of_frame(frame.header, (frame.number or 1) - 1, "PixelMeasuresSequence", "SliceThickness")
+    return number(held, "SliceThickness")
+
+
+def _agreed(data: Dataset, frames: Sequence[Frame], name: str) -> None:
+    """Take over what all slices tell alike."""
+    headers = _headers(frames)
+    if filled(headers[0], name) and all(header.get(name) == headers[0].get(name) for header in headers):
+        data[name] = deepcopy(headers[0][name])
 
 
 def _told(frames: Sequence[Frame], name: str) -> set[str]:

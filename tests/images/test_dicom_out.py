@@ -224,7 +224,39 @@ def test_a_radiograph_without_a_place_gets_none(tmp_path: Path, kind: str) -> No
     np.testing.assert_allclose(read(numbers).affine, image.affine)
     np.testing.assert_allclose(read(colours).affine, image.affine)
     assert shown.PhotometricInterpretation == "RGB" and shown.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
-    assert sitk.ReadImage(str(colours)).GetSpacing()[:2] == pytest.approx(sitk.ReadImage(str(path)).GetSpacing()[:2])
+
+
+@pytest.mark.parametrize("name", ["PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"])
+def test_spacing_stands_in_the_tag_that_the_source_has_it_in(tmp_path: Path, name: str) -> None:
+    others = {"PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"} - {name}
+    tags = {name: decimals(SPACING), "PixelSpacingCalibrationType": "FIDUCIAL", "FrameOfReferenceUID": None}
+    path = saved(tmp_path / "cr.dcm", slice_of(stored(1)[0], 1, **tags))
+    for each in drawn(read(path), tmp_path / "out"):
+        told = {e.keyword: e.value for e in dcmread(each).iterall()}
+        assert told[name] == list(SPACING) and not others & {*told}
+        assert told["PixelSpacingCalibrationType"] == "FIDUCIAL"
+        assert read(each).measured
+        np.testing.assert_allclose(read(each).affine, read(path).affine)
+
+
+def test_a_ratio_of_pixels_is_kept(tmp_path: Path) -> None:
+    path = saved(tmp_path / "us.dcm", slice_of(stored(1)[0], 1, FrameOfReferenceUID=None, PixelAspectRatio=[2, 1]))
+    for each in drawn(read(path), tmp_path / "out"):
+        np.testing.assert_allclose(read(each).affine, read(path).affine)
+
+
+@pytest.mark.parametrize("thickness", ["2", None])
+def test_slices_have_their_distance_along_the_normal_and_no_made_up_thickness(
+    tmp_path: Path, thickness: str | None
+) -> None:
+    for k in range(SLICES):
+        place = {"ImagePositionPatient": decimals((0, 0.8 * k, 2.5 * k)), "ImageOrientationPatient": decimals(AXIAL)}
+        tags = {**place, "PixelSpacing": decimals(SPACING), **({"SliceThickness": thickness} if thickness else {})}
+        saved(tmp_path / f"tilted/{k}.dcm", slice_of(stored()[k], k + 1, **tags))
+    for each in drawn(read(tmp_path / "tilted"), tmp_path / "out"):
+        (told,) = dcmread(each).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert float(told.SpacingBetweenSlices) == pytest.approx(2.5)
+        assert told.get("SliceThickness") == (float(thickness) if thickness else None)
 
 
 def test_a_single_slice_with_a_place_keeps_it(tmp_path: Path) -> None:
