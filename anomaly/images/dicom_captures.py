@@ -13,7 +13,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from anomaly.images.dicom_carried import carry_body, carry_shown, carry_spacing, measures
+from anomaly.images.dicom_carried import carry_body, carry_loss, carry_shown, carry_spacing, measures
 from anomaly.images.dicom_filing import ds, file_beside, frame_of_reference, refer, reference, write_filed
 from anomaly.images.dicom_sources import Frame
 
@@ -38,6 +38,7 @@ def write_capture(path: Path, colours: np.ndarray, frames: Sequence[Frame], *, s
     data.DerivationDescription = says[:1024]
     data.PatientOrientation = ""
     carry_shown(data, frames)
+    carry_loss(data, frames)
     carry_body(data, frames)
     carry_spacing(data, frames)
     refer(data, frames)

@@ -21,6 +21,7 @@ CALIBRATION = (
     *("ImagerPixelSpacing", "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription"),
     "EstimatedRadiographicMagnificationFactor",
 )
+LOSSY, LOSS = "LossyImageCompression", ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
 ANATOMY = "FrameAnatomySequence"
 
 
@@ -35,6 +36,21 @@ def carry_shown(data: Dataset, frames: Sequence[Frame]) -> None:
             setattr(data, name, "YES")
         elif told == {"NO"}:
             setattr(data, name, "NO")
+
+
+def carry_loss(data: Dataset, frames: Sequence[Frame]) -> None:
+    """Say that pixels were compressed with a loss where a slice says so: nothing made of them is without it again.
+
+    Ratio and method are those of the first such slice. As with `carry_shown` what is not told stays as it was.
+    """
+    lossy = [header for header in _headers(frames) if str(header.get(LOSSY) or "").strip() == "01"]
+    if lossy:
+        data.LossyImageCompression = "01"
+        for name in LOSS:
+            if filled(lossy[0], name):
+                data[name] = deepcopy(lossy[0][name])
+    elif _told(frames, LOSSY) == {"00"}:
+        data.LossyImageCompression = "00"
 
 
 def carry_body(data: Dataset, frames: Sequence[Frame]) -> None:

@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from pydicom.uid import MRImageStorage
 
 from anomaly.errors import MissingPackage
-from anomaly.images.dicom_carried import carry_anatomy, carry_body, carry_shown, carry_spacing, measures
+from anomaly.images.dicom_carried import carry_anatomy, carry_body, carry_loss, carry_shown, carry_spacing, measures
 from anomaly.images.dicom_filing import NOBODY, ds, file_beside, frame_of_reference, refer, reference, write_filed
 from anomaly.images.dicom_sources import Frame
 
@@ -68,6 +68,7 @@ def write_parametric_map(
     file_beside(data, source, "Anomaly map", 9001)
     data.ContentDescription, data.DerivationDescription = f"{label}: {unit}"[:64], says[:1024]
     carry_shown(data, frames)
+    carry_loss(data, frames)
     carry_body(data, frames)
     carry_spacing(data, frames)
     carry_anatomy(data.SharedFunctionalGroupsSequence[0], frames)

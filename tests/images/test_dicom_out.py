@@ -35,6 +35,7 @@ from anomaly.images.dicom_captures import write_capture
 from anomaly.images.dicom_filing import NO_DAY, day, uid
 from anomaly.images.dicom_maps import write_parametric_map
 from anomaly.images.dicom_sources import may_be_dicom, sources
+from anomaly.images.finding import find
 
 MEANT = {"label": "z", "unit": "standard deviations", "says": "value 1", "window": (2.0, 8.0)}
 
@@ -166,6 +167,31 @@ def test_what_all_slices_tell_is_carried_over(tmp_path: Path, name: str, value: 
         assert not each.get(name)
 
 
+@pytest.mark.parametrize(
+    ("first", "other", "numbers", "colours"), [("01", "00", "01", "01"), ("00", "00", "00", "00"), ("", "", "00", None)]
+)
+def test_a_loss_of_one_slice_is_a_loss_of_what_is_made_of_it(
+    tmp_path: Path, first: str, other: str, numbers: str, colours: str | None
+) -> None:
+    loss = {"LossyImageCompressionRatio": "12.5", "LossyImageCompressionMethod": "ISO_10918_1"} if first == "01" else {}
+    told = carried(tmp_path, {"LossyImageCompression": first, **loss}, {"LossyImageCompression": other})
+    assert [each.get("LossyImageCompression") for each in told] == [numbers, colours]
+    for each in told:
+        assert {name: str(each.get(name)) for name in loss} == loss
+
+
+def test_how_a_patient_was_made_anonymous_is_carried_over_whole(tmp_path: Path) -> None:
+    code = {"CodeValue": "113100", "CodingSchemeDesignator": "DCM", "CodeMeaning": "Basic Application Profile"}
+    tags: dict[str, object] = {
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethodCodeSequence": [item(**code)],
+        "IssuerOfPatientIDQualifiersSequence": [item(UniversalEntityID="1.2", UniversalEntityIDType="ISO")],
+        "OtherPatientIDsSequence": [item(PatientID="Q", TypeOfPatientID="TEXT")],
+    }
+    for each in carried(tmp_path, {}, tags):
+        assert {name: each[name].value for name in tags} == tags
+
+
 def test_side_and_region_are_those_of_the_image_or_of_its_frames(tmp_path: Path) -> None:
     knee = {"CodeValue": "72696002", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Knee"}
     tags: dict[str, object] = {"Laterality": "R", "AnatomicRegionSequence": [item(**knee)]}
@@ -181,6 +207,21 @@ def test_side_and_region_are_those_of_the_image_or_of_its_frames(tmp_path: Path)
         assert (told.FrameLaterality, told.AnatomicRegionSequence[0].CodeValue) == (side, "72696002")
     (side_alone, _) = carried(tmp_path / "b", {}, {"Laterality": "R"})
     assert "FrameAnatomySequence" not in side_alone.SharedFunctionalGroupsSequence[0]
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_maps_laid_beside_their_series_do_not_come_back_as_images(
+    tmp_path: Path, anew: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = series(tmp_path / "series")
+    image = read(folder)
+    for path in drawn(image, folder):
+        if anew:  # as an archive does
+            saved(path, dcmread(path))
+    assert find(tmp_path) == [folder]
+    assert "left out 2 DICOM objects that are no images" in caplog.text and "of this program" in caplog.text
+    np.testing.assert_array_equal(read(folder).pixels, image.pixels)
+    assert len(sources(read(folder))) == SLICES
 
 
 def test_the_map_is_of_floats_and_says_its_unit(tmp_path: Path) -> None:
