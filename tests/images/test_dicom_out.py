@@ -372,13 +372,20 @@ def test_a_source_that_cannot_be_named_is_refused_by_what_is_missing(tmp_path: P
         sources(image)
 
 
-def test_slices_of_two_persons_or_of_one_name_are_refused(tmp_path: Path) -> None:
-    folder = series(tmp_path / "series")
-    data = dcmread(folder / "0.dcm")
-    data.PatientID = "P2"
-    saved(folder / "0.dcm", data)
-    with pytest.raises(UnreadableImage, match="differ in PatientID"):
-        sources(read(folder))
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [("PatientID", "P2", "P1"), ("PatientName", "Other^Name", ""), ("PatientBirthDate", "19510102", "")],
+)
+def test_slices_of_two_persons_are_refused(tmp_path: Path, name: str, value: str, known: str) -> None:
+    with pytest.raises(UnreadableImage, match=f"differ in {name}"):
+        carried(tmp_path, {name: value}, {"PatientID": known})
+
+
+def test_a_name_may_be_written_with_and_without_its_empty_parts(tmp_path: Path) -> None:
+    carried(tmp_path, {"PatientName": "Doe^Jane^^"}, {"PatientName": "Doe^Jane"})
+
+
+def test_slices_of_one_name_are_refused(tmp_path: Path) -> None:
     same = series(tmp_path / "same", SOPInstanceUID="1.2.3.4.5")
     with pytest.raises(UnreadableImage, match="4 of its 5 slices have the SOPInstanceUID of another one"):
         sources(read(same))
