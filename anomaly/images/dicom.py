@@ -11,7 +11,7 @@ from pydicom import Dataset
 from anomaly.errors import UnreadableImage
 from anomaly.images.dicom_geometry import Slice, picture, stack
 from anomaly.images.dicom_places import places
-from anomaly.images.dicom_tags import is_dicom, number, numbers, opened
+from anomaly.images.dicom_tags import OUR_CLASS, OURS, is_dicom, number, numbers, opened
 from anomaly.images.dicom_values import values
 from anomaly.images.image import Image
 
@@ -20,7 +20,7 @@ __all__ = ["entries", "is_dicom", "read_dicom", "read_series"]
 _ENDINGS = (".dcm", ".dicom", ".ima")
 _HEADER = [
     *("SeriesInstanceUID", "SeriesDescription", "ImagePositionPatient", "NumberOfFrames"),
-    *("SOPClassUID", "Modality", "Rows"),
+    *("SOPClassUID", "Modality", "Rows", "Manufacturer", "ManufacturerModelName"),
 ]
 _DRAWN = frozenset(
     {
@@ -36,7 +36,8 @@ _DRAWN = frozenset(
 class _Head:
     """What decides to which image a file belongs; `error` says why its header cannot be read.
 
-    beside: what kind of object the file is where it is no image of anybody (a segmentation, a report, contours).
+    beside: what kind of object the file is where it is no image of anybody (a segmentation, a report, contours), or
+        one that this program drew.
     """
 
     series: str = ""
@@ -60,7 +61,7 @@ def entries(folder: Path, files: Sequence[Path]) -> dict[Path, list[Path]]:
 
 
 def beside(files: Sequence[Path]) -> dict[Path, str]:
-    """Those of DICOM files that lie beside images and are none, and what they are: "SEG", "RTSTRUCT", "SR"."""
+    """DICOM files that lie beside images and are none, and what they are: "SEG", "SR", a map of this program."""
     return {file: head.beside for file in files if (head := _head(file)).beside}
 
 
@@ -139,7 +140,14 @@ def _beside(data: Dataset) -> str:
     kind = str(data.get("SOPClassUID") or "")
     if kind in _DRAWN or (kind and not data.get("Rows")):
         return str(data.get("Modality") or "an object without pixels")
+    if _is_ours(data):
+        return f"{data.get('SeriesDescription') or 'a map'}, of this program"
     return ""
+
+
+def _is_ours(data: Dataset) -> bool:
+    wrote = str(data.file_meta.get("ImplementationClassUID") or "")
+    return wrote == OUR_CLASS or (data.get("Manufacturer"), data.get("ManufacturerModelName")) == (OURS, OURS)
 
 
 def _slices(path: Path) -> list[Slice]:

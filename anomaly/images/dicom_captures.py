@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,9 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from anomaly.images.dicom_carried import carry_body, carry_loss, carry_shown, carry_spacing, measures
 from anomaly.images.dicom_filing import ds, file_beside, frame_of_reference, refer, reference, write_filed
 from anomaly.images.dicom_sources import Frame
-
-SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 
 
 def write_capture(path: Path, colours: np.ndarray, frames: Sequence[Frame], *, says: str) -> None:
@@ -37,8 +35,12 @@ def write_capture(path: Path, colours: np.ndarray, frames: Sequence[Frame], *, s
     data.SOPClassUID = MultiFrameTrueColorSecondaryCaptureImageStorage
     file_beside(data, source, "Anomaly overlay", 9002)
     data.ImageType, data.ConversionType = ["DERIVED", "SECONDARY", "OTHER"], "WSD"
-    data.BurnedInAnnotation, data.DerivationDescription = "NO", says[:1024]
-    data.PatientOrientation = deepcopy(source.get("PatientOrientation")) or ""
+    data.DerivationDescription = says[:1024]
+    data.PatientOrientation = ""
+    carry_shown(data, frames)
+    carry_loss(data, frames)
+    carry_body(data, frames)
+    carry_spacing(data, frames)
     refer(data, frames)
     _pixels(data, np.ascontiguousarray(planes, dtype=np.uint8))
     if all(frame.placed for frame in frames):
@@ -64,23 +66,16 @@ def _place_one(data: Dataset, frame: Frame) -> None:
     place = frame.place
     if frame.placed and place.position is not None and place.directions is not None:
         data.ImagePositionPatient, data.ImageOrientationPatient = ds(place.position), ds(place.directions.reshape(-1))
-    if frame.place.measured:
+    if place.told == "PixelSpacing":
         data.PixelSpacing = ds(place.spacing)
-    elif "PixelAspectRatio" in frame.header:
-        data.PixelAspectRatio = deepcopy(frame.header.PixelAspectRatio)
 
 
 def _place_all(data: Dataset, frames: Sequence[Frame]) -> None:
-    """A position for each frame, direction and spacing for all."""
+    """A position for each frame, direction and distances for all."""
     positions = np.array([frame.place.position for frame in frames], dtype=float)
-    step = float(np.linalg.norm(positions[-1] - positions[0])) / (len(frames) - 1)
-    thick, measures, orientation, shared = frames[0].header.get("SliceThickness"), Dataset(), Dataset(), Dataset()
-    (measures.SpacingBetweenSlices,) = ds([step])
-    (measures.SliceThickness,) = ds([float(thick) if thick else step])
-    if frames[0].place.measured:
-        measures.PixelSpacing = ds(frames[0].place.spacing)
+    orientation, shared = Dataset(), Dataset()
     orientation.ImageOrientationPatient = ds(np.array(frames[0].place.directions, dtype=float).reshape(-1))
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures(frames)], [orientation]
     data.NumberOfFrames, data.FrameIncrementPointer = len(frames), Tag("PerFrameFunctionalGroupsSequence")
     data.SharedFunctionalGroupsSequence = [shared]
     data.PerFrameFunctionalGroupsSequence = [_groups(*both) for both in zip(frames, positions, strict=True)]

@@ -19,20 +19,20 @@ from pydicom.valuerep import DS
 from anomaly import __version__
 from anomaly.files import whole
 from anomaly.images.dicom_sources import Frame
-from anomaly.images.dicom_tags import filled
+from anomaly.images.dicom_tags import OUR_CLASS, OURS, filled
 
 NOBODY = "2.25.1"
 """Stands for a UID until the content is complete, of which it is made."""
-OUR_CLASS = UID("2.25.193472608157238716640275034712853901467")
 PATIENT = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientSize"),
     *("PatientWeight", "PatientSpeciesDescription", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("DeidentificationMethodCodeSequence", "IssuerOfPatientIDQualifiersSequence", "OtherPatientIDsSequence"),
     *("ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName", "ClinicalTrialSiteID"),
     *("ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialTimePointID"),
 )
 STUDY = (
     *("StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber"),
-    *("ReferringPhysicianName", "BodyPartExamined", "Laterality", "TimezoneOffsetFromUTC"),
+    *("ReferringPhysicianName", "TimezoneOffsetFromUTC"),
 )
 ALWAYS = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"),
@@ -84,7 +84,7 @@ def file_beside(data: Dataset, source: Dataset, description: str, number: int) -
             del data[name]
     data.SeriesNumber, data.InstanceNumber, data.SeriesDescription = number, 1, description
     data.Modality = "OT"
-    data.Manufacturer, data.ManufacturerModelName = "anomaly", "anomaly"
+    data.Manufacturer, data.ManufacturerModelName = OURS, OURS
     data.SoftwareVersions, data.DeviceSerialNumber = __version__, "none"
 
 

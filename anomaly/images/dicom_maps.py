@@ -12,6 +12,7 @@ from pydicom.tag import Tag
 from pydicom.uid import MRImageStorage
 
 from anomaly.errors import MissingPackage
+from anomaly.images.dicom_carried import carry_anatomy, carry_body, carry_loss, carry_shown, carry_spacing, measures
 from anomaly.images.dicom_filing import NOBODY, ds, file_beside, frame_of_reference, refer, reference, write_filed
 from anomaly.images.dicom_sources import Frame
 
@@ -66,6 +67,11 @@ def write_parametric_map(
     source = frames[0].header
     file_beside(data, source, "Anomaly map", 9001)
     data.ContentDescription, data.DerivationDescription = f"{label}: {unit}"[:64], says[:1024]
+    carry_shown(data, frames)
+    carry_loss(data, frames)
+    carry_body(data, frames)
+    carry_spacing(data, frames)
+    carry_anatomy(data.SharedFunctionalGroupsSequence[0], frames)
     refer(data, frames)
     if placed:
         data.FrameOfReferenceUID = frame_of_reference(source)
@@ -111,8 +117,7 @@ def _standing_in(frame: Frame, k: int, shape: Sequence[int]) -> Dataset:
     directions = place.directions if frame.placed and place.directions is not None else np.eye(3)[:2]
     data.ImageOrientationPatient = ds(directions.reshape(-1))
     data.PixelSpacing = ds(place.spacing)
-    thick = frame.header.get("SliceThickness")
-    data.SliceThickness = ds([float(thick)] if thick else [1.0])[0]
+    data.SliceThickness = 1  # for the library alone, as all distances here: `measures` says the true ones
     return data
 
 
@@ -129,10 +134,8 @@ def _place(data: Dataset, frames: Sequence[Frame], placed: bool) -> None:
             derived.add(element)
         if not placed:
             _without_place(item)
-    measures = shared.PixelMeasuresSequence[0]
-    if not frames[0].header.get("SliceThickness") and len(frames) > 1:
-        measures.SliceThickness = measures.get("SpacingBetweenSlices", measures.SliceThickness)
-    if not frames[0].place.measured:
+    shared.PixelMeasuresSequence = [measures(frames)]
+    if not shared.PixelMeasuresSequence[0]:
         del shared.PixelMeasuresSequence
     if not placed:
         _counted(data, shared)

@@ -44,13 +44,14 @@ class Place:
 
     position: mm, LPS, the centre of its first pixel; directions: (2, 3), along a row and down a column; None where
     the file does not say. spacing: between rows and between columns, in mm where `measured`, else in shares of the
-    distance of columns, which is unknown.
+    distance of columns, which is unknown. told: the tag that says the spacing; empty where none does.
     """
 
     position: np.ndarray | None
     directions: np.ndarray | None
     spacing: np.ndarray
     measured: bool
+    told: str = ""
 
 
 def places(data: Dataset, frames: int, path: Path) -> list[Place]:
@@ -102,17 +103,18 @@ def _vector(data: Dataset, name: str, length: int) -> np.ndarray | None:
     return found if len(found) == length and np.isfinite(found).all() else None
 
 
-def _spacing(data: Dataset, frame: int) -> tuple[np.ndarray, bool]:
-    """Give the spacing of rows and of columns, and whether it is in mm: in the body, at the detector, of the film."""
+def _spacing(data: Dataset, frame: int) -> tuple[np.ndarray, bool, str]:
+    """Give the spacing of rows and of columns, whether it is in mm (in the body, at the detector, of film), its tag."""
     measures = of_frame(data, frame, "PixelMeasuresSequence", "PixelSpacing")
     told = ((measures, "PixelSpacing"), (data, "ImagerPixelSpacing"), (data, "NominalScannedPixelSpacing"))
     for holder, name in told:
         found = _vector(holder, name, 2)
         if found is not None and (found > 0).all():
-            return found, True
+            return found, True, name
     aspect = _vector(data, "PixelAspectRatio", 2)
-    known = aspect is not None and (aspect > 0).all()
-    return (np.array([aspect[0] / aspect[1], 1.0]) if aspect is not None and known else np.ones(2)), False
+    if aspect is None or not (aspect > 0).all():
+        return np.ones(2), False, ""
+    return np.array([aspect[0] / aspect[1], 1.0]), False, "PixelAspectRatio"
 
 
 def _stepped(data: Dataset, frames: int, path: Path) -> np.ndarray:

@@ -18,6 +18,11 @@ from anomaly.images.image import Image
 from anomaly.images.names import located
 from anomaly.images.reading import READERS, read_dicom, suffix
 
+ONE = (
+    *("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "PatientName", "PatientBirthDate"),
+    "FrameOfReferenceUID",
+)
+"""What all slices of an image tell alike; ids may be empty, so names and birthdays are held against each other too."""
 NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID")
 
 
@@ -91,8 +96,8 @@ def _frames(file: Path) -> list[Frame]:
 
 def _one_place(frames: Sequence[Frame], path: Path) -> None:
     """Refuse slices of several studies, patients or frames of reference: a map lies in one."""
-    for name in ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "FrameOfReferenceUID"):
-        found = sorted({str(frame.header.get(name) or "") for frame in frames})
+    for name in ONE:
+        found = sorted({str(frame.header.get(name) or "").rstrip("^= ") for frame in frames})
         if len(found) > 1:
             raise UnreadableImage(
                 f"{path}: its slices differ in {name} ({found[0] or 'none'}, {found[1]}); expected one: give every "

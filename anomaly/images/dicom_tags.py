@@ -16,6 +16,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from anomaly.errors import UnreadableImage
 from anomaly.images.claims import Within
 
+OURS, OUR_CLASS = "anomaly", UID("2.25.193472608157238716640275034712853901467")
+"""Who made an object and what wrote its file, where this program did; archives write files anew, and keep the first."""
 _MARK = (128, b"DICM")
 _LONG = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UN", b"UT", b"UC", b"UR", b"SV", b"UV"))
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())

@@ -15,6 +15,8 @@ from anomaly.pictures.heatmaps import HIGH, LOW, coloured, grey, save_overlay
 from anomaly.scoring.ensemble import Verdict
 
 FOLDER = "heatmaps"
+DECIMALS = 3
+"""Of numbers filed as DICOM, whose names follow from their bytes: sums differ in their last digits between machines."""
 UNIT = "standard deviations of normal variation"
 
 
@@ -25,10 +27,12 @@ def write_heatmaps(
     prepared: Sequence[Prepared],
     verdict: Verdict,
     kinds: Sequence[str],
+    runs: Sequence[str] = (),
 ) -> list[str]:
     """Write the map of one image in the kinds asked for and name the files, relative to the folder.
 
-    The maps of several runs are each brought onto the source grid, then averaged.
+    The maps of several runs are each brought onto the source grid, then averaged. `runs` are their identities, which
+    stand in DICOM.
     """
     usual = {"nifti", "png"} if image.ndim == 3 else {"png"}
     wanted = {*kinds, *(usual if "auto" in kinds else ())} - {"auto", "none"}
@@ -44,7 +48,7 @@ def write_heatmaps(
     flag = "   FLAGGED" if row["flagged"] else ""
     footer = f"value {row['value']:.4g}   z {row['z']:.2f}   p {row['p_value']:.3f}{flag}"
     if frames:
-        names += _write_dicom(folder, row["id"], image, z, frames, footer)
+        names += _write_dicom(folder, row["id"], image, z, frames, f"{footer}; weights {' '.join(runs) or 'unnamed'}")
     if "png" in wanted:
         names.append(f"{FOLDER}/{row['id']}.png")
         save_overlay(folder / names[-1], image.pixels.mean(0), z, title=row["id"], footer=footer, affine=image.affine)
@@ -56,7 +60,7 @@ def _write_dicom(
 ) -> tuple[str, str]:
     """Write the map as numbers, and the image under it in colours: each a series of its own beside the source's."""
     numbers, colours = f"{FOLDER}/{name}_anomaly.dcm", f"{FOLDER}/{name}_overlay.dcm"
-    says = " ".join(says.split())
+    says, z = " ".join(says.split()), np.round(z, DECIMALS) + 0.0  # and no -0
     write_parametric_map(
         folder / numbers, z, frames, label="z", unit=UNIT, says=f"{UNIT}; of the image: {says}", window=(LOW, HIGH)
     )

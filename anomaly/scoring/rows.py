@@ -119,8 +119,9 @@ class Scorer:
                 **grid_row(verdict.cells, one.image),
             }  # fmt: skip
             draw = partial(
-                write_heatmaps, Path(self.asked.out), row, one.image, one.prepared, verdict, self.asked.heatmaps
-            )
+                write_heatmaps, Path(self.asked.out), row, one.image, one.prepared, verdict, self.asked.heatmaps,
+                self.asked.weights,
+            )  # fmt: skip
             try:
                 row["heatmap"] = ";".join(alone(one.image.path, draw, "drawn"))
             except UnreadableImage as error:

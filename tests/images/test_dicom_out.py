@@ -35,6 +35,7 @@ from anomaly.images.dicom_captures import write_capture
 from anomaly.images.dicom_filing import NO_DAY, day, uid
 from anomaly.images.dicom_maps import write_parametric_map
 from anomaly.images.dicom_sources import may_be_dicom, sources
+from anomaly.images.finding import find
 
 MEANT = {"label": "z", "unit": "standard deviations", "says": "value 1", "window": (2.0, 8.0)}
 
@@ -129,6 +130,100 @@ def test_person_study_and_day_are_the_source_s(tmp_path: Path) -> None:
         assert dates <= {"20200103", "000000", "20200102", "101112", "19500102"}
 
 
+def carried(tmp_path: Path, first: dict[str, object], other: dict[str, object]) -> tuple[Dataset, Dataset]:
+    """Map and overlay of a series whose first slice tells one thing, and whose others tell another."""
+    folder = series(tmp_path / "series", **other)  # type: ignore[arg-type]
+    data = dcmread(folder / "0.dcm")
+    for name, value in first.items():
+        setattr(data, name, value)
+    saved(folder / "0.dcm", data)
+    numbers, colours = drawn(read(folder), tmp_path / "out")
+    return dcmread(numbers), dcmread(colours)
+
+
+@pytest.mark.parametrize("name", ["BurnedInAnnotation", "RecognizableVisualFeatures"])
+@pytest.mark.parametrize(
+    ("first", "other", "numbers", "colours"),
+    [("YES", "NO", "YES", "YES"), ("NO", "NO", "NO", "NO"), ("NO", None, "NO", None), ("", None, "NO", None)],
+)
+def test_a_person_who_can_be_told_from_one_slice_can_be_told_from_all(
+    tmp_path: Path, name: str, first: str, other: str | None, numbers: str, colours: str | None
+) -> None:
+    told = carried(tmp_path, {name: first}, {name: other} if other else {})
+    assert [each.get(name) for each in told] == [numbers, colours]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ImageLaterality", "L"), ("Laterality", "R"), ("ViewPosition", "PA"), ("BodyPartExamined", "KNEE"),
+        ("PatientOrientation", ["L", "F"]),
+    ],
+)  # fmt: skip
+def test_what_all_slices_tell_is_carried_over(tmp_path: Path, name: str, value: object) -> None:
+    for each in carried(tmp_path, {}, {name: value}):
+        assert each.get(name) == value
+    for each in carried(tmp_path / "else", {name: ["R", "F"] if "Orientation" in name else "B"}, {name: value}):
+        assert not each.get(name)
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "numbers", "colours"), [("01", "00", "01", "01"), ("00", "00", "00", "00"), ("", "", "00", None)]
+)
+def test_a_loss_of_one_slice_is_a_loss_of_what_is_made_of_it(
+    tmp_path: Path, first: str, other: str, numbers: str, colours: str | None
+) -> None:
+    loss = {"LossyImageCompressionRatio": "12.5", "LossyImageCompressionMethod": "ISO_10918_1"} if first == "01" else {}
+    told = carried(tmp_path, {"LossyImageCompression": first, **loss}, {"LossyImageCompression": other})
+    assert [each.get("LossyImageCompression") for each in told] == [numbers, colours]
+    for each in told:
+        assert {name: str(each.get(name)) for name in loss} == loss
+
+
+def test_how_a_patient_was_made_anonymous_is_carried_over_whole(tmp_path: Path) -> None:
+    code = {"CodeValue": "113100", "CodingSchemeDesignator": "DCM", "CodeMeaning": "Basic Application Profile"}
+    tags: dict[str, object] = {
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethodCodeSequence": [item(**code)],
+        "IssuerOfPatientIDQualifiersSequence": [item(UniversalEntityID="1.2", UniversalEntityIDType="ISO")],
+        "OtherPatientIDsSequence": [item(PatientID="Q", TypeOfPatientID="TEXT")],
+    }
+    for each in carried(tmp_path, {}, tags):
+        assert {name: each[name].value for name in tags} == tags
+
+
+def test_side_and_region_are_those_of_the_image_or_of_its_frames(tmp_path: Path) -> None:
+    knee = {"CodeValue": "72696002", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Knee"}
+    tags: dict[str, object] = {"Laterality": "R", "AnatomicRegionSequence": [item(**knee)]}
+    numbers, colours = carried(tmp_path / "a", {}, tags)
+    path = enhanced(tmp_path / "mr.dcm", range(SLICES))
+    data = dcmread(path)
+    group = item(FrameLaterality="L", AnatomicRegionSequence=[item(**knee)])
+    data.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [group]
+    of_frames = [dcmread(one) for one in drawn(read(saved(path, data)), tmp_path / "out")]
+    assert [each.ImageLaterality for each in (numbers, colours, *of_frames)] == ["R", "R", "L", "L"]
+    for each, side in ((numbers, "R"), (of_frames[0], "L")):
+        (told,) = each.SharedFunctionalGroupsSequence[0].FrameAnatomySequence
+        assert (told.FrameLaterality, told.AnatomicRegionSequence[0].CodeValue) == (side, "72696002")
+    (side_alone, _) = carried(tmp_path / "b", {}, {"Laterality": "R"})
+    assert "FrameAnatomySequence" not in side_alone.SharedFunctionalGroupsSequence[0]
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_maps_laid_beside_their_series_do_not_come_back_as_images(
+    tmp_path: Path, anew: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = series(tmp_path / "series")
+    image = read(folder)
+    for path in drawn(image, folder):
+        if anew:  # as an archive does
+            saved(path, dcmread(path))
+    assert find(tmp_path) == [folder]
+    assert "left out 2 DICOM objects that are no images" in caplog.text and "of this program" in caplog.text
+    np.testing.assert_array_equal(read(folder).pixels, image.pixels)
+    assert len(sources(read(folder))) == SLICES
+
+
 def test_the_map_is_of_floats_and_says_its_unit(tmp_path: Path) -> None:
     data = dcmread(drawn(read(series(tmp_path / "series")), tmp_path / "out")[0])
     (mapping,) = data.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
@@ -170,7 +265,39 @@ def test_a_radiograph_without_a_place_gets_none(tmp_path: Path, kind: str) -> No
     np.testing.assert_allclose(read(numbers).affine, image.affine)
     np.testing.assert_allclose(read(colours).affine, image.affine)
     assert shown.PhotometricInterpretation == "RGB" and shown.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
-    assert sitk.ReadImage(str(colours)).GetSpacing()[:2] == pytest.approx(sitk.ReadImage(str(path)).GetSpacing()[:2])
+
+
+@pytest.mark.parametrize("name", ["PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"])
+def test_spacing_stands_in_the_tag_that_the_source_has_it_in(tmp_path: Path, name: str) -> None:
+    others = {"PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"} - {name}
+    tags = {name: decimals(SPACING), "PixelSpacingCalibrationType": "FIDUCIAL", "FrameOfReferenceUID": None}
+    path = saved(tmp_path / "cr.dcm", slice_of(stored(1)[0], 1, **tags))
+    for each in drawn(read(path), tmp_path / "out"):
+        told = {e.keyword: e.value for e in dcmread(each).iterall()}
+        assert told[name] == list(SPACING) and not others & {*told}
+        assert told["PixelSpacingCalibrationType"] == "FIDUCIAL"
+        assert read(each).measured
+        np.testing.assert_allclose(read(each).affine, read(path).affine)
+
+
+def test_a_ratio_of_pixels_is_kept(tmp_path: Path) -> None:
+    path = saved(tmp_path / "us.dcm", slice_of(stored(1)[0], 1, FrameOfReferenceUID=None, PixelAspectRatio=[2, 1]))
+    for each in drawn(read(path), tmp_path / "out"):
+        np.testing.assert_allclose(read(each).affine, read(path).affine)
+
+
+@pytest.mark.parametrize("thickness", ["2", None])
+def test_slices_have_their_distance_along_the_normal_and_no_made_up_thickness(
+    tmp_path: Path, thickness: str | None
+) -> None:
+    for k in range(SLICES):
+        place = {"ImagePositionPatient": decimals((0, 0.8 * k, 2.5 * k)), "ImageOrientationPatient": decimals(AXIAL)}
+        tags = {**place, "PixelSpacing": decimals(SPACING), **({"SliceThickness": thickness} if thickness else {})}
+        saved(tmp_path / f"tilted/{k}.dcm", slice_of(stored()[k], k + 1, **tags))
+    for each in drawn(read(tmp_path / "tilted"), tmp_path / "out"):
+        (told,) = dcmread(each).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert float(told.SpacingBetweenSlices) == pytest.approx(2.5)
+        assert told.get("SliceThickness") == (float(thickness) if thickness else None)
 
 
 def test_a_single_slice_with_a_place_keeps_it(tmp_path: Path) -> None:
@@ -245,13 +372,20 @@ def test_a_source_that_cannot_be_named_is_refused_by_what_is_missing(tmp_path: P
         sources(image)
 
 
-def test_slices_of_two_persons_or_of_one_name_are_refused(tmp_path: Path) -> None:
-    folder = series(tmp_path / "series")
-    data = dcmread(folder / "0.dcm")
-    data.PatientID = "P2"
-    saved(folder / "0.dcm", data)
-    with pytest.raises(UnreadableImage, match="differ in PatientID"):
-        sources(read(folder))
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [("PatientID", "P2", "P1"), ("PatientName", "Other^Name", ""), ("PatientBirthDate", "19510102", "")],
+)
+def test_slices_of_two_persons_are_refused(tmp_path: Path, name: str, value: str, known: str) -> None:
+    with pytest.raises(UnreadableImage, match=f"differ in {name}"):
+        carried(tmp_path, {name: value}, {"PatientID": known})
+
+
+def test_a_name_may_be_written_with_and_without_its_empty_parts(tmp_path: Path) -> None:
+    carried(tmp_path, {"PatientName": "Doe^Jane^^"}, {"PatientName": "Doe^Jane"})
+
+
+def test_slices_of_one_name_are_refused(tmp_path: Path) -> None:
     same = series(tmp_path / "same", SOPInstanceUID="1.2.3.4.5")
     with pytest.raises(UnreadableImage, match="4 of its 5 slices have the SOPInstanceUID of another one"):
         sources(read(same))

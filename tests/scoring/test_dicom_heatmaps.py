@@ -15,8 +15,11 @@ from studies import SOLID, pictures, trained, values, volumes
 
 from anomaly.errors import CohortError, MissingPackage
 from anomaly.images import find, read
+from anomaly.images.dicom_sources import sources
 from anomaly.pictures.heatmaps import coloured, grey
 from anomaly.reporting.gallery import picture
+from anomaly.runs.run import Run
+from anomaly.scoring.maps import _write_dicom
 from anomaly.scoring.score import score
 
 PLAIN: dict[str, Any] = {"device": "cpu", "workers": 1}
@@ -62,12 +65,26 @@ def test_a_series_gets_a_map_and_an_overlay_and_scoring_again_gives_the_same_byt
     nifti, numbers, colours = (read(tmp_path / "a" / name) for name in row["heatmap"].split(";"))
     np.testing.assert_allclose(numbers.affine, read(folder).affine, atol=1e-6)
     np.testing.assert_allclose(nifti.affine, numbers.affine, atol=1e-4)
-    np.testing.assert_array_equal(nifti.pixels, numbers.pixels)
+    np.testing.assert_allclose(numbers.pixels, nifti.pixels, atol=6e-4)
+    np.testing.assert_allclose(numbers.pixels, np.round(numbers.pixels, 3), atol=1e-6)
     assert colours.space == numbers.space and colours.pixels.shape[0] == 3
     data = dcmread(tmp_path / "a/heatmaps/P7_anomaly.dcm")
     assert (
         data.StudyInstanceUID == "1.2.3" and data.PatientID == "P1" and row["p_value"][:5] in data.DerivationDescription
     )
+    for name in ("anomaly", "overlay"):
+        assert Run.open(solid).identity in dcmread(tmp_path / f"a/heatmaps/P7_{name}.dcm").DerivationDescription
+
+
+def test_last_digits_of_sums_change_no_name(tmp_path: Path) -> None:
+    image = read(radiograph(tmp_path / "P7.dcm"))
+    z = np.round(image.pixels[0] / 100) + 2e-4
+    (tmp_path / "heatmaps").mkdir()
+    bytes_ = []
+    for change in (0, 1e-5, -1e-5, 1e-3):
+        names = _write_dicom(tmp_path, "P7", image, z + change, sources(image), "value 1")
+        bytes_.append([(tmp_path / name).read_bytes() for name in names])
+    assert bytes_[0] == bytes_[1] == bytes_[2] and bytes_[0][0] != bytes_[3][0]
 
 
 def test_scoring_again_into_the_same_folder_leaves_files_alone_and_takes_no_map_for_an_image(
