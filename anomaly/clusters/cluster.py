@@ -15,7 +15,7 @@ from anomaly.clusters.addresses import Place
 from anomaly.clusters.beginning import client_of
 from anomaly.clusters.working import Fitness, Task, done, unfit, versions
 from anomaly.errors import ClusterError
-from anomaly.files import write_whole
+from anomaly.files import part_of, write_whole
 
 logger = logging.getLogger(__name__)
 WAIT = 300.0
@@ -94,7 +94,7 @@ def joined(place: Place, folder: Path, needs: Iterable[Path | str] = (), *, wait
     Raises:
         ClusterError: nobody answers, no worker comes in time, or one is unfit: another version, or another disk.
     """
-    probe, token = folder.resolve() / f".{secrets.token_hex(4)}.part.probe", secrets.token_hex(16)
+    probe, token = part_of(folder.resolve() / "probe"), secrets.token_hex(16)
     there = tuple(str(Path(each).resolve()) for each in needs if Path(each).exists())
     with client_of(place) as (client, threads):
         _await(client, place, wait)
