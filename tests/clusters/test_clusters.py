@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -209,6 +210,20 @@ def test_a_stop_keeps_what_came_and_calls_the_others_back(two):
 
 
 # SLURM
+
+SCRIPTS = Path(__file__).parents[2] / "docs" / "howto" / "cluster"
+
+
+@pytest.mark.parametrize(("given", "shards"), [({}, "7"), ({"SHARDS": "16"}, "16")])
+def test_the_script_of_shards_knows_how_many_there_are(given, shards):
+    array = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MAX": "7"}
+    told = subprocess.run(
+        ["bash", str(SCRIPTS / "score-shards.sh"), "score", "run"], capture_output=True, text=True, check=True,
+        env={"PATH": os.environ["PATH"], "PYTHON": "echo", "ANOMALY": "anomaly", "SLURM_CPUS_PER_TASK": "4",
+             **array, **given},
+    )  # fmt: skip
+    assert told.stdout == f"anomaly score run --shard 3/{shards}\n"
+
 
 SBATCH = """#!/bin/sh
 cp "$1" {folder}/script
