@@ -14,6 +14,8 @@ from pathlib import Path
 PART = re.compile(r"\.[0-9a-f](?:([0-9a-f]{5})([0-9a-f]{6,8})|[0-9a-f]{7})\.part\..+")
 """Names of files that are not whole: chance, computer and process; older versions gave chance alone."""
 DAY = 86400.0
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+"""What drives say that know no second name of a file."""
 LOCK = ".anomaly.lock"
 """Lies in a folder while a command writes there; a killed one leaves it, and nobody minds."""
 _FULL = re.compile(r"os error (\d+)|requested and \d+ written|inline_container")
@@ -65,6 +67,24 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8, so that a reader finds all of it or nothing."""
     with whole(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_first(path: Path, content: str) -> bool:
+    """Write a file, as UTF-8, unless there is one: whether it was written. Of several that do so at once, one does."""
+    part = part_of(path)
+    with naming(path, part):
+        try:
+            part.write_text(content, encoding="utf-8")
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    return True
 
 
 def part_of(path: Path) -> Path:

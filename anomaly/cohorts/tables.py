@@ -11,7 +11,7 @@ from typing import Any, Self, TextIO
 
 from anomaly.cohorts.beside import Beside, GrowingBeside
 from anomaly.errors import RunError
-from anomaly.files import naming, write_whole
+from anomaly.files import naming, write_first, write_whole
 
 ERRORS = ("id", "path", "error")
 INFORMATION = ("runs", "map_limits", "if_nothing")
@@ -155,16 +155,15 @@ class GrowingTable:
 
     def _agree(self, settings: Mapping[str, Any]) -> None:
         path = self.folder / self.form.facts
-        if path.exists():
-            before = _settings(path)
-            changed = [name for name in settings if name not in INFORMATION and settings[name] != before.get(name)]
-            if changed:
-                told = [_told(name, before.get(name), settings[name]) for name in changed]
-                raise RunError(
-                    f"{self.folder} holds {self.form.stem} made with another {' and '.join(told)}; choose another --out"
-                )
-        else:
-            write_whole(path, json.dumps(dict(settings), indent=1) + "\n")
+        if not path.exists() and write_first(path, json.dumps(dict(settings), indent=1) + "\n"):
+            return
+        before = _settings(path)  # also of a shard that began at the same moment
+        changed = [name for name in settings if name not in INFORMATION and settings[name] != before.get(name)]
+        if changed:
+            told = [_told(name, before.get(name), settings[name]) for name in changed]
+            raise RunError(
+                f"{self.folder} holds {self.form.stem} made with another {' and '.join(told)}; choose another --out"
+            )
 
     def _kept(self) -> list[dict[str, str]]:
         if not self.path.exists():

@@ -30,7 +30,7 @@ _mine: dict[Path, bool] = {}
 
 
 @contextmanager
-def held(folder: Path, *, shared: bool = False) -> Iterator[None]:
+def held(folder: Path, *, shared: bool = False, training: bool = False) -> Iterator[None]:
     """Keep a folder to this command while it runs, and take away what killed ones left half written in it.
 
     A hidden file in the folder is locked, by a lock that other computers see where the file system has such: network
@@ -43,12 +43,13 @@ def held(folder: Path, *, shared: bool = False) -> Iterator[None]:
     Args:
         folder: what the command makes or adds to.
         shared: others who share may write there too, as other shards of one scoring do.
+        training: several processes may do this together, the first of which asks for all.
 
     Raises:
         RunError: another process holds it.
         OSError: it cannot be made.
     """
-    if _follows() or (folder.exists() and not folder.is_dir()):
+    if (training and _follows()) or (folder.exists() and not folder.is_dir()):
         yield
         return
     made = _made(folder)

@@ -171,12 +171,14 @@ def test_processes_of_one_training_do_not_refuse_one_another(
             monkeypatch.setenv(name, number if name.endswith(("RANK", "PROCID")) else value)
 
     numbered("0")
-    with held(tmp_path):
+    with held(tmp_path, training=True):
         numbered("1")
-        with held(tmp_path):
+        with held(tmp_path, training=True):
+            pass
+        with pytest.raises(RunError), held(tmp_path):  # a scoring that is begun several times
             pass
         numbered("0")
-        with pytest.raises(RunError), held(tmp_path):
+        with pytest.raises(RunError), held(tmp_path, training=True):
             pass
 
 

@@ -19,6 +19,9 @@ from looked_at import looked_at
 from scipy import stats
 from studies import FLAT, SIDE, SOLID, broken, call, pictures, table, trained, volumes
 
+from anomaly import files
+from anomaly.cohorts import tables
+from anomaly.cohorts.tables import SCORES
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images import intake, read
 from anomaly.images.preprocessing import Preprocessing
@@ -587,3 +590,20 @@ def test_flagged_are_counted_among_the_images_of_the_call_alone(run, images, tmp
     one = table(all_.path).query("flagged == 1")["path"].iloc[0]
     here = score(run, pd.DataFrame({"path": [one]}), tmp_path / "all", alpha=0.4, **PLAIN)
     assert (here.new, here.before, here.flagged) == (0, 1, 1) and all_.flagged > 1
+
+
+def test_of_shards_that_begin_at_once_with_other_settings_one_is_refused(tmp_path, monkeypatch):
+    def at_once(alpha):
+        return tables.GrowingTable(SCORES, tmp_path, settings={"alpha": alpha}, columns=[], shard=(1, 2))
+
+    def meanwhile(path, content):
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "write_first", files.write_first)
+            at_once(0.1)
+        return files.write_first(path, content)
+
+    monkeypatch.setattr(tables, "write_first", meanwhile)
+    with pytest.raises(RunError, match=r"another alpha \(0\.1 there, 0\.05 asked for\)"):
+        at_once(0.05)
+    assert json.loads((tmp_path / "score.json").read_text()) == {"alpha": 0.1}
+    assert not list(tmp_path.glob(".*"))
