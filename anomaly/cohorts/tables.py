@@ -86,6 +86,7 @@ class GrowingTable:
         kept = self._kept()
         self.done = {row["id"]: row["path"] for row in kept}
         self._ids = {row["path"]: row["id"] for row in kept}
+        self._others = self._of_other_shards(shards)
         self._rewrite(kept)
         if self._beside is not None:
             self._beside.keep(self.done.keys())
@@ -95,10 +96,12 @@ class GrowingTable:
     def left(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The images that are not in the table yet: neither their ids nor, under another id, their files.
 
+        A file whose id changed may have come from another shard, in whose table it stays.
+
         Raises:
             RunError: an id stands there for another image.
         """
-        left = [row for row in rows if row["path"] not in self._ids]
+        left = [row for row in rows if row["path"] not in self._ids and row["path"] not in self._others]
         for row in left:
             if row["id"] in self.done:
                 raise RunError(
@@ -177,6 +180,17 @@ class GrowingTable:
         if rows and self._beside is not None and not self._beside.path.exists():
             self._beside = None  # begun by a version that kept none: nobody's scores are to be made again for that
         return [row for row in rows if self._is_whole(row)]
+
+    def _of_other_shards(self, shards: int) -> set[str]:
+        """Files that stand in the tables of other shards, but for a last line cut short."""
+        paths: set[str] = set()
+        for table in self.folder.glob(f"{self.form.stem}-*-of-{shards}.csv") if shards > 1 else ():
+            if table != self.path:
+                content = table.read_bytes()
+                lines = content[: content.rfind(b"\n") + 1].decode()
+                found = csv.DictReader(io.StringIO(lines, newline=""), fieldnames=self.columns)
+                paths |= {row["path"] for row in found if row.get("path")}
+        return paths
 
     def _is_whole(self, row: Mapping[str, str]) -> bool:
         if any(row.get(name) is None for name in self.columns):

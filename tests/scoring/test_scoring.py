@@ -607,3 +607,19 @@ def test_of_shards_that_begin_at_once_with_other_settings_one_is_refused(tmp_pat
         at_once(0.05)
     assert json.loads((tmp_path / "score.json").read_text()) == {"alpha": 0.1}
     assert not list(tmp_path.glob(".*"))
+
+
+def test_an_image_whose_id_changed_stays_in_the_table_of_the_shard_it_was_in(tmp_path):
+    def shard(number, shards=2):
+        return tables.GrowingTable(SCORES, tmp_path, settings={"alpha": 0.1}, columns=[], shard=(number, shards))
+
+    def image(name, path):
+        return {**dict.fromkeys(SCORES.first, ""), "id": name, "path": path}
+
+    with shard(1) as first, shard(2) as second:
+        first.add([image("x", "a/x.png")])
+        second.add([image("y", "a/y.png"), image("cut", "a/cut.png")])
+    (tmp_path / "scores-2-of-2.csv").write_bytes((tmp_path / "scores-2-of-2.csv").read_bytes()[:-2])
+    renamed = [image("x_png", "a/x.png"), image("x_jpg", "a/x.jpg"), image("y_png", "a/y.png"), image("c", "a/cut.png")]
+    assert [row["id"] for row in shard(1).left(renamed)] == ["x_jpg", "c"]
+    assert [row["id"] for row in shard(2).left(renamed)] == ["x_jpg", "c"]
