@@ -5,11 +5,19 @@ import hashlib
 import os
 import re
 import secrets
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PART = re.compile(r"\.[0-9a-f]{8}\.part\..+")
+PART = re.compile(r"\.[0-9a-f](?:([0-9a-f]{5})([0-9a-f]{6,8})|[0-9a-f]{7})\.part\..+")
+"""Names of files that are not whole: chance, computer and process; older versions gave chance alone."""
+DAY = 86400.0
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+"""What drives say that know no second name of a file."""
+LOCK = ".anomaly.lock"
+"""Lies in a folder while a command writes there; a killed one leaves it, and nobody minds."""
 _FULL = re.compile(r"os error (\d+)|requested and \d+ written|inline_container")
 """What safetensors, NumPy and PyTorch say where they could not write all of a file; only the first gives the reason."""
 
@@ -21,7 +29,7 @@ def whole(path: Path) -> Iterator[Path]:
     The folder is made where there is none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
+    part = part_of(path)
     with naming(path, part):
         try:
             part.touch()
@@ -61,15 +69,64 @@ def write_whole(path: Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def write_first(path: Path, content: str) -> bool:
+    """Write a file, as UTF-8, unless there is one: whether it was written. Of several that do so at once, one does."""
+    part = part_of(path)
+    with naming(path, part):
+        try:
+            part.write_text(content, encoding="utf-8")
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    return True
+
+
+def part_of(path: Path) -> Path:
+    """What a file or folder of this process is called until it is whole, beside its place."""
+    return path.with_name(f".{secrets.token_hex(1)[0]}{_computer()}{os.getpid():06x}.part.{path.name}")
+
+
+def bare(folder: Path) -> bool:
+    """Whether nothing lies in a folder, but for the lock of whoever writes there now."""
+    return all(each.name == LOCK for each in folder.iterdir())
+
+
 def sweep(folder: Path) -> None:
     """Remove what processes that were killed in the middle of `whole` left in a folder and below it.
 
-    Only for a folder that nobody else writes to now.
+    That is what dead processes of this computer left, and what is older than a day. Only for a folder that nobody else
+    writes to now; where others do all the same, as workers of a cluster that finish for nobody, their files stay.
     """
     for path in folder.rglob(".*.part.*"):
-        if PART.fullmatch(path.name):
-            with suppress(OSError):  # it can only be read; what is in nobody's way there stays
-                path.unlink()
+        if found := PART.fullmatch(path.name):
+            with suppress(OSError):  # it can only be read, or is whole by now
+                if _left(found[1], found[2]) or time.time() - path.stat().st_mtime > DAY:
+                    path.unlink()
+
+
+def _computer() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:5]
+
+
+def _left(computer: str | None, process: str | None) -> bool:
+    """Whether a process of this computer has ended; what bears the number of this one is of an ended one, too."""
+    if process is None or computer != _computer() or os.name == "nt":  # there, asking would end it
+        return False
+    try:
+        if int(process, 16) != os.getpid():
+            os.kill(int(process, 16), 0)
+            return False
+    except ProcessLookupError:
+        pass
+    except (OSError, OverflowError):  # of another user
+        return False
+    return True
 
 
 def sha256_of(path: Path) -> str:

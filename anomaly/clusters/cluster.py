@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from anomaly.clusters.addresses import Place
 from anomaly.clusters.beginning import client_of
 from anomaly.clusters.working import Fitness, Task, done, unfit, versions
 from anomaly.errors import ClusterError
-from anomaly.files import write_whole
+from anomaly.files import part_of, write_whole
 
 logger = logging.getLogger(__name__)
 WAIT = 300.0
@@ -51,8 +51,9 @@ class Cluster:
         """Have every chunk done by some worker; `keep` is called for one result after another, in order.
 
         A chunk whose worker is killed, or that fails, is done again by another. Where the work stops (Ctrl-C, an error,
-        a scheduler that is lost), chunks that were done before their turn are kept as well, and the others are
-        called back; a chunk that a worker has in hand then, it finishes for nobody.
+        a scheduler that is lost), what was done in order is kept; chunks that were done before their turn are done
+        again by the next call, so that a table stays in order, and the others are called back; a chunk that a worker
+        has in hand then, it finishes for nobody.
 
         Args:
             task: what is done to a chunk.
@@ -62,19 +63,14 @@ class Cluster:
         Raises:
             ClusterError: a chunk was with several workers that were killed, or the scheduler was lost.
         """
-        hand = _Hand(self, task, iter(enumerate(chunks)), AHEAD * max(1, self.workers))
-        kept = True
+        hand = _Hand(self, task, iter(enumerate(chunks)))
         try:
             with _told():
                 for results in hand:
-                    kept = False
                     for result in results:
                         keep(result)
-                    kept = True
         finally:
-            late = hand.given_back()
-            for result in chain.from_iterable(late) if kept else ():  # a full disk takes no more
-                keep(result)
+            hand.call_back()
 
     def submit(self, task: Task, chunk: Sequence[Any]) -> Any:
         """A future of a chunk."""
@@ -94,7 +90,7 @@ def joined(place: Place, folder: Path, needs: Iterable[Path | str] = (), *, wait
     Raises:
         ClusterError: nobody answers, no worker comes in time, or one is unfit: another version, or another disk.
     """
-    probe, token = folder.resolve() / f".{secrets.token_hex(4)}.part.probe", secrets.token_hex(16)
+    probe, token = part_of(folder.resolve() / "probe"), secrets.token_hex(16)
     there = tuple(str(Path(each).resolve()) for each in needs if Path(each).exists())
     with client_of(place) as (client, threads):
         _await(client, place, wait)
@@ -140,10 +136,10 @@ def dealt(items: Sequence[Any], workers: int) -> list[Sequence[Any]]:
 class _Hand:
     """Chunks that are out, and results that came before their turn."""
 
-    def __init__(self, cluster: Cluster, task: Task, chunks: Iterator[tuple[int, Any]], most: int) -> None:
+    def __init__(self, cluster: Cluster, task: Task, chunks: Iterator[tuple[int, Any]]) -> None:
         from distributed import as_completed
 
-        self._cluster, self._task, self._chunks, self._most = cluster, task, chunks, most
+        self._cluster, self._task, self._chunks = cluster, task, chunks
         self._out: dict[Any, int] = {}
         self._came: dict[int, list[Any]] = {}
         self._next = 0
@@ -161,16 +157,16 @@ class _Hand:
             self._fill()
 
     def _fill(self) -> None:
-        for number, chunk in islice(self._chunks, max(0, self._most - len(self._out) - len(self._came))):
+        most = AHEAD * max(1, self._cluster.workers)  # jobs may come later than the first of them
+        for number, chunk in islice(self._chunks, max(0, most - len(self._out) - len(self._came))):
             future = self._cluster.submit(self._task, chunk)
             self._out[future] = number
             self._completed.add(future)
 
-    def given_back(self) -> list[list[Any]]:
-        """Call back what is out; what came before its turn, in order."""
+    def call_back(self) -> None:
+        """Call back what is out."""
         with suppress(Exception):  # a scheduler that is gone has nothing to call back
             self._cluster.client.cancel(list(self._out))
-        return [self._came[number] for number in sorted(self._came)]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Self, TextIO
 
 from anomaly.cohorts.beside import Beside, GrowingBeside
 from anomaly.errors import RunError
-from anomaly.files import naming, write_whole
+from anomaly.files import naming, write_first, write_whole
 
 ERRORS = ("id", "path", "error")
 INFORMATION = ("runs", "map_limits", "if_nothing")
@@ -86,6 +86,7 @@ class GrowingTable:
         kept = self._kept()
         self.done = {row["id"]: row["path"] for row in kept}
         self._ids = {row["path"]: row["id"] for row in kept}
+        self._others = self._of_other_shards(shards)
         self._rewrite(kept)
         if self._beside is not None:
             self._beside.keep(self.done.keys())
@@ -95,10 +96,12 @@ class GrowingTable:
     def left(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """The images that are not in the table yet: neither their ids nor, under another id, their files.
 
+        A file whose id changed may have come from another shard, in whose table it stays.
+
         Raises:
             RunError: an id stands there for another image.
         """
-        left = [row for row in rows if row["path"] not in self._ids]
+        left = [row for row in rows if row["path"] not in self._ids and row["path"] not in self._others]
         for row in left:
             if row["id"] in self.done:
                 raise RunError(
@@ -155,16 +158,15 @@ class GrowingTable:
 
     def _agree(self, settings: Mapping[str, Any]) -> None:
         path = self.folder / self.form.facts
-        if path.exists():
-            before = _settings(path)
-            changed = [name for name in settings if name not in INFORMATION and settings[name] != before.get(name)]
-            if changed:
-                told = [_told(name, before.get(name), settings[name]) for name in changed]
-                raise RunError(
-                    f"{self.folder} holds {self.form.stem} made with another {' and '.join(told)}; choose another --out"
-                )
-        else:
-            write_whole(path, json.dumps(dict(settings), indent=1) + "\n")
+        if not path.exists() and write_first(path, json.dumps(dict(settings), indent=1) + "\n"):
+            return
+        before = _settings(path)  # also of a shard that began at the same moment
+        changed = [name for name in settings if name not in INFORMATION and settings[name] != before.get(name)]
+        if changed:
+            told = [_told(name, before.get(name), settings[name]) for name in changed]
+            raise RunError(
+                f"{self.folder} holds {self.form.stem} made with another {' and '.join(told)}; choose another --out"
+            )
 
     def _kept(self) -> list[dict[str, str]]:
         if not self.path.exists():
@@ -178,6 +180,17 @@ class GrowingTable:
         if rows and self._beside is not None and not self._beside.path.exists():
             self._beside = None  # begun by a version that kept none: nobody's scores are to be made again for that
         return [row for row in rows if self._is_whole(row)]
+
+    def _of_other_shards(self, shards: int) -> set[str]:
+        """Files that stand in the tables of other shards, but for a last line cut short."""
+        paths: set[str] = set()
+        for table in self.folder.glob(f"{self.form.stem}-*-of-{shards}.csv") if shards > 1 else ():
+            if table != self.path:
+                content = table.read_bytes()
+                lines = content[: content.rfind(b"\n") + 1].decode()
+                found = csv.DictReader(io.StringIO(lines, newline=""), fieldnames=self.columns)
+                paths |= {row["path"] for row in found if row.get("path")}
+        return paths
 
     def _is_whole(self, row: Mapping[str, str]) -> bool:
         if any(row.get(name) is None for name in self.columns):

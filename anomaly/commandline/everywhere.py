@@ -67,7 +67,7 @@ def _served(command: Callable[..., Any]) -> Callable[..., Any]:
         if "set_" in read:  # a setting that is typed changes that one alone
             given["set_"] = [*read["set_"], *(given["set_"] or [])]
         folder, shared = _place(command.__name__, given)
-        with nullcontext() if folder is None else busy.held(folder, shared=shared):
+        with nullcontext() if folder is None else busy.held(folder, shared=shared, training="processes" in given):
             return command(**given)
 
     called.__signature__ = inspect.signature(command, eval_str=True)  # type: ignore[attr-defined]

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from anomaly.exporting.operations import OPERATIONS
 from anomaly.exporting.readme import ORDER, SCRIPT, readme
 from anomaly.exporting.recording import recorded
 from anomaly.exporting.verifying import TOLERANCE, shown, verified
+from anomaly.files import bare, part_of
 from anomaly.runs.run import Run
 from anomaly.shown import Readable
 from anomaly.training.batches import chunks
@@ -81,7 +81,7 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
         raise MissingPackage(f"an export to ONNX needs the package onnx; {EXTRA}")
     folder = Path(run)
     out = folder / "onnx" if out is None else Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or not bare(out)):
         raise AnomalyError(f"{out} is there already; remove it, or give another --out")
     opened = Run.open(folder, method=method)
     images, told = shown(opened)
@@ -164,9 +164,9 @@ def facts(run: Run, differences: Mapping[str, float] | None, images: str) -> dic
 
 
 def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[str, Any]) -> None:
-    """Write all files beside their place, and move them there at once."""
+    """Write all files beside their place, and move them there at once; into an empty folder one by one."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{secrets.token_hex(4)}.part.{out.name}")
+    part = part_of(out)
     try:
         part.mkdir()
         (part / MODEL).write_bytes(content)
@@ -174,8 +174,10 @@ def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping
         (part / "score.py").write_bytes(SCRIPT.read_bytes())
         (part / "README.md").write_text(readme(told), encoding="utf-8")
         np.savez(part / EXAMPLE, **example)
-        if out.is_dir():
-            out.rmdir()
-        os.replace(part, out)
+        if not out.is_dir():
+            os.replace(part, out)
+            return
+        for each in sorted(part.iterdir(), key=lambda each: each.name == FACTS):  # it may hold the lock of a command
+            os.replace(each, out / each.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -15,7 +15,7 @@ from anomaly.cohorts.classes import CLASS, Classes, chosen
 from anomaly.cohorts.masks import Given
 from anomaly.detectors import DETECTORS
 from anomaly.errors import AnomalyError, RunError
-from anomaly.files import write_whole
+from anomaly.files import bare, write_whole
 from anomaly.generation.comparison import Real, compare, most_of, open_features, read_real, real_cohort, sliced
 from anomaly.generation.synthesis import tabulated
 from anomaly.images import write_volume
@@ -213,7 +213,7 @@ def _claim(out: Path, run: Run, seed: int, names: Sequence[str]) -> None:
     facts = {"run": run.identity, "method": run.detector.name, "seed": seed, "classes": list(names)}
     path = out / FACTS
     if not path.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or not bare(out)):
             raise RunError(f"{out} is not empty and holds no generated images; choose another --out")
         write_whole(path, json.dumps(facts, indent=1) + "\n")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from anomaly.images.frame import Frame
 
 Done = TypeVar("Done")
 FLAT = 1e-6  # of a cube, what is left of its volume where its edges are skewed beyond use
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Of a disk or a quota; whatever else a system says of a file is that image's own failure."""
 MOST_CHANNELS = 8  # a longer channel axis is a time course or a stack of its own
 
 
@@ -90,17 +93,25 @@ def alone(path: Path, work: Callable[[], Done], doing: str = "prepared") -> Done
     """Do what touches one image; whatever goes wrong is that image's own failure.
 
     Raises:
-        UnreadableImage: with the file's name, for every error but a full disk and a request to stop.
+        UnreadableImage: with the file's name, for every error but those below and a request to stop.
+        OSError: a disk is full, or the error names another file, as the one that is written.
     """
     try:
         return work()
-    except (UnreadableImage, OSError):
+    except UnreadableImage:
         raise
     except Exception as error:  # libraries raise almost anything on a file that nobody foresaw
+        if isinstance(error, OSError) and (error.errno in FULL or _elsewhere(error, path)):
+            raise
         reason = (str(error).strip().splitlines() or [""])[0]
         raise UnreadableImage(
             f"{path}: cannot be {doing} ({type(error).__name__}: {reason}); look at it, and leave it out"
         ) from error
+
+
+def _elsewhere(error: OSError, path: Path) -> bool:
+    named = Path(error.filename) if isinstance(error.filename, (str, Path)) else path
+    return named != path and path not in named.parents
 
 
 def as_float(values: np.ndarray, path: Path) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly.errors import RunError
-from anomaly.files import sweep, write_whole
+from anomaly.files import LOCK, sweep, write_whole
 
 if TYPE_CHECKING:
     from anomaly.detectors import Detector
@@ -56,7 +56,7 @@ def refuse_taken(out: Path, resume: bool) -> bool:
     started = any((out / "checkpoint").glob("[0-9]*"))
     if started and not resume:
         raise RunError(f"{out} holds an unfinished training; add --resume to go on, or remove it")
-    if not _plan(out).exists() and out.exists() and any(each.name not in DRAFT for each in out.iterdir()):
+    if not _plan(out).exists() and out.exists() and any(each.name not in (*DRAFT, LOCK) for each in out.iterdir()):
         raise RunError(f"{out} is not empty and holds no training; choose another --out")
     return started
 

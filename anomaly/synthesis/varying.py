@@ -15,7 +15,7 @@ import pandas as pd
 from anomaly.cohorts.masks import counting
 from anomaly.cohorts.results import some
 from anomaly.errors import AnomalyError, CohortError
-from anomaly.files import write_whole
+from anomaly.files import bare, write_whole
 from anomaly.images.labels import Labels, write_labels
 from anomaly.progress import progress
 from anomaly.shown import Readable
@@ -215,7 +215,7 @@ def _claimed(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
         CohortError: it holds others.
     """
     path, table = out / FACTS, out / TABLE
-    if not path.is_file() and out.is_dir() and any(out.iterdir()):
+    if not path.is_file() and out.is_dir() and not bare(out):
         raise CohortError(f"{out} is not empty and holds no varied label maps; choose another --out")
     if not path.is_file():
         write_whole(path, json.dumps(settings, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -172,24 +173,32 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(two, tmp_path):
     assert [number for number, _ in kept] == [2 * number for number in range(60)]
 
 
+def chunks_of_five() -> list[range]:
+    return [range(start, start + 5) for start in range(0, 150, 5)]
+
+
+def assert_begun_in_order(kept: list[tuple[int, int]]) -> None:
+    """Of `chunks_of_five`, all before number 100 but for eight chunks that were out at most, and none behind it."""
+    assert kept == [(2 * number, 1) for number in range(len(kept))] and 60 <= len(kept) <= 100
+
+
 def test_what_kills_every_worker_is_told_and_what_was_done_is_kept(local, two):
     kept: list[tuple[int, int]] = []
     local.scheduler.allowed_failures = 0
     try:
         with pytest.raises(ClusterError, match=r"1 workers that were killed or lost .*--batch; what was done is kept"):
-            two.each(Doubling(kills=9), [range(5), range(5, 10), range(10, 15)], kept.append)
+            two.each(Doubling(kills=100), chunks_of_five(), kept.append)
     finally:
         local.scheduler.allowed_failures = 3
-    assert [number for number, _ in kept][:5] == [0, 2, 4, 6, 8] and (18, 1) not in kept
+    assert_begun_in_order(kept)
     two.client.wait_for_workers(2)
 
 
 def test_what_fails_is_told_as_it_is_and_what_was_done_is_kept(two):
     kept: list[tuple[int, int]] = []
-    with pytest.raises(AnomalyError, match=r"^cannot double 7$"):
-        two.each(Doubling(fails=7), [range(5), range(5, 10), range(10, 15)], kept.append)
-    numbers = [number for number, _ in kept]
-    assert numbers[:5] == [0, 2, 4, 6, 8] and len(numbers) == len(set(numbers)) and 14 not in numbers
+    with pytest.raises(AnomalyError, match=r"^cannot double 100$"):
+        two.each(Doubling(fails=100), chunks_of_five(), kept.append)
+    assert_begun_in_order(kept)
 
 
 def test_a_stop_keeps_what_came_and_calls_the_others_back(two):
@@ -203,12 +212,45 @@ def test_a_stop_keeps_what_came_and_calls_the_others_back(two):
     with pytest.raises(KeyboardInterrupt):
         two.each(Doubling(slow=0.02), [[number] for number in range(1000)], keep)
     assert kept[:3] == [(0, 1), (2, 1), (4, 1)] and len(kept) < 30
+    assert kept == [(2 * number, 1) for number in range(len(kept))], "in order, for the next call to go on"
     kept.clear()
     two.each(Doubling(), [[1]], kept.append)  # it is free for other work at once
     assert kept == [(2, 1)]
 
 
+@pytest.mark.parametrize("stays", [1, 5])
+def test_workers_that_come_later_have_work_too(two, monkeypatch, stays):
+    monkeypatch.setattr(Cluster, "workers", property(lambda _: 1 if len(out) < 6 else stays))
+    out: list[int] = []
+    most: list[int] = []
+    submit = Cluster.submit
+
+    def counted(self: Cluster, task: Doubling, chunk: Sequence[int]) -> Any:
+        out.append(chunk[0])
+        most.append(len(out) - len(kept))
+        return submit(self, task, chunk)
+
+    kept: list[Any] = []
+    monkeypatch.setattr(Cluster, "submit", counted)
+    two.each(Doubling(slow=0.01), [[number] for number in range(40)], kept.append)
+    assert len(kept) == 40 and max(most) == cluster.AHEAD * stays
+
+
 # SLURM
+
+SCRIPTS = Path(__file__).parents[2] / "docs" / "howto" / "cluster"
+
+
+@pytest.mark.parametrize(("given", "shards"), [({}, "7"), ({"SHARDS": "16"}, "16")])
+def test_the_script_of_shards_knows_how_many_there_are(given, shards):
+    array = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MAX": "7"}
+    told = subprocess.run(
+        ["bash", str(SCRIPTS / "score-shards.sh"), "score", "run"], capture_output=True, text=True, check=True,
+        env={"PATH": os.environ["PATH"], "PYTHON": "echo", "ANOMALY": "anomaly", "SLURM_CPUS_PER_TASK": "4",
+             **array, **given},
+    )  # fmt: skip
+    assert told.stdout == f"anomaly score run --shard 3/{shards}\n"
+
 
 SBATCH = """#!/bin/sh
 cp "$1" {folder}/script

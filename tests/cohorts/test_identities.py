@@ -14,7 +14,7 @@ from anomaly.cohorts.cohort import read_cohort
 from anomaly.cohorts.identities import identified
 from anomaly.errors import CohortError
 
-BEFORE, BEHIND = ".12345678.part.sim-", "_counterfactual.nii.gz"
+BEFORE, BEHIND = ".0abcde123456.part.sim-", "_counterfactual.nii.gz"
 """The longest that is put before and behind an id in names of files."""
 BASE = Path("/base")
 

@@ -1,8 +1,13 @@
 """One process to a folder; what killed ones left half written goes when the next one has the folder to itself."""
 
 import errno
-import fcntl
 import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,15 +17,43 @@ import cli
 from anomaly.commandline import busy, log
 from anomaly.commandline.busy import held
 from anomaly.errors import RunError
+from anomaly.files import LOCK, bare, part_of
 
-HALF = "maps/.0123abcd.part.map.nii.gz"
+LOCKING = """
+import fcntl, os, sys
+place = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.lockf(place, getattr(fcntl, sys.argv[2]))
+print("locked", flush=True)
+sys.stdin.read()
+"""
 
 
-def half_written(folder: Path) -> Path:
-    path = folder / HALF
-    path.parent.mkdir(parents=True)
+def ended() -> int:
+    """The number of a process that is dead."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def half_written(folder: Path, process: int | None = None) -> Path:
+    """What that process left; by itself a dead one."""
+    whole = part_of(folder / "maps" / "map.nii.gz")
+    named = re.sub(r"[0-9a-f]{6}\.part", f"{ended() if process is None else process:06x}.part", whole.name)
+    path = whole.with_name(named)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"half")
     return path
+
+
+@contextmanager
+def another(folder: Path, how: str = "LOCK_EX") -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of a folder; killed in the end, so that its file stays."""
+    words = [sys.executable, "-c", LOCKING, str(folder / LOCK), how]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "locked\n"
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -51,18 +84,74 @@ def test_those_who_share_are_let_in_together_but_not_beside_one_who_does_not(tmp
 def test_those_who_share_wait_while_the_first_of_them_tidies_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tidying = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(tidying, fcntl.LOCK_EX)
     waits: list[float] = []
+    with another(tmp_path) as tidying:
 
-    def wait(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 3:
-            os.close(tidying)
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                tidying.kill()
+                tidying.wait()
 
-    monkeypatch.setattr(busy.time, "sleep", wait)
-    with held(tmp_path, shared=True):
-        assert len(waits) == 3
+        monkeypatch.setattr(busy.time, "sleep", wait)
+        with held(tmp_path, shared=True):
+            assert len(waits) == 3
+
+
+@pytest.mark.usefixtures("impatient")
+def test_other_processes_are_kept_out_by_the_lock_of_a_file(tmp_path: Path) -> None:
+    with another(tmp_path), pytest.raises(RunError, match="another process"), held(tmp_path):
+        pass
+    with another(tmp_path), pytest.raises(RunError, match="another process"), held(tmp_path, shared=True):
+        pass
+    with another(tmp_path, "LOCK_SH"):
+        half = half_written(tmp_path)
+        with pytest.raises(RunError), held(tmp_path):
+            pass
+        with held(tmp_path, shared=True):
+            assert half.exists()
+        assert (tmp_path / LOCK).exists(), "the other one holds it still"
+    with held(tmp_path):  # what the killed one left keeps nobody out
+        assert not half.exists()
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_lock_that_was_taken_away_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def late(path: Path, *how: int) -> int:
+        place = opened(path, *how)
+        if path.name == LOCK:  # whoever held it ends, and the next one begins
+            path.unlink()
+            path.write_bytes(b"")
+        return place
+
+    monkeypatch.setattr(busy.os, "open", late)
+    with pytest.raises(RunError), held(tmp_path):
+        pass
+
+
+def test_only_what_surely_nobody_writes_goes(tmp_path: Path) -> None:
+    with another(tmp_path.parent) as process:
+        dead, alive = half_written(tmp_path), half_written(tmp_path, process.pid)
+        elsewhere = dead.with_name(".0fffff000001.part.map")
+        older = [dead.with_name(name) for name in (".0123abcd.part.map", ".0fffff000002.part.map")]
+        unknown = dead.with_name(".0123abce.part.map")
+        for each in (elsewhere, *older, unknown):
+            each.touch()
+        for each in older:
+            os.utime(each, (time.time() - 90000, time.time() - 90000))
+        with held(tmp_path):
+            assert set(dead.parent.iterdir()) == {alive, elsewhere, unknown}
+    (tmp_path.parent / LOCK).unlink()
+
+
+def test_a_lock_that_was_left_makes_no_folder_full(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    assert bare(tmp_path)
+    (tmp_path / ".other").touch()
+    assert not bare(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +171,14 @@ def test_processes_of_one_training_do_not_refuse_one_another(
             monkeypatch.setenv(name, number if name.endswith(("RANK", "PROCID")) else value)
 
     numbered("0")
-    with held(tmp_path):
+    with held(tmp_path, training=True):
         numbered("1")
-        with held(tmp_path):
+        with held(tmp_path, training=True):
+            pass
+        with pytest.raises(RunError), held(tmp_path):  # a scoring that is begun several times
             pass
         numbered("0")
-        with pytest.raises(RunError), held(tmp_path):
+        with pytest.raises(RunError), held(tmp_path, training=True):
             pass
 
 
@@ -95,14 +186,14 @@ def no_lock(place: int, how: int) -> None:
     raise OSError(errno.ENOLCK, "No locks available")
 
 
-def not_read(path: Path, how: int) -> int:
+def not_read(path: Path, how: int, mode: int) -> int:
     raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("fcntl.flock", no_lock, "No locks available"),
+        ("fcntl.lockf", no_lock, "No locks available"),
         ("fcntl", None, "this system has none"),
         ("os.open", not_read, "Permission denied"),
     ],
@@ -120,6 +211,7 @@ def test_where_nothing_can_be_locked_all_are_let_in_and_the_log_says_so(
             patched.setattr(f"anomaly.commandline.busy.{name}", value)
             with held(folder, shared=shared), held(folder, shared=shared):
                 assert half.exists()
+    assert not (folder / LOCK).exists()
     assert told.read_text().count(f"{folder} is not locked ({why}): a second command") == 2
 
 

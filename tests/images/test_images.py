@@ -1,3 +1,4 @@
+import errno
 import logging
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.images import Image, find, read, write_volume
 from anomaly.images.arrays import write_array
+from anomaly.images.image import alone
 from anomaly.images.pictures import write_grey
 
 STRANGERS = [
@@ -454,3 +456,23 @@ def test_a_folder_that_is_empty_or_absent_is_an_error(tmp_path: Path) -> None:
         find(tmp_path)
     with pytest.raises(CohortError, match="no such folder"):
         find(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("error", "own"),
+    [
+        (OSError("image file is truncated"), True),
+        (OSError(errno.EIO, "Input/output error", "scans/a"), True),
+        (OSError(errno.EIO, "Input/output error", "scans/a/1.dcm"), True),
+        (PermissionError(errno.EACCES, "Permission denied", "scores/a.png"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "scans/a"), False),
+    ],
+)
+def test_what_a_system_says_of_an_image_is_its_own_failure_but_a_full_disk_is_not(error: OSError, own: bool) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(UnreadableImage if own else type(error)) as told:
+        alone(Path("scans/a"), work)
+    assert (told.value.__cause__ is error) if own else (told.value is error)

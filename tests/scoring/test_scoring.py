@@ -19,6 +19,9 @@ from looked_at import looked_at
 from scipy import stats
 from studies import FLAT, SIDE, SOLID, broken, call, pictures, table, trained, volumes
 
+from anomaly import files
+from anomaly.cohorts import tables
+from anomaly.cohorts.tables import SCORES
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.images import intake, read
 from anomaly.images.preprocessing import Preprocessing
@@ -587,3 +590,36 @@ def test_flagged_are_counted_among_the_images_of_the_call_alone(run, images, tmp
     one = table(all_.path).query("flagged == 1")["path"].iloc[0]
     here = score(run, pd.DataFrame({"path": [one]}), tmp_path / "all", alpha=0.4, **PLAIN)
     assert (here.new, here.before, here.flagged) == (0, 1, 1) and all_.flagged > 1
+
+
+def test_of_shards_that_begin_at_once_with_other_settings_one_is_refused(tmp_path, monkeypatch):
+    def at_once(alpha):
+        return tables.GrowingTable(SCORES, tmp_path, settings={"alpha": alpha}, columns=[], shard=(1, 2))
+
+    def meanwhile(path, content):
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "write_first", files.write_first)
+            at_once(0.1)
+        return files.write_first(path, content)
+
+    monkeypatch.setattr(tables, "write_first", meanwhile)
+    with pytest.raises(RunError, match=r"another alpha \(0\.1 there, 0\.05 asked for\)"):
+        at_once(0.05)
+    assert json.loads((tmp_path / "score.json").read_text()) == {"alpha": 0.1}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_image_whose_id_changed_stays_in_the_table_of_the_shard_it_was_in(tmp_path):
+    def shard(number, shards=2):
+        return tables.GrowingTable(SCORES, tmp_path, settings={"alpha": 0.1}, columns=[], shard=(number, shards))
+
+    def image(name, path):
+        return {**dict.fromkeys(SCORES.first, ""), "id": name, "path": path}
+
+    with shard(1) as first, shard(2) as second:
+        first.add([image("x", "a/x.png")])
+        second.add([image("y", "a/y.png"), image("cut", "a/cut.png")])
+    (tmp_path / "scores-2-of-2.csv").write_bytes((tmp_path / "scores-2-of-2.csv").read_bytes()[:-2])
+    renamed = [image("x_png", "a/x.png"), image("x_jpg", "a/x.jpg"), image("y_png", "a/y.png"), image("c", "a/cut.png")]
+    assert [row["id"] for row in shard(1).left(renamed)] == ["x_jpg", "c"]
+    assert [row["id"] for row in shard(2).left(renamed)] == ["x_jpg", "c"]

@@ -33,6 +33,7 @@ class Plain(TrainedDetector):
 """
 SRUN = """#!/bin/sh
 export SLURM_STEP_ID=0 SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=1 SLURM_NNODES=2 SLURM_LOCALID=0
+test "$SRUN_CPUS_PER_TASK" = 3 || exit 1
 SLURM_PROCID=0 SLURM_NODEID=0 "$@" & first=$!
 SLURM_PROCID=1 SLURM_NODEID=1 "$@" & second=$!
 wait $first && wait $second
@@ -88,7 +89,8 @@ def test_slurm_with_two_tasks_learns_what_one_process_learns(home, tmp_path):
     (tmp_path / "srun").write_text(SRUN)
     (tmp_path / "srun").chmod(0o755)
     search = f"{tmp_path}:{os.environ['PATH']}"
-    job = called("train-slurm.sh", home, "slurm", PATH=search, MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port())
+    job = called("train-slurm.sh", home, "slurm", PATH=search, MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port(),
+                 SLURM_CPUS_PER_TASK=3)  # fmt: skip
     told = job.communicate(timeout=600)[0]
     assert job.returncode == 0 and told.count("run: ") == 1, told
     compare(home, "slurm")

@@ -12,5 +12,6 @@
 #SBATCH --signal=TERM@120
 set -euo pipefail
 export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"  # srun takes it from the job no longer (SLURM 22.05)
 # --resume: a job that is handed in again goes on where the last one stood.
 exec srun "${PYTHON:-python}" "${ANOMALY:-$(command -v anomaly)}" "$@" --resume
