@@ -63,8 +63,8 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
 
     The model takes prepared images (n, C, *space), float32 in [-1, 1], as many as are given, and says of each `value`,
     `map` (both as the detector gives them) and `map_z` (in standard deviations of held-out normals). Beside it lie how
-    images are prepared and what a value means (`preprocessing.json`), an example with what is expected of it
-    (`example.npz`), and a script that uses it (`score.py`).
+    images are prepared and what a value means (`preprocessing.json`), made images with what is expected of them
+    (`example.npz`; no person's), and a script that uses it (`score.py`).
 
     Args:
         run: folder of a trained detector.
@@ -88,7 +88,7 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
     expected = _expected(opened, images)
     content = _written(opened)
     found = verified(content, images, expected) if importlib.util.find_spec("onnxruntime") is not None else None
-    example = {"image": images[:2], **{name: each[:2] for name, each in expected.items()}}
+    example = {"image": images[-2:], **{name: each[-2:] for name, each in expected.items()}}  # made: of no person
     _placed(out, content, facts(opened, found, told), example)
     return Exported(out, found, told)
 

@@ -67,7 +67,8 @@ python score.py IMAGE [IMAGE ...]
 
 needs numpy and onnxruntime, and Pillow for pictures, nibabel for volumes. It {alone} Prepared images, float32
 ({", ".join(map(str, shape))}), are taken as .npy. It prints value, z and p of each image and writes `NAME_map_z.npy`,
-on the prepared grid. `example.npz` holds prepared images with what is expected of them.
+on the prepared grid. `example.npz` holds two images that were
+made, of no person, with what is expected of them.
 
 ## How an image is prepared
 

@@ -20,7 +20,7 @@ MADE = 4
 def shown(run: Run) -> tuple[np.ndarray, str]:
     """Prepared images (N, C, *space) that both are to judge, and in words what they are.
 
-    Held-out normals of the run, where their files are still there, beside images made of its mean image.
+    Held-out normals of the run, where their files are still there, and last four images made of its mean image.
     """
     made, real = _made(run), _held_out(run)
     if not len(real):

@@ -53,6 +53,13 @@ def test_what_is_written_can_be_used_with_numpy_and_onnxruntime_alone(run, expor
     assert "held-out normals" in told["compared"]["images"] and told["preprocessing"]["size"] == [12, 12]
 
 
+def test_the_example_shows_no_person(run, exported):
+    shown = np.load(exported / "example.npz")["image"]
+    assert np.array_equal(shown, verifying._made(run)[-2:]) and len(verifying._held_out(run))
+    for real in verifying._held_out(run):
+        assert min(np.abs(each - real).mean() for each in shown) > 0.05
+
+
 def test_the_script_beside_it_gives_the_value_the_z_and_the_p_of_the_run(run, exported, tmp_path):
     PIL.Image.fromarray(values((30, 21), seed=5)).save(tmp_path / "new.png")
     turned = np.array([[0, 0, -3.0, 9], [1.5, 0, 0, 2], [0, -0.7, 0, 5], [0, 0, 0, 1]])
