@@ -34,8 +34,8 @@ class Exported(Readable):
 
     Args:
         folder: with the model and what stands beside it.
-        differences: of each result the largest difference from PyTorch, as a share of the largest; None where
-            onnxruntime is not installed, so that nothing was compared.
+        differences: of each result the largest difference from PyTorch, as a share of the largest of the same
+            image; None where onnxruntime is not installed, so that nothing was compared.
         images: what both were shown, in words.
     """
 
@@ -55,7 +55,7 @@ class Exported(Readable):
                 f"{EXTRA}, and export again"
             )
         worst = max(self.differences.values())
-        return f"largest difference from PyTorch {worst:.1e} of the largest value, over {self.images}"
+        return f"largest difference from PyTorch {worst:.1e} of an image's largest, over {self.images}"
 
 
 def export(run: Path | str, out: Path | str | None = None, *, method: str | None = None) -> Exported:
@@ -87,7 +87,8 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
     images, told = shown(opened)
     expected = _expected(opened, images)
     content = _written(opened)
-    found = verified(content, images, expected) if importlib.util.find_spec("onnxruntime") is not None else None
+    ran = importlib.util.find_spec("onnxruntime") is not None
+    found = verified(content, images, expected, opened.calibration.z) if ran else None
     example = {"image": images[-2:], **{name: each[-2:] for name, each in expected.items()}}  # made: of no person
     _placed(out, content, facts(opened, found, told), example)
     return Exported(out, found, told)

@@ -85,6 +85,29 @@ def test_a_model_that_says_something_else_is_not_left_behind(run, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_what_stands_out_hides_nothing_of_what_is_usual():
+    expected = {"value": np.array([1, 2, 1e-9, 1000], np.float32)}
+    given = {"value": expected["value"] + np.array([0, 1e-3, 0, 0.01], np.float32)}
+    alike = (slice(None, 2), 0.1), (slice(2, None), 1.0)
+    assert verifying.differences(given, expected, alike)["value"] == pytest.approx(5e-4, rel=1e-3)
+    assert verifying.differences(given, expected)["value"] == pytest.approx(1e-5, rel=1e-2)  # of a tenth of 1000
+    none = {"value": np.zeros((0, 1, 3), np.float32)}
+    assert verifying.differences(none, none, alike) == {"value": 0}
+    given["value"][0] = np.nan
+    assert verifying.differences(given, expected, alike)["value"] == np.inf
+
+
+def test_values_that_lie_too_close_for_a_graph_are_refused(run, tmp_path, monkeypatch):
+    z = lambda values: (values - 100) / 0.01  # noqa: E731
+    expected = np.array([100.0, 100.02], np.float32)
+    assert verifying._of_z(expected, expected, z) <= 0
+    assert verifying._of_z(expected + np.float32(0.005), expected, z) == pytest.approx(0.4, abs=0.01)
+    monkeypatch.setattr(verifying, "APART", -9)
+    with pytest.raises(AnomalyError, match=r"lie too close .*nothing was written"):
+        export(run.folder, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_is_taken_is_kept(run, exported, tmp_path):
     with pytest.raises(AnomalyError, match="is there already"):
         export(run.folder)
