@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +21,13 @@ from anomaly.exporting.operations import OPERATIONS
 from anomaly.exporting.readme import ORDER, SCRIPT, readme
 from anomaly.exporting.recording import recorded
 from anomaly.exporting.verifying import TOLERANCE, shown, verified
+from anomaly.files import PART
 from anomaly.runs.run import Run
 from anomaly.shown import Readable
 from anomaly.training.batches import chunks
 
 MODEL, FACTS, EXAMPLE = "model.onnx", "preprocessing.json", "example.npz"
+KILLED = 3600  # seconds after which an unfinished folder is nobody's
 EXTRA = "pip install 'anomaly-explain[onnx]'"
 
 
@@ -167,6 +170,10 @@ def facts(run: Run, differences: Mapping[str, float] | None, images: str) -> dic
 def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[str, Any]) -> None:
     """Write all files beside their place, and move them there at once."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(".*.part.*"):  # of exports that were killed; one that runs now takes minutes
+        if PART.fullmatch(left.name) and left.name[10:] == f"part.{out.name}" and left.is_dir():
+            if time.time() - left.stat().st_mtime > KILLED:
+                shutil.rmtree(left, ignore_errors=True)
     part = out.with_name(f".{secrets.token_hex(4)}.part.{out.name}")
     try:
         part.mkdir()

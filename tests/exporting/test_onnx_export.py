@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,17 @@ def test_a_place_that_is_taken_is_kept(run, exported, tmp_path):
         export(run.folder)
     (tmp_path / "empty").mkdir()
     assert export(run.folder, tmp_path / "empty").differences is not None
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(run, tmp_path):
+    old, new, other = (tmp_path / f".0123456{k}.part.{name}" for k, name in enumerate(("model", "model", "else")))
+    for each in (old, new, other):
+        each.mkdir()
+        (each / "model.onnx").write_bytes(b"half")
+    for each in (old, other):
+        os.utime(each, (1e9, 1e9))
+    export(run.folder, tmp_path / "model")
+    assert not old.exists() and new.exists() and other.exists()
 
 
 def test_the_same_run_gives_the_same_bytes(run, exported, tmp_path):
