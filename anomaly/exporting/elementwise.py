@@ -80,12 +80,15 @@ def _negated(rec: Recording, out: Tensor, x: Tensor) -> str:
 
 
 def _divided(rec: Recording, out: Tensor, a: Any, b: Any, *, rounding_mode: str | None = None) -> str:
-    found = str(rec.graph.op("Div", rec.name(a, out.dtype), rec.name(b, out.dtype)))
-    if rounding_mode == "floor" and out.dtype.is_floating_point:
-        return str(rec.graph.op("Floor", found))
-    if rounding_mode is not None:
+    graph, whole, by = rec.graph, rec.name(a, out.dtype), rec.name(b, out.dtype)
+    if rounding_mode is None:
+        return str(graph.op("Div", whole, by))
+    if rounding_mode != "floor" or not out.dtype.is_floating_point:
         raise Refused(f"it divides and rounds ({rounding_mode})")
-    return found
+    # what is left is taken away before it is divided: 1.0 by 0.1 in float32 is 9 times, and rounds to 10 otherwise
+    times = graph.op("Div", graph.op("Sub", whole, _left(rec, whole, by, out.dtype)), by)
+    nothing = graph.op("Equal", by, graph.constant(0, out.dtype))
+    return str(graph.op("Where", nothing, graph.op("Div", whole, by), graph.op("Round", times)))
 
 
 def _power(rec: Recording, out: Tensor, a: Any, b: Any) -> str:
@@ -122,8 +125,16 @@ def _remainder(rec: Recording, out: Tensor, a: Any, b: Any) -> str:
     graph, whole, by = rec.graph, rec.name(a, out.dtype), rec.name(b, out.dtype)
     if not out.dtype.is_floating_point:
         return str(graph.op("Mod", whole, by))
-    times = graph.op("Floor", graph.op("Div", whole, by))
-    return str(graph.op("Sub", whole, graph.op("Mul", times, by)))
+    return _left(rec, whole, by, out.dtype)
+
+
+def _left(rec: Recording, whole: str, by: str, dtype: torch.dtype) -> str:
+    """What a division leaves, with the sign of what is divided by, as PyTorch has it."""
+    graph, zero = rec.graph, rec.graph.constant(0, dtype)
+    left = graph.op("Mod", whole, by, fmod=1)
+    other = graph.op("Xor", graph.op("Less", by, zero), graph.op("Less", left, zero))
+    turned = graph.op("And", other, graph.op("Not", graph.op("Equal", left, zero)))
+    return str(graph.op("Where", turned, graph.op("Add", left, by), left))
 
 
 def _added_product(rec: Recording, out: Tensor, x: Tensor, a: Any, b: Any, *, value: float = 1) -> str:

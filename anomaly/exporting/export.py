@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from anomaly.exporting.operations import OPERATIONS
 from anomaly.exporting.readme import ORDER, SCRIPT, readme
 from anomaly.exporting.recording import recorded
 from anomaly.exporting.verifying import TOLERANCE, shown, verified
-from anomaly.files import bare, part_of
+from anomaly.files import PART, bare, part_of
 from anomaly.runs.run import Run
 from anomaly.shown import Readable
 from anomaly.training.batches import chunks
 
 MODEL, FACTS, EXAMPLE = "model.onnx", "preprocessing.json", "example.npz"
+KILLED = 3600  # seconds after which an unfinished folder is nobody's
 EXTRA = "pip install 'anomaly-explain[onnx]'"
 
 
@@ -34,8 +36,8 @@ class Exported(Readable):
 
     Args:
         folder: with the model and what stands beside it.
-        differences: of each result the largest difference from PyTorch, as a share of the largest; None where
-            onnxruntime is not installed, so that nothing was compared.
+        differences: of each result the largest difference from PyTorch, as a share of the largest of the same
+            image; None where onnxruntime is not installed, so that nothing was compared.
         images: what both were shown, in words.
     """
 
@@ -55,7 +57,7 @@ class Exported(Readable):
                 f"{EXTRA}, and export again"
             )
         worst = max(self.differences.values())
-        return f"largest difference from PyTorch {worst:.1e} of the largest value, over {self.images}"
+        return f"largest difference from PyTorch {worst:.1e} of an image's largest, over {self.images}"
 
 
 def export(run: Path | str, out: Path | str | None = None, *, method: str | None = None) -> Exported:
@@ -63,8 +65,8 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
 
     The model takes prepared images (n, C, *space), float32 in [-1, 1], as many as are given, and says of each `value`,
     `map` (both as the detector gives them) and `map_z` (in standard deviations of held-out normals). Beside it lie how
-    images are prepared and what a value means (`preprocessing.json`), an example with what is expected of it
-    (`example.npz`), and a script that uses it (`score.py`).
+    images are prepared and what a value means (`preprocessing.json`), made images with what is expected of them
+    (`example.npz`; no person's), and a script that uses it (`score.py`).
 
     Args:
         run: folder of a trained detector.
@@ -87,8 +89,9 @@ def export(run: Path | str, out: Path | str | None = None, *, method: str | None
     images, told = shown(opened)
     expected = _expected(opened, images)
     content = _written(opened)
-    found = verified(content, images, expected) if importlib.util.find_spec("onnxruntime") is not None else None
-    example = {"image": images[:2], **{name: each[:2] for name, each in expected.items()}}
+    ran = importlib.util.find_spec("onnxruntime") is not None
+    found = verified(content, images, expected, opened.calibration.z) if ran else None
+    example = {"image": images[-2:], **{name: each[-2:] for name, each in expected.items()}}  # made: of no person
     _placed(out, content, facts(opened, found, told), example)
     return Exported(out, found, told)
 
@@ -166,6 +169,9 @@ def facts(run: Run, differences: Mapping[str, float] | None, images: str) -> dic
 def _placed(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[str, Any]) -> None:
     """Write all files beside their place, and move them there at once; into an empty folder one by one."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".*.part.{out.name}"):  # of exports that were killed; one that runs takes minutes
+        if PART.fullmatch(left.name) and left.is_dir() and time.time() - left.stat().st_mtime > KILLED:
+            shutil.rmtree(left, ignore_errors=True)
     part = part_of(out)
     try:
         part.mkdir()

@@ -219,7 +219,7 @@ def _transformed(rec: Recording, out: Tensor, x: Tensor, dims: Sequence[int], no
 HANDLERS |= {
     "_fft_r2c": _transformed, "_fft_c2c": _transformed,
     "mm": _product, "bmm": _product, "matmul": _product, "mv": _product, "addmm": _added, "baddbmm": _added,
-    "linear": _linear, "convolution": _convolved, "mkldnn_convolution": _convolved,
+    "linear": _linear, "convolution": _convolved,
     "avg_pool2d": _pooled("AveragePool", 2), "avg_pool3d": _pooled("AveragePool", 3),
     "max_pool2d_with_indices": _pooled("MaxPool", 2), "max_pool3d_with_indices": _pooled("MaxPool", 3),
     "_adaptive_avg_pool2d": _mean_of_cells, "_adaptive_avg_pool3d": _mean_of_cells,

@@ -37,7 +37,7 @@ def readme(told: Mapping[str, Any]) -> str:
         "**Not verified**: nobody compared it with the run it was made of, since onnxruntime was not installed."
         if differences is None
         else "Compared with PyTorch over "
-        f"{compared['images']}, it differed by at most {max(differences.values()):.1e} of the largest value."
+        f"{compared['images']}, it differed by at most {max(differences.values()):.1e} of an image's largest number."
     )
     asked = told["preprocessing"]
     refused = [] if asked["mask"] == "none" else ["a mask"]
@@ -67,7 +67,8 @@ python score.py IMAGE [IMAGE ...]
 
 needs numpy and onnxruntime, and Pillow for pictures, nibabel for volumes. It {alone} Prepared images, float32
 ({", ".join(map(str, shape))}), are taken as .npy. It prints value, z and p of each image and writes `NAME_map_z.npy`,
-on the prepared grid. `example.npz` holds prepared images with what is expected of them.
+on the prepared grid; equal names, and a map that is there already, are refused. `example.npz` holds two images that
+were made, of no person, with what is expected of them.
 
 ## How an image is prepared
 

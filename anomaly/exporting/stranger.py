@@ -242,23 +242,38 @@ def standing(value: float, told: Any) -> tuple[float, float]:
     return z, float((1 + each[normals >= value].sum()) / (each.sum() + 1))
 
 
+def targets(paths: list[str]) -> list[str]:
+    """Where the map of each image goes; none onto another, and none onto what is there."""
+    found: dict[str, str] = {}
+    for path in paths:
+        name = Path(path).name
+        name = f"{name[:-7] if name.lower().endswith('.nii.gz') else Path(path).stem}_map_z.npy"
+        alike = next((each for each in found if each.lower() == name.lower()), None)  # one file on some systems
+        if alike is not None:
+            stop(f"{path}: its map would be written over that of {found[alike]}; score one of them in another folder")
+        if Path(name).exists():
+            stop(f"{path}: {name} is there already; move it away, or score in another folder")
+        found[name] = path
+    return list(found)
+
+
 def main(paths: list[str]) -> None:
     """Score each image."""
     if not paths:
         stop("python score.py IMAGE [IMAGE ...]")
+    goals = targets(paths)
     import onnxruntime
 
     here = Path(__file__).parent
     facts = json.loads((here / "preprocessing.json").read_text(encoding="utf-8"))
     how, shape = facts["preprocessing"], facts["input"]["image"]
     model = onnxruntime.InferenceSession(str(here / facts["model"]), providers=["CPUExecutionProvider"])
-    for path in paths:
+    for path, target in zip(paths, goals, strict=True):
         ready = path.endswith(".npy")
         images = checked(path, np.load(path).astype(np.float32), shape) if ready else prepared(path, how, shape)
         value, z = model.run(["value", "map_z"], {"image": images})
-        name = Path(path).name
-        name = name[:-7] if name.lower().endswith(".nii.gz") else Path(path).stem
-        np.save(f"{name}_map_z.npy", z)
+        with Path(target).open("xb") as file:  # what came there meanwhile stays
+            np.save(file, z)
         for one in value if ready else [value.mean(dtype=np.float64)]:  # slices of a volume have one value
             found = (float(one), *standing(float(one), facts["calibration"]))
             sys.stdout.write("{}   value {:.7g}   z {:.4f}   p {:.4f}\n".format(path, *found))

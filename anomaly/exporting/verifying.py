@@ -1,6 +1,6 @@
 """Whether a graph says what the run says: the same images through both."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,12 @@ from anomaly.levels import DARKEST, OUTSIDE
 from anomaly.runs.run import Run
 
 TOLERANCE = 1e-4
-"""Of the largest number of its kind: how far onnxruntime may be from PyTorch."""
+"""Of the largest number of its kind of the same image: how far onnxruntime may be from PyTorch."""
+FAINT = 0.1
+"""Of the largest among normals: one whose own largest is less is compared by that. Made images are compared by the
+largest among them: of the mean image nothing may be left but what cancels, and that is rounding."""
+APART, ROUNDING = 0.01, 1e-5
+"""How far z of a value may be, beside what a change of the value by this share makes of it (values that are alike)."""
 MOST = 6  # images of people that both are shown
 MADE = 4
 
@@ -20,7 +25,7 @@ MADE = 4
 def shown(run: Run) -> tuple[np.ndarray, str]:
     """Prepared images (N, C, *space) that both are to judge, and in words what they are.
 
-    Held-out normals of the run, where their files are still there, beside images made of its mean image.
+    Held-out normals of the run, where their files are still there, and last four images made of its mean image.
     """
     made, real = _made(run), _held_out(run)
     if not len(real):
@@ -72,21 +77,57 @@ def session(content: bytes | str) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def differences(given: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The largest difference of each result as a share of the largest number expected of it; infinite beside a NaN."""
+def differences(
+    given: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    groups: Sequence[tuple[slice, float]] = ((slice(None), FAINT),),
+) -> dict[str, float]:
+    """The largest difference of each result as a share of the largest number expected of it; infinite beside a NaN.
+
+    Each image is compared by its own numbers (`FAINT`), so that what stands out hides nothing of what is usual.
+
+    Args:
+        given: of each result (N, ...).
+        expected: of each result (N, ...).
+        groups: images of one kind, and below which share of the largest among them none is compared by itself.
+    """
     found = {}
     for name, right in expected.items():
-        size = max(float(np.abs(right).max()), float(np.finfo(np.float32).tiny))
-        apart = float(np.abs(given[name] - right).max()) / size
-        found[name] = apart if np.isfinite(apart) else float("inf")
+        shares = [0.0]
+        for group, faint in groups:
+            sizes, apart = (_largest(each[group]) for each in (right, given[name] - right))
+            least = max(faint * sizes.max(initial=0), float(np.finfo(np.float32).tiny))
+            shares.extend((apart / np.maximum(sizes, least)).tolist())
+        found[name] = max(shares) if np.isfinite(shares).all() else float("inf")
     return found
 
 
-def verified(content: bytes, images: np.ndarray, expected: Mapping[str, np.ndarray]) -> dict[str, float]:
+def _largest(numbers: np.ndarray) -> np.ndarray:
+    """Of each image (N, ...) the largest number without its sign."""
+    return np.abs(numbers.astype(np.float64)).max(axis=tuple(range(1, numbers.ndim)), initial=0)
+
+
+def _of_z(given: np.ndarray, expected: np.ndarray, z: Callable[[np.ndarray], np.ndarray]) -> float:
+    """How far z of values is at most from those between z of values that are a rounding less and a rounding more."""
+    right, reach = expected.astype(np.float64), ROUNDING * np.abs(expected.astype(np.float64))
+    low, high, found = z(right - reach), z(right + reach), z(given.astype(np.float64))
+    return float(np.maximum(low - found, found - high).max(initial=0))
+
+
+def verified(
+    content: bytes, images: np.ndarray, expected: Mapping[str, np.ndarray], z: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, float]:
     """The largest differences between a model under onnxruntime and what the run says; a batch, and one by one.
 
+    Args:
+        content: the model.
+        images: (N, C, *space), the made ones last, as `shown` gives them.
+        expected: what the run says of them.
+        z: of values (N,), by the run.
+
     Raises:
-        AnomalyError: they differ by more than 1e-4, or onnxruntime cannot run the model.
+        AnomalyError: they differ by more than 1e-4 of an image's largest, z by more than 0.01, or onnxruntime cannot
+            run the model.
     """
     names = list(expected)
     try:
@@ -96,13 +137,18 @@ def verified(content: bytes, images: np.ndarray, expected: Mapping[str, np.ndarr
     except Exception as error:  # onnxruntime has a class of errors for each reason, and no common one
         reason = (str(error).strip().splitlines() or [""])[0]
         raise AnomalyError(f"onnxruntime cannot run the graph ({reason}); nothing was written") from error
-    found = differences(whole, expected)
+    found = differences(whole, expected, ((slice(None, -MADE), FAINT), (slice(-MADE, None), 1.0)))
     alone = differences(first, {name: each[:1] for name, each in whole.items()})
     worst = max(*found.values(), *alone.values())
     if not worst <= TOLERANCE:
         told = ", ".join(f"{name} {each:.2g}" for name, each in found.items())
         raise AnomalyError(
-            f"the graph does not say what the run says (largest difference of {told}, of the largest; expected "
-            f"{TOLERANCE:g} or less); nothing was written"
+            f"the graph does not say what the run says (largest difference of {told}, of the largest of the same "
+            f"image; expected {TOLERANCE:g} or less); nothing was written"
+        )
+    if not (apart := _of_z(whole["value"], expected["value"], z)) <= APART:
+        raise AnomalyError(
+            f"the values of held-out normals lie too close for the graph (z differs from that of the run by "
+            f"{apart:.2g}; expected {APART:g} or less); nothing was written"
         )
     return found

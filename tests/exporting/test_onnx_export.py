@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_what_is_written_can_be_used_with_numpy_and_onnxruntime_alone(run, expor
     assert "held-out normals" in told["compared"]["images"] and told["preprocessing"]["size"] == [12, 12]
 
 
+def test_the_example_shows_no_person(run, exported):
+    shown = np.load(exported / "example.npz")["image"]
+    assert np.array_equal(shown, verifying._made(run)[-2:]) and len(verifying._held_out(run))
+    for real in verifying._held_out(run):
+        assert min(np.abs(each - real).mean() for each in shown) > 0.05
+
+
 def test_the_script_beside_it_gives_the_value_the_z_and_the_p_of_the_run(run, exported, tmp_path):
     PIL.Image.fromarray(values((30, 21), seed=5)).save(tmp_path / "new.png")
     turned = np.array([[0, 0, -3.0, 9], [1.5, 0, 0, 2], [0, -0.7, 0, 5], [0, 0, 0, 1]])
@@ -78,11 +86,45 @@ def test_a_model_that_says_something_else_is_not_left_behind(run, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_what_stands_out_hides_nothing_of_what_is_usual():
+    expected = {"value": np.array([1, 2, 1e-9, 1000], np.float32)}
+    given = {"value": expected["value"] + np.array([0, 1e-3, 0, 0.01], np.float32)}
+    alike = (slice(None, 2), 0.1), (slice(2, None), 1.0)
+    assert verifying.differences(given, expected, alike)["value"] == pytest.approx(5e-4, rel=1e-3)
+    assert verifying.differences(given, expected)["value"] == pytest.approx(1e-5, rel=1e-2)  # of a tenth of 1000
+    none = {"value": np.zeros((0, 1, 3), np.float32)}
+    assert verifying.differences(none, none, alike) == {"value": 0}
+    given["value"][0] = np.nan
+    assert verifying.differences(given, expected, alike)["value"] == np.inf
+
+
+def test_values_that_lie_too_close_for_a_graph_are_refused(run, tmp_path, monkeypatch):
+    z = lambda values: (values - 100) / 0.01  # noqa: E731
+    expected = np.array([100.0, 100.02], np.float32)
+    assert verifying._of_z(expected, expected, z) <= 0
+    assert verifying._of_z(expected + np.float32(0.005), expected, z) == pytest.approx(0.4, abs=0.01)
+    monkeypatch.setattr(verifying, "APART", -9)
+    with pytest.raises(AnomalyError, match=r"lie too close .*nothing was written"):
+        export(run.folder, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_is_taken_is_kept(run, exported, tmp_path):
     with pytest.raises(AnomalyError, match="is there already"):
         export(run.folder)
     (tmp_path / "empty").mkdir()
     assert export(run.folder, tmp_path / "empty").differences is not None
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(run, tmp_path):
+    old, new, other = (tmp_path / f".0123456{k}.part.{name}" for k, name in enumerate(("model", "model", "else")))
+    for each in (old, new, other):
+        each.mkdir()
+        (each / "model.onnx").write_bytes(b"half")
+    for each in (old, other):
+        os.utime(each, (1e9, 1e9))
+    export(run.folder, tmp_path / "model")
+    assert not old.exists() and new.exists() and other.exists()
 
 
 def test_the_same_run_gives_the_same_bytes(run, exported, tmp_path):

@@ -44,6 +44,11 @@ def written(x, *changes):
     return found
 
 
+def tenths(x):
+    """From -3 to 3 by tenths, which an image makes."""
+    return x.flatten()[:1] * 0 + torch.arange(-30, 31) / 10
+
+
 CASES = {
     # of each number, and of two that are spread over one another
     "add, spread": lambda x: x + COLUMN,
@@ -56,7 +61,12 @@ CASES = {
     "div": lambda x: x / (COLUMN * x.abs() + 1),
     "div, whole numbers": lambda x: (x > 0).long() / 3,
     "div, floor": lambda x: torch.div(x, 0.3, rounding_mode="floor"),
+    "div, floor, by nothing": lambda x: torch.div(x, (x > 9).float(), rounding_mode="floor").clamp(-9, 9),
     "remainder": lambda x: x % 0.37,
+    "remainder, of multiples": lambda x: tenths(x) % 0.1 + tenths(x) % -0.1,
+    "div, floor, of multiples": lambda x: (
+        torch.div(tenths(x), 0.1, rounding_mode="floor") + torch.div(tenths(x), -0.3, rounding_mode="floor") * 100
+    ),
     "remainder, whole numbers below 0": lambda x: (x * 10).long() % 7 + (x * 10).long() % -3,
     "pow": lambda x: x**2 + x.abs() ** 1.5 + x**3,
     "pow, of a number": lambda x: 2.0**x,

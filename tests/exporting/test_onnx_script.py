@@ -154,6 +154,18 @@ def test_it_imports_nothing_of_this_program():
     assert not re.search(r"^\s*(from|import) (anomaly|explain|torch|scipy)", SCRIPT.read_text(), re.MULTILINE)
 
 
+def test_maps_are_written_over_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert stranger.targets(["a/x.png", "b/y.nii.gz", "z.npy"]) == ["x_map_z.npy", "y_map_z.npy", "z_map_z.npy"]
+    for one, other in (("a/x.png", "b/x.png"), ("x.nii.gz", "x.npy"), ("x.png", "X.png")):
+        with pytest.raises(SystemExit, match=f"{other}: its map would be written over that of {one}"):
+            stranger.main([one, other])
+    (tmp_path / "x_map_z.npy").write_bytes(b"kept")
+    with pytest.raises(SystemExit, match=r"x_map_z\.npy is there already"):
+        stranger.main(["y.png", "x.png"])
+    assert (tmp_path / "x_map_z.npy").read_bytes() == b"kept"
+
+
 def test_without_images_it_says_how_it_is_called():
     with pytest.raises(SystemExit, match=r"python score\.py IMAGE"):
         stranger.main([])
