@@ -15,7 +15,7 @@ from explain.runs.run import LearnedRun
 from explain.sides.sides import Sides
 
 RANGE = Preprocessing(size=SIDE, intensity="range")
-ADDITIVE = {"steps": 4, "batch": 4, "width": 4, "critic_width": 4, "critic_turns": 1, "warm_up": 2}
+ADDITIVE = {"steps": 4, "batch": 4, "width": 4, "critic_width": 4, "critic_turns": 1, "warm_up": 2, "decay": 0.0}
 CLASSIFIER = {"steps": 4, "batch": 4, "width": 4, "look_every": 2}
 BOX = (slice(2, 6), slice(3, 7))
 

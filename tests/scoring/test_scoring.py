@@ -230,8 +230,8 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_call_then_completes(run, i
             cli.app()
     assert ended.value.code == 1
     assert told == [
-        "error: [Errno 28] No space left on device; what was done is kept, free the disk or mend the path and "
-        "run the same command again"
+        f"error: [Errno 28] No space left on device: '{tmp_path}'; what was done is kept, free the disk or mend the "
+        "path and run the same command again"
     ]
     assert list(table(tmp_path / "scores.csv")["id"]) == ["i000", "i001", "i002", "i003"]
     with pytest.raises(SystemExit) as ended:
