@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def highdicom() -> Any:
         import highdicom
     except ImportError as error:
         raise MissingPackage(f"heatmaps as DICOM need highdicom, which is missing: {EXTRA}") from error
+    logging.getLogger("highdicom").setLevel(logging.WARNING)  # else it tells each module that it copies
     return highdicom
 
 
