@@ -93,7 +93,11 @@ def test_a_stopped_call_keeps_what_was_done_and_goes_on(home, address, monkeypat
 
 
 def test_a_run_that_is_another_one_for_the_workers_is_refused(home):
-    asked = {field.name: None for field in fields(Asked)} | {"runs": (str(home / "run"),), "weights": ("other",)}
+    asked = {field.name: None for field in fields(Asked)} | {
+        "heatmaps": ("png",),
+        "runs": (str(home / "run"),),
+        "weights": ("other",),
+    }
     asked |= {"device": "cpu", "endless": False}
     with pytest.raises(AnomalyError, match=r"run holds another run where the worker is; put runs on a shared disk"):
         Asked(**asked).open(1)  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ def test_an_older_run_opens_as_one_of_the_published_game_and_is_trained_again_as
     assert isinstance(older.explainer.net_["critic"], MeanCritic)
     assert torch.equal(older.explainer.explain(x).map, before)
     again = Again(run=older, out=tmp_path, method=None, steps=None, device="cpu", save_every=9, workers=1)
-    retrained = again.train("again", images_of(older), "nothing is")
+    retrained = again.train(1, images_of(older), "nothing is")
     assert retrained.identity != older.identity  # whose file of weights lacks settings
     assert torch.equal(retrained.explainer.explain(x).map, before)
     with pytest.raises(RunError, match=r"begun with other settings .*game was wasserstein, now logistic"):
@@ -86,5 +86,5 @@ def test_a_run_says_what_was_filled_in_and_is_trained_again_with_it(sides: Sides
     assert facts["settings"]["batch"] == 16 and facts["settings_asked"]["batch"] == 0
     assert explaining(sides, run.folder, settings=settings, resume=True).identity == run.identity
     again = Again(run=run, out=tmp_path, method=None, steps=None, device="cpu", save_every=9, workers=1)
-    retrained = again.train("again", images_of(run), "nothing is")
+    retrained = again.train(1, images_of(run), "nothing is")
     assert retrained.learned.settings() == run.learned.settings() and retrained.identity == run.identity
