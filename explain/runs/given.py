@@ -106,7 +106,7 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
         run = Run.open(folder, device=device, method=method).refuse_context()
         value: Callable[[Tensor], Tensor] = run.detector.value
         bounds = run.calibration.bound(UNUSUAL), run.calibration.spread * sqrt(3) / pi
-        people, mean = trained_in(folder, "split"), run.calibration.mean_image
+        people, mean = trained_in(folder), run.calibration.mean_image
         return TargetRun(
             folder, run.preprocessing, run.identity, people, value, kind, *bounds, mean, drawing(run),
             run.detector.value_from_drawing,
@@ -117,7 +117,7 @@ def open_target(folder: Path | str, *, device: str = "cpu", method: str | None =
     verify(folder, facts)
     logit = Classifier.load(folder / WEIGHTS, torch_device(device)).logit
     preprocessing, identity = Preprocessing(**facts["preprocessing"]), str(facts["files"][WEIGHTS])
-    return TargetRun(folder, preprocessing, identity, trained_in(folder, "part"), logit, kind, 0.0, 1.0)
+    return TargetRun(folder, preprocessing, identity, trained_in(folder), logit, kind, 0.0, 1.0)
 
 
 def drawing(run: Run) -> Callable[[Tensor], Tensor] | None:
@@ -153,18 +153,20 @@ def open_generator(folder: Path | str, *, device: str = "cpu", method: str | Non
             f"{folder} is a run of {run.detector.name}, which does not both find the code of an image and draw images "
             "from codes; train stylegan, or an autoencoder for latent-shift"
         )
-    return GeneratorRun(
-        folder, run.preprocessing, run.identity, trained_in(folder, "split"), cast(Generator, run.detector)
-    )
+    return GeneratorRun(folder, run.preprocessing, run.identity, trained_in(folder), cast(Generator, run.detector))
+
+
+def trained_in(folder: Path) -> frozenset[str]:
+    """Names of the subjects a run was trained on."""
+    return frozenset(_trained_rows(folder)["subject"])
 
 
 def files_trained_in(folder: Path) -> frozenset[str]:
-    """Paths of the images a run was trained on, by its `cohort.csv`; those held out are not among them."""
-    known = pd.read_csv(folder / COHORT, dtype=str, keep_default_na=False)
-    return frozenset(known.loc[known["part" if "part" in known else "split"] == TRAIN, "path"])
+    """Paths of the images a run was trained on."""
+    return frozenset(_trained_rows(folder)["path"])
 
 
-def trained_in(folder: Path, column: str) -> frozenset[str]:
-    """Names of the subjects a run was trained on, by its `cohort.csv`; the column says who was held out."""
+def _trained_rows(folder: Path) -> pd.DataFrame:
+    # Which column says who was held out follows from what learned: a user's table may have the other one as well.
     known = pd.read_csv(folder / COHORT, dtype=str, keep_default_na=False)
-    return frozenset(known.loc[known[column] == TRAIN, "subject"])
+    return known[known["split" if kind_of(read_facts(folder)) == DETECTOR else "part"] == TRAIN]

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from anomaly.clusters.shards import of_shard, refuse_shard, sharded_by
-from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.cohorts.cohort import read_cohort, refuse_overlap
 from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.results import read_facts
 from anomaly.cohorts.tables import Form, GrowingTable
@@ -140,7 +140,7 @@ def map_images(
     )  # fmt: skip
     cohort = suited(cohort, mask, opened.preprocessing.mask, str(source))
     if not allow_overlap:
-        refuse_overlap(opened, cohort)
+        refuse_known(opened, cohort)
     rows: list[Any] = cohort.to_dict("records")
     workers, told = workers or os.cpu_count() or 1, IfNothing.of(opened)
     with ThreadPoolExecutor(workers) as pool:
@@ -188,7 +188,7 @@ def _remark(table: GrowingTable) -> str:
     return next_to_nothing(max(found, default=float("nan")), where)
 
 
-def refuse_overlap(source: Source, cohort: pd.DataFrame) -> None:
+def refuse_known(source: Source, cohort: pd.DataFrame) -> None:
     """Refuse subjects and files that a run which takes part was trained on; those held out then may be explained.
 
     Raises:
@@ -197,10 +197,7 @@ def refuse_overlap(source: Source, cohort: pd.DataFrame) -> None:
     for run in (source.run, source.target, source.generator, source.judge, source.baseline):
         if run is None:
             continue
-        try:
-            check_disjoint(run.trained, cohort["subject"])
-        except CohortError as error:
-            raise CohortError(f"{error} ({run.folder}); {TELL_APART}; or give --allow-overlap") from None
+        refuse_overlap(run.trained, cohort, run.folder)
         if files := sorted(files_trained_in(run.folder) & set(cohort["path"])):
             raise CohortError(
                 f"{run.folder} was trained on {len(files)} of these images ({files[0]}, ...); leave them out, say "

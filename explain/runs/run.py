@@ -84,7 +84,7 @@ class LearnedRun(Readable):
     @property
     def trained(self) -> frozenset[str]:
         """Names of the subjects it was trained on; those held out are not among them."""
-        return trained_in(self.folder, "part")
+        return trained_in(self.folder)
 
     @classmethod
     def open(

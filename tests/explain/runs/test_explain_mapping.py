@@ -23,6 +23,7 @@ from anomaly.images.preprocessing import Preprocessing
 from explain import IntegratedGradients
 from explain.pictures.walks import Told
 from explain.runs.explaining import prepare, records
+from explain.runs.given import files_trained_in, trained_in
 from explain.runs.mapping import map_images
 from explain.runs.run import LearnedRun
 from explain.runs.source import Source, open_source
@@ -261,6 +262,18 @@ def test_files_of_the_training_are_refused_whatever_their_persons_are_called(run
         explained(runs["additive"].folder, known, tmp_path / "out")
     renamed = runs["additive"].cohort.query("part == 'choose'")[["id", "path"]].assign(subject="somebody else")
     assert len(explained(runs["additive"].folder, renamed, tmp_path / "held-out")) == len(renamed)
+
+
+@pytest.mark.parametrize(("kind", "known"), [("detector", {"b.png"}), ("explainer", {"a.png"}), (None, {"b.png"})])
+def test_who_was_trained_on_stands_in_the_column_of_the_kind_of_run(
+    tmp_path: Path, kind: str | None, known, monkeypatch
+):
+    """A user's own column may have the name of the other."""
+    table = "id,path,subject,part,split\na,a.png,A,train,choose\nb,b.png,B,choose,train\n"
+    (tmp_path / "cohort.csv").write_text(table)
+    monkeypatch.setattr("explain.runs.given.read_facts", lambda folder: {} if kind is None else {"kind": kind})
+    assert files_trained_in(tmp_path) == known
+    assert trained_in(tmp_path) == {path[0].upper() for path in known}
 
 
 @pytest.mark.parametrize(
