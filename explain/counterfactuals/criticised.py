@@ -52,6 +52,12 @@ def ways(like: Tensor) -> Tensor:
     return torch.where(torch.rand_like(ones) < ON_THE_WAY, torch.rand_like(ones) / 2, ones)
 
 
+def jittered(x: Tensor, amount: float) -> Tensor:
+    """Images (N, C, *space), each with a contrast and a brightness of its own."""
+    like = x.new_empty(len(x), *[1] * (x.ndim - 1))
+    return x * torch.empty_like(like).uniform_(-amount, amount).exp() + like.uniform_(-amount, amount)
+
+
 def half_as_fast(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """The same optimiser at half the rate."""
     for group in optimiser.param_groups:
@@ -82,6 +88,9 @@ class CriticisedExplainer(TrainedExplainer):
         slope: weight of the squared slope of a logistic critic, for each value of an image.
         penalty: weight of the gradient penalty of a Wasserstein critic.
         identity: weight of the mean |x0' - x0|, what is changed in controls; 0 never shows the generator any.
+        jitter: what the critic is shown is stretched by exp(u) and shifted by v, of each image another u and v, uniform
+            in [-jitter, jitter] (differentiable augmentation, Zhao et al. 2020), but not while it learns to tell cases:
+            for cohorts in which brightness and contrast give cases away without being what is ill.
         width: channels of the generator at full size, doubled at each halving.
         levels: sizes at which the generator looks, the full one and each of the halvings.
         critic_width: channels of the critic at full size; the deepest have eight times as many (Wasserstein: sixteen).
@@ -96,7 +105,7 @@ class CriticisedExplainer(TrainedExplainer):
         "critic_width",
     )
     not_negative: ClassVar[tuple[str, ...]] = (
-        *TrainedExplainer.not_negative, "warm_up", "slope", "penalty", "identity", "ema",
+        *TrainedExplainer.not_negative, "warm_up", "slope", "penalty", "identity", "jitter", "ema",
     )  # fmt: skip
     below_one: ClassVar[tuple[str, ...]] = (*TrainedExplainer.below_one, "ema")
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"game": CRITICS}
@@ -111,6 +120,7 @@ class CriticisedExplainer(TrainedExplainer):
     slope: float = 1e-5
     penalty: float = 10.0
     identity: float = 50.0
+    jitter: float = 0.0
     width: int = 8
     levels: int = 4
     critic_width: int = 12
@@ -148,7 +158,9 @@ class CriticisedExplainer(TrainedExplainer):
         beginners = [replace(player, turns=1, schedule=None) for player in players]
         if self.game == LOGISTIC:
             beginners[0] = replace(beginners[0], loss=self.telling_loss, optimiser=self.beginners_adam)
-            beginners[1:] = [replace(each, loss=partial(self.slope_loss, moves=LAZY)) for each in beginners[1:]]
+            beginners[1:] = [
+                replace(each, loss=partial(self.slope_loss, moves=LAZY, begun=False)) for each in beginners[1:]
+            ]
         generator = Player(
             name="generator", owns=[self.net_["generator"]], loss=self.generator_loss, optimiser=self.adam,
             schedule=self.falling, ema=self.ema,
@@ -170,8 +182,8 @@ class CriticisedExplainer(TrainedExplainer):
         return self.adam(parameters, betas=(0.9, 0.99))
 
     def telling_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """softplus(D(x1)) + softplus(-D(x0)): cases are to be told from controls."""
-        return self._told(batch[0], batch[1])
+        """softplus(D(x1)) + softplus(-D(x0)): cases are to be told from controls, both as they are."""
+        return _told(self.judge, *batch)
 
     def critic_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
         """What the critic lowers, without the slope of a logistic one."""
@@ -179,19 +191,15 @@ class CriticisedExplainer(TrainedExplainer):
         with torch.no_grad():
             fake = self.on_the_way(cases, ways(cases)) if self.game == LOGISTIC else self.moves(cases)[0]
         if self.game == LOGISTIC:
-            return self._told(controls, fake)
+            return _told(self.criticise, controls, fake)
         of_fake, of_real = self.criticise(torch.cat([fake, controls])).chunk(2)
         distance = of_real.mean() - of_fake.mean()
-        penalty = gradient_penalty(self.net_["critic"], controls, fake).mean()
+        penalty = gradient_penalty(self.criticise, controls, fake).mean()
         return self.penalty * penalty - distance, {"distance": distance, "penalty": penalty}
 
-    def _told(self, controls: Tensor, fake: Tensor) -> Terms:
-        of_fake, of_real = self.criticise(torch.cat([fake, controls])).chunk(2)
-        return telling(of_fake, of_real), {"distance": (of_real - of_fake).mean()}
-
-    def slope_loss(self, batch: tuple[Tensor, Tensor], *, moves: int) -> Tensor:
+    def slope_loss(self, batch: tuple[Tensor, Tensor], *, moves: int, begun: bool = True) -> Tensor:
         """How steep a logistic critic is at controls, counted for so many of its moves as it is looked at once in."""
-        return moves * steepness(self.criticise, batch[0], self.slope)
+        return moves * steepness(self.criticise if begun else self.judge, batch[0], self.slope)
 
     def generator_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
         """How far the critic is from taking cases for controls, what the change costs, and what changes in controls."""
@@ -206,6 +214,15 @@ class CriticisedExplainer(TrainedExplainer):
         return against.mean() + torch.stack(list(terms.values())).sum(), terms
 
     def criticise(self, x: Tensor) -> Tensor:
+        """D of images as the critic is shown them in the game, (N,)."""
+        return self.judge(jittered(x, self.jitter) if self.jitter else x)
+
+    def judge(self, x: Tensor) -> Tensor:
         """D(x) (N,)."""
         judged: Tensor = self.net_["critic"](x).float()
         return judged
+
+
+def _told(critic: Callable[[Tensor], Tensor], controls: Tensor, fake: Tensor) -> Terms:
+    of_fake, of_real = critic(torch.cat([fake, controls])).chunk(2)
+    return telling(of_fake, of_real), {"distance": (of_real - of_fake).mean()}

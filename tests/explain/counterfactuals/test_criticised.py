@@ -12,7 +12,7 @@ from anomaly.nets.fields import warp
 from explain.counterfactuals import criticised
 from explain.counterfactuals.additive import Additive
 from explain.counterfactuals.conditional import Conditional
-from explain.counterfactuals.criticised import CriticisedExplainer, steepness, telling, ways
+from explain.counterfactuals.criticised import CriticisedExplainer, jittered, steepness, telling, ways
 from explain.counterfactuals.deformation import Deformation
 
 CONTROLS, CASES = torch.full((2, 1, 4, 4), -0.5), torch.full((3, 1, 4, 4), 0.5)
@@ -121,6 +121,34 @@ def test_half_of_the_images_are_shown_on_the_first_half_of_their_way() -> None:
     assert share.shape == (4000, 1, 1, 1, 1) and share.min() >= 0 and share.max() == 1
     assert (share < 1).float().mean().item() == pytest.approx(0.5, abs=0.03)
     assert share[share < 1].max() <= 0.5 and share[share < 1].mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("space", [(5, 4), (3, 4, 5)])
+def test_each_image_is_shown_with_a_contrast_and_a_brightness_of_its_own(space: tuple[int, ...]) -> None:
+    """x exp(u) + v: what 0 becomes is v, and how far 1 lies from that is exp(u)."""
+    torch.manual_seed(0)
+    x = normals(500, (2, *space))
+    x[:, 0].flatten(1)[:, :2] = torch.tensor([0.0, 1.0])
+    shown = jittered(x, 0.5)
+    zero, one = shown[:, 0].flatten(1)[:, :2].unbind(1)
+    gain, shift = one - zero, zero
+    assert torch.allclose(shown, torch.einsum("n...,n->n...", x, gain) + shift.view(-1, *[1] * (x.ndim - 1)), atol=1e-5)
+    for drawn in (gain.log(), shift):
+        assert -0.5 <= drawn.min() < -0.45 and 0.45 < drawn.max() <= 0.5 and abs(drawn.mean().item()) < 0.05
+    assert abs(torch.corrcoef(torch.stack([gain, shift]))[0, 1].item()) < 0.15
+
+
+def test_a_critic_that_begins_sees_images_as_they_are() -> None:
+    """Later it is shown them jittered, and so is its slope: that of the image times exp(u)."""
+    torch.manual_seed(0)
+    explainer = additive(jitter=1.0, slope=0.01)
+    first, game = explainer.stages()
+    plain = 8 * 0.01 * 16 / 2 * 16 / 64
+    assert first.players[1].loss((CONTROLS, CASES)).item() == pytest.approx(plain)
+    assert explainer.telling_loss((CONTROLS, CASES[:2]))[0].item() == pytest.approx(2 * softplus(1), rel=1e-6)
+    assert game.players[1].loss((CONTROLS, CASES)).item() != pytest.approx(plain, rel=0.01)
+    of_alike = explainer.criticise(CONTROLS)
+    assert of_alike[0].item() != pytest.approx(of_alike[1].item(), rel=0.01)
 
 
 # The published game
