@@ -45,14 +45,23 @@ class TwoWayExplainer(TrainedExplainer):
         form: what the generator draws: "residual", what is to be added to the image, 0 at first, the sum kept within
             [-1, 1]; or "direct", the image itself, by tanh.
         norm: of the generator: "none", "instance" or "batch". Batch norm draws otherwise at test time than in training,
-            for its averages are over images, translated images and both sides: up to twice as much on toy images.
-            Instance norm knows the side in the last layer alone, for the constants do not pass it.
+            for its averages are over images, translated images and both sides: without a running average of weights
+            (`ema`) up to twice as much on toy images. Instance norm knows the side in the last layer alone, for the
+            constants do not pass it.
+        skips: from which size on the generator hands details across: 0 from the full one, 1 from half of it, so that
+            at full size only the image itself goes round it.
         width: channels of the generator at full size, doubled at each of three halvings.
         critic_width: channels of the critic's first layer.
     """
 
     positive: ClassVar[tuple[str, ...]] = (*TrainedExplainer.positive, "critic_turns", "width", "critic_width")
-    not_negative: ClassVar[tuple[str, ...]] = (*TrainedExplainer.not_negative, "adversarial", "cycle", "identity")
+    not_negative: ClassVar[tuple[str, ...]] = (
+        *TrainedExplainer.not_negative,
+        "adversarial",
+        "cycle",
+        "identity",
+        "skips",
+    )
     choices: ClassVar[Mapping[str, Iterable[str]]] = {"form": ("residual", "direct"), "norm": NORMS}
     critic_turns: int = 5
     adversarial: float = 1.0
@@ -60,14 +69,15 @@ class TwoWayExplainer(TrainedExplainer):
     identity: float = 5.0
     form: str = "residual"
     norm: str = "none"
+    skips: int = 1
     width: int = 16
     critic_width: int = 16
 
     def generator(self, shape: tuple[int, ...]) -> nn.Module:
-        """A U-Net whose only details at full size, if any, are those of the image it adds to."""
+        """A U-Net that is told the side, of four sizes."""
         channels, *space = shape
         widths = [self.width << level for level in range(LEVELS)]
-        return UNet((channels + 2, *space), out=2 * channels, widths=widths, norm=self.norm, skips=1)
+        return UNet((channels + 2, *space), out=2 * channels, widths=widths, norm=self.norm, skips=self.skips)
 
     def stages(self) -> Sequence[Stage]:
         """The critic's turns, then the generator."""
@@ -119,15 +129,17 @@ class Conditional(TwoWayExplainer):
     Every image is drawn as both. The critic has a source head for each side and a class head. In the game "logistic" it
     lowers source (softplus(D(drawn)) + softplus(-D(real))) + classes cross-entropy of the real, and its slope at real
     images; before the first step of the generator it learns for a while, by images of the other side, what each side
-    looks like. The generator lowers adversarial softplus(-D(drawn)) + cycle (x - back)^2 + identity (x - drawn as what
-    it is)^2 + wanted cross-entropy of the wanted side, means over images and pixels.
+    looks like. The generator lowers adversarial softplus(-D(drawn)) + cycle |x - back| + identity |x - drawn as what it
+    is| + wanted cross-entropy of the wanted side, means over images and pixels.
 
     The game "wasserstein" is the published one: the critic lowers 20 (D(drawn) - D(real)) + 10 penalty + 5
-    cross-entropy, the penalty taken for each source head, and the generator -D(drawn) in place of the softplus; the
-    settings for it were `source=20 classes=5 critic_turns=5 lr=1e-4 steps=1000 batch=5 decay=0 ema=0 critic_width=16`.
-    The original's generator draws the image itself (`form`) with 64 channels and batch norm (`norm`), which adds noise
-    to images, and its class head is larger. It has no skip at full size; here only the image itself goes round the
-    generator. Diagnostics: "before" and "after", the logit that the class head gives image and counterfactual.
+    cross-entropy, the penalty taken for each source head, and the generator -D(drawn) in place of the softplus and
+    squares in place of what is lost; the settings for it were `source=20 classes=5 cycle=50 identity=50 critic_turns=5
+    lr=1e-4 steps=1000 batch=5 decay=0 ema=0 norm=none skips=1 width=16 critic_width=16`. The original's generator draws
+    the image itself (`form`) with 64 channels and batch norm, which adds noise to images, and its class head is larger.
+    It hands nothing across at full size (`skips=1`), as suits images of 256 pixels: at 64 it draws outlines that no
+    critic takes for real. Diagnostics: "before" and "after", the logit that the class head gives image and
+    counterfactual.
 
     Args:
         game: "logistic" or "wasserstein".
@@ -151,14 +163,17 @@ class Conditional(TwoWayExplainer):
     amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"steps": (1000, 500), "batch": (8, 2)}
     steps: int = 0
     batch: int = 0
-    lr: float = 1e-3
+    lr: float = 2e-3
     decay: float = 0.4
+    norm: str = "batch"
+    skips: int = 0
+    width: int = 8
     game: str = LOGISTIC
     warm_up: int = 300
     critic_turns: int = 1
     critic_width: int = 12
-    cycle: float = 50.0
-    identity: float = 50.0
+    cycle: float = 1.0
+    identity: float = 10.0
     source: float = 1.0
     slope: float = 1e-5
     penalty: float = 10.0
@@ -168,8 +183,12 @@ class Conditional(TwoWayExplainer):
 
     @classmethod
     def completed(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Before there were two games there was the Wasserstein one, which began at once and averaged no weights."""
-        return dict(settings) if "game" in settings else {"game": WASSERSTEIN, "warm_up": 0, "ema": 0.0, **settings}
+        """Before there were two games there was the Wasserstein one, which began at once and averaged no weights.
+
+        And nothing was handed across at full size.
+        """
+        games = {} if "game" in settings else {"game": WASSERSTEIN, "warm_up": 0, "ema": 0.0}
+        return {"skips": 1, **games, **settings}
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """Generator and critic."""
@@ -240,7 +259,8 @@ class Conditional(TwoWayExplainer):
         return loss, terms
 
     def generator_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
-        """What the critic says of what is drawn, + cycle (x - back)^2 + identity (x - same)^2 + wanted CE."""
+        """What the critic says of what is drawn, + cycle and identity, what is lost, + wanted CE."""
+        lost = F.l1_loss if self.game == LOGISTIC else F.mse_loss
         x, own = beside(batch)
         same, other = self.translate(torch.cat([x, x]), torch.cat([own, 1 - own])).chunk(2)
         back = self.translate(other, own)
@@ -249,8 +269,8 @@ class Conditional(TwoWayExplainer):
         of_drawn = picked(judged, side)
         terms = {
             "adversarial": F.softplus(-of_drawn).mean() if self.game == LOGISTIC else -of_drawn.mean(),
-            "cycle": F.mse_loss(back, x),
-            "identity": F.mse_loss(same, x),
+            "cycle": lost(back, x),
+            "identity": lost(same, x),
             "wanted": F.binary_cross_entropy_with_logits(judged[:, 2], side.float()),
         }
         return torch.stack([getattr(self, name) * term for name, term in terms.items()]).sum(), terms
