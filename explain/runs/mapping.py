@@ -27,9 +27,9 @@ from anomaly.shown import Readable
 from anomaly.streams import ordered
 from anomaly.training.machine import one_core_left
 from explain.pictures.pictures import limit_of
-from explain.runs.explaining import LARGEST, asking, prepare, records
+from explain.runs.explaining import asking, prepare, records
 from explain.runs.given import files_trained_in
-from explain.runs.nothing import IfNothing
+from explain.runs.nothing import LARGEST, IfNothing
 from explain.runs.records import ABOUT, FOLDER, OUTPUTS, Record, wanted, write_record
 from explain.runs.source import Source, open_source
 
