@@ -205,9 +205,9 @@ def calibrate(
 ) -> None:
     """Measure how much is drawn if labels mean nothing, and take it off all maps.
 
-    Trains as long again on permuted labels, in the run folder. That nothing holds is a finding, not an error, and so is
-    that nothing can be told: where maps are next to nothing, nothing is trained. When stopped, the run is as it was, and
-    the same command goes on.
+    Trains as long again on permuted labels, in the run folder; where maps are next to nothing it cannot tell, and
+    trains nothing. That is a finding, not an error, and so is that nothing holds. When stopped, the run is as it was,
+    and the same command goes on.
     """
     asking.refuse_run(run, EXPLAINER)
     from explain.checking import calibrate as calibrate_

@@ -162,7 +162,7 @@ def map_images(
         rows = of_shard(rows, shard)  # colours end where the first images of all say, whatever the shard
         left = table.left(rows)
         before = len(rows) - len(left)
-        writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told)
+        writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told, by=opened.title)
         work = _explained(opened, left, pool, batch, seen, drawn=pictures)
         with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
             for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
@@ -260,6 +260,7 @@ def _finish(
     outputs: Sequence[str],
     limit: float,
     nothing: IfNothing,
+    by: str,
 ) -> list[dict[str, Any]]:
     """Write the files of a batch, then give its rows: a row never names a file that is not there."""
     told = iter(found)
@@ -272,7 +273,7 @@ def _finish(
         row = {**one.about, **record.figures}
         draw = partial(
             write_record, folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit,
-            remark=nothing.told_of(record.figures),
+            by=by, remark=nothing.told_of(record.figures),
         )  # fmt: skip
         try:
             rows.append({**row, "files": ";".join(alone(one.image.path, draw, "drawn"))})
