@@ -86,6 +86,18 @@ def test_figures_are_those_of_the_explainer(runs, others: Path, tmp_path: Path) 
     assert list(table["judge_flipped"]) == flips.int().tolist()
 
 
+def test_figures_name_the_method_what_it_explains_and_the_image(
+    runs, others: Path, tmp_path: Path, monkeypatch
+) -> None:
+    titles = []
+    monkeypatch.setattr("explain.runs.records.save_figure", lambda *_, title, **__: titles.append(title))
+    explained(runs["additive"].folder, others, tmp_path / "a", outputs=("png",))
+    explained("saliency", others, tmp_path / "b", target=runs["target"].folder, outputs=("png",))
+    assert {f"additive (additive): o{i}" for i in range(5)} | {f"saliency of target: o{i}" for i in range(5)} == set(
+        titles
+    )
+
+
 def test_map_and_counterfactual_lie_on_the_source_grid(runs, others: Path, tmp_path: Path) -> None:
     explained(runs["additive"].folder, others, tmp_path)
     source = read(others / "o2.png")
