@@ -195,14 +195,8 @@ def refuse_known(source: Source, cohort: pd.DataFrame) -> None:
         CohortError: there are some.
     """
     for run in (source.run, source.target, source.generator, source.judge, source.baseline):
-        if run is None:
-            continue
-        refuse_overlap(run.trained, cohort, run.folder)
-        if files := sorted(files_trained_in(run.folder) & set(cohort["path"])):
-            raise CohortError(
-                f"{run.folder} was trained on {len(files)} of these images ({files[0]}, ...); leave them out, say "
-                "whose each is as in the training (--subject, --subject-pattern), or give --allow-overlap"
-            )
+        if run is not None:
+            refuse_overlap(run.trained, cohort, run.folder, files_trained_in(run.folder))
 
 
 def _probed(

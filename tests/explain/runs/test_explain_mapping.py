@@ -270,7 +270,7 @@ def test_subjects_of_the_training_are_refused(runs, cohort: Path, tmp_path: Path
 
 def test_files_of_the_training_are_refused_whatever_their_persons_are_called(runs, tmp_path: Path) -> None:
     known = runs["additive"].cohort.query("part == 'train'")[["id", "path"]].assign(subject="somebody else")
-    with pytest.raises(CohortError, match=f"was trained on {len(known)} of these images .* or give --allow-overlap"):
+    with pytest.raises(CohortError, match=f"knows {len(known)} of these images .* or give --allow-overlap"):
         explained(runs["additive"].folder, known, tmp_path / "out")
     renamed = runs["additive"].cohort.query("part == 'choose'")[["id", "path"]].assign(subject="somebody else")
     assert len(explained(runs["additive"].folder, renamed, tmp_path / "held-out")) == len(renamed)
