@@ -14,7 +14,7 @@ from explain.sides.sides import Sides
 def without_curves() -> Iterator[None]:
     """Pictures of curves take longer than the trainings here; they are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("explain.runs.learning.draw_curves", lambda folder: None)
+        patch.setattr("explain.runs.written.draw_curves", lambda folder: None)
         yield
 
 
