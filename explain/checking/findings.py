@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.errors import AnomalyError
 from anomaly.pictures.scales import NOTHING, percent_of_range
 from anomaly.statistics import Estimate, bootstrap
 from explain.measures.metrics import similarity
@@ -149,7 +150,12 @@ def little_told(largest: np.ndarray, subjects: np.ndarray) -> str:
     Args:
         largest: the largest change of each image, 0 to 2, (n,).
         subjects: (n,).
+
+    Raises:
+        AnomalyError: a change is not a number.
     """
+    if not np.isfinite(largest).all():
+        raise AnomalyError("the maps hold what is not a number: the explainer drew it, so train it anew")
     some, everyone = len(set(subjects[largest >= NOTHING])), len(set(subjects))
     if 2 * some >= everyone:
         return ""

@@ -28,7 +28,7 @@ from explain.checking.again import held_out_cases, images_of
 from explain.checking.cascade import check_target, with_network
 from explain.checking.check import Checked
 from explain.checking.comparing import compared
-from explain.checking.findings import COLUMNS, Finding, Shown, floor_of, mean, ratio
+from explain.checking.findings import COLUMNS, Finding, Shown, floor_of, little_told, mean, ratio
 from explain.checking.permuted import check_labels, permuted
 from explain.counterfactuals.additive import Additive
 from explain.runs.run import LearnedRun
@@ -295,6 +295,14 @@ def test_the_floor_is_how_alike_maps_of_other_subjects_are() -> None:
     assert found.signed_bound == pytest.approx(1)
     assert floor_of(maps, np.array(["a", "b", "a"])).signed == pytest.approx(opposite)
     assert np.isnan(floor_of(maps, np.array(["a", "a", "a"])).signed)
+
+
+def test_next_to_nothing_is_what_more_than_half_of_the_persons_do_not_see() -> None:
+    largest, persons = np.array([0.5, 0.001, 0.001, 0.019]), np.array(["a", "a", "b", "c"])
+    assert "changed in 1 of 3 held-out persons, and the largest change is 25 %" in little_told(largest, persons)
+    assert little_told(largest, np.array(["a", "b", "a", "a"])) == ""
+    with pytest.raises(AnomalyError, match="not a number"):
+        little_told(np.array([0.5, np.nan]), np.array(["a", "b"]))
 
 
 def test_maps_that_are_zero_everywhere_leave_nothing_to_check(run: LearnedRun) -> None:
