@@ -22,7 +22,7 @@ from anomaly.nets.fields import length, warp
 from explain.base import Explanation
 from explain.checking import calibrate
 from explain.checking.again import held_out_cases
-from explain.checking.calibrating import STREAM
+from explain.checking.calibrating import STREAM, Calibrated
 from explain.checking.calibrating import _begun_with as begun_with
 from explain.checking.check import check
 from explain.checking.comparing import compared
@@ -31,6 +31,7 @@ from explain.checking.holding import by_person, smallest_that_holds, thresholds
 from explain.checking.images import streamed
 from explain.checking.measuring import Measured, measured
 from explain.checking.permuted import permuted
+from explain.commands.learning import _tell as tell
 from explain.counterfactuals.additive import Additive
 from explain.evaluating import evaluate
 from explain.runs.calibration import FILE, NOT_MEASURED, Calibration, Sizes, read_calibration, write_calibration
@@ -419,6 +420,11 @@ def test_that_next_to_nothing_is_drawn_of_nothing_is_said(run: LearnedRun) -> No
     assert (
         replace(found, largest_nothing=0.3).told().startswith("With labels that mean nothing, so much would be drawn")
     )
+
+
+def test_the_command_names_no_file_where_it_cannot_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(Calibrated(Path("calibration.json"), Path("errors.csv"), None, "CANNOT TELL: too little.", 0))
+    assert capsys.readouterr().out == "CANNOT TELL: too little.\n"
 
 
 # Maps and checks of it
