@@ -48,7 +48,7 @@ FLOORS = (
         ),
         *("anomaly.restoration", "anomaly.segmentation", "anomaly.translation", "explain.checking"),
     ),
-    ("anomaly.synthesis", "explain.commands", "explain.painting"),
+    ("anomaly.commands", "anomaly.synthesis", "explain.commands", "explain.painting"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS, start=1) for room in rooms}
