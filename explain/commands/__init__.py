@@ -1,7 +1,7 @@
 """`anomaly explain ...` on the command line: what is learned and calibrated, what is explained, checked and evaluated.
 
-Floor 7: may import what lies below. Imports anomaly.commandline, anomaly.reporting, anomaly.runs, association,
-attributions, base, checking, classifier, counterfactuals, evaluating, latent, runs, sides and trained; imported by cli.
+Floor 7: may import what lies below. Imports anomaly.commandline, anomaly.reporting, anomaly.runs, attributions,
+checking, classifier, counterfactuals, evaluating, latent, runs and sides; imported by cli.
 """
 
 from explain.commands import learning, mapping
