@@ -39,7 +39,7 @@ class Unasked:
     def __init__(self, explainer: TrainedExplainer) -> None:
         self.explainer = copy(explainer)
         if explainer.target is not None:
-            self.explainer.ask = explainer.target  # type: ignore[method-assign]
+            self.explainer.ask = explainer.target  # type: ignore[assignment, method-assign]
 
     @property
     def target(self) -> Any:
