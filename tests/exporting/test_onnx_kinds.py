@@ -20,6 +20,7 @@ from anomaly.exporting.segmenting import by_windows
 from anomaly.exporting.verifying import TOLERANCE
 from anomaly.nets.whole import whole
 from explain.exporting.export import export
+from explain.runs.calibration import Calibration, Sizes, write_calibration
 from explain.sides.sides import Sides
 
 
@@ -73,6 +74,19 @@ def test_an_explainer_gives_counterfactual_map_and_change(sides, tmp_path):
     (found,) = ran.run(["counterfactual"], {"image": example["image"]})
     assert np.abs(found - example["counterfactual"]).max() <= TOLERANCE
     table, out = scored(exported, tmp_path, [sides.controls])
+    # What labels that mean nothing would draw is taken away, where that was measured.
+    sizes = Sizes(images=8, subjects=6, real=2e-5, nothing=1e-5, real_left=8e-6, nothing_left=3e-7)
+    whole = np.abs(example["map"])
+    measured = Calibration(
+        run=run.identity, threshold=float(np.median(whole)), moves=False, smoothing=0.0, allowed=0.05, ratio=0.04,
+        ratio_high=0.05, raw_ratio=0.5, raw_ratio_high=0.6, permutations=1, seed=0, changed=("8 of 17 subjects",),
+        interval=True, cases=sizes, controls=None,
+    )  # fmt: skip
+    write_calibration(run.folder, measured)
+    less = export(run.folder, tmp_path / "less")
+    left = np.abs(np.load(less.folder / "example.npz")["map"])
+    assert np.allclose(left, np.maximum(whole - measured.threshold, 0), atol=1e-6) and left.max() > 0
+    assert "labels" in facts(less)["says"] and facts(less)["says"] != facts(exported)["says"]
     assert table["change"].notna().all() and np.load(out / "co000_counterfactual.npy").shape == (1, 1, SIDE, SIDE)
 
 
