@@ -33,7 +33,7 @@ OTHERS = (
     "diffusion, simplex, in one step",
 )
 """Beside the settings of each method: what takes another way through its graph."""
-SOLID = ("mean-image", "nearby", "autoencoder", "restoration", "diffusion", "auto")
+SOLID = ("mean-image", "nearby", "autoencoder", "restoration", "diffusion")
 MASKED = ("auto", "texture", "texture, memory", "nearby", "mean-image", "autoencoder")
 SHORT = {"steps": 2, "encoder_steps": 2}
 SMALL = {"2D": (1, 18, 20), "3D": (1, 8, 8, 8)}
