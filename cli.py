@@ -265,18 +265,36 @@ def info(run: Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 
 @commands.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of a detector.", metavar="RUN")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Run folder of a detector, a segmenter, a classifier or an explainer; several detectors or segmenters "
+            "are one judge.",
+            metavar="RUN...",
+        ),
+    ],
     onnx: Annotated[bool, typer.Option("--onnx", help="As an ONNX model, for onnxruntime and its like.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder to make; by default RUN/onnx.", metavar="DIR")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make; by default RUN/onnx, of a single run.", metavar="DIR")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Pixels a side of the images that the model takes, as 256 or 256,320, for a segmenter of images of "
+            "any size."
+        ),
+    ] = None,
     method: options.Own = None,
 ) -> None:
     """Write a run as a model that other programs run, with all they need to know; compared with the run itself."""
     if not onnx:
         raise typer.BadParameter("say what to write; there is one form, ONNX", param_hint="--onnx")
-    asking.refuse_run(run, DETECTOR)
-    from anomaly.exporting.export import export as write
+    for run in runs:
+        asking.refuse_run(run)
+    sides = options.numbers("size", size, int)
+    from explain.exporting.export import export as write
 
-    exported = write(run, out, method=method)
+    exported = write(runs, out, method=method, size=sides)
     typer.echo(f"model: {exported.folder / 'model.onnx'}\n{exported.told}")
 
 

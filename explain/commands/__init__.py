@@ -3,7 +3,7 @@
 And `anomaly associate`, whose maps explain a whole cohort.
 
 Floor 7: may import what lies below. Imports anomaly.commandline, anomaly.reporting, anomaly.runs, association,
-attributions, base, checking, classifier, counterfactuals, evaluating, latent, runs, sides and trained; imported by cli.
+attributions, checking, classifier, counterfactuals, evaluating, latent, runs and sides; imported by cli.
 """
 
 from explain.commands import learning, mapping
