@@ -13,8 +13,8 @@ SECONDS_BETWEEN_LINES = 20.0
 class Progress:
     """Counts what is done; `advance` is cheap enough for an inner loop."""
 
-    def __init__(self, name: str, total: int, done: int, unit: str) -> None:
-        self.name, self.total, self.done, self.unit = name, total, done, unit
+    def __init__(self, name: str, total: int, done: int, unit: str, of: str = "") -> None:
+        self.name, self.total, self.done, self.unit, self.of = name, total, done, unit, of
         self._first, self._start, self._last, self._note = done, time.monotonic(), time.monotonic(), ""
         self._bar = None
         if sys.stderr.isatty():
@@ -38,8 +38,9 @@ class Progress:
         rate = (self.done - self._first) / max(self._last - self._start, 1e-9)
         left = (self.total - self.done) / rate if rate else float("nan")
         logger.log(
-            level, "%s: %d of %d, %.1f %s/s, %.0f s left%s",
-            self.name, self.done, self.total, rate, self.unit, left, self._note and f", {self._note}",
+            level, "%s: %d of %d, %.1f %s/s, about %.0f s left%s%s",
+            self.name, self.done, self.total, rate, self.unit, left, self.of and f" of {self.of}",
+            self._note and f", {self._note}",
         )  # fmt: skip
 
     def close(self) -> None:
@@ -49,9 +50,14 @@ class Progress:
 
 
 @contextmanager
-def progress(name: str, total: int, *, done: int = 0, unit: str = "steps", shown: bool = True) -> Iterator[Progress]:
-    """A `Progress` over `total` things of which `done` were done before; silent unless `shown`."""
-    counter = Progress(name, total, done, unit) if shown else _Silent(name, total, done, unit)
+def progress(
+    name: str, total: int, *, done: int = 0, unit: str = "steps", of: str = "", shown: bool = True
+) -> Iterator[Progress]:
+    """A `Progress` over `total` things of which `done` were done before; silent unless `shown`.
+
+    `of` names what the time left is of, where that is not the whole: a stage says nothing of how fast another one is.
+    """
+    counter = Progress(name, total, done, unit, of) if shown else _Silent(name, total, done, unit)
     try:
         yield counter
     finally:

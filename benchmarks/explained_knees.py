@@ -146,10 +146,13 @@ def calibrated(
     drawn: dict[str, Explanation],
 ) -> None:
     """Add the maps of `additive` without what it draws of nothing, and print how much that is, before and after."""
-    calibration = calibrate(run.folder, permuted=arguments.permuted, device=arguments.device).calibration
+    found = calibrate(run.folder, permuted=arguments.permuted, device=arguments.device)
+    calibration = found.calibration
+    print(f"\n{found.sentence}")
+    if calibration is None:
+        return
     left = calibration.applied(drawn["additive"], x)
     maps["additive, calibrated"], drawn["additive, calibrated"] = left.map[hurts][:, 0].numpy(), left
-    print(f"\n{calibration.told()}")
     if calibration.holds:
         print(check(run.folder, arguments.out / "check", device=arguments.device).sentence)
 

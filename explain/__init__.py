@@ -37,6 +37,7 @@ _PLACES = {
     "Target": "explain.base",
     "TrainedExplainer": "explain.trained",
     "Classifier": "explain.classifier",
+    "export": "explain.exporting.export",
     "Association": "explain.association",
     "associate": "explain.association",
 }

@@ -35,20 +35,21 @@ FLOORS = (
         *("explain.association", "explain.counterfactuals", "explain.latent", "explain.pictures", "explain.sides"),
     ),
     (
-        *("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "anomaly.restorers", "anomaly.exporting"),
+        *("anomaly.scoring", "anomaly.generation", "anomaly.commandline", "anomaly.restorers"),
         *("explain.runs", "explain.evaluating"),
     ),
     (
         *(
             "anomaly.checkup",
             "anomaly.demonstration",
+            "anomaly.exporting",
             "anomaly.longitudinal",
             "anomaly.progression",
             "anomaly.registration",
         ),
         *("anomaly.restoration", "anomaly.segmentation", "anomaly.translation", "explain.checking"),
     ),
-    ("anomaly.synthesis", "explain.commands", "explain.painting"),
+    ("anomaly.commands", "anomaly.synthesis", "explain.commands", "explain.exporting", "explain.painting"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS, start=1) for room in rooms}
@@ -76,9 +77,7 @@ def doors() -> dict[str, tuple[str, ...]]:
         named = {**(_table(door, "_EXPLAINERS") if door == "explain" else {}), **_table(door, "_PLACES")}
         found |= {f"{door}.{name}": (place,) for name, place in named.items()}
     # The table of all explainers opens every one of them.
-    found["explain.EXPLAINERS"] = tuple(
-        {place for each in found for place in found[each] if each.startswith("explain.")}
-    )
+    found["explain.EXPLAINERS"] = tuple(set(_table("explain", "_EXPLAINERS").values()))
     return found
 
 

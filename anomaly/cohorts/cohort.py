@@ -126,31 +126,29 @@ def split(subjects: Sequence[str], *, choose: float = 0.1, calibrate: float = 0.
     return np.array([part[str(name)] for name in subjects])
 
 
-def check_disjoint(train: Iterable[str], score: Iterable[str]) -> None:
-    """Make sure that nobody is scored by what was trained on them; CohortError names whom it finds."""
-    both = sorted(set(map(str, train)) & set(map(str, score)))
-    if both:
-        raise CohortError(
-            f"{len(both)} subjects are in both the training images and those given now ({some(both)}); "
-            "leave them out of one"
-        )
-
-
-def refuse_overlap(known: Iterable[str], cohort: pd.DataFrame, run: Path) -> None:
-    """Refuse images of subjects that a run knows, unless whoever asks allows it.
+def refuse_overlap(known: Iterable[str], cohort: pd.DataFrame, run: Path, files: Iterable[str] = ()) -> None:
+    """Refuse images of subjects that a run knows, and the very images it knows, unless whoever asks allows it.
 
     Args:
         known: names of these subjects.
         cohort: the images, with their subject.
         run: its folder, for the message.
+        files: paths of the images it knows, whatever their subjects are called now.
 
     Raises:
         CohortError: there are some.
     """
-    try:
-        check_disjoint(known, cohort["subject"])
-    except CohortError as error:
-        raise CohortError(f"{error} ({run}); {TELL_APART}; or give --allow-overlap") from None
+    both = sorted(set(map(str, known)) & set(map(str, cohort["subject"])))
+    if both:
+        raise CohortError(
+            f"{len(both)} subjects are in both the training images and those given now ({some(both)}); leave them out "
+            f"of one ({run}); {TELL_APART}; or give --allow-overlap"
+        )
+    if same := sorted(set(files) & set(cohort.get("path", ()))):
+        raise CohortError(
+            f"{run} knows {len(same)} of these images ({same[0]}, ...); leave them out, say whose each is as in the "
+            "training (--subject, --subject-pattern), or give --allow-overlap"
+        )
 
 
 def fingerprint(cohort: pd.DataFrame) -> str:

@@ -33,6 +33,10 @@ SHARING = ("evaluate", "report")
 """What reads a folder and adds to it, several at a time if need be: their files are whole, and each has its own."""
 
 
+WITHIN = {"export": "onnx"}
+"""What writes within a run where no other place is named, and the folder there."""
+
+
 def configured(config: Config = None) -> None:
     """Where options come from."""
 
@@ -80,5 +84,7 @@ def _place(name: str, given: Mapping[str, Any]) -> tuple[Path | None, bool]:
     if reading is not None and not reading.is_dir():
         reading = reading.parent
     folder = given.get("out") or reading
+    if folder is None and name in WITHIN and len(given["runs"]) == 1 and given["runs"][0].is_dir():
+        folder = given["runs"][0] / WITHIN[name]
     shared = name in SHARING or given.get("shard", "1/1") != "1/1"
     return (folder if isinstance(folder, Path) and not given.get("dry_run") else None), shared

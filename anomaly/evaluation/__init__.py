@@ -2,8 +2,8 @@
 
 Knows no torch.
 
-Floor 4: may import what lies below. Imports cohorts, images, pictures and statistics; imported by cli, demonstration,
-explain.evaluating, longitudinal and segmentation.
+Floor 4: may import what lies below. Imports cohorts, images, pictures and statistics; imported by commands,
+demonstration, explain.evaluating, longitudinal and segmentation.
 """
 
 from anomaly.evaluation.evaluating import Evaluation, evaluate

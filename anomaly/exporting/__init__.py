@@ -1,4 +1,5 @@
-"""What a run becomes for other programs: an ONNX graph.
+"""What a detector or a segmenter becomes for other programs: an ONNX graph.
 
-Floor 5: may import what lies below. Imports detectors, images, nets, runs and training; imported by cli.
+Floor 6: may import what lies below. Imports detectors, images, nets, runs, scoring, segmenters and training; imported
+by explain.exporting.
 """

@@ -1,7 +1,7 @@
 """An ONNX graph while it is written: nodes by name, weights once, and at last a model that takes any batch."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,20 +99,27 @@ def onnx_type(dtype: torch.dtype) -> int:
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(NUMPY[dtype])))
 
 
-def model(graph: Graph, image: str, results: dict[str, str], shape: Sequence[int], facts: dict[str, str]) -> Any:
+def model(
+    graph: Graph,
+    image: str,
+    results: Mapping[str, str],
+    shape: Sequence[int],
+    shapes: Mapping[str, Sequence[int]],
+    facts: Mapping[str, str],
+) -> Any:
     """A model of a graph that was written for one image (1, C, *space): each image of a batch goes through it alone.
 
     Args:
         graph: of one image.
         image: name of what it takes.
-        results: "value" (1,) and maps (1, 1, *space), each with the name it has in the graph.
-        shape: (C, *space).
+        results: each with the name it has in the graph.
+        shape: (C, *space) of an image.
+        shapes: of each result, (1, ...).
         facts: kept with the model as its metadata.
     """
     from onnx import TensorProto, helper, numpy_helper
 
     single = [1, *shape]
-    shapes: dict[str, list[int]] = {name: [1] if name == "value" else [1, 1, *shape[1:]] for name in results}
     given = helper.make_node("Unsqueeze", ["one", graph.ints(0)], [image])
     taken = [helper.make_node("Squeeze", [inside, graph.ints(0)], [f"{name}_one"]) for name, inside in results.items()]
     body = helper.make_graph(
@@ -131,5 +138,5 @@ def model(graph: Graph, image: str, results: dict[str, str], shape: Sequence[int
     )
     made = helper.make_model(whole, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="anomaly")
     made.ir_version = IR
-    helper.set_model_props(made, facts)
+    helper.set_model_props(made, dict(facts))
     return made

@@ -199,6 +199,18 @@ def _middle(rec: Recording, out: Any, x: Tensor, dim: int | None = None, keepdim
     return [graph.op("Gather", found, last, axis=axis), ""]
 
 
+def _kth(rec: Recording, out: Any, x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> list[str]:
+    graph, axis = rec.graph, dim % x.ndim
+    found, _ = graph.op("TopK", rec.name(x), graph.ints(k), axis=axis, largest=0, sorted=1, outputs=2)
+    last = graph.ints(k - 1) if keepdim else graph.constant(k - 1, torch.int64)
+    return [graph.op("Gather", found, last, axis=axis), ""]
+
+
+def _ends(rec: Recording, out: Any, x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> list[str]:
+    graph, along = rec.graph, rec.graph.ints(*axes(x, dim))
+    return [graph.op(kind, rec.name(x), along, keepdims=int(keepdim)) for kind in ("ReduceMin", "ReduceMax")]
+
+
 def _accumulated(rec: Recording, out: Tensor, x: Tensor, dim: int, **options: Any) -> str:
     return str(rec.graph.op("CumSum", rec.name(x, out.dtype), rec.graph.constant(dim % x.ndim, torch.int64)))
 
@@ -213,6 +225,7 @@ HANDLERS |= {
     "reflection_pad2d": _mirrored, "reflection_pad3d": _mirrored, "repeat": _repeated,
     "repeat_interleave": _each_repeated, "index_select": _rows, "gather": _gathered, "index": _indexed,
     "index_put": _laid, "sort": _ordered, "topk": _highest, "median": _middle, "cumsum": _accumulated,
+    "kthvalue": _kth, "aminmax": _ends,
     "unfold": rearranged(lambda x, *given: x.unfold(*given)), "flip": rearranged(torch.flip),
     "roll": rearranged(torch.roll), "diagonal": rearranged(torch.diagonal),
 }  # fmt: skip

@@ -25,61 +25,20 @@ ORDER = (
     "weighted by the pixels inside. `context`: as many slices either side follow each as channels, nearest first, "
     "below before above, and last a plane of its height, from -1 to 1.",
 )
-SCRIPT = Path(__file__).with_name("stranger.py")
-"""What becomes `score.py`: it imports nothing of this program."""
+HERE = Path(__file__)
+SHIPPED = {"score.py": HERE.with_name("stranger.py"), "prepare.py": HERE.with_name("prepare.py")}
+"""What goes along as scripts: they import nothing of this program, only one the other."""
+TITLES = {
+    "detector": "An anomaly detector",
+    "detectors": "Several anomaly detectors",
+    "classifier": "A classifier",
+    "explainer": "An explainer",
+    "segmenter": "A segmenter",
+}
+CALIBRATED = """## What a value means
 
-
-def readme(told: Mapping[str, Any]) -> str:
-    """README.md of an exported model."""
-    shape, compared = told["input"]["image"], told["compared"]
-    differences = compared["differences"]
-    measured = (
-        "**Not verified**: nobody compared it with the run it was made of, since onnxruntime was not installed."
-        if differences is None
-        else "Compared with PyTorch over "
-        f"{compared['images']}, it differed by at most {max(differences.values()):.1e} of an image's largest number."
-    )
-    asked = told["preprocessing"]
-    refused = [] if asked["mask"] == "none" else ["a mask"]
-    refused += [] if asked["foreground"] == "none" else ["a foreground"]
-    alone = (
-        "takes PNG, JPEG, BMP and NIfTI, and prepares them as below."
-        if not refused
-        else f"takes prepared images as .npy alone: the run was trained with {' and '.join(refused)}, which it does "
-        "not make."
-    )
-    steps = "\n".join(ORDER)
-    inside = "" if told["outside_of_a_mask"] is None else "Pixels outside the mask must be exactly -1.\n"
-    return f"""# An anomaly detector as an ONNX model
-
-Made by `anomaly export` of a run of `{told["method"]}`; opset {told["opset"]}, of ONNX's own operators alone. A
-research tool, not a medical device.
-
-- in: `image`, float32 ({", ".join(map(str, shape))}), in [-1, 1]; n is free
-- out: `value` (n,), higher is more abnormal; `map`, in the detector's own unit; `map_z`, the map in standard deviations
-  of held-out normals at each pixel
-
-{measured}
-{inside}
-```
-python score.py IMAGE [IMAGE ...]
-```
-
-needs numpy and onnxruntime, and Pillow for pictures, nibabel for volumes. It {alone} Prepared images, float32
-({", ".join(map(str, shape))}), are taken as .npy. It prints value, z and p of each image and writes `NAME_map_z.npy`,
-on the prepared grid; equal names, and a map that is there already, are refused. `example.npz` holds two images that
-were made, of no person, with what is expected of them.
-
-## How an image is prepared
-
-With the settings in `preprocessing.json`:
-
-{steps}
-
-## What a value means
-
-`calibration` in `preprocessing.json` holds the values of images of {told["calibration"]["people"]} held-out
-normal people and a weight of each, which sum to 1 for each person.
+`calibration` in `preprocessing.json` holds the values of images of {people} held-out normal people and a weight of
+each, which sum to 1 for each person.
 
 p = (1 + sum of the weights of values >= the new one) / (1 + people)
 
@@ -87,3 +46,92 @@ is the share of people at least as abnormal; it cannot fall below 1 / (1 + peopl
 normal at (values below + half of those alike + 1/2) / (1 + people), straight between values, and no further from 0 than
 that of people / (1 + people); `score.py` has it line by line.
 """
+TOGETHER = """
+Of several detectors each value becomes such a quantile first, one a standard deviation beyond all normals; `value` is
+their mean, z its quantile among the means of the normals. For p the new image is ranked together with the normals.
+"""
+
+
+def scripts() -> dict[str, str]:
+    """The texts of the scripts that go along, by their names there."""
+    texts = {name: path.read_text(encoding="utf-8") for name, path in SHIPPED.items()}
+    return {
+        name: text.replace("from anomaly.exporting.prepare import", "from prepare import")
+        for name, text in texts.items()
+    }
+
+
+def readme(told: Mapping[str, Any]) -> str:
+    """README.md of an exported model."""
+    shape = ", ".join(map(str, told["input"]["image"]))
+    outputs = "\n".join(f"- out: `{name}`, {words}" for name, words in told["outputs"].items())
+    steps = "\n".join(ORDER)
+    inside = "" if told["outside_of_a_mask"] is None else "Pixels outside the mask must be exactly -1.\n"
+    says = f"\n{told['says']}\n" if told.get("says") else ""
+    return f"""# {TITLES[told["kind"]]} as an ONNX model
+
+Made by `anomaly export` of a run of `{told["method"]}`; opset {told["opset"]}, of ONNX's own operators alone. A
+research tool, not a medical device.
+
+- in: `image`, float32 ({shape}), in [-1, 1]; n is free
+{outputs}
+
+{_measured(told["compared"])}
+{inside}{says}
+```
+python score.py IMAGE [IMAGE ...] --out scores
+```
+
+needs numpy and onnxruntime, and Pillow for pictures, nibabel for volumes. It {_taken(told["preprocessing"])} Prepared
+images, float32 ({shape}), are taken as .npy, and a folder stands for the images in it. {_left(told)} The folder appears
+when all is done. An image that cannot be used has its reason in the column `error`, and the exit status is 1.
+`example.npz` holds two images that were made, of no person, with what is expected of them.
+
+## How an image is prepared
+
+With the settings in `preprocessing.json`, by `prepare.py`:
+
+{steps}
+
+{_meaning(told)}"""
+
+
+def _measured(compared: Mapping[str, Any]) -> str:
+    """How far the model is from the run."""
+    differences = compared["differences"]
+    if differences is None:
+        return "**Not verified**: nobody compared it with the run it was made of, since onnxruntime was not installed."
+    return (
+        f"Compared with PyTorch over {compared['images']}, it differed by at most {max(differences.values()):.1e} of "
+        "an image's largest number."
+    )
+
+
+def _taken(asked: Mapping[str, Any]) -> str:
+    """Which files the script takes."""
+    refused = [] if asked["mask"] == "none" else ["a mask"]
+    refused += [] if asked["foreground"] == "none" else ["a foreground"]
+    if not refused:
+        return "takes PNG, JPEG, BMP and NIfTI, and prepares them as below."
+    told = " and ".join(refused)
+    return f"takes prepared images as .npy alone: the run was trained with {told}, which it does not make."
+
+
+def _left(told: Mapping[str, Any]) -> str:
+    """What the script leaves."""
+    columns = ["value", "z", "p", *(told["numbers"] if told["kind"] == "detectors" else [])]
+    columns = columns if "calibration" in told else [*told["numbers"]]
+    columns += [f"pixels_{name}" for name in told.get("labels", {}).get("names", [])]
+    arrays = [*told["arrays"], *(["labels"] if "labels" in told else [])]
+    return (
+        f"`scores/scores.csv` has {', '.join(f'`{each}`' for each in columns)} of each image (of the slices of a "
+        f"volume the mean), and beside it lie {', '.join(f'`NAME_{each}.npy`' for each in arrays) or 'no arrays'}, on "
+        "the prepared grid."
+    )
+
+
+def _meaning(told: Mapping[str, Any]) -> str:
+    """What numbers mean."""
+    if "calibration" not in told:
+        return ""
+    return CALIBRATED.format(people=told["calibration"]["people"]) + (TOGETHER if told["kind"] == "detectors" else "")

@@ -182,9 +182,10 @@ class Recording(TorchDispatchMode):
         """An operation in place: the tensor has another name from now on."""
         target = args[0]
         shared = target.untyped_storage().nbytes() != target.numel() * target.element_size()
+        shared &= not self.known(target)  # of what is known all that lies in the same memory has a name, or had one
         where = target.untyped_storage().data_ptr()
         others = [each for each in self._names if each is not target and each.untyped_storage().data_ptr() == where]
-        if shared or others or not kind.endswith("_"):
+        if shared or not kind.endswith("_") or not all(_same_order(each, target) for each in others):
             raise Refused(f"it changes a part of a tensor in place ({kind}), which this export does not follow")
         if kind in ("zero_", "fill_") and not any(self.known(each) for each in args[1:]):
             del self._names[target]
@@ -193,7 +194,15 @@ class Recording(TorchDispatchMode):
         (name,) = self._write(kind.removesuffix("_"), target, (before, *args[1:]), kwargs)
         found = func(*args, **kwargs)
         self._name(target, name)
+        for each in others:  # the same numbers in another shape, as a layer's output before it was reshaped
+            self._name(each, self.graph.reshape(name, each.shape))
         return found
+
+
+def _same_order(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors in one memory are all of it, number after number."""
+    alike = (one.numel(), one.data_ptr()) == (other.numel(), other.data_ptr())
+    return alike and one.is_contiguous() and other.is_contiguous()
 
 
 def _is_complex(value: Any) -> bool:
@@ -201,7 +210,9 @@ def _is_complex(value: Any) -> bool:
 
 
 def recorded(judge: Callable[[Tensor], Mapping[str, Tensor]], image: Tensor, handlers: Mapping[str, Handler]) -> Any:
-    """The graph of what a function makes of one image, its name, and those of results; without what none rests on.
+    """The graph of what a function makes of one image, its name, and names and shapes of results.
+
+    What no result rests on is left out.
 
     Raises:
         Refused: something in it cannot be written as a graph.
@@ -216,4 +227,4 @@ def recorded(judge: Callable[[Tensor], Mapping[str, Tensor]], image: Tensor, han
     lacking = dict.fromkeys(reason for name, reason in recording.reasons.items() if name in needed)
     if lacking:
         raise Refused("; ".join(lacking))
-    return graph, recording.image, copied
+    return graph, recording.image, copied, {name: tuple(each.shape) for name, each in results.items()}

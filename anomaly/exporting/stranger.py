@@ -1,283 +1,272 @@
-"""Score images by the ONNX model in this folder: python score.py IMAGE [IMAGE ...].
+"""Apply the ONNX model in this folder to images: `python score.py --help`.
 
 Needs numpy and onnxruntime, Pillow for PNG, JPEG and BMP, nibabel for NIfTI; and nothing of the program that made the
-model. Of each image it prints the value, z and p, and writes the map beside it in the folder where it is called.
+model.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
+import hashlib
 import json
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, NoReturn
 
-import numpy as np
+try:
+    import numpy as np
 
-EDGE = 0.5 + 1e-6  # a pixel reaches half its width from its centre
-PICTURES, VOLUMES = (".png", ".jpg", ".jpeg", ".bmp"), (".nii", ".nii.gz")
-ENDS = {"axial": "SI", "sagittal": "LR", "coronal": "AP"}  # of the axis that slices follow
+    from anomaly.exporting.prepare import PICTURES, VOLUMES, Unusable, checked, prepared
+except ImportError as error:
+    raise SystemExit(f"score.py needs numpy (pip install numpy) and prepare.py beside it: {error}") from None
+
+READY = (".npy",)
+ENDINGS = (*PICTURES, *VOLUMES, *READY)
+COPY = "copy the whole folder again, or have it exported again"
+HELP = """Apply the ONNX model beside this script to images. OUT/scores.csv gets a row for each image, and OUT a
+file NAME_OUTPUT.npy for each array that the model gives, on the prepared grid. OUT appears when all is done. An image
+that cannot be used has its reason in the column `error`, the others go on, and the exit status is 1."""
+EXAMPLE = """example:
+  python score.py knee.png others/ --out scores"""
 
 
-def stop(text: str) -> NoReturn:
+def end(text: str) -> NoReturn:
     """End with a reason."""
-    raise SystemExit(text)
+    raise SystemExit(f"score.py: {text}")
 
 
-def picture(path: str) -> tuple[Any, None, float]:
-    """Values (C, rows, columns), no affine, and what white stands for."""
-    import PIL.Image
-
-    file = PIL.Image.open(path)
-    if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
-        stop(f"{path}: holds several pictures; save each as a file")
-    if file.mode in ("1", "LA", "La"):
-        values = np.asarray(file.convert("L"))
-    elif file.mode in ("L", "RGB") or file.mode.startswith("I"):
-        values = np.asarray(file)
-    else:
-        values = np.asarray(file.convert("RGB"))
-        if file.mode in ("P", "PA") and (values == values[..., :1]).all():
-            values = values[..., 0]
-    values = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[None]
-    return values.astype(np.float32), None, 65535.0 if file.mode.startswith("I") else 255.0
+def in_a_line(error: BaseException) -> str:
+    """An error in one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-def volume(path: str) -> tuple[Any, Any, float | None]:
-    """Values (C, i, j, k), or (C, i, j) where an axis of space is 1 long; affine in mm; what white stands for."""
-    import nibabel
-
-    file: Any = nibabel.load(path)
-    values = np.asanyarray(file.dataobj)
-    if values.dtype.kind not in "biuf":
-        stop(f"{path}: holds colours or complex numbers; prepare it as README.md says, and give an .npy")
-    while values.ndim > 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.ndim not in (3, 4) or (values.ndim == 4 and values.shape[3] > 8):
-        stop(f"{path}: has the shape {values.shape}; expected a volume, or up to 8 channels in the fourth axis")
-    top = 255.0 if values.dtype == np.uint8 else None
-    affine = np.array(file.affine, float)
-    affine[:3] *= {1: 1e3, 3: 1e-3}.get(int(file.header["xyzt_units"]) & 7, 1.0)
-    values = (np.moveaxis(values, 3, 0) if values.ndim == 4 else values[None]).astype(np.float32)
-    thin = [axis for axis in range(3) if values.shape[1 + axis] == 1]
-    if thin:
-        values = values.squeeze(1 + thin[-1])
-        affine = affine[:, [*(axis for axis in range(3) if axis != thin[-1]), thin[-1], 3]]
-    return values, affine, top
+def asked(arguments: list[str] | None) -> Any:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        prog="score.py", description=HELP, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    told = f"files ({', '.join(ENDINGS)}; .npy holds prepared images), or folders of such"
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=told)
+    parser.add_argument("--out", default="scores", help="folder to make (default: scores)")
+    return parser.parse_args(arguments)
 
 
-def turned(values: Any, affine: Any, orientation: str) -> tuple[Any, Any, str]:
-    """Values whose axes point to the letters asked for, the size of a voxel along each, and the letters."""
-    dims = values.ndim - 1
-    if affine is None or (dims == 2 and np.array_equal(affine, np.diag(np.abs(np.diag(affine))))):
-        return values, np.ones(dims) if affine is None else edges(affine)[:dims], ""
-    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
-
-    now = io_orientation(affine)
-    own = "".join(("LR", "PA", "IS")[int(axis)][int(sign > 0)] for axis, sign in now)
-    letters = own if orientation == "keep" else orientation
-    moves = ornt_transform(now, axcodes2ornt(letters))
-    axes = np.argsort(moves[:, 0])
-    axes = axes[axes < dims]
-    values = values.transpose(0, *(1 + axes))
-    values = np.flip(values, tuple(1 + k for k, axis in enumerate(axes) if moves[axis, 1] < 0))
-    return values, edges(affine)[axes], letters
-
-
-def edges(affine: Any) -> Any:
-    """Millimetres along each of three axes."""
-    return np.sqrt((affine[:3, :3] ** 2).sum(0))
-
-
-def coloured(values: Any, want: int, is_picture: bool) -> Any:
-    """As many channels as the model takes: colours become luminance, grey stands three times."""
-    if is_picture and (len(values), want) == (3, 1):
-        return np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), values, axes=1)[None]
-    if is_picture and (len(values), want) == (1, 3):
-        return np.repeat(values, 3, axis=0)
-    return values if len(values) == want else stop(f"has {len(values)} channels; expected {want}")
+def opened(here: Path) -> tuple[Any, Any]:
+    """What is told beside the model, and the model, once its bytes are those that were exported."""
+    try:
+        facts = json.loads((here / "preprocessing.json").read_text(encoding="utf-8"))
+        name, sum_ = facts["model"], facts["sha256"]
+        for key in ("preprocessing", "input", "numbers", "arrays"):
+            facts[key]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        end(f"preprocessing.json cannot be used ({type(error).__name__}: {in_a_line(error)}); {COPY}")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        end(f"onnxruntime cannot be used ({in_a_line(error)}): pip install onnxruntime")
+    try:
+        content = (here / name).read_bytes()
+    except OSError as error:
+        end(f"{name} cannot be read ({in_a_line(error)}); {COPY}")
+    if hashlib.sha256(content).hexdigest() != sum_:
+        end(f"{name} is damaged, or another than the one that was exported; {COPY}")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return facts, onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class of errors for each reason, and no common one
+        end(f"onnxruntime cannot run {name} ({in_a_line(error)}); take a newer onnxruntime")
 
 
-def spans(how: Any, count: Any, voxel: Any, size: Any, placed: bool) -> Any:
-    """How many pixels of the file a prepared one spans, along each axis."""
-    wanted = None if how["spacing"] is None else np.array(how["spacing"])
-    if wanted is not None and not placed:
-        stop("does not tell its pixel size in mm, and this model was trained at a spacing")
-    if size is None or how["fit"] == "crop":
-        steps = np.ones(len(count)) if wanted is None else wanted / voxel
-    elif how["fit"] == "resize":
-        steps = count / size
-    elif wanted is None:
-        steps = (count * voxel / size).max() / voxel
-    else:
-        steps = wanted * max(1.0, (count * voxel / (size * wanted)).max()) / voxel
-    return np.where(np.abs(steps - 1) * count < 1e-3, 1.0, steps)
+def listed(given: list[str]) -> Iterator[tuple[str, str]]:
+    """Each image with what is wrong about it already; of a folder the files in it that are images by their names."""
+    for path in given:
+        place = Path(path)
+        if not place.is_dir():
+            yield path, "" if place.exists() else "there is no such file or folder"
+            continue
+        try:
+            there = sorted(each for each in place.iterdir() if each.is_file() and not each.name.startswith("."))
+        except OSError as error:
+            yield path, in_a_line(error)
+            continue
+        found = [str(each) for each in there if each.name.lower().endswith(ENDINGS)]
+        yield from ((each, "") for each in found)
+        if not found:
+            yield path, f"no file in this folder ends with one of {', '.join(ENDINGS)}"
 
 
-def weights(count: int, size: int, step: float, start: float) -> Any:
-    """(size, count): of what pixels of the file each prepared one is made; blocks, then a Gaussian, then lines."""
-    block = int(np.clip(step // 2, 1, count))
-    blocks = -(-count // block)
-    means = np.zeros((blocks, count))
-    np.add.at(means, (np.arange(blocks * block) // block, np.minimum(np.arange(blocks * block), count - 1)), 1 / block)
-    step, start = step / block, (start - (block - 1) / 2) / block
-    at, k = np.clip(start + step * np.arange(size), 0, blocks - 1), np.arange(blocks)
-    between = np.maximum(0, 1 - np.abs(at[:, None] - k))
-    sigma = float(np.clip((step - 1) / 2, 0, blocks))
-    if sigma > 1e-15:
-        reach = int(4 * sigma + 0.5)
-        bell = np.exp(-0.5 / sigma**2 * np.arange(-reach, reach + 1) ** 2)
-        blur = np.zeros((blocks, blocks))
-        for j, weight in zip(range(-reach, reach + 1), bell / bell.sum(), strict=True):
-            np.add.at(blur, (k, np.clip(k + j, 0, blocks - 1)), weight)
-        between = between @ blur
-    return between @ means
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A folder beside its place, moved there when all of it is written."""
+    part = out.parent / f".{out.name}.part"
+    if out.exists():
+        end(f"{out} is there already; move it away, or give another --out")
+    if not out.parent.is_dir():
+        end(f"{out.parent} is no folder; make it, or give another --out")
+    try:
+        part.mkdir()
+    except FileExistsError:
+        end(f"{part} is there: another call writes to {out}, or one was killed; then remove it")
+    try:
+        yield part
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
-def resampled(values: Any, steps: Any, grid: Any) -> tuple[Any, Any]:
-    """Values (C, *grid), and where on the grid the image lies."""
-    there = np.ones(tuple(grid), bool)
-    for axis, (step, size) in enumerate(zip(steps, grid, strict=True)):
-        count = values.shape[1 + axis]
-        start = (count - 1) / 2 - step * (size // 2 if count < step else (size - 1) / 2)
-        start = np.floor(start) if step == 1 else start
-        places = start + step * np.arange(size)
-        covered = (places >= -EDGE) & (places <= count - 1 + EDGE)
-        there &= covered.reshape([-1 if each == axis else 1 for each in range(len(grid))])
-        if (step, start, size) != (1, 0, count):
-            made = np.tensordot(weights(count, int(size), float(step), float(start)), values, (1, 1 + axis))
-            values = np.moveaxis(made, 0, 1 + axis)
-    return values.astype(np.float32), there
-
-
-def bounds(how: Any, part: Any, top: float | None) -> tuple[float, float]:
-    """What becomes -1 and 1."""
-    kind = how["intensity"]
-    if kind == "window":
-        return how["window"]
-    if kind == "range":
-        return (0.0, top) if top is not None else stop("does not tell the range of its values")
-    if kind == "percentile":
-        low, high = np.percentile(part, how["percentiles"])
-        low, high = (part.min(), part.max()) if low == high else (low, high)
-    else:
-        mean, wide = part.mean(dtype=np.float64), 4 * part.std(dtype=np.float64)
-        low, high = mean - wide, mean + wide
-    return (float(low), float(high)) if high > low else stop(f"all pixels have the value {low:g}")
-
-
-def prepared(path: str, how: Any, shape: Any) -> Any:
-    """One image as the model takes it (n, C, *space): n slices of a volume for a model of pictures, else 1."""
-    if how["mask"] != "none" or how["foreground"] != "none":
-        stop("masks and foregrounds are not made here: prepare images as README.md says, and give an .npy")
-    is_picture = path.lower().endswith(PICTURES)
-    if not is_picture and not path.lower().endswith(VOLUMES):
-        stop(f"{path}: expected one of {', '.join((*PICTURES, *VOLUMES))}, or prepared images as .npy")
-    values, affine, top = picture(path) if is_picture else volume(path)
-    if not np.isfinite(values).all():
-        stop(f"{path}: holds NaN or infinite numbers")
-    values, voxel, letters = turned(coloured(values, how["channels"], is_picture), affine, how["orientation"])
-    count, dims = np.array(values.shape[1:]), how["dims"]
-    if len(count) < dims:
-        stop(f"{path}: is a picture; expected a volume")
-    along = next(k for k, each in enumerate(letters) if each in ENDS[how["slices"]]) if len(count) > dims else None
-    free = [axis for axis in range(len(count)) if axis != along]
-    size = None if how["size"] is None else np.array(how["size"])
-    steps, grid = np.ones(len(count)), count.copy()
-    steps[free] = spans(how, count[free], voxel[free], size, affine is not None)
-    grid = np.maximum(np.rint(count / steps), 1).astype(int)
-    if size is not None:
-        grid[free] = size
-    values, there = resampled(values, steps, grid)
-    if not there.any():
-        stop(f"{path}: nothing of it is left on the grid, so long and thin is it")
-    if how["intensity"] == "none":
-        values[:, ~there] = values[:, there].min()
-    else:
-        together = len(values) == 3 and is_picture
-        for channels in [slice(None)] if together else [slice(c, c + 1) for c in range(len(values))]:
-            low, high = bounds(how, values[channels][:, there], top)
-            values[channels] = np.clip((values[channels] - low) * (2 / (high - low)) - 1, -1, 1)
-        values[:, ~there] = -1
-    values = values[None] if along is None else np.moveaxis(values, 1 + along, 0)
-    if how["context"] is not None:
-        values = with_context(values, how["context"]) if along is not None else stop(f"{path}: has no slices beside it")
-    return checked(path, np.ascontiguousarray(values, np.float32), shape)
-
-
-def with_context(values: Any, reach: int) -> Any:
-    """Slices (n, C, *space) with their neighbours, nearest first, below before above, and their height as channels."""
-    many = len(values)
-    whole = np.full((many + 2 * reach, *values.shape[1:]), -1, np.float32)
-    whole[reach : reach + many] = values
-    beside = [whole[reach + step : reach + step + many] for k in range(1, reach + 1) for step in (-k, k)]
-    heights = (2 * np.arange(many) / max(1, many - 1) - 1).astype(np.float32)
-    plane = np.broadcast_to(heights[:, None, None, None], (many, 1, *values.shape[2:]))
-    return np.concatenate([values, *beside, plane], axis=1)
-
-
-def checked(path: str, images: Any, shape: Any) -> Any:
-    """The images, if the model can take them."""
-    if images.ndim != len(shape) or list(images.shape[1:]) != list(shape[1:]):
-        stop(f"{path}: has the shape {images.shape}; the model takes ({', '.join(map(str, shape))})")
-    low, high = float(images.min()), float(images.max())
-    if not (-1.001 <= low and high <= 1.001):  # NaN is refused as well
-        stop(f"{path}: its values go from {low:.4g} to {high:.4g}; expected [-1, 1]")
-    return images
-
-
-def standing(value: float, told: Any) -> tuple[float, float]:
-    """z of a value among held-out normals, no further out than their number tells, and its p."""
-    normals, each = np.array(told["values"]), np.array(told["weights"])
-    if np.isnan(value):
-        return value, value
+def normal_score(values: Any, normals: Any, each: Any) -> Any:
+    """Where values stand among those of held-out normals: quantiles, and beyond them one a standard deviation."""
     ordered, place = np.unique(normals, return_inverse=True)
     mass = np.bincount(place.ravel(), each)
     ranks = (np.cumsum(mass) - mass + (mass + 1) / 2) / (mass.sum() + 1)
     quantiles = [NormalDist().inv_cdf(rank) for rank in ranks]
     spread = float(np.std(normals)) if len(ordered) > 1 else 1.0
-    beyond = max(value - ordered[-1], 0) / spread - max(ordered[0] - value, 0) / spread
-    end = NormalDist().inv_cdf(each.sum() / (each.sum() + 1))
-    z = float(np.clip(np.interp(value, ordered, quantiles) + beyond, -end, end))
+    beyond = np.maximum(values - ordered[-1], 0) - np.maximum(ordered[0] - values, 0)
+    return np.interp(values, ordered, quantiles) + beyond / spread
+
+
+def standing(value: float, normals: Any, each: Any) -> tuple[float, float]:
+    """z of a value among held-out normals, no further out than their number tells, and its p."""
+    if np.isnan(value):
+        return value, value
+    end_ = NormalDist().inv_cdf(each.sum() / (each.sum() + 1))
+    z = float(np.clip(normal_score(value, normals, each), -end_, end_))
     return z, float((1 + each[normals >= value].sum()) / (each.sum() + 1))
 
 
-def targets(paths: list[str]) -> list[str]:
-    """Where the map of each image goes; none onto another, and none onto what is there."""
-    found: dict[str, str] = {}
-    for path in paths:
-        name = Path(path).name
-        name = f"{name[:-7] if name.lower().endswith('.nii.gz') else Path(path).stem}_map_z.npy"
-        alike = next((each for each in found if each.lower() == name.lower()), None)  # one file on some systems
-        if alike is not None:
-            stop(f"{path}: its map would be written over that of {found[alike]}; score one of them in another folder")
-        if Path(name).exists():
-            stop(f"{path}: {name} is there already; move it away, or score in another folder")
-        found[name] = path
-    return list(found)
+def together(values: Any, normals: Any, each: Any) -> tuple[float, float, float]:
+    """Of several models the mean of where their values (K,) stand among normals (K, n), its z and its p."""
+    if not np.isfinite(values).all():
+        return np.nan, np.nan, np.nan
+    means = np.mean([normal_score(row, row, each) for row in normals], axis=0)
+    mean = float(np.mean([normal_score(one, row, each) for one, row in zip(values, normals, strict=True)]))
+    more = np.append(each, 1.0)  # the new image among them, so that all are treated alike
+    ranked = [normal_score(row, row, more) for row in np.column_stack([normals, values])]
+    ranks: Any = np.round(np.mean(ranked, axis=0), 12)
+    p = (1 + each[ranks[:-1] >= ranks[-1]].sum()) / (each.sum() + 1)
+    return mean, standing(mean, means, each)[0], float(p)
 
 
-def main(paths: list[str]) -> None:
-    """Score each image."""
-    if not paths:
-        stop("python score.py IMAGE [IMAGE ...]")
-    goals = targets(paths)
-    import onnxruntime
+def meaning(numbers: dict[str, float], facts: Any) -> dict[str, float]:
+    """The columns of an image: what the model says, and what that means among held-out normals if there are such."""
+    told = facts.get("calibration")
+    if told is None:
+        return numbers
+    normals, each = np.array(told["values"]), np.array(told["weights"])
+    if normals.ndim == 1:
+        z, p = standing(numbers["value"], normals, each)
+        return {**numbers, "z": z, "p": p}
+    value, z, p = together(np.array(list(numbers.values())), normals, each)
+    return {"value": value, "z": z, "p": p, **numbers}
 
-    here = Path(__file__).parent
-    facts = json.loads((here / "preprocessing.json").read_text(encoding="utf-8"))
-    how, shape = facts["preprocessing"], facts["input"]["image"]
-    model = onnxruntime.InferenceSession(str(here / facts["model"]), providers=["CPUExecutionProvider"])
-    for path, target in zip(paths, goals, strict=True):
-        ready = path.endswith(".npy")
-        images = checked(path, np.load(path).astype(np.float32), shape) if ready else prepared(path, how, shape)
-        value, z = model.run(["value", "map_z"], {"image": images})
-        with Path(target).open("xb") as file:  # what came there meanwhile stays
-            np.save(file, z)
-        for one in value if ready else [value.mean(dtype=np.float64)]:  # slices of a volume have one value
-            found = (float(one), *standing(float(one), facts["calibration"]))
-            sys.stdout.write("{}   value {:.7g}   z {:.4f}   p {:.4f}\n".format(path, *found))
+
+def marked(shares: Any, labels: Any) -> tuple[Any, dict[str, float]]:
+    """The label map of shares of classes (n, K, *space), with the numbers of its classes, and pixels of each."""
+    places = shares.argmax(1)
+    counts = {f"pixels_{name}": float((places == k).sum()) for k, name in enumerate(labels["names"], 1)}
+    written: Any = np.array([0, *labels["numbers"]], np.int32)
+    return written[places], counts
+
+
+def read(path: str, facts: Any) -> Any:
+    """Images (n, C, *space) as the model takes them."""
+    shape = facts["input"]["image"]
+    if not path.lower().endswith(READY):
+        return prepared(path, facts["preprocessing"], shape)
+    images = np.load(path)
+    if not isinstance(images, np.ndarray) or images.dtype.kind not in "biuf" or not images.size:
+        raise Unusable(f"holds no array of real numbers; expected float32 ({', '.join(map(str, shape))})")
+    return checked(images.astype(np.float32), shape)
+
+
+def said(path: str, facts: Any, model: Any) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Rows of an image by their names, one, or one for each prepared image of an .npy; and its arrays."""
+    images, names = read(path, facts), [*facts["numbers"], *facts["arrays"]]
+    found = dict(zip(names, model.run(names, {"image": images}), strict=True))
+    alone = path.lower().endswith(READY) and len(images) > 1  # slices of a volume have one row
+    rows = {}
+    for part in [slice(k, k + 1) for k in range(len(images))] if alone else [slice(None)]:
+        name = f"{path}[{part.start}]" if alone else path
+        rows[name] = meaning(
+            {each: float(found[each][part].mean(dtype=np.float64)) for each in facts["numbers"]}, facts
+        )
+        if "labels" in facts:
+            rows[name] |= marked(found["probabilities"][part], facts["labels"])[1]
+    arrays = {each: found[each] for each in facts["arrays"]}
+    if "labels" in facts:
+        arrays["labels"] = marked(arrays["probabilities"], facts["labels"])[0]
+    return rows, arrays
+
+
+def stem(path: str, taken: set[str]) -> str:
+    """What the files of an image begin with; of images of one name each another."""
+    name = Path(path).name
+    name = name[:-7] if name.lower().endswith(".nii.gz") else Path(path).stem
+    free, k = name, 1
+    while free.lower() in taken:  # one file on some systems
+        k += 1
+        free = f"{name}-{k}"
+    taken.add(free.lower())
+    return free
+
+
+def scored(part: Path, images: list[tuple[str, str]], facts: Any, model: Any) -> tuple[list[dict[str, Any]], int]:
+    """Rows of the table, the arrays of each image written beside; and how many images cannot be used."""
+    rows: list[dict[str, Any]] = []
+    failed, taken = 0, set[str]()
+    for path, wrong in images:
+        try:
+            if wrong:
+                raise Unusable(wrong)
+            found, arrays = said(path, facts, model)
+        except Exception as error:  # of what reads files each raises its own, and the other images are to go on
+            reason = in_a_line(error) if isinstance(error, Unusable) else f"{type(error).__name__}: {in_a_line(error)}"
+            sys.stderr.write(f"{path}: {reason}\n")
+            rows.append({"image": path, "error": reason})
+            failed += 1
+            continue
+        begins = stem(path, taken)
+        for name, array in arrays.items():
+            np.save(part / f"{begins}_{name}.npy", array)
+        files = ";".join(f"{begins}_{name}.npy" for name in arrays)
+        for name, numbers in found.items():
+            rows.append({"image": name, **numbers, "files": files})
+            sys.stdout.write("   ".join([name, *(f"{key} {each:.7g}" for key, each in numbers.items())]) + "\n")
+    return rows, failed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Apply the model to each image; 1 where one cannot be used."""
+    given = asked(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files that are no text
+    facts, model = opened(Path(__file__).parent)
+    out, images = Path(given.out), list(listed(given.images))
+    try:
+        with whole(out) as part:
+            rows, failed = scored(part, images, facts, model)
+            columns = dict.fromkeys(["image", *(key for row in rows for key in row if key != "error"), "error"])
+            with (part / "scores.csv").open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                table = csv.DictWriter(file, list(columns))
+                table.writeheader()
+                table.writerows(rows)
+    except KeyboardInterrupt:
+        end(f"stopped; {out} was not written")
+    except OSError as error:
+        end(f"{in_a_line(error)}; {out} was not written")
+    if failed:
+        sys.stderr.write(
+            f"score.py: {failed} of {len(images)} images could not be used; {out / 'scores.csv'} says why\n"
+        )
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

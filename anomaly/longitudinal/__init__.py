@@ -3,7 +3,7 @@
 Knows no torch.
 
 Floor 6: may import what lies below. Imports changes, cohorts, commandline, evaluation, images, pictures, reporting and
-statistics; imported by cli.
+statistics; imported by commands.
 """
 
 from anomaly.longitudinal.evaluating import evaluate_visits

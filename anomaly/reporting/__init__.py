@@ -2,8 +2,8 @@
 
 Knows no torch.
 
-Floor 4: may import what lies below. Imports cohorts and pictures; imported by cli, demonstration, explain.commands,
-longitudinal, progression, restoration and segmentation.
+Floor 4: may import what lies below. Imports cohorts and pictures; imported by commands, demonstration,
+explain.commands, longitudinal, progression, restoration and segmentation.
 """
 
 from anomaly.reporting.page import report

@@ -1,5 +1,5 @@
 """A run, or several as one judge, beside images: one row and one map for each, only what is missing.
 
 Floor 5: may import what lies below. Imports clusters, cohorts, images, pictures, runs and training; imported by
-checkup, cli and demonstration.
+checkup, commands, demonstration and exporting.
 """

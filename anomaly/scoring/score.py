@@ -16,7 +16,7 @@ from anomaly.clusters.addresses import place
 from anomaly.clusters.cluster import WAIT, for_all, joined
 from anomaly.clusters.shards import of_shard, refuse_shard, sharded_by
 from anomaly.cohorts.classes import Classes
-from anomaly.cohorts.cohort import TELL_APART, check_disjoint, read_cohort
+from anomaly.cohorts.cohort import read_cohort, refuse_overlap
 from anomaly.cohorts.grid import GRID
 from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.tables import SCORES, GrowingTable
@@ -154,7 +154,7 @@ def score(
     cohort = suited(cohort, mask, "given" if ensemble.masked else "none", str(folders[0]))
     if not allow_overlap:
         for run in ensemble.runs:
-            _refuse_overlap(run, cohort)
+            refuse_overlap(run.normals["subject"], cohort, run.folder, run.normals["path"])
     for run in ensemble.runs:
         _warn_of_classes(run)
     people = ensemble.runs[0].calibration.people
@@ -224,20 +224,6 @@ def _flagged(table: GrowingTable, ids: Iterable[str]) -> tuple[int, Counter[str]
                 unlike[row.get("unlike") or ""] += 1
     del unlike[""]
     return flagged, unlike
-
-
-def _refuse_overlap(run: Run, cohort: pd.DataFrame) -> None:
-    known = run.normals
-    try:
-        check_disjoint(known["subject"], cohort["subject"])
-    except CohortError as error:
-        raise CohortError(f"{error}; {TELL_APART}; or give --allow-overlap") from None
-    files = sorted(set(known["path"]) & set(cohort["path"]))
-    if files:
-        raise CohortError(
-            f"{len(files)} images to score belong to the normals of {run.folder} ({files[0]}, ...); "
-            "leave them out, or give --allow-overlap"
-        )
 
 
 def _warn_of_classes(run: Run) -> None:

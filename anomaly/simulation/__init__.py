@@ -3,7 +3,8 @@
 Knows no torch, and nothing of training, scoring and evaluation. Its names stand in `__init__.pyi` and are opened when
 first used.
 
-Floor 4: may import what lies below. Imports cohorts, images, pictures and statistics; imported by cli and commandline.
+Floor 4: may import what lies below. Imports cohorts, images, pictures and statistics; imported by commandline and
+commands.
 """
 
 import lazy_loader

@@ -117,11 +117,6 @@ class Course:
         return self.number == len(self.stages) - 1
 
     @property
-    def before(self) -> int:
-        """Steps of the stages before."""
-        return sum(stage.steps for stage in self.stages[: self.number])
-
-    @property
     def steps(self) -> int:
         """Steps of all stages."""
         return sum(stage.steps for stage in self.stages)

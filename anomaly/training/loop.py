@@ -153,7 +153,9 @@ def _play_out(
             checkpoint = play.checkpoint([*done, stage.name] if finished else done)
             machine.lead(partial(save, journal.folder / "checkpoint", checkpoint))
 
-    with progress(course.name, course.steps, done=course.before + play.step, shown=machine.leads) as bar:
+    # A step of one stage takes other time than one of another: counted and foreseen is this one.
+    of = "" if len(course.stages) == 1 else "this stage"
+    with progress(course.name, stage.steps, done=play.step, of=of, shown=machine.leads) as bar:
         while play.step < stage.steps and not play.exhausted:
             play.advance()
             logs = play.step % journal.log_every == 0

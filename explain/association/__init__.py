@@ -3,7 +3,7 @@
 Knows no torch.
 
 Floor 4: may import what lies below. Imports anomaly.clusters, anomaly.cohorts, anomaly.images, anomaly.pictures and
-anomaly.statistics; imported by cli, commands and runs.
+anomaly.statistics; imported by commands.
 """
 
 from explain.association.associating import associate

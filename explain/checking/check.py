@@ -22,6 +22,8 @@ from explain.checking.permuted import check_labels
 from explain.checking.pictures import draw
 from explain.runs.source import open_source
 
+COUNT = 32
+"""Images that an attribution explains at every depth."""
 VERDICTS = {True: "passed", False: "not passed", None: "cannot tell"}
 
 
@@ -58,7 +60,7 @@ def check(
     *,
     target: Path | str | None = None,
     images: Path | str | pd.DataFrame | None = None,
-    count: int = 32,
+    count: int | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: Path | str | None = None,
     controls: Path | str | None = None,
@@ -103,7 +105,8 @@ def check(
         target: run folder of what is explained.
         images: of an attribution: a folder or a table to explain. Of a run, whose images are known: the folder that
             holds them now, where they were moved.
-        count: so many of the images are explained at every depth.
+        count: of an attribution: so many of the images are explained at every depth; 32 unless given. Of a run all
+            held-out cases are.
         settings, baseline, controls: of an attribution; see `explain.runs.source.open_source`.
         limit: a map has vanished below this share of the real one.
         permutations: so many trainings on permuted labels; 1 unless given.
@@ -123,7 +126,7 @@ def check(
         RunError: a run that cannot be used, or trainings in `out` that were begun with other settings.
     """
     out = Path(out)
-    if not limit > 0 or (permutations is not None and permutations < 1) or count < 1:
+    if not limit > 0 or (permutations is not None and permutations < 1) or (count is not None and count < 1):
         raise AnomalyError(f"limit is {limit}, permutations {permutations}, count {count}; expected numbers above 0")
     opened = open_source(
         source, settings=settings, target=target, baseline=baseline, controls=controls, method=method, device=device,
@@ -138,10 +141,10 @@ def check(
             mask=mask, missing="keep",
         )  # fmt: skip
         table = suited(table, mask, opened.preprocessing.mask, str(target))
-        finding = check_target(opened, sampled(opened, table, count, workers), seed=seed)
+        finding = check_target(opened, sampled(opened, table, count or COUNT, workers), seed=seed)
     else:
         whose = {"subject": subject, "subject_pattern": subject_pattern, "where": where}
-        _refuse(str(source), **whose, match=match, exclude=exclude, mask=mask)
+        _refuse(str(source), **whose, match=match, exclude=exclude, mask=mask, count=count)
         if isinstance(images, pd.DataFrame):
             raise AnomalyError(f"{source} knows its images; give as images the folder that holds them now, or nothing")
         refuse_method(opened.run)
@@ -157,7 +160,7 @@ def check(
         finding = check_labels(opened, again, table, permutations=permutations or 1, limit=limit, seed=seed)
     told = {"source": opened.identities, "settings": opened.explainer.settings(), "seed": seed, "limit": limit}
     told["calibration"] = asdict(opened.calibration) if opened.calibration and not raw else None
-    return _written(out, str(source), finding, told | {"steps": steps})
+    return _written(out, f"{opened.title}: {finding.check}", finding, told | {"steps": steps})
 
 
 def _refuse(source: str, **given: object) -> None:
@@ -166,7 +169,7 @@ def _refuse(source: str, **given: object) -> None:
             raise AnomalyError(f"{source} takes no {name} in a check; leave --{name.replace('_', '-')} out")
 
 
-def _written(out: Path, source: str, finding: Finding, told: Mapping[str, Any]) -> Checked:
+def _written(out: Path, title: str, finding: Finding, told: Mapping[str, Any]) -> Checked:
     out.mkdir(parents=True, exist_ok=True)
     rows = pd.DataFrame(finding.rows, columns=list(COLUMNS))
     full, steps = told["settings"].get("steps"), told["steps"]
@@ -176,7 +179,7 @@ def _written(out: Path, source: str, finding: Finding, told: Mapping[str, Any]) 
         else f" It was trained again for {steps} steps instead of {full}, so maps differ anyway."
     )
     write_whole(out / "check.csv", rows.to_csv(index=False))
-    draw(finding.shown, out / "check.png", title=f"{source}: {finding.check}", footer=sentence)
+    draw(finding.shown, out / "check.png", title=title, footer=sentence)
     errors = out / "errors.csv"
     errors.unlink(missing_ok=True)
     if finding.errors:

@@ -13,10 +13,12 @@ from anomaly.errors import AnomalyError, CohortError
 from anomaly.pictures.scales import FINEST
 from anomaly.statistics import Estimate
 from anomaly.training.batches import chunks, evenly
-from explain.base import Explainer
+from explain.base import Explainer, Explanation
 from explain.checking.findings import Floor, Shown, columns, counts, floor_of, mean, ratio
+from explain.checking.holding import by_person
 from explain.checking.images import Row, middle, spread, streamed
 from explain.measures.metrics import similarity
+from explain.runs.shrinking import changes
 from explain.runs.source import Source
 
 SAMPLED = 32
@@ -26,12 +28,15 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Compared:
-    """Maps of other explainers beside the real ones, an image a column; a slice of a volume counts as one.
+    """Maps of other explainers beside the real ones, an image a column; a volume taken apart is one, not its slices.
+
+    Every mean that is told is one over persons, each the mean of that person's images. A change is |image -
+    counterfactual|, in which those of two channels do not cancel; |map| where there is no counterfactual.
 
     Args:
         subjects: (n,).
-        real: mean |map| of the real explainer, (n,).
-        largest: the largest |map| of the real explainer in each image, (n,).
+        real: mean change by the real explainer, (n,).
+        largest: the largest change by the real explainer in each image, (n,).
         other: of the k others, (k, n).
         raw_real, raw_other: the same as they are drawn, where something is taken away of maps of a run.
         signed, absolute: rank correlation of their maps, and of the sizes of these, with the real ones, (k, n).
@@ -53,18 +58,25 @@ class Compared:
     errors: list[dict[str, Any]]
 
     def size(self, which: int | None = None) -> Estimate:
-        """Mean |map| of one of the others, or of all, over that of the real one."""
-        changed = self.other.mean(0) if which is None else self.other[which]
-        return ratio(changed, self.real, self.subjects)
+        """Mean change by one of the others, or by all, over that by the real one."""
+        return self._ratio(self.other, self.real, which)
 
     def raw_size(self, which: int | None = None) -> Estimate:
         """The same of maps as they are drawn."""
-        changed = self.raw_other.mean(0) if which is None else self.raw_other[which]
-        return ratio(changed, self.raw_real, self.subjects)
+        return self._ratio(self.raw_other, self.raw_real, which)
 
     def alike(self, which: int) -> tuple[Estimate, Estimate]:
         """Mean rank correlations of one of the others, of maps and of their sizes."""
-        return mean(self.signed[which], self.subjects), mean(self.absolute[which], self.subjects)
+        signed, absolute = (self._persons(each[which]) for each in (self.signed, self.absolute))
+        return mean(signed, np.arange(len(signed))), mean(absolute, np.arange(len(absolute)))
+
+    def _ratio(self, other: np.ndarray, real: np.ndarray, which: int | None) -> Estimate:
+        changed, beside = self._persons(other.mean(0) if which is None else other[which]), self._persons(real)
+        return ratio(changed, beside, np.arange(len(beside)))
+
+    def _persons(self, values: np.ndarray) -> np.ndarray:
+        """Of figures of images, (n,), the mean of each person, (m,)."""
+        return by_person(values[:, None], self.subjects)[:, 0]
 
     def row(self, which: int) -> dict[str, Any]:
         """All that is to be told of one of the others, for the table."""
@@ -116,7 +128,7 @@ def compared(
 
 @dataclass(frozen=True)
 class _Part:
-    """Of some images: whose they are, figures by name, and of those kept whose, pixels and (n, 1 + k) maps."""
+    """Of some images: whose they are, figures by name, and of those kept whose, a slice's pixels and (1 + k) maps."""
 
     subjects: np.ndarray
     figures: dict[str, np.ndarray]
@@ -129,37 +141,39 @@ def _part(
 ) -> _Part:
     pixels = np.concatenate([each for _, each in group])
     found: list[list[np.ndarray]] = []
-    drawn: list[list[np.ndarray]] = []
+    sizes: list[list[np.ndarray]] = []
     for x in chunks(pixels, source.device):
-        each = [source.as_drawn(x), *(source.within_masks(other.explain(x), x) for other in others.values())]
-        drawn.append([_sizes(explanation.map) for explanation in each])
-        found.append([source.calibrated(one, x).map.float().cpu().numpy() for one in each])
+        drawn = [source.as_drawn(x), *(source.within_masks(other.explain(x), x) for other in others.values())]
+        left = [source.calibrated(one, x) for one in drawn]
+        found.append([one.map.float().cpu().numpy() for one in left])
+        sizes.append([_sizes(one, x) for one in (*left, *drawn)])
     real, *rest = (np.concatenate(maps) for maps in zip(*found, strict=True))
-    raw_real, *raw_rest = (np.concatenate(sizes) for sizes in zip(*drawn, strict=True))
-    pairs = [similarity(maps, real) for maps in rest]
+    of_left, of_drawn = np.split(np.array([np.concatenate(each, axis=1) for each in zip(*sizes, strict=True)]), 2)
+    pairs = np.array([similarity(maps, real) for maps in rest]).reshape(len(rest), 2, len(real))
     figures = {
-        "real": _size(real),
-        "largest": np.abs(real).reshape(len(real), -1).max(1),
-        "other": np.array([_size(maps) for maps in rest]).reshape(len(rest), len(real)),
-        "raw_real": raw_real,
-        "raw_other": np.array(raw_rest).reshape(len(rest), len(real)),
-        "signed": np.array([signed for signed, _ in pairs]).reshape(len(rest), len(real)),
-        "absolute": np.array([absolute for _, absolute in pairs]).reshape(len(rest), len(real)),
+        **{"real": of_left[0, 0], "largest": of_left[0, 1], "other": of_left[1:, 0]},
+        **{"raw_real": of_drawn[0, 0], "raw_other": of_drawn[1:, 0]},
+        **{"signed": pairs[:, 0], "absolute": pairs[:, 1]},
     }
-    lengths = [len(each) for _, each in group]
-    subjects = np.repeat(np.array([row["subject"] for row, _ in group], dtype=object), lengths)
+    subjects = np.array([row["subject"] for row, _ in group], dtype=object)
+    places = list(pairwise(np.cumsum([0, *(len(each) for _, each in group)])))
     every = np.stack([real, *rest], axis=1)
     keeps: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] = ([], [], [])
-    for (row, _), (a, b) in zip(group, pairwise(np.cumsum([0, *lengths])), strict=True):
+    for i, ((row, _), (a, b)) in enumerate(zip(group, places, strict=True)):
         if row["id"] in kept:
-            for parts, whole in zip(keeps, (subjects, pixels, every), strict=True):
-                parts.append(middle(whole[a:b]))
-    return _Part(subjects, figures, keeps, max(lengths) > 1)
+            for parts, part in zip(keeps, (subjects[i : i + 1], pixels[a:b], every[a:b]), strict=True):
+                parts.append(middle(part))
+    of_images = {name: _of_images(name, values, places) for name, values in figures.items()}
+    return _Part(subjects, of_images, keeps, len(pixels) > len(group))
 
 
-def _sizes(maps: Tensor) -> np.ndarray:
-    return _size(maps.float().cpu().numpy())
+def _of_images(name: str, values: np.ndarray, places: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Figures of images, (..., n), of those of their slices: the largest of what is largest, else the mean."""
+    parts = [values[..., a:b] for a, b in places]
+    return np.stack([part.max(-1) if name == "largest" else part.mean(-1) for part in parts], axis=-1)
 
 
-def _size(maps: np.ndarray) -> np.ndarray:
-    return np.abs(maps).mean(axis=tuple(range(1, maps.ndim)), dtype=np.float64)
+def _sizes(explanation: Explanation, x: Tensor) -> np.ndarray:
+    """The mean and the largest change of each image or slice, (2, N)."""
+    changed = changes(explanation, x).flatten(1).double()
+    return np.stack([changed.mean(1).cpu().numpy(), changed.amax(1).cpu().numpy()])

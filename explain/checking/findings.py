@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from anomaly.errors import AnomalyError
+from anomaly.pictures.scales import NOTHING, percent_of_range
 from anomaly.statistics import Estimate, bootstrap
 from explain.measures.metrics import similarity
 
@@ -138,6 +140,30 @@ def at_most(changed: np.ndarray, real: np.ndarray, subjects: np.ndarray, share: 
     if beyond.sum() > 0 or len(set(subjects)) < FEWEST_SUBJECTS:
         return bool(beyond.sum() <= 0)
     return bootstrap(lambda weights: weights @ beyond, subjects, np.ones(len(real))).high <= 0
+
+
+def little_told(largest: np.ndarray, subjects: np.ndarray) -> str:
+    """That real maps are next to nothing in more than half of the persons, in words and figures; "" where they are not.
+
+    Nothing can be told of what would be drawn beside such maps: the share would be one of two noises.
+
+    Args:
+        largest: the largest change of each image, 0 to 2, (n,).
+        subjects: (n,).
+
+    Raises:
+        AnomalyError: a change is not a number.
+    """
+    if not np.isfinite(largest).all():
+        raise AnomalyError("the maps hold what is not a number: the explainer drew it, so train it anew")
+    some, everyone = len(set(subjects[largest >= NOTHING])), len(set(subjects))
+    if 2 * some >= everyone:
+        return ""
+    return (
+        f"the real maps are next to nothing themselves: {percent_of_range(NOTHING)} of the range of grey values or "
+        f"more is changed in {some} of {everyone} held-out persons, and the largest change is "
+        f"{percent_of_range(float(largest.max()))} of the range"
+    )
 
 
 def mean(values: np.ndarray, subjects: np.ndarray) -> Estimate:

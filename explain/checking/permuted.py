@@ -5,11 +5,10 @@ import logging
 import numpy as np
 import pandas as pd
 
-from anomaly.pictures.scales import NOTHING, percent_of_range
 from anomaly.statistics import Estimate, permutation
 from explain.checking.again import Again, held_out_cases
 from explain.checking.comparing import Compared, compared
-from explain.checking.findings import Finding, columns, counts, over
+from explain.checking.findings import Finding, columns, counts, little_told, over
 from explain.runs.source import Source
 from explain.sides.sides import TRAIN
 
@@ -27,7 +26,7 @@ def check_labels(
     Passes where the 95 % interval of mean |map| by the permuted explainers, over mean |map| by the real one, lies below
     `limit`; with too few persons for an interval, where the ratio itself does. No verdict where the trainings on
     permuted labels are shorter than the real one, whose maps are other maps then anyway, or where the real maps are
-    next to nothing themselves, or are nothing at all in more than half of the persons.
+    next to nothing themselves in more than half of the persons.
 
     Of a run that was calibrated, what its calibration leaves of maps is compared, of the real ones as of the others:
     these permutations had no part in it.
@@ -83,16 +82,8 @@ def _untold(source: Source, again: Again, found: Compared) -> str:
             f"the trainings on permuted labels were shorter than the run's own ({again.steps} steps for {full}); "
             "leave --steps out"
         )
-    largest = float(found.largest.max())
-    if largest < NOTHING:
-        return (
-            f"the real maps are next to nothing themselves: their largest change is {percent_of_range(largest)} of "
-            "the range of grey values; train longer"
-        )
-    some, everyone = len(set(found.subjects[found.real > 0])), len(set(found.subjects))
-    if 2 * some < everyone:
-        return f"the real maps show something in {some} of {everyone} subjects alone; expected half of them or more"
-    return ""
+    little = little_told(found.largest, found.subjects)
+    return little and f"{little}; train longer"
 
 
 def _vanished(size: Estimate, limit: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from anomaly.commandline import asking, exits, options, tables
 from anomaly.errors import AnomalyError
 from anomaly.runs.facts import EXPLAINER
 from explain.commands.shared import Generator, Target, classifiers, commands, explainers, refuse_runs
+
+if TYPE_CHECKING:
+    from explain.checking import Calibrated
 
 Moved = Annotated[
     Path | None,
@@ -143,8 +146,13 @@ def _learn(
         own = method if ":" in method else None
         options_ = options.chosen(given, "seed", "device", "save_every", "workers")
         found = calibrate_(run.folder, permuted=permuted, method=own, **options_)
-        typer.echo(f"{found.calibration.told()}\ncalibration: {found.path}")
+        _tell(found)
     exits.end_with(run.facts["data"]["unreadable"], run.folder / "errors.csv", told=machine.leads)
+
+
+def _tell(found: Calibrated) -> None:
+    """What a calibration found, and where it is written, if it could tell anything."""
+    typer.echo(found.sentence + (f"\ncalibration: {found.path}" if found.calibration is not None else ""))
 
 
 def _refuse_permuted(methods: Callable[[], Mapping[str, Any]], method: str, processes: int) -> None:
@@ -197,8 +205,9 @@ def calibrate(
 ) -> None:
     """Measure how much is drawn if labels mean nothing, and take it off all maps.
 
-    Trains as long again on permuted labels, in the run folder. That nothing holds is a finding, not an error. When
-    stopped, the run is as it was, and the same command goes on.
+    Trains as long again on permuted labels, in the run folder; where maps are next to nothing it cannot tell, and
+    trains nothing. That is a finding, not an error, and so is that nothing holds. When stopped, the run is as it was,
+    and the same command goes on.
     """
     asking.refuse_run(run, EXPLAINER)
     from explain.checking import calibrate as calibrate_
@@ -207,5 +216,5 @@ def calibrate(
         run, permuted=permuted, allowed=allowed, images=images, seed=seed, method=method, device=device,
         save_every=save_every, workers=workers,
     )  # fmt: skip
-    typer.echo(f"{found.calibration.told()}\ncalibration: {found.path}")
+    _tell(found)
     exits.end_with(found.unreadable, found.errors)

@@ -95,7 +95,10 @@ def check(
             callback=options.images_there,
         ),
     ] = None,
-    count: Annotated[int, typer.Option(help="So many images are explained again and again.", min=1)] = 32,
+    count: Annotated[
+        int | None,
+        typer.Option(help="Attributions: so many images are explained at each depth; 32 unless given.", min=1),
+    ] = None,
     baseline: Baseline = None,
     controls: MeanOf = None,
     set_: options.Settings = None,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from anomaly.errors import RunError
 from anomaly.files import write_whole
+from anomaly.pictures.scales import NOTHING, percent_of_range
 from explain.base import Explanation
 from explain.runs.shrinking import shrunk
 
@@ -22,6 +23,7 @@ NOT_MEASURED = (
     "measures it, and takes it away."
 )
 SO_MUCH = "With labels that mean nothing, so much would be drawn"
+SO_LITTLE = "With labels that mean nothing, next to nothing would be drawn"
 NO_SHARE = "Nothing is left of this map once what would be drawn if labels meant nothing is taken away."
 
 
@@ -63,6 +65,8 @@ class Calibration:
         changed: how many labels were changed in each, in words.
         interval: there are persons enough for intervals; else those who chose the threshold are those it is told of.
         cases, controls: how much is drawn; None where no control is held out.
+        largest, largest_nothing: the largest change of any held-out case, of the run and of trainings on permuted
+            labels, as they are, 0 to 2; None in files of older versions.
     """
 
     run: str
@@ -80,6 +84,8 @@ class Calibration:
     interval: bool
     cases: Sizes
     controls: Sizes | None
+    largest: float | None = None
+    largest_nothing: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -107,18 +113,24 @@ class Calibration:
                 f"{_percent(self.allowed)} or less ({measured}). So nothing is drawn here; --raw draws maps as they "
                 "are, whose size is no evidence."
             )
-        now = f"{SO_MUCH}: {_percent(self.ratio)}{self._up_to(self.ratio_high)} of these maps"
+        little = self.largest_nothing is not None and self.largest_nothing < NOTHING
+        now = f"{SO_LITTLE if little else SO_MUCH}: {_percent(self.ratio)}{self._up_to(self.ratio_high)} of these maps"
         if self.threshold == 0:
             return f"{now} ({measured}). That is {_percent(self.allowed)} or less, so nothing is taken away of them."
         chosen = "each half at what the other half chose" if self.interval else "who chose the threshold themselves"
         return f"{now}, {before} of them as they were ({measured}, {chosen}). For that {self._taken()}."
 
-    def told_of(self, change: float, raw: bool = False) -> str:
-        """What it says of one map with so large a mean |image - counterfactual|."""
+    def told_of(self, change: float, raw: bool = False, largest: float = float("inf")) -> str:
+        """What it says of one map with so large a mean, and so large a largest |image - counterfactual|."""
         if not self.holds and not raw:
             return "NOTHING HOLDS, so nothing is drawn: " + self.told().partition(": ")[2]
         if not change > 0:
             return NO_SHARE
+        if largest < NOTHING:
+            return (
+                "CANNOT TELL how much of this map would be drawn if labels meant nothing: it is next to nothing, "
+                f"its largest change {percent_of_range(largest)} of the range of grey values."
+            )
         nothing = self.nothing(raw)
         few = "" if self.interval else f" ({_people(self.cases)}, {TOO_FEW})"
         return (
@@ -128,7 +140,17 @@ class Calibration:
 
     def _measured(self) -> str:
         few = "" if self.interval else f", {TOO_FEW}"
-        return f"measured by {_times(self.permutations)} on permuted labels, {_people(self.cases)}{few}"
+        return (
+            f"measured by {_times(self.permutations)} on permuted labels, {_people(self.cases)}{few}{self._at_most()}"
+        )
+
+    def _at_most(self) -> str:
+        if self.largest is None or self.largest_nothing is None:
+            return ""
+        return (
+            f", largest change {percent_of_range(self.largest_nothing)} of the range of grey values, here "
+            f"{percent_of_range(self.largest)}"
+        )
 
     def _taken(self) -> str:
         """What becomes smaller, and what is left of it on both sides."""
@@ -173,7 +195,7 @@ def _made(facts: Mapping[str, Any]) -> Calibration:
     sides = {side: facts[side] and Sizes(**facts[side]) for side in ("cases", "controls")}
     made = Calibration(**{**facts, **sides, "changed": tuple(facts["changed"])})
     numbers = [made.ratio, made.raw_ratio, made.smoothing, made.cases.real, made.cases.nothing, made.cases.nothing_left]
-    numbers += [] if made.threshold is None else [made.threshold]
+    numbers += [each for each in (made.threshold, made.largest, made.largest_nothing) if each is not None]
     if not all(isinstance(each, int | float) and np.isfinite(each) and each >= 0 for each in numbers):
         raise ValueError("it holds what is no size")
     return made

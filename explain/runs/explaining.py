@@ -13,11 +13,9 @@ from anomaly.images.prepared import Prepared, scaled
 from anomaly.training.batches import chunks
 from explain.measures.metrics import proximity, sparsity
 from explain.runs.given import TargetRun
-from explain.runs.nothing import AS_DRAWN, IfNothing
+from explain.runs.nothing import AS_DRAWN, LARGEST, IfNothing
 from explain.runs.records import Record, Walks
 from explain.runs.source import Source
-
-LARGEST = "largest_change"
 
 
 def prepare(image: Image, source: Source) -> tuple[Prepared, ...]:

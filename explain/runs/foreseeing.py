@@ -17,7 +17,8 @@ from anomaly.training.forecast import Forecast, few, free, of_stages
 from anomaly.training.machine import Machine
 from explain.classifier import Classifier
 from explain.latent.walk import LatentWalk
-from explain.runs.learning import asked_of, learn, parted
+from explain.runs.asked import asked_of, parted
+from explain.runs.learning import learn
 from explain.sides.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides
 from explain.trained import TrainedExplainer
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,36 +12,25 @@ import pandas as pd
 from anomaly.cohorts.cohort import FILE_NAMES, NO_SUBJECTS, fingerprint
 from anomaly.cohorts.joining import columns
 from anomaly.cohorts.masks import COLUMN as MASK
-from anomaly.cohorts.masks import suited, told_in_short
-from anomaly.cohorts.results import some
-from anomaly.errors import AnomalyError, CohortError
-from anomaly.files import write_whole
+from anomaly.cohorts.masks import told_in_short
 from anomaly.images.caching import CachedImages, cache_images
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.pictures.scales import next_to_nothing
 from anomaly.runs import longer
-from anomaly.runs.facts import CLASSIFIER, EXPLAINER, read_facts, write_facts
-from anomaly.runs.methods import code_of, make
-from anomaly.runs.plans import ASKED, claim, clear, refuse_changes
-from anomaly.runs.run import COHORT, WEIGHTS
-from anomaly.runs.watching import Watch, draw_curves
+from anomaly.runs.facts import CLASSIFIER, EXPLAINER
+from anomaly.runs.methods import code_of
+from anomaly.runs.plans import claim, clear, refuse_changes
+from anomaly.runs.watching import Watch
 from anomaly.training.journal import Journal
-from anomaly.training.learned import Learned
 from anomaly.training.machine import Machine
 from explain.classifier import Classifier
-from explain.counterfactuals.targeted import Targeted
-from explain.latent.walk import LatentWalk
-from explain.runs.cards import model_card, preview
-from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target
-from explain.runs.judging import judged
-from explain.runs.run import LearnedRun, find_explainer
+from explain.runs.asked import asked_of, parted, refuse_unknown, warn_of_known
+from explain.runs.run import LearnedRun
+from explain.runs.written import write_down
 from explain.sides.pairs import whole_pairs
 from explain.sides.sides import CASE, CHOOSE, CONTROL, TRAIN, Sides, told_apart
 from explain.trained import TrainedExplainer
 
 logger = logging.getLogger(__name__)
-UNMASKED = (Targeted, LatentWalk)
-"""Methods that ask their target of what they draw, where a mask would be lost."""
 
 
 def learn(
@@ -104,7 +92,7 @@ def learn(
 
     def prepare() -> None:
         cohort, prepared = parted(sides, choose, preprocessing, target, generator)
-        _refuse_unknown(nuisance, cohort)
+        refuse_unknown(nuisance, cohort)
         plan.update(
             kind=kind,
             method=learner.name,
@@ -131,7 +119,7 @@ def learn(
             longer.begin(out, plan, {})
         claim(work, plan, resume)
         if drawing is not None:
-            _warn_of_known(cohort, drawing)
+            warn_of_known(cohort, drawing)
         if FILE_NAMES in plan["subjects_from"]:
             logger.warning("%sparts of one person land on both sides of the split", NO_SUBJECTS)
         if MASK in cohort:
@@ -147,139 +135,10 @@ def learn(
         images = CachedImages.open(work / "checkpoint")
         _fit(learner, images, work, machine, seed, resume, save_every, nuisance)
         given = {"target": opened, "generator": drawing}
-        machine.lead(lambda: _write_down(work, learner, images, plan, given, machine, home=out))
+        machine.lead(lambda: write_down(work, learner, images, plan, given, machine, home=out))
     if steps:
         machine.lead(lambda: longer.finish(out))
     return LearnedRun.open(out, kind, method=own, target=target, generator=generator)
-
-
-def _masks_of(*given: Path | str | None) -> str | None:
-    """Whether the runs that take part were trained with masks, "given" or "none"; None where there is no run."""
-    runs = [Path(folder) for folder in given if folder is not None and (Path(folder) / "run.json").is_file()]
-    told = [read_facts(run)["preprocessing"].get("mask", "none") for run in runs]  # what is none says so when opened
-    return told[0] if told else None
-
-
-def asked_of(
-    sides: Sides,
-    machine: Machine,
-    *,
-    method: str,
-    settings: Mapping[str, Any] | None,
-    preprocessing: Preprocessing | None,
-    target: Path | str | None,
-    generator: Path | str | None,
-    nuisance: str | Sequence[str],
-) -> tuple["TrainedExplainer | Classifier", Preprocessing, TargetRun | None, GeneratorRun | None]:
-    """What is to learn, how images are prepared for it, and the runs that it is given; arguments as of `learn`."""
-    learner = _create(method, settings, sides)
-    if preprocessing is not None and preprocessing.context is not None:
-        raise AnomalyError(f"{learner.name} makes nothing of context; leave it out of the preprocessing")
-    _takes_target(learner, target)  # before it is read
-    given = _masks_of(target, generator)
-    preprocessing = dataclasses.replace(preprocessing or Preprocessing(), mask=given or "none")
-    if given == "given" and isinstance(learner, UNMASKED):
-        raise AnomalyError(
-            f"{learner.name} makes nothing of masks, with which what it was given was trained; take another method, or "
-            "train that without masks"
-        )
-    opened = _targeted(learner, target, preprocessing, machine)
-    return learner, preprocessing, opened, _drawing(learner, generator, columns(nuisance), preprocessing, machine)
-
-
-def parted(
-    sides: Sides,
-    choose: float,
-    preprocessing: Preprocessing,
-    target: Path | str | None,
-    generator: Path | str | None,
-) -> tuple[pd.DataFrame, Preprocessing]:
-    """The table with its split, and how its images are prepared."""
-    cohort, given = sides.read(choose), _masks_of(target, generator)
-    if given is not None or sides.mask is None:  # a column that nobody named may mark the disease of cases
-        cohort = suited(cohort, sides.mask, given or "none", str(target or generator or "this"))
-    return cohort, dataclasses.replace(preprocessing, mask="given" if MASK in cohort else "none")
-
-
-def _create(method: str, settings: Mapping[str, Any] | None, sides: Sides) -> "TrainedExplainer | Classifier":
-    cls: type[Any] = Classifier if method == CLASSIFIER else find_explainer(method)
-    learner: TrainedExplainer | Classifier = make(cls, settings)
-    paired = isinstance(learner, TrainedExplainer) and learner.paired
-    if paired and sides.pair is None:
-        raise AnomalyError(
-            f"{method} learns from pairs; give --cohort with --pair, the column that names each image's counterpart"
-        )
-    return learner
-
-
-def _takes_target(learner: Learned, target: Path | str | None) -> bool:
-    """Whether a method takes a target; AnomalyError where it is given one and takes none."""
-    takes = isinstance(learner, TrainedExplainer) and learner.takes_target
-    if not takes and target is not None:
-        raise AnomalyError(f"{learner.name} learns from cases and controls alone and takes no target; leave it out")
-    return takes
-
-
-def _targeted(
-    learner: Learned, target: Path | str | None, preprocessing: Preprocessing, machine: Machine
-) -> TargetRun | None:
-    """Open the target of a method that takes one."""
-    if not _takes_target(learner, target):
-        return None
-    if target is None:
-        raise AnomalyError(
-            f"{learner.name} explains a target; give --target, the run folder of a classifier or a detector"
-        )
-    opened = open_target(target, device=str(machine.torch_device))
-    opened.check(preprocessing, "this training")
-    learner.target = opened.value  # type: ignore[attr-defined]
-    if isinstance(learner, LatentWalk):
-        learner.threshold, learner.scale = opened.threshold, opened.scale
-    return opened
-
-
-def _drawing(
-    learner: Learned,
-    generator: Path | str | None,
-    nuisance: Sequence[str],
-    preprocessing: Preprocessing,
-    machine: Machine,
-) -> GeneratorRun | None:
-    """Open the generator of a method that walks in its codes."""
-    if not isinstance(learner, LatentWalk):
-        given = "generator" if generator is not None else "nuisance" if nuisance else None
-        if given:
-            raise AnomalyError(f"{learner.name} takes no {given}; leave --{given} out, or take latent-walk")
-        return None
-    if generator is None:
-        raise AnomalyError(
-            f"{learner.name} walks in the codes of a generator; give --generator, the run folder of `anomaly train "
-            "--method stylegan`"
-        )
-    opened = open_generator(generator, device=str(machine.torch_device))
-    opened.check(preprocessing, "this training")
-    learner.generator = opened.generator
-    return opened
-
-
-def _refuse_unknown(nuisance: Sequence[str], cohort: pd.DataFrame) -> None:
-    missing = [name for name in nuisance if name not in cohort]
-    if missing:
-        raise CohortError(
-            f"the cohort has no column {some(missing)} to keep as it is; its columns are {some(cohort.columns, 20)}"
-        )
-
-
-def _warn_of_known(cohort: pd.DataFrame, generator: GeneratorRun) -> None:
-    """Say so where people held out here are some that the generator was trained on, and draws the better for it."""
-    held_out = set(cohort.loc[cohort["part"] == CHOOSE, "subject"])
-    known = sorted(held_out & generator.trained)
-    if known:
-        logger.warning(
-            "%d of the %d subjects held out here (%s) are among those that %s was trained on, so walks of new people "
-            "will be worse than is told; train both on one table, by the same --subject, with --choose here no more "
-            "than --choose and --calibrate there", len(known), len(held_out), some(known), generator.folder,
-        )  # fmt: skip
 
 
 def _fit(
@@ -323,56 +182,3 @@ def _of_sides(images: CachedImages, column: "pd.Series[Any]") -> tuple[np.ndarra
         return np.repeat(column[rows.index].to_numpy(), rows["slices"])
 
     return of(CONTROL), of(CASE)
-
-
-def _write_down(
-    out: Path,
-    learner: "TrainedExplainer | Classifier",
-    images: CachedImages,
-    plan: Mapping[str, Any],
-    given: Mapping[str, GivenRun | None],
-    machine: Machine,
-    *,
-    home: Path,
-) -> None:
-    """Say of the held-out images how it does, and leave the run folder as a reader expects it; `run.json` last."""
-    if (out / "training.csv").exists():
-        draw_curves(out)
-    table = images.table.drop(columns="split")
-    write_whole(out / COHORT, table.to_csv(index=False))
-    told = judged(learner, images)
-    if little := next_to_nothing(told.get("largest_change_in_cases", float("nan")), " in a held-out case"):
-        logger.warning("%s Train longer: such maps mean nothing", little)
-    if isinstance(learner, TrainedExplainer):
-        cases = images.part(f"{CHOOSE} {CASE}")
-        affine = Preprocessing(**plan["preprocessing"]).grid(cases.shape[2:]) if cases.ndim == 5 else None
-        preview(learner, cases, out / "preview.png", limit=told["limit"], affine=affine, slices=images.sliced)
-    places = {
-        what: run and {"identity": run.identity, "folder": os.path.relpath(run.folder, home)}
-        for what, run in given.items()
-    }
-    data = _counts(table, plan, images.unreadable)
-    used = learner.settings()
-    settings = {} if used == plan["settings"] else {"settings": used, ASKED: plan["settings"]}
-    facts = {**plan, **settings, **places, "shape": list(learner.shape_), "data": data, "held_out": told}
-    write_whole(out / "MODEL_CARD.md", model_card(learner, facts))
-    longer.keep_end(out, learner, machine)
-    learner.save(out / WEIGHTS)
-    write_facts(out, facts, device=str(machine.torch_device), checked=(WEIGHTS, COHORT))
-    clear(out)
-
-
-def _counts(table: pd.DataFrame, plan: Mapping[str, Any], unreadable: int) -> dict[str, Any]:
-    sides = np.where(table["label"] == 1, CASE, CONTROL)
-    return {
-        "images": len(table),
-        "subjects": int(table["subject"].nunique()),
-        "subjects_from": plan["subjects_from"],
-        "split": {
-            f"{part} {side}s": int(((table["part"] == part) & (sides == side)).sum())
-            for part in (TRAIN, CHOOSE)
-            for side in (CONTROL, CASE)
-        },
-        "fingerprint": plan["fingerprint"],
-        "unreadable": unreadable,
-    }

@@ -27,9 +27,9 @@ from anomaly.shown import Readable
 from anomaly.streams import ordered
 from anomaly.training.machine import one_core_left
 from explain.pictures.pictures import limit_of
-from explain.runs.explaining import LARGEST, asking, prepare, records
+from explain.runs.explaining import asking, prepare, records
 from explain.runs.given import files_trained_in
-from explain.runs.nothing import IfNothing
+from explain.runs.nothing import LARGEST, IfNothing
 from explain.runs.records import ABOUT, FOLDER, OUTPUTS, Record, wanted, write_record
 from explain.runs.source import Source, open_source
 
@@ -162,7 +162,7 @@ def map_images(
         rows = of_shard(rows, shard)  # colours end where the first images of all say, whatever the shard
         left = table.left(rows)
         before = len(rows) - len(left)
-        writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told)
+        writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told, by=opened.title)
         work = _explained(opened, left, pool, batch, seen, drawn=pictures)
         with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
             for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
@@ -195,14 +195,8 @@ def refuse_known(source: Source, cohort: pd.DataFrame) -> None:
         CohortError: there are some.
     """
     for run in (source.run, source.target, source.generator, source.judge, source.baseline):
-        if run is None:
-            continue
-        refuse_overlap(run.trained, cohort, run.folder)
-        if files := sorted(files_trained_in(run.folder) & set(cohort["path"])):
-            raise CohortError(
-                f"{run.folder} was trained on {len(files)} of these images ({files[0]}, ...); leave them out, say "
-                "whose each is as in the training (--subject, --subject-pattern), or give --allow-overlap"
-            )
+        if run is not None:
+            refuse_overlap(run.trained, cohort, run.folder, files_trained_in(run.folder))
 
 
 def _probed(
@@ -260,6 +254,7 @@ def _finish(
     outputs: Sequence[str],
     limit: float,
     nothing: IfNothing,
+    by: str,
 ) -> list[dict[str, Any]]:
     """Write the files of a batch, then give its rows: a row never names a file that is not there."""
     told = iter(found)
@@ -272,7 +267,7 @@ def _finish(
         row = {**one.about, **record.figures}
         draw = partial(
             write_record, folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit,
-            remark=nothing.told_of(record.figures),
+            by=by, remark=nothing.told_of(record.figures),
         )  # fmt: skip
         try:
             rows.append({**row, "files": ";".join(alone(one.image.path, draw, "drawn"))})

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from anomaly.pictures.scales import NOTHING
 from explain.runs.calibration import NOT_MEASURED, Calibration
 from explain.runs.source import Source
 
-AS_DRAWN = "change_as_drawn"
+AS_DRAWN, LARGEST = "change_as_drawn", "largest_change"
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,16 @@ class IfNothing:
         """The figures of an image, with those of what would be drawn if labels meant nothing, where that was measured.
 
         Added are `change_if_nothing`, the mean over held-out cases and not of this image, and `share_if_nothing`, that
-        over the `change`: above 1 where more would be drawn on that mean, NaN where nothing is drawn.
+        over the `change`: above 1 where more would be drawn on that mean, NaN where next to nothing is drawn.
         """
         if self.calibration is None or AS_DRAWN not in figures:
             return figures
         nothing, change = self.calibration.nothing(self.raw), figures["change"]
-        share = nothing / change if change > 0 else float("nan")
+        share = nothing / change if change > 0 and figures[LARGEST] >= NOTHING else float("nan")
         return {**figures, "change_if_nothing": nothing, "share_if_nothing": share}
 
     def told_of(self, figures: Mapping[str, float]) -> str:
         """Of one map, by its figures."""
         if self.calibration is None or "change" not in figures:
             return self.remark
-        return self.calibration.told_of(figures["change"], self.raw)
+        return self.calibration.told_of(figures["change"], self.raw, figures[LARGEST])

@@ -103,6 +103,7 @@ def write_record(
     *,
     outputs: Sequence[str],
     limit: float,
+    by: str = "",
     remark: str = "",
 ) -> list[str]:
     """Write the files of one image, on the source grid, and name them relative to the folder.
@@ -119,6 +120,7 @@ def write_record(
         outputs: "nifti" (map, counterfactual, field, spread), "png" (the figure, and the walk where there is one, as
             a strip and as a GIF), "auto" (both), "none".
         limit: where the colours of the map end.
+        by: what explains, for the title of the figure, which names the image behind it.
         remark: a sentence below the figure.
     """
     kinds = wanted(outputs)
@@ -128,6 +130,7 @@ def write_record(
     stem = f"{FOLDER}/{about['id']}"
     map = prepared.restore(record.map)
     drawn = None if record.change is None else changed(image, prepared, record.change)
+    title = ": ".join(filter(None, (by, str(about["id"]))))
     names: list[str] = []
     if "nifti" in kinds:
         names.append(f"{stem}_map.nii.gz")
@@ -144,14 +147,14 @@ def write_record(
     if "png" in kinds:
         names.append(f"{stem}.png")
         save_figure(
-            folder / names[-1], image.pixels.mean(0), map=map, affine=image.affine, title=str(about["id"]),
+            folder / names[-1], image.pixels.mean(0), map=map, affine=image.affine, title=title,
             counterfactual=None if drawn is None else drawn.mean(0), limits=limit,
             footer=" ".join(filter(None, (remark, _footer(about, None if record.walk is None else record.walk.told)))),
             spread=None if record.spread is None else prepared.restore(record.spread),
             **_moving(prepared, record.field),
         )  # fmt: skip
         if record.walk is not None:
-            walked = save_walk(folder / stem, record.walk, limit=limit, title=str(about["id"]))
+            walked = save_walk(folder / stem, record.walk, limit=limit, title=title)
             names += [f"{FOLDER}/{path.name}" for path in walked]
     return names
 

@@ -13,6 +13,12 @@ from explain.base import Explanation
 from explain.trained import difference
 
 
+def changes(explanation: Explanation, x: Tensor) -> Tensor:
+    """|image - counterfactual|, (N, C, *space), in which changes of two channels do not cancel; |map| without one."""
+    drawn = explanation.counterfactual
+    return (explanation.map if drawn is None else x - drawn).abs().float()
+
+
 def strength(explanation: Explanation, x: Tensor, smoothing: float = 0.0) -> Tensor:
     """How much is changed around each pixel, (N, 1, *space): how far it moves, in pixels, where things move; else the
     mean of |image - counterfactual| over channels.
@@ -24,10 +30,8 @@ def strength(explanation: Explanation, x: Tensor, smoothing: float = 0.0) -> Ten
     """
     if explanation.field is not None:
         size = length(explanation.field)
-    elif explanation.counterfactual is not None:
-        size = (x - explanation.counterfactual).abs().mean(1, keepdim=True)
     else:
-        size = explanation.map.abs()
+        size = changes(explanation, x).mean(1, keepdim=True)
     return gaussian_blur(size.float(), smoothing)
 
 
@@ -71,14 +75,25 @@ def factors(size: Tensor, threshold: float | None) -> Tensor:
 def sizes_at(explanation: Explanation, x: Tensor, tried: Sequence[float] | np.ndarray, smoothing: float) -> np.ndarray:
     """Mean |image - counterfactual| of each image at each threshold that is tried, over pixels and channels, (N, T).
 
-    That is the `change` of a table of explanations, in which changes of two channels do not cancel.
+    That is the `change` of a table of explanations.
     """
-    size, changed = strength(explanation, x, smoothing), strength(replace(explanation, field=None), x)
-    found = []
+    return left_at(explanation, x, tried, smoothing)[0]
+
+
+def left_at(
+    explanation: Explanation, x: Tensor, tried: Sequence[float] | np.ndarray, smoothing: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of |image - counterfactual| of each image at each threshold: its mean and its largest, (N, T) each.
+
+    They are the `change` and the `largest_change` of a table of explanations.
+    """
+    size, changed = strength(explanation, x, smoothing), changes(explanation, x)
+    means, largest = [], []
     for threshold in np.asarray(tried, dtype=float).tolist():
         if explanation.field is None:
             left = changed * factors(size, threshold)
         else:
             left = (x - warp(x, explanation.field * factors(size, threshold))).abs()
-        found.append(left.flatten(1).double().mean(1).cpu().numpy())
-    return np.stack(found, axis=1)
+        means.append(left.flatten(1).double().mean(1).cpu().numpy())
+        largest.append(left.flatten(1).double().amax(1).cpu().numpy())
+    return np.stack(means, axis=1), np.stack(largest, axis=1)

@@ -61,6 +61,13 @@ class Source:
     calibration: Calibration | None = None
     raw: bool = False
 
+    @property
+    def title(self) -> str:
+        """What explains, for a picture: a run by its name and method, an attribution by its own; and of which run."""
+        method = self.explainer.name
+        name = method if self.run is None else f"{self.run.folder.resolve().name} ({method})"
+        return name if self.target is None else f"{name} of {self.target.folder.resolve().name}"
+
     def explain(self, x: Tensor) -> Explanation:
         """The explanation of prepared images (N, C, *space), on the device they are on; nothing outside their masks.
 

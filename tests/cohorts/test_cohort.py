@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from anomaly.cohorts.cohort import check_disjoint, fingerprint, read_cohort, split
+from anomaly.cohorts.cohort import fingerprint, read_cohort, refuse_overlap, split
 from anomaly.errors import CohortError, UnreadableImage
 from anomaly.images import read
 
@@ -318,10 +318,14 @@ def test_too_few_subjects_and_bad_shares_are_refused() -> None:
             split(["a", "b", "c"], choose=choose, calibrate=calibrate)
 
 
-def test_subjects_on_both_sides_are_named() -> None:
-    check_disjoint(["a", "b"], ["c"])
-    with pytest.raises(CohortError, match=r"4 subjects are in both .*\(b, c, d, \.\.\.\)"):
-        check_disjoint(list("abcde"), np.array(list("bcdef")))
+def test_subjects_and_images_on_both_sides_are_named() -> None:
+    run, given = Path("runs/knee"), pd.DataFrame({"subject": list("bcdef"), "path": list("BCDEF")})
+    refuse_overlap(["a", "g"], given, run, ["A", "G"])
+    with pytest.raises(CohortError, match=r"4 subjects are in both .*\(b, c, d, \.\.\.\).*\(runs/knee\)"):
+        refuse_overlap(list("abcde"), given, run)
+    with pytest.raises(CohortError, match=r"runs/knee knows 2 of these images \(B, \.\.\.\)"):
+        refuse_overlap(["a"], given, run, list("ABC"))
+    refuse_overlap(["a"], given[["subject"]], run)
 
 
 def test_the_fingerprint_knows_ids_names_and_sizes(tmp_path: Path) -> None:

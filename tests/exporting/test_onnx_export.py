@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import onnxruntime
+import pandas as pd
 import PIL.Image
 import pytest
 import torch
@@ -19,9 +20,10 @@ from tiny import CPU
 
 import anomaly
 from anomaly.errors import AnomalyError
-from anomaly.exporting import export as exporting
-from anomaly.exporting import verifying
+from anomaly.exporting import verifying, writing
 from anomaly.exporting.export import export
+from anomaly.exporting.judgement import made_images, real_images
+from anomaly.exporting.judging import of_detector
 from anomaly.exporting.verifying import TOLERANCE
 from anomaly.runs.learning import learn
 from anomaly.runs.run import Run
@@ -43,7 +45,7 @@ def exported(run: Run) -> Path:
 
 def test_what_is_written_can_be_used_with_numpy_and_onnxruntime_alone(run, exported):
     assert exported == run.folder / "onnx"
-    names = ["README.md", "example.npz", "model.onnx", "preprocessing.json", "score.py"]
+    names = ["README.md", "example.npz", "model.onnx", "prepare.py", "preprocessing.json", "score.py"]
     assert sorted(each.name for each in exported.iterdir()) == names
     told, example = json.loads((exported / "preprocessing.json").read_text()), np.load(exported / "example.npz")
     ran = onnxruntime.InferenceSession(str(exported / "model.onnx"))
@@ -56,8 +58,9 @@ def test_what_is_written_can_be_used_with_numpy_and_onnxruntime_alone(run, expor
 
 def test_the_example_shows_no_person(run, exported):
     shown = np.load(exported / "example.npz")["image"]
-    assert np.array_equal(shown, verifying._made(run)[-2:]) and len(verifying._held_out(run))
-    for real in verifying._held_out(run):
+    judged = of_detector(run)
+    assert np.array_equal(shown, made_images(judged)[-2:]) and len(real_images(judged))
+    for real in real_images(judged):
         assert min(np.abs(each - real).mean() for each in shown) > 0.05
 
 
@@ -66,17 +69,18 @@ def test_the_script_beside_it_gives_the_value_the_z_and_the_p_of_the_run(run, ex
     turned = np.array([[0, 0, -3.0, 9], [1.5, 0, 0, 2], [0, -0.7, 0, 5], [0, 0, 0, 1]])
     nib.save(nib.Nifti1Image(values((9, 14, 3), seed=6), turned), tmp_path / "volume.nii.gz")  # slice by slice
     names = ["new.png", "volume.nii.gz"]
-    call = [sys.executable, exported / "score.py", *names]
+    call = [sys.executable, exported / "score.py", *names, "--out", "found"]
     answer = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
-    for line, name in zip(answer.stdout.splitlines(), names, strict=True):
-        told, _, value, _, z, _, p = line.split()
+    table = pd.read_csv(tmp_path / "found" / "scores.csv")
+    assert list(table.columns) == ["image", "value", "z", "p", "files", "error"]
+    for row, name in zip(table.to_dict("records"), names, strict=True):
         expected = run.score(tmp_path / name)
-        assert told == name and float(value) == pytest.approx(expected.value[0], rel=1e-4)
-        assert float(z) == pytest.approx(expected.z[0], abs=1e-3)
-        assert float(p) == pytest.approx(expected.p_value[0], abs=1e-4)
-    assert np.load(tmp_path / "new_map_z.npy").shape == (1, 1, 12, 12)
-    assert np.load(tmp_path / "volume_map_z.npy").shape == (14, 1, 12, 12)
+        assert row["image"] == name and row["value"] == pytest.approx(expected.value[0], rel=1e-4)
+        assert row["z"] == pytest.approx(expected.z[0], abs=1e-3)
+        assert row["p"] == pytest.approx(expected.p_value[0], abs=1e-4)
+    assert np.load(tmp_path / "found" / "new_map_z.npy").shape == (1, 1, 12, 12)
+    assert np.load(tmp_path / "found" / "volume_map_z.npy").shape == (14, 1, 12, 12)
 
 
 def test_a_model_that_says_something_else_is_not_left_behind(run, tmp_path, monkeypatch):
@@ -147,7 +151,7 @@ def test_without_onnxruntime_it_is_written_and_says_loudly_that_nobody_verified_
 
 
 def test_a_graph_that_onnxruntime_cannot_run_is_not_left_behind(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "_written", lambda run: b"no model")
+    monkeypatch.setattr(writing, "as_graph", lambda judged: b"no model")
     with pytest.raises(AnomalyError, match=r"onnxruntime cannot run the graph .*nothing was written"):
         export(run.folder, tmp_path / "model")
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from tiny import CPU, TINY, normals, with_lesion
 
 from anomaly.detectors import DETECTORS, Detector
 from anomaly.exporting.graph import Refused, model
-from anomaly.exporting.judging import judgement
+from anomaly.exporting.judging import saying
 from anomaly.exporting.operations import OPERATIONS
 from anomaly.exporting.recording import recorded
 from anomaly.exporting.verifying import TOLERANCE, differences, session
@@ -33,7 +33,7 @@ OTHERS = (
     "diffusion, simplex, in one step",
 )
 """Beside the settings of each method: what takes another way through its graph."""
-SOLID = ("mean-image", "nearby", "autoencoder", "restoration")
+SOLID = ("mean-image", "nearby", "autoencoder", "restoration", "diffusion")
 MASKED = ("auto", "texture", "texture, memory", "nearby", "mean-image", "autoencoder")
 SHORT = {"steps": 2, "encoder_steps": 2}
 SMALL = {"2D": (1, 18, 20), "3D": (1, 8, 8, 8)}
@@ -64,8 +64,8 @@ def run_of(case: str, shape: tuple[int, ...], masked: bool = False) -> tuple[Run
 def compared(run: Run, x: torch.Tensor) -> dict[str, float]:
     """How far a run's graph is from the run, of each result."""
     score, z = run.detector.score(x), run.judge(x).map
-    graph, image, results = recorded(judgement(run), x[:1], OPERATIONS)
-    ran = session(model(graph, image, results, run.detector.shape_, {}).SerializeToString())
+    graph, image, results, shapes = recorded(saying(run), x[:1], OPERATIONS)
+    ran = session(model(graph, image, results, run.detector.shape_, shapes, {}).SerializeToString())
     found = {}
     for batch in (x, x[:1]):
         given = dict(zip(results, ran.run(list(results), {"image": batch.numpy()}), strict=True))

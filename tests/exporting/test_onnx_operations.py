@@ -22,7 +22,7 @@ def both(function, shape=SHAPE):
     """What a function of an image (float32) says in PyTorch, and under onnxruntime by its recording."""
     image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     expected = function(image).float().numpy()
-    graph, name, results = recorded(lambda x: {"value": function(x)}, image, OPERATIONS)
+    graph, name, results, _ = recorded(lambda x: {"value": function(x)}, image, OPERATIONS)
     whole = helper.make_graph(
         graph.nodes,
         "operation",
@@ -34,6 +34,20 @@ def both(function, shape=SHAPE):
     made.ir_version = IR
     (found,) = session(made.SerializeToString()).run(None, {name: image.numpy()})
     return expected, found
+
+
+def in_place_after(x):
+    """What an activation does to the output of a norm that was reshaped."""
+    seen = x.view(1, -1)
+    seen.relu_()
+    return x + seen.view(x.shape)
+
+
+def halved(x):
+    """Two halves in one memory, one of which is changed by places that overlap."""
+    first = x.view(-1)[:30]
+    first.relu_()
+    return x.sum() + first.sum()
 
 
 def written(x, *changes):
@@ -164,7 +178,25 @@ SOLIDS = {
     "larger": lambda x: F.interpolate(x, (5, 4, 6), mode="trilinear") + F.interpolate(x, (5, 4, 6)),
     "pad": lambda x: F.pad(x, (1, 0, 2, 1, 0, 1), mode="replicate") + F.pad(x, (1, 0, 2, 1, 0, 1), mode="reflect"),
 }
+GRID = torch.rand(1, 3, 7, 2, generator=torch.Generator().manual_seed(2)) * 3 - 1.5
+CASES |= {
+    "the least and the most": lambda x: torch.stack(x.flatten(1).aminmax(dim=1)),
+    "the k-th": lambda x: x.kthvalue(2, 1).values + x.kthvalue(3, -1, keepdim=True).values.sum(1),
+    "fetched": lambda x: F.grid_sample(x, GRID, padding_mode="border", align_corners=False),
+    "fetched, corners": lambda x: F.grid_sample(x, GRID, padding_mode="border", align_corners=True),
+    "fetched where the image says": lambda x: F.grid_sample(
+        x, x[:, :, :4].permute(0, 2, 3, 1), padding_mode="border", align_corners=False
+    ),
+    "in place, of what was reshaped": lambda x: in_place_after(x.exp() - 1),
+}
+SOLIDS |= {
+    "fetched": lambda x: F.grid_sample(
+        x, torch.stack([x[:, 0], x[:, 1], x[:, 0] * 2], -1), padding_mode="border", align_corners=False
+    ),
+}
 REFUSED = {
+    "fetched beyond": (lambda x: F.grid_sample(x, GRID, align_corners=False), "repeated edges"),
+    "half of it in place": (lambda x: halved(x.exp()), "in place"),
     "a draw": (lambda x: x + torch.rand(6), "draws random numbers"),
     "a draw of its size": (lambda x: x + torch.randn_like(x), "draws random numbers"),
     "a way that the image decides": (lambda x: x if x.sum() > 0 else -x, "depends on the image"),
@@ -213,5 +245,5 @@ def test_what_no_result_rests_on_is_left_out():
         unknown = torch.erfinv(image * 0.1)
         return {"value": torch.stack([unknown, image], -1).unbind(-1)[1].sum()}
 
-    graph, _, _ = recorded(judge, x, OPERATIONS)
+    graph, *_ = recorded(judge, x, OPERATIONS)
     assert {node.op_type for node in graph.nodes} == {"ReduceSum", "Cast"}

@@ -10,11 +10,11 @@ import pytest
 from studies import values
 
 from anomaly.errors import UnreadableImage
-from anomaly.exporting import stranger
-from anomaly.exporting.readme import SCRIPT
+from anomaly.exporting import prepare, stranger
+from anomaly.exporting.readme import scripts
 from anomaly.images import read
 from anomaly.images.preprocessing import Preprocessing
-from anomaly.runs.calibration import Calibration
+from anomaly.runs.calibration import Calibration, capped, joint_p
 
 LYING = np.array([[0, 0, -3.0, 9], [1.5, 0, 0, 2], [0, -0.7, 0.1, 5], [0, 0, 0, 1]])  # axes exchanged and turned round
 UPRIGHT = np.diag([1.0, 1, 2, 1])
@@ -73,7 +73,7 @@ def held(path, how):
     """What the program and the script make of one file."""
     expected = read(path)
     expected = how.apply(expected).pixels
-    found = stranger.prepared(str(path), asdict(how), ["n", *expected.shape[1:]])
+    found = prepare.prepared(str(path), asdict(how), ["n", *expected.shape[1:]])
     assert found.shape == expected.shape and found.dtype == np.float32
     assert np.abs(found - expected).max() <= 2e-5
 
@@ -95,8 +95,8 @@ def test_volumes_are_prepared_as_here(tmp_path, file, case):
 def test_slices_are_prepared_as_here(tmp_path, file, case):
     how = Preprocessing(**{"size": 12, **SLICED[case]})
     if "1" in re.split("[ x]", file) and how.context is not None:
-        with pytest.raises(SystemExit, match="no slices beside it"):
-            stranger.prepared(str(saved(tmp_path, file)), asdict(how), ["n", 4, 12, 12])
+        with pytest.raises(prepare.Unusable, match="no slices beside it"):
+            prepare.prepared(str(saved(tmp_path, file)), asdict(how), ["n", 4, 12, 12])
     else:
         held(saved(tmp_path, file), how)
 
@@ -123,8 +123,8 @@ REFUSED = {
 def test_what_it_does_not_prepare_is_refused_by_name(tmp_path, case):
     file, settings, told = REFUSED[case]
     how = Preprocessing(**{"size": 12, **settings})
-    with pytest.raises(SystemExit, match=told):
-        stranger.prepared(str(saved(tmp_path, file)), asdict(how), ["n", 1, *(12,) * how.dims])
+    with pytest.raises(prepare.Unusable, match=told):
+        prepare.prepared(str(saved(tmp_path, file)), asdict(how), ["n", 1, *(12,) * how.dims])
 
 
 def test_files_that_say_nothing_are_refused(tmp_path):
@@ -132,10 +132,10 @@ def test_files_that_say_nothing_are_refused(tmp_path):
     how = Preprocessing(size=12)
     with pytest.raises(UnreadableImage, match="all pixels have the value 7"):
         how.apply(read(tmp_path / "flat.png"))
-    with pytest.raises(SystemExit, match="all pixels have the value 7"):
-        stranger.prepared(str(tmp_path / "flat.png"), asdict(how), ["n", 1, 12, 12])
-    with pytest.raises(SystemExit, match=r"expected one of \.png"):
-        stranger.prepared("scan.dcm", asdict(how), ["n", 1, 12, 12])
+    with pytest.raises(prepare.Unusable, match="all pixels have the value 7"):
+        prepare.prepared(str(tmp_path / "flat.png"), asdict(how), ["n", 1, 12, 12])
+    with pytest.raises(prepare.Unusable, match=r"expected one of \.png"):
+        prepare.prepared("scan.dcm", asdict(how), ["n", 1, 12, 12])
 
 
 def test_z_and_p_are_those_of_the_calibration():
@@ -143,29 +143,34 @@ def test_z_and_p_are_those_of_the_calibration():
     normals = np.round(random.normal(size=30), 1)
     none = np.zeros((1, 2, 2))
     told = Calibration(normals, np.array([f"s{k // 2 if k < 20 else k}" for k in range(30)]), none, none + 1, none)
-    facts = {"values": told.values.tolist(), "weights": told.weights.tolist()}
     new = np.array([-9, *normals[:5], 0.123, 9, np.nan])
-    found = np.array([stranger.standing(float(each), facts) for each in new])
+    found = np.array([stranger.standing(float(each), told.values, told.weights) for each in new])
     assert np.allclose(found[:, 0], told.z(new), rtol=1e-9, atol=1e-12, equal_nan=True)
     assert np.allclose(found[:, 1], told.p_value(new), rtol=1e-12, equal_nan=True)
 
 
-def test_it_imports_nothing_of_this_program():
-    assert not re.search(r"^\s*(from|import) (anomaly|explain|torch|scipy)", SCRIPT.read_text(), re.MULTILINE)
+def test_several_values_are_joined_as_an_ensemble_joins_them():
+    random = np.random.default_rng(1)
+    normals, whose = random.normal(size=(3, 24)), np.array([f"s{k // 2}" for k in range(24)])
+    none = np.zeros((1, 2, 2))
+    told = [Calibration(row, whose, none, none + 1, none) for row in normals]
+    means = np.mean([each.departure(each.values) for each in told], axis=0)
+    for new in (random.normal(size=3), np.full(3, 9.0), normals[:, 4], normals[:, 7] + 1e-3):
+        mean, z, p = stranger.together(new, normals, told[0].weights)
+        assert mean == pytest.approx(np.mean([each.departure(new[k : k + 1])[0] for k, each in enumerate(told)]))
+        assert z == pytest.approx(capped(means, np.array([mean]), told[0].weights)[0])
+        assert p == pytest.approx(joint_p(normals, new, told[0].weights))
+    assert np.isnan(stranger.together(np.array([0, np.nan, 1]), normals, told[0].weights)).all()
 
 
-def test_maps_are_written_over_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert stranger.targets(["a/x.png", "b/y.nii.gz", "z.npy"]) == ["x_map_z.npy", "y_map_z.npy", "z_map_z.npy"]
-    for one, other in (("a/x.png", "b/x.png"), ("x.nii.gz", "x.npy"), ("x.png", "X.png")):
-        with pytest.raises(SystemExit, match=f"{other}: its map would be written over that of {one}"):
-            stranger.main([one, other])
-    (tmp_path / "x_map_z.npy").write_bytes(b"kept")
-    with pytest.raises(SystemExit, match=r"x_map_z\.npy is there already"):
-        stranger.main(["y.png", "x.png"])
-    assert (tmp_path / "x_map_z.npy").read_bytes() == b"kept"
+def test_they_import_nothing_of_this_program():
+    texts = scripts()
+    assert set(texts) == {"score.py", "prepare.py"}
+    for text in texts.values():
+        assert not re.search(r"^\s*(from|import) (anomaly|explain|torch|scipy)", text, re.MULTILINE)
 
 
-def test_without_images_it_says_how_it_is_called():
-    with pytest.raises(SystemExit, match=r"python score\.py IMAGE"):
-        stranger.main([])
+def test_images_of_one_name_get_files_of_their_own():
+    taken = set()
+    names = [stranger.stem(each, taken) for each in ("a/x.png", "b/x.nii.gz", "X.npy", "x-2.png", "y.nii")]
+    assert names == ["x", "x-2", "X-3", "x-2-2", "y"]

@@ -346,7 +346,7 @@ def test_subjects_of_the_training_are_refused_unless_allowed(run, normals, tmp_p
 
 def test_images_of_the_training_are_refused_under_any_subject(run, normals, tmp_path):
     renamed = pd.DataFrame({"path": [normals / "n003.png"], "subject": ["somebody else"]})
-    with pytest.raises(CohortError, match="1 images to score belong to the normals"):
+    with pytest.raises(CohortError, match="knows 1 of these images"):
         score(run, renamed, tmp_path, **PLAIN)
 
 

@@ -72,7 +72,19 @@ def test_stages_their_steps_and_where_it_goes_on_are_told(tmp_path, caplog):
     assert caplog.messages == ["stage 2 of 2, game: goes on from step 2 of 4"]
 
 
+def test_the_time_left_is_that_of_the_stage_whose_steps_it_is_told_by(caplog, monkeypatch):
+    hours = iter(range(1000))
+    monkeypatch.setattr("anomaly.progress.time.monotonic", lambda: 3600.0 * next(hours))
+    with caplog.at_level(logging.INFO):
+        train_stages(nn.ModuleList([NET]), stages(3, 4), Batches(POINTS, size=4))
+        train_stages(nn.ModuleList([NET]), stages(3, 4)[:1], Batches(POINTS, size=4))
+    told = [each for each in caplog.messages if "left" in each]
+    assert told[0].startswith("warm (1 of 2): 1 of 3, ") and "s left of this stage" in told[0]
+    assert told[3].startswith("game (2 of 2): 1 of 4, ") and "s left of this stage" in told[3]
+    assert told[7].startswith("warm: 1 of 3, ") and "of this stage" not in told[7]
+
+
 def test_the_place_of_a_stage_is_that_within_all():
     course = Course(stages(3, 4), 1)
-    assert (course.before, course.steps, course.name, course.last) == (3, 7, "game (2 of 2)", True)
+    assert (course.steps, course.name, course.last) == (7, "game (2 of 2)", True)
     assert Course(stages(3, 4)[:1], 0).told(0) == ""

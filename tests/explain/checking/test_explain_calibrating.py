@@ -1,6 +1,7 @@
 """What is drawn where labels mean nothing: measured, taken away of all maps, and told with each of them."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from explained import ADDITIVE, RANGE, explaining, two_sides
-from test_explain_checking import Scaled, people, source_of
+from checked import OPTIONS, Scaled, people, prepared, source_of
+from explained import RANGE
+from looked_at import looked_at
 from torch import Tensor
 
 from anomaly.errors import AnomalyError, CohortError, RunError
@@ -20,15 +22,16 @@ from anomaly.nets.fields import length, warp
 from explain.base import Explanation
 from explain.checking import calibrate
 from explain.checking.again import held_out_cases
-from explain.checking.calibrating import STREAM
+from explain.checking.calibrating import STREAM, Calibrated
 from explain.checking.calibrating import _begun_with as begun_with
-from explain.checking.calibrating import _measured as measured
 from explain.checking.check import check
 from explain.checking.comparing import compared
 from explain.checking.findings import at_most, ratio
 from explain.checking.holding import by_person, smallest_that_holds, thresholds
 from explain.checking.images import streamed
+from explain.checking.measuring import Measured, measured
 from explain.checking.permuted import permuted
+from explain.commands.learning import _tell as tell
 from explain.counterfactuals.additive import Additive
 from explain.evaluating import evaluate
 from explain.runs.calibration import FILE, NOT_MEASURED, Calibration, Sizes, read_calibration, write_calibration
@@ -36,35 +39,14 @@ from explain.runs.mapping import map_images
 from explain.runs.run import LearnedRun
 from explain.runs.shrinking import shrunk, sizes_at
 from explain.runs.source import open_source
-from explain.sides.sides import Sides
 from explain.trained import difference
-
-OPTIONS: dict[str, Any] = {"device": "cpu", "workers": 1}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_curves() -> Iterator[None]:
-    """Pictures of curves take longer than the trainings here; they are tested elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("explain.runs.learning.draw_curves", lambda folder: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_sides(tmp_path_factory.mktemp("sides"))
-
-
-@pytest.fixture(scope="module")
-def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> LearnedRun:
-    return explaining(Sides(cohort=cohort, outcome="sick"), tmp_path_factory.mktemp("run") / "run")
 
 
 @pytest.fixture
-def bare(run: LearnedRun) -> Iterator[LearnedRun]:
-    """The run, of which nothing was measured before and nothing is afterwards."""
-    yield run
-    (run.folder / FILE).unlink(missing_ok=True)
+def bare(changing: LearnedRun) -> Iterator[LearnedRun]:
+    """A run whose changes can be seen, of which nothing was measured before and nothing is afterwards."""
+    yield changing
+    (changing.folder / FILE).unlink(missing_ok=True)
 
 
 def calibration_of(run: LearnedRun, threshold: float | None, **others: Any) -> Calibration:
@@ -296,12 +278,13 @@ def test_slices_of_a_volume_count_as_one_image(run: LearnedRun, monkeypatch: pyt
     def given(_: Any, rows: Any, *__: Any) -> Iterator[Any]:
         yield [(row, pixels[row["id"]]) for row in rows]
 
-    monkeypatch.setattr("explain.checking.calibrating.streamed", given)
+    monkeypatch.setattr("explain.checking.measuring.streamed", given)
     table = pd.DataFrame({"id": list("abc"), "subject": ["p", "p", "q"], "label": 1})
     found = measured(source_of(Scaled()), [Scaled(times=0.5)], table, np.array([0.0]), 1, [])
     np.testing.assert_allclose(found.real[:, 0], [0.2, 0.4, 1.0], rtol=1e-6)
     np.testing.assert_allclose(by_person(found.real, found.subjects)[:, 0], [0.3, 1.0], rtol=1e-6)
     np.testing.assert_allclose(found.nothing[0, :, 0], [0.1, 0.2, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(found.largest[:, :, 0], [[0.3, 0.6, 1.0], [0.15, 0.3, 0.5]], rtol=1e-6)
 
 
 def test_it_goes_on_with_the_permutations_that_were_begun(tmp_path: Path) -> None:
@@ -322,7 +305,7 @@ def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_h
         errors.append({"id": "gone", "path": "gone.png", "error": "cannot be read"})
         yield from streamed(source, rows, workers, errors)
 
-    monkeypatch.setattr("explain.checking.calibrating.streamed", one_missing)
+    monkeypatch.setattr("explain.checking.measuring.streamed", one_missing)
     weights = (bare.folder / "weights.safetensors").read_bytes()
     found = calibrate(bare.folder, **OPTIONS)
     assert (bare.folder / "weights.safetensors").read_bytes() == weights
@@ -331,7 +314,7 @@ def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_h
     assert found.calibration == bare.calibration and facts["run"] == bare.identity
     assert "serves a calibration alone" in (again.folder / "MODEL_CARD.md").read_text()
     assert found.calibration.told() in (bare.folder / "MODEL_CARD.md").read_text()
-    x = torch.from_numpy(np.stack([prepared(bare, path) for path in held_out_cases(bare.cohort)["path"]]))
+    x = torch.from_numpy(prepared(bare, held_out_cases(bare.cohort)))
     real, nothing = (each.explainer.explain(x).map.abs().mean().item() for each in (bare, again))
     assert found.calibration.cases.real == pytest.approx(real, rel=1e-5)
     assert found.calibration.cases.nothing == pytest.approx(nothing, rel=1e-5)
@@ -340,16 +323,10 @@ def test_a_run_is_calibrated_on_its_held_out_images_and_by_what_its_own_folder_h
     assert list(pd.read_csv(found.errors)["id"]) == ["gone"] and found.errors.parent == bare.folder
 
 
-def prepared(run: LearnedRun, path: str) -> np.ndarray:
-    from anomaly.images import read
-
-    return run.preprocessing.apply(read(Path(path))).pixels[0]
-
-
 def test_stopped_the_run_is_of_use_and_the_same_call_goes_on(
-    run: LearnedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changing: LearnedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("permuted_*", FILE))
+    shutil.copytree(changing.folder, tmp_path / "run", ignore=shutil.ignore_patterns("permuted_*", FILE))
     bare = LearnedRun.open(tmp_path / "run")
     steps, whole = [], Additive.generator_loss
 
@@ -367,7 +344,7 @@ def test_stopped_the_run_is_of_use_and_the_same_call_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Additive, "generator_loss", lambda self, batch: (steps.append(self), whole(self, batch))[1])
         calibrate(bare.folder, save_every=1, **OPTIONS)
-    assert len(steps) == ADDITIVE["steps"] - 2 and bare.calibration is not None
+    assert len(steps) == changing.facts["settings"]["steps"] - 2 and bare.calibration is not None
 
 
 def test_its_permutations_are_never_those_of_a_check() -> None:
@@ -377,7 +354,7 @@ def test_its_permutations_are_never_those_of_a_check() -> None:
     assert len({*ours, *theirs}) == 6
 
 
-def test_maps_that_are_zero_are_refused_before_anything_is_trained(
+def test_of_maps_that_are_zero_nothing_can_be_told_and_nothing_is_trained(
     bare: LearnedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flat(self: Additive, x: Tensor) -> Explanation:
@@ -388,14 +365,66 @@ def test_maps_that_are_zero_are_refused_before_anything_is_trained(
 
     monkeypatch.setattr(Additive, "counterfactual", flat)
     monkeypatch.setattr("explain.checking.again.learn", untrained)
-    with pytest.raises(AnomalyError, match="maps are 0 in all 4 held-out cases"):
-        calibrate(bare.folder, **OPTIONS)
+    found = calibrate(bare.folder, **OPTIONS)
+    assert found.calibration is None and "changed in 0 of 2 held-out persons" in found.sentence
     with pytest.raises(AnomalyError, match=r"permuted is 0, allowed 0\.05"):
         calibrate(bare.folder, permuted=0)
     with pytest.raises(AnomalyError, match="saliency explains a target"):
         calibrate("saliency")
     with pytest.raises(CohortError, match="give --images"):
         calibrate(bare.folder, images=bare.folder, **OPTIONS)
+
+
+def test_of_maps_that_are_next_to_nothing_it_cannot_tell_and_says_so_in_figures(
+    run: LearnedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untrained(*_: Any) -> None:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr("explain.checking.again.learn", untrained)
+    shutil.copytree(run.folder, tmp_path / "run")
+    write_calibration(tmp_path / "run", calibration_of(run, 1e-5))  # by an earlier version
+    found = calibrate(tmp_path / "run", **OPTIONS)
+    assert re.match(
+        r"CANNOT TELL: the real maps are next to nothing themselves: 1 % of the range of grey values or more is "
+        r"changed in 0 of 2 held-out persons, and the largest change is 0\.0\d+ % of the range, so",
+        found.sentence,
+    )
+    assert found.calibration is None and not found.path.exists() and looked_at(found)[""] == "cannot tell"
+    assert LearnedRun.open(tmp_path / "run").calibration is None
+    assert NOT_MEASURED in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(("left", "holds"), [(0.03, True), (0.01, False)])
+def test_what_is_left_must_be_more_than_next_to_nothing(
+    bare: LearnedRun, monkeypatch: pytest.MonkeyPatch, left: float, holds: bool
+) -> None:
+    ones = np.ones((12, 3))
+    largest = np.stack([ones * [0.2, 0.1, left], ones * [0.15, 0.05, 0.0]])
+    persons = np.array([f"s{k:02d}" for k in range(12)], dtype=object)
+    found = Measured(
+        np.arange(3.0), ones * [0.1, 0.05, 0.01], 0.5 * ones[None] * [0.1, 0.05, 0], largest, persons, ones[:, 0]
+    )
+    monkeypatch.setattr("explain.checking.calibrating._trained", lambda *_: ([], ["none"]))
+    monkeypatch.setattr("explain.checking.calibrating.measured", lambda *_: found)
+    told = calibrate(bare.folder, **OPTIONS)
+    assert told.calibration is not None and told.calibration.holds is holds
+    assert "largest change 7.5 % of the range of grey values, here 10 %" in told.sentence
+    assert told.sentence.startswith("NOTHING HOLDS") is not holds
+
+
+def test_that_next_to_nothing_is_drawn_of_nothing_is_said(run: LearnedRun) -> None:
+    found = calibration_of(run, 0.1, largest=0.5, largest_nothing=0.012)
+    assert found.told().startswith("With labels that mean nothing, next to nothing would be drawn: 3.8 % (at most 5 %)")
+    assert "largest change 0.6 % of the range of grey values, here 25 %" in found.told()
+    assert (
+        replace(found, largest_nothing=0.3).told().startswith("With labels that mean nothing, so much would be drawn")
+    )
+
+
+def test_the_command_names_no_file_where_it_cannot_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(Calibrated(Path("calibration.json"), Path("errors.csv"), None, "CANNOT TELL: too little.", 0))
+    assert capsys.readouterr().out == "CANNOT TELL: too little.\n"
 
 
 # Maps and checks of it
@@ -407,7 +436,9 @@ def mapped(run: LearnedRun, out: Path, **options: Any) -> tuple[pd.DataFrame, st
     return pd.read_csv(found.path), found.remark, json.loads((out / "explain.json").read_text())
 
 
-def test_every_map_says_what_would_be_drawn_of_nothing(bare: LearnedRun, tmp_path: Path) -> None:
+def test_every_map_says_what_would_be_drawn_of_nothing(
+    bare: LearnedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain, remark, facts = mapped(bare, tmp_path / "plain")
     assert remark.endswith(NOT_MEASURED) and facts["calibration"] is None and "change_if_nothing" not in plain
     threshold = float(plain["largest_change"].median()) / 2
@@ -424,6 +455,8 @@ def test_every_map_says_what_would_be_drawn_of_nothing(bare: LearnedRun, tmp_pat
     assert set(changes.table["figure"]) == {"change", "largest_change", "unchanged", "change_as_drawn"}
     raw, remark, facts = mapped(bare, tmp_path / "raw", raw=True)
     np.testing.assert_allclose(raw["change"], plain["change"])
+    monkeypatch.setattr("explain.runs.nothing.NOTHING", 1.0)
+    assert mapped(bare, tmp_path / "little")[0]["share_if_nothing"].isna().all()
     assert (raw["change_if_nothing"] == 1e-5).all() and "50 % (at most 60 %) of these maps" in remark
     with pytest.raises(RunError, match="made with another calibration"):
         mapped(bare, tmp_path / "plain")
@@ -448,6 +481,10 @@ def test_the_words_of_one_map(run: LearnedRun) -> None:
     )
     assert found.told_of(1e-5, raw=True).endswith("so that it would be this or more.")
     assert found.told_of(0.0).startswith("Nothing is left of this map")
+    assert found.told_of(1e-5, largest=0.006) == (
+        "CANNOT TELL how much of this map would be drawn if labels meant nothing: it is next to nothing, its largest "
+        "change 0.3 % of the range of grey values."
+    )
     assert replace(found, threshold=None).told_of(0.0).startswith("NOTHING HOLDS, so nothing is drawn: ")
     moving = replace(found, moves=True, permutations=2)
     assert "move by less than 1e-05 pixels" in moving.told() and "worst of 2 trainings" in moving.told()
@@ -509,7 +546,7 @@ def test_a_check_takes_the_same_off_the_maps_of_a_fresh_permutation(run: Learned
     source = replace(plain, calibration=calibration_of(run, 0.2))
     cases = held_out_cases(run.cohort)
     found = compared(source, {"other": Scaled(times=0.5)}, cases, 1)
-    x = torch.from_numpy(np.stack([prepared(run, path) for path in cases["path"]])).abs()
+    x = torch.from_numpy(prepared(run, cases)).abs()
     left = [float((times * x - 0.2).clamp_min(0).mean()) for times in (0.5, 1.0)]
     assert found.size().value == pytest.approx(left[0] / left[1], rel=1e-5)
     assert found.raw_size().value == found.row(0)["ratio_as_drawn"] == pytest.approx(0.5)

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from explained import ADDITIVE, RANGE, explaining, two_sides, write
+from checked import OPTIONS, Quadratic, Scaled, Sloped, people, prepared, sample_of, source_of
+from explained import ADDITIVE, RANGE, write
 from looked_at import looked_at
 from PIL import Image
 from safetensors.numpy import load_file
 from studies import trained
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomaly.errors import AnomalyError, CohortError
 from explain import Explainer, Explanation
@@ -27,38 +28,10 @@ from explain.checking.again import held_out_cases, images_of
 from explain.checking.cascade import check_target, with_network
 from explain.checking.check import Checked
 from explain.checking.comparing import compared
-from explain.checking.findings import COLUMNS, floor_of, mean, ratio
-from explain.checking.images import Sample
+from explain.checking.findings import COLUMNS, Finding, Shown, floor_of, little_told, mean, ratio
 from explain.checking.permuted import check_labels, permuted
 from explain.counterfactuals.additive import Additive
 from explain.runs.run import LearnedRun
-from explain.runs.source import Source
-from explain.sides.sides import Sides
-
-OPTIONS: dict[str, Any] = {"device": "cpu", "workers": 1}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_curves() -> Iterator[None]:
-    """Pictures of curves take longer than the trainings here; they are tested elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("explain.runs.learning.draw_curves", lambda folder: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_sides(tmp_path_factory.mktemp("sides"))
-
-
-@pytest.fixture(scope="module")
-def run(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> LearnedRun:
-    return explaining(Sides(cohort=cohort, outcome="sick"), tmp_path_factory.mktemp("run") / "run")
-
-
-@pytest.fixture(scope="module")
-def classifier(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> LearnedRun:
-    return explaining(Sides(cohort=cohort, outcome="sick"), tmp_path_factory.mktemp("run") / "classifier", "classifier")
 
 
 @pytest.fixture(scope="module")
@@ -69,61 +42,7 @@ def checked(run: LearnedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@dataclass(kw_only=True)
-class Scaled(Explainer):
-    """Its map is the image, so many times."""
-
-    name: ClassVar[str] = "scaled"
-    times: float = 1.0
-
-    def evidence(self, x: Tensor) -> Explanation:
-        return Explanation(self.times * x.mean(1, keepdim=True))
-
-
-@dataclass(kw_only=True)
-class Sloped(Explainer):
-    """Its map is the gradient."""
-
-    name: ClassVar[str] = "sloped"
-
-    def evidence(self, x: Tensor) -> Explanation:
-        x.requires_grad_()
-        return Explanation(torch.autograd.grad(self.ask(x).sum(), x)[0])
-
-
-class Quadratic:
-    """A target |W x|^2 that holds its network as classifiers do; its slopes lie in the space of three patterns."""
-
-    def __init__(self, space: tuple[int, ...]) -> None:
-        self.net_ = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(space)), 3, bias=False))
-
-    def value(self, x: Tensor) -> Tensor:
-        return self.net_(x).square().sum(1)
-
-
-def source_of(explainer: Explainer, run: LearnedRun | None = None) -> Source:
-    return Source(explainer, RANGE, None, None, None, run, {"source": explainer.name}, torch.device("cpu"))
-
-
-def noise(n: int, space: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(n, 1, *space)).astype(np.float32)
-
-
-def sample_of(n: int, space: tuple[int, ...]) -> Sample:
-    return Sample(noise(n, space), np.array([f"s{k}" for k in range(n)]), False)
-
-
 # Labels permuted
-
-
-def people(labels: list[list[int]], **columns: Any) -> pd.DataFrame:
-    """A row an image, subject by subject; all but the last subject are trained on."""
-    rows = [
-        {"id": f"{s}-{i}", "subject": f"s{s}", "label": label, "part": "train" if s < len(labels) - 1 else "choose"}
-        for s, each in enumerate(labels)
-        for i, label in enumerate(each)
-    ]
-    return pd.DataFrame(rows).assign(**columns)
 
 
 def test_subjects_with_images_on_both_sides_change_places_with_those_who_have_as_many() -> None:
@@ -173,7 +92,7 @@ def test_maps_are_measured_as_the_two_runs_draw_them(run: LearnedRun, checked: P
     row = pd.read_csv(checked / "check.csv").iloc[0]
     again = LearnedRun.open(checked / "permuted_1")
     cases = held_out_cases(run.cohort)
-    x = torch.stack([torch.from_numpy(_prepared(run, path)) for path in cases["path"]])
+    x = torch.from_numpy(prepared(run, cases))
     real, other = (each.explainer.explain(x).map.abs().mean().item() for each in (run, again))
     assert row["ratio"] == pytest.approx(other / real, rel=1e-4)
     assert np.isnan(row["passed"]) and row["images"] == len(cases)  # four steps change next to nothing
@@ -187,10 +106,54 @@ def test_maps_are_measured_as_the_two_runs_draw_them(run: LearnedRun, checked: P
     assert Image.open(checked / "check.png").size[0] > 300
 
 
-def _prepared(run: LearnedRun, path: str) -> np.ndarray:
-    from anomaly.images import read
+def test_its_picture_is_titled_by_the_name_of_the_run_alone(
+    run: LearnedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, titles = Shown(np.zeros((1, 1, 4, 4)), {}, None, False, ""), []
+    found = Finding("labels permuted", None, "CANNOT TELL: nothing.", [], shown)
+    module = sys.modules["explain.checking.check"]  # whose name the room gives to the function
+    monkeypatch.setattr(module, "check_labels", lambda *_, **__: found)
+    monkeypatch.setattr(module, "draw", lambda *_, title, **__: titles.append(title))
+    check(run.folder.resolve(), tmp_path, **OPTIONS)
+    assert titles == ["run (additive): labels permuted"]
 
-    return run.preprocessing.apply(read(Path(path))).pixels[0]
+
+@dataclass(kw_only=True)
+class Squared(Explainer):
+    """Its map is the square of the image; where there are channels these change in opposite ways, so that it is 0."""
+
+    name: ClassVar[str] = "squared"
+
+    def evidence(self, x: Tensor) -> Explanation:
+        change = x.square() * torch.tensor([1.0, -1.0]).view(-1, 1, 1)[: x.shape[1]]
+        return Explanation(change.mean(1, keepdim=True), x - change)
+
+
+def flat_volumes(monkeypatch: pytest.MonkeyPatch, volumes: dict[str, list[float]], channels: int = 1) -> None:
+    """Have `compared` read volumes taken apart, whose slices have one value each."""
+    pixels = {name: np.float32(each).reshape(-1, 1, 1, 1) for name, each in volumes.items()}
+    whole = np.ones((1, channels, 3, 3), np.float32)
+    monkeypatch.setattr(
+        "explain.checking.comparing.streamed", lambda _, rows, *__: iter([[(r, whole * pixels[r["id"]]) for r in rows]])
+    )
+
+
+def test_a_volume_is_one_image_and_a_person_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat_volumes(monkeypatch, {"a": [0.1, 0.3], "b": [0.2, 0.6], "c": [1.0]})
+    table = pd.DataFrame({"id": list("abc"), "subject": ["p", "p", "q"]})
+    found = compared(source_of(Scaled()), {"other": Squared()}, table, 1)
+    assert found.size().value == found.size(0).value == found.raw_size().value == pytest.approx((0.125 + 1) / (0.3 + 1))
+    assert found.row(0)["images"] == 3 and found.row(0)["subjects"] == 2
+    np.testing.assert_allclose(found.largest, [0.3, 0.6, 1.0], rtol=1e-6)
+    assert found.shown.images.shape == (3, 1, 3, 3) and found.shown.turned
+
+
+def test_changes_of_two_channels_do_not_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat_volumes(monkeypatch, {"a": [0.5], "b": [0.5]}, channels=2)
+    table = pd.DataFrame({"id": list("ab"), "subject": ["p", "q"]})
+    found = compared(source_of(Squared()), {"other": Scaled(times=0.5)}, table, 1)
+    np.testing.assert_allclose([found.real, found.largest], 0.25)
+    assert found.size().value == pytest.approx(1)
 
 
 def test_what_was_trained_again_differs_in_its_labels_alone_and_says_so(run: LearnedRun, checked: Path) -> None:
@@ -334,6 +297,14 @@ def test_the_floor_is_how_alike_maps_of_other_subjects_are() -> None:
     assert np.isnan(floor_of(maps, np.array(["a", "a", "a"])).signed)
 
 
+def test_next_to_nothing_is_what_more_than_half_of_the_persons_do_not_see() -> None:
+    largest, persons = np.array([0.5, 0.001, 0.001, 0.019]), np.array(["a", "a", "b", "c"])
+    assert "changed in 1 of 3 held-out persons, and the largest change is 25 %" in little_told(largest, persons)
+    assert little_told(largest, np.array(["a", "b", "a", "a"])) == ""
+    with pytest.raises(AnomalyError, match="not a number"):
+        little_told(np.array([0.5, np.nan]), np.array(["a", "b"]))
+
+
 def test_maps_that_are_zero_everywhere_leave_nothing_to_check(run: LearnedRun) -> None:
     with pytest.raises(AnomalyError, match="are 0 in all"):
         compared(source_of(Scaled(times=0.0), run), {"other": Scaled()}, held_out_cases(run.cohort), 1)
@@ -370,6 +341,7 @@ def test_what_an_attribution_lacks_is_told(
     [
         ({"settings": {"width": 3}}, "takes no settings"),
         ({"where": {"sick": "1"}}, "takes no where in a check"),
+        ({"count": 32}, "takes no count in a check; leave --count out"),
         ({"images": pd.DataFrame()}, "knows its images"),
     ],
 )

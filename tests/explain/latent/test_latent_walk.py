@@ -20,8 +20,8 @@ from explain.latent.generator import in_layers, new_codes
 from explain.latent.projection import projected
 from explain.latent.search import first_stop
 from explain.latent.walk import DIRECTIONS, LatentWalk
+from explain.runs.asked import warn_of_known
 from explain.runs.given import GeneratorRun
-from explain.runs.learning import _warn_of_known
 
 SHAPES = {"2D": (1, 9, 8), "two channels": (2, 7, 6), "3D": (1, 5, 6, 4)}
 ALONG = torch.tensor([1.0, 0.5, -0.5, 0.0])
@@ -505,8 +505,8 @@ def test_a_detector_is_a_generator(shape):
 def test_people_held_out_whom_the_generator_was_trained_on_are_told(caplog):
     table = pd.DataFrame({"subject": ["a", "a", "b", "c"], "part": ["choose", "choose", "choose", "train"]})
     generator = GeneratorRun(Path("runs/gan"), None, "", frozenset({"a", "c"}), None)  # type: ignore[arg-type]
-    _warn_of_known(table, generator)
+    warn_of_known(table, generator)
     assert "1 of the 2 subjects held out here (a) are among those that runs/gan was trained on" in caplog.text
     caplog.clear()
-    _warn_of_known(table, dataclasses.replace(generator, trained=frozenset({"c"})))
+    warn_of_known(table, dataclasses.replace(generator, trained=frozenset({"c"})))
     assert not caplog.text

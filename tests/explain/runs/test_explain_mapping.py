@@ -86,6 +86,18 @@ def test_figures_are_those_of_the_explainer(runs, others: Path, tmp_path: Path) 
     assert list(table["judge_flipped"]) == flips.int().tolist()
 
 
+def test_figures_name_the_method_what_it_explains_and_the_image(
+    runs, others: Path, tmp_path: Path, monkeypatch
+) -> None:
+    titles = []
+    monkeypatch.setattr("explain.runs.records.save_figure", lambda *_, title, **__: titles.append(title))
+    explained(runs["additive"].folder, others, tmp_path / "a", outputs=("png",))
+    explained("saliency", others, tmp_path / "b", target=runs["target"].folder, outputs=("png",))
+    assert {f"additive (additive): o{i}" for i in range(5)} | {f"saliency of target: o{i}" for i in range(5)} == set(
+        titles
+    )
+
+
 def test_map_and_counterfactual_lie_on_the_source_grid(runs, others: Path, tmp_path: Path) -> None:
     explained(runs["additive"].folder, others, tmp_path)
     source = read(others / "o2.png")
@@ -258,7 +270,7 @@ def test_subjects_of_the_training_are_refused(runs, cohort: Path, tmp_path: Path
 
 def test_files_of_the_training_are_refused_whatever_their_persons_are_called(runs, tmp_path: Path) -> None:
     known = runs["additive"].cohort.query("part == 'train'")[["id", "path"]].assign(subject="somebody else")
-    with pytest.raises(CohortError, match=f"was trained on {len(known)} of these images .* or give --allow-overlap"):
+    with pytest.raises(CohortError, match=f"knows {len(known)} of these images .* or give --allow-overlap"):
         explained(runs["additive"].folder, known, tmp_path / "out")
     renamed = runs["additive"].cohort.query("part == 'choose'")[["id", "path"]].assign(subject="somebody else")
     assert len(explained(runs["additive"].folder, renamed, tmp_path / "held-out")) == len(renamed)
