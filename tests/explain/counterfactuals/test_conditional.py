@@ -76,15 +76,6 @@ def test_the_generator_is_told_the_side_by_constant_channels():
     assert torch.equal(seen[0][1, 1:], torch.stack([torch.zeros(5, 6), torch.ones(5, 6)]))
 
 
-def test_details_at_full_size_go_round_the_generator_alone():
-    """Without the skip at full size nothing of one pixel passes but by the image that is added to."""
-    explainer = Conditional(width=4, critic_width=4)
-    generator = explainer.build((1, 32, 32))["generator"]
-    with_skip = generator.join[-2][0].in_channels, generator.join[-1][0].in_channels
-    assert with_skip == (2 * 8, 4)
-    assert generator.leave.out_channels == 2 and generator.enter[0].in_channels == 3
-
-
 def test_an_untrained_residual_generator_is_the_identity():
     explainer = Conditional(width=4, critic_width=4)
     explainer.make((1, 18, 20), CPU, 0)
@@ -93,7 +84,22 @@ def test_an_untrained_residual_generator_is_the_identity():
     assert terms["cycle"].item() == terms["identity"].item() == 0
     explainer.form = "direct"
     _, terms = explainer.generator_loss((x[:2], x[2:]))
-    assert terms["identity"].item() == pytest.approx(x.square().mean().item(), rel=1e-5)
+    assert terms["identity"].item() == pytest.approx(x.abs().mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("skips", "channels"), [(0, 8), (1, 4)])
+def test_details_at_full_size_are_handed_across_if_asked(skips, channels):
+    """Without the skip at full size nothing of one pixel passes but by the image that is added to."""
+    generator = Conditional(width=4, critic_width=4, skips=skips).build((1, 32, 32))["generator"]
+    assert (generator.join[-2][0].in_channels, generator.join[-1][0].in_channels) == (2 * 8, channels)
+    assert generator.leave.out_channels == 2 and generator.enter[0].in_channels == 3
+
+
+def test_runs_of_before_hand_nothing_across_at_full_size():
+    assert Conditional.completed({"game": "logistic", "width": 16})["skips"] == 1
+    older = Conditional.completed({"width": 16})
+    assert older["skips"] == 1 and older["game"] == "wasserstein"
+    assert Conditional.completed({"game": "logistic", "skips": 0})["skips"] == 0
 
 
 # The losses
@@ -102,16 +108,18 @@ def test_an_untrained_residual_generator_is_the_identity():
 @pytest.mark.parametrize("game", ["logistic", "wasserstein"])
 def test_the_loss_of_the_generator_is_its_formula(game):
     """As a control 0.25 less, as a case 0.125 more; D is the sum, as a case twice that, and the logit the sum."""
-    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), game=game)
+    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), game=game, identity=3.0, cycle=7.0)
     loss, terms = explainer.generator_loss((CONTROLS, CASES))
     judged = [-0.75 * 16, 0.25 * 16, 2 * -0.375 * 16, 2 * 0.625 * 16]  # controls and cases as controls, then as cases
     against = sum(softplus(-each) if game == "logistic" else -each for each in judged) / 4
     assert terms["adversarial"].item() == pytest.approx(against)
-    assert terms["identity"].item() == pytest.approx((0.25**2 + 0.125**2) / 2)
-    assert terms["cycle"].item() == pytest.approx(0.125**2)  # either way round 0.25 is taken and 0.125 given
+    power = 1 if game == "logistic" else 2
+    identity, cycle = (0.25**power + 0.125**power) / 2, 0.125**power  # either way 0.25 is taken and 0.125 given
+    assert terms["identity"].item() == pytest.approx(identity)
+    assert terms["cycle"].item() == pytest.approx(cycle)
     wanted = [softplus(-12), softplus(4), softplus(6), softplus(-10)]
     assert terms["wanted"].item() == pytest.approx(sum(wanted) / 4, rel=1e-5)
-    expected = against + 50 * (0.25**2 + 0.125**2) / 2 + 50 * 0.125**2 + sum(wanted) / 4
+    expected = against + 3 * identity + 7 * cycle + sum(wanted) / 4
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -241,6 +249,7 @@ def test_the_map_lies_where_cases_differ():
         ({"norm": "layer"}, "norm=layer is unknown; take one of batch, instance, group, none"),
         ({"decay": 1.0}, "decay must be below 1, got 1.0"),
         ({"cycle": -1.0}, "cycle must be 0 or more"),
+        ({"skips": -1}, "skips must be 0 or more"),
     ],
 )
 def test_wrong_settings_are_told(settings, message):

@@ -65,7 +65,7 @@ def test_an_older_run_opens_as_one_of_the_published_game_and_is_trained_again_as
     ("method", "settings", "lacking"),
     [
         ("deformation", {**OLDER, "levels": 2}, SINCE),
-        ("conditional", {**OLDER, "identity": 50.0}, ("game", "slope", "warm_up", "ema")),
+        ("conditional", {**OLDER, "identity": 50.0, "skips": 1}, ("game", "slope", "warm_up", "ema", "skips")),
     ],
 )
 def test_older_runs_of_the_others_open_too(
