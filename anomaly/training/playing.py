@@ -35,9 +35,11 @@ class Play:
                 raise machine.alike(TrainingError(f"player {name!r} of stage {stage.name!r} owns no parameters"))
         # Batch norm's running statistics are averaged as well: those of the last weights belong to other ones.
         self.averaged = {
-            player.name: [*self.owned[player.name], *_statistics(player)] for player in stage.players if player.ema > 0
+            player.name: [each.detach() for each in (*self.owned[player.name], *_statistics(player))]
+            for player in stage.players
+            if player.ema > 0
         }
-        self.averages = {name: [each.detach().clone() for each in own] for name, own in self.averaged.items()}
+        self.averages = {name: [each.clone() for each in own] for name, own in self.averaged.items()}
         self._moved_by = {player.name: player.shares or player.name for player in stage.players}
         self._refuse_strangers()
         for parameter in game.parameters():
@@ -107,10 +109,9 @@ class Play:
         self._note_losses(names, self.machine.backward(loss, parameters, list(terms.values())))
         optimiser.step()
         if player.ema > 0:
-            now = [each.detach() for each in self.averaged[player.name]]
             # What was before counts for little while that is how the weights began.
             kept = min(player.ema, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(self.averages[player.name], now, 1 - kept)
+            torch._foreach_lerp_(self.averages[player.name], self.averaged[player.name], 1 - kept)
 
     def _hand_over_to(self, player: Player) -> None:
         if self._mover is not player:
@@ -187,7 +188,7 @@ class Play:
 
     @contextmanager
     def _averages_in_place(self) -> Iterator[None]:
-        own = [(each, each.detach().clone()) for tensors in self.averaged.values() for each in tensors]
+        own = [(each, each.clone()) for tensors in self.averaged.values() for each in tensors]
         self._take_averages()
         try:
             yield
