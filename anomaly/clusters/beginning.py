@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from anomaly.clusters.addresses import FILE, LOCAL, SLURM, Place
+from anomaly.clusters.crew import ANSWER
 from anomaly.errors import ClusterError, MissingPackage
 from anomaly.training.computer import allowed_cores
 
 logger = logging.getLogger(__name__)
-ANSWER = 20.0
-"""Seconds in which a scheduler that is there answers."""
 SLURM_NEEDS = (
     "say how large a job is in ~/.config/dask/jobqueue.yaml, as\njobqueue:\n  slurm:\n    cores: 8\n    memory: 16GB"
 )
