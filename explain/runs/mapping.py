@@ -173,8 +173,10 @@ def map_images(
     left = table.left(rows)
     before = len(rows) - len(left)
     asked = Asked(
-        str(whole(source)), settings, *map(whole, (target, generator, judge, baseline, controls, method)),
-        device, raw, opened.identities, os.path.abspath(out), tuple(outputs), limit, workers,
+        source=str(whole(source)), settings=settings, target=whole(target), generator=whole(generator),
+        judge=whole(judge), baseline=whole(baseline), controls=whole(controls), method=whole(method), device=device,
+        raw=raw, identities=opened.identities, out=os.path.abspath(out), outputs=tuple(outputs), limit=limit,
+        workers=workers,
     )  # fmt: skip
     mapper = Mapper(asked, opened, threads)
     first, rest = _parted(left, seen)
@@ -245,8 +247,8 @@ def _probed(
             finest = 0.0 if found[0].change is None else FINEST
             return list(found[0].figures), max(float(limit_of([each.map for each in found])), finest), seen
     write_errors(out, [{**one.about, "error": one.error} for one in bad])
-    told = "; ".join(reasons((one.row["path"], one.error) for one in bad))
-    raise CohortError(f"none of the {len(rows)} images can be read ({told}); see {out / 'errors.csv'}")
+    why = "; ".join(reasons((one.row["path"], one.error) for one in bad))
+    raise CohortError(f"none of the {len(rows)} images can be read ({why}); see {out / 'errors.csv'}")
 
 
 def _parted(rows: Sequence[Any], seen: list[Explained]) -> tuple[Iterator[Explained], list[Any]]:
