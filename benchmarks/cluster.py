@@ -39,11 +39,11 @@ HEADING = (
 
 
 def drawn(folder: Path, number: int, seed: int) -> Path:
-    """A folder of PNG files of noise, as quick to make as slow to score."""
+    """A folder of PNG files of noise, as quick to make as slow to score; of others where the seed is another."""
     folder.mkdir()
     rng = np.random.default_rng(seed)
     for i in range(number):
-        PIL.Image.fromarray(rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(folder / f"i{i:05d}.png")
+        PIL.Image.fromarray(rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(folder / f"p{seed}-{i:05d}.png")
     return folder
 
 
