@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from anomaly.clusters.addresses import FILE, LOCAL, SLURM, Place
+from anomaly.clusters.crew import ANSWER
 from anomaly.errors import ClusterError, MissingPackage
 from anomaly.training.computer import allowed_cores
 
 logger = logging.getLogger(__name__)
-ANSWER = 20.0
-"""Seconds in which a scheduler that is there answers."""
 SLURM_NEEDS = (
     "say how large a job is in ~/.config/dask/jobqueue.yaml, as\njobqueue:\n  slurm:\n    cores: 8\n    memory: 16GB"
 )
@@ -60,10 +59,11 @@ def share_of_cores(processes: int) -> int:
 def _local(processes: int) -> Any:
     from distributed import LocalCluster
 
-    return LocalCluster(
-        n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
-        silence_logs=logging.CRITICAL, preload=["anomaly.clusters.patience"],
-    )  # fmt: skip
+    with _no_word_of_ports():
+        return LocalCluster(
+            n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+            silence_logs=logging.CRITICAL, preload=["anomaly.clusters.patience"],
+        )  # fmt: skip
 
 
 def _slurm(jobs: int) -> Any:
@@ -72,8 +72,7 @@ def _slurm(jobs: int) -> Any:
     except ImportError:
         raise MissingPackage("--cluster slurm needs dask-jobqueue; pip install 'anomaly-explain[cluster]'") from None
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Port .* is already in use")  # its page of progress takes another
+        with _no_word_of_ports():
             cluster = SLURMCluster(silence_logs=logging.CRITICAL)
     except ValueError as error:  # cores or memory are not told
         raise ClusterError(f"jobs cannot be made ({str(error).splitlines()[0]}); {SLURM_NEEDS}") from error
@@ -97,6 +96,14 @@ def _found(place: Place) -> Any:
     except (OSError, ValueError, TimeoutError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(f"no scheduler answers at {place} within {ANSWER:g} s ({reason}); {how}") from error
+
+
+@contextmanager
+def _no_word_of_ports() -> Iterator[None]:
+    """A scheduler whose page of progress finds its port taken takes another, which is nobody's concern."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        yield
 
 
 @contextmanager

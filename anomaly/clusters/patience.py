@@ -1,6 +1,6 @@
-"""Loaded by processes that a command begins as workers: Ctrl-C is for the command, which then ends them in good order.
+"""Loaded by processes that a command begins as workers: to stop is for the command, which then ends them in good order.
 
-A terminal sends it to all of them at once, and a worker that it ends would be begun anew.
+A terminal sends Ctrl-C to all of them at once, SLURM a request to end, and a worker that it ends would be begun anew.
 """
 
 import signal
@@ -9,6 +9,7 @@ from typing import Any
 
 
 def dask_setup(worker: Any) -> None:
-    """Let Ctrl-C pass; Dask calls this where a worker begins."""
+    """Let Ctrl-C and requests to end pass; Dask calls this where a worker begins."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

@@ -16,6 +16,10 @@ _alone = threading.Lock()
 _open: dict[str, Any] = {"task": None, "work": None}
 
 
+class Unfit(ClusterError):
+    """A worker, told by its address, cannot do the work, told in words."""
+
+
 class Task(Protocol):
     """What is to be done to every chunk, in plain values: it travels to the workers, and may be compared."""
 
@@ -77,18 +81,22 @@ def done(task: Task, chunk: Sequence[Any], threads: int | None, fitness: Fitness
     """Do one chunk in a worker, alone in its process, by so many threads; None: as many as the worker has.
 
     Raises:
-        ClusterError: this process came later than the others, and cannot do the work.
+        Unfit: this process cannot do the work; it was begun anew, perhaps, after it had been asked.
     """
     with _alone:
         if _open["task"] != task:
             if reason := unfit(fitness):
-                raise ClusterError(f"a worker that came later {reason}")
+                raise Unfit(_worker().address, reason)
             _open.update(task=None, work=None)  # what was open before may hold much memory
             _open.update(work=task.open(threads or _own_threads()), task=task)
         return list(_open["work"](chunk))
 
 
 def _own_threads() -> int:
+    return int(_worker().state.nthreads)
+
+
+def _worker() -> Any:
     from distributed import get_worker
 
-    return int(get_worker().state.nthreads)
+    return get_worker()

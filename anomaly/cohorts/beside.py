@@ -46,11 +46,13 @@ class GrowingBeside:
         lines += [line for name, line in self._lines.items() if name in ids]
         content = b"".join(lines)
         self._lines = {}
-        if not self.path.exists() or self.path.read_bytes() != content:
+        if self.path.exists() and self.path.read_bytes() != content:
             write_whole(self.path, content)
 
     def open(self) -> None:
-        """Begin to append."""
+        """Begin to append, to a table that is made where there is none."""
+        if self._headed and not self.path.exists():
+            write_whole(self.path, self._header())
         self._stream = self.path.open("a", newline="", encoding="utf-8")
 
     def close(self) -> None:

@@ -45,7 +45,8 @@ class GrowingTable:
     """The tables of one call, or of one shard of it, in a folder.
 
     Opening it reads what an earlier call left: a last line cut short is dropped, and so is a row one of whose files is
-    gone, to be made again.
+    gone, to be made again. The files come with the first row, or when the call ends well: what stopped before leaves no
+    header without rows, which looks like a result of nothing.
 
     Args:
         form: which table.
@@ -75,7 +76,7 @@ class GrowingTable:
         width = len(str(shards))
         suffix = "" if shards == 1 else f"-{which:0{width}d}-of-{shards}"
         self.path, self.errors = folder / f"{form.stem}{suffix}.csv", folder / f"errors{suffix}.csv"
-        self._headed, self._joined = which == 1, shards > 1
+        self._headed, self.joined = which == 1, shards > 1
         self.added, self.failed = 0, 0
         folder.mkdir(parents=True, exist_ok=True)
         self._agree(settings)
@@ -87,9 +88,11 @@ class GrowingTable:
         self.done = {row["id"]: row["path"] for row in kept}
         self._ids = {row["path"]: row["id"] for row in kept}
         self._others = self._of_other_shards(shards)
-        self._rewrite(kept)
+        if self.path.exists():
+            self._rewrite(kept)
         if self._beside is not None:
             self._beside.keep(self.done.keys())
+        self._begun = False
         self._rows: TextIO | None = None
         self._errors: TextIO | None = None
 
@@ -115,34 +118,54 @@ class GrowingTable:
         return self._ids.get(row["path"], row["id"])
 
     def __enter__(self) -> Self:
-        self.errors.unlink(missing_ok=True)
-        self._rows = self.path.open("a", newline="", encoding="utf-8")
-        if self._beside is not None:
-            self._beside.open()
-        if self._headed and self._joined:  # even without errors of its own it heads those of the other shards
-            self._add_errors([])
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            self._begin()
+            self._opened()
+        elif self._first and not (self.joined or self.done or self._begun):
+            (self.folder / self.form.facts).unlink(missing_ok=True)  # settings of nothing would keep others out
         for stream in (self._rows, self._errors, self._beside):
             if stream is not None:
                 stream.close()
 
+    def _begin(self) -> None:
+        """The errors of an earlier call go when this one has something to say."""
+        if self._begun:
+            return
+        self._begun = True
+        self.errors.unlink(missing_ok=True)
+        if self._headed and self.joined:  # even without errors of its own it heads those of the other shards
+            self._add_errors([])
+
+    def _opened(self) -> TextIO:
+        """The table, begun where it is not there."""
+        if self._rows is None:
+            if self._beside is not None:
+                self._beside.open()
+            if self._headed and not self.path.exists():
+                self._rewrite([])
+            self._rows = self.path.open("a", newline="", encoding="utf-8")
+        return self._rows
+
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; those with an `error` go to the other table."""
-        assert self._rows is not None
         with naming(self.path):
-            self._add(self._rows, rows)
+            self._begin()
+            self._add(rows)
 
-    def _add(self, stream: TextIO, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         fine = [row for row in rows if "error" not in row]
         bad = [row for row in rows if "error" in row]
-        if self._beside is not None:
-            self._beside.add(fine)
-        csv.DictWriter(stream, self.columns, extrasaction="ignore").writerows(fine)
-        stream.flush()
+        if fine:
+            stream = self._opened()
+            if self._beside is not None:
+                self._beside.add(fine)
+            csv.DictWriter(stream, self.columns, extrasaction="ignore").writerows(fine)
+            stream.flush()
         if bad:
             self._add_errors(bad)
         self.added += len(fine)
@@ -158,7 +181,8 @@ class GrowingTable:
 
     def _agree(self, settings: Mapping[str, Any]) -> None:
         path = self.folder / self.form.facts
-        if not path.exists() and write_first(path, json.dumps(dict(settings), indent=1) + "\n"):
+        self._first = not path.exists() and write_first(path, json.dumps(dict(settings), indent=1) + "\n")
+        if self._first:
             return
         before = _settings(path)  # also of a shard that began at the same moment
         changed = [name for name in settings if name not in INFORMATION and settings[name] != before.get(name)]
@@ -208,6 +232,15 @@ class GrowingTable:
         content = stream.getvalue().encode()
         if not self.path.exists() or self.path.read_bytes() != content:
             write_whole(self.path, content)
+
+
+def write_errors(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `errors.csv` where no table is begun, since no image can be used."""
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, ERRORS, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "errors.csv", stream.getvalue())
 
 
 def _told(name: str, before: Any, now: Any) -> str:

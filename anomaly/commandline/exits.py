@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-import re
+import os
+import signal
+import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,25 +15,55 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from anomaly.cohorts.reasons import reasons
 from anomaly.errors import AnomalyError
 from anomaly.training.journal import TOLD
 from anomaly.training.machine import begun_first
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 SOME_UNREADABLE = 3
 PATIENCE = 5.0  # seconds
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as SLURM sends it before it kills: a reason to stop as good as Ctrl-C."""
+
+
 class Commands(TyperGroup):
-    """Ctrl-C ends a command with a word on how to go on; typer alone would end without one."""
+    """Ctrl-C or SIGTERM ends a command with a word on how to go on; typer alone would end without one."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with _stopping_when_terminated():
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            tell(stop, "stopped; what was done is kept, the same command goes on (train: with --resume)")
-            raise typer.Exit(INTERRUPTED) from None
+            ended = isinstance(stop, Terminated)
+            word = "stopped by SIGTERM" if ended else "stopped"
+            tell(stop, f"{word}; what was done is kept, the same command goes on (train: with --resume)")
+            raise typer.Exit(TERMINATED if ended else INTERRUPTED) from None
+
+
+@contextmanager
+def _stopping_when_terminated() -> Iterator[None]:
+    """Let the first SIGTERM be raised where the command is, so that jobs and processes it began are ended; once."""
+    own = os.getpid()
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, before or signal.SIG_DFL)
+        if os.getpid() != own:  # a process that was forked ends as it would have
+            os.kill(os.getpid(), number)
+            return
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 @contextmanager
@@ -59,21 +90,13 @@ def end_with(unreadable: int, table: Path, *, told: bool = True) -> None:
 
 
 def _why(table: Path) -> str:
-    """What most rows of a table of errors say, each without its own name; "" where there is no such table."""
+    """How many rows of a table of errors have which reason, a line each; "" where there is no such table."""
     try:
         with table.open(encoding="utf-8", newline="") as lines:
             rows = list(csv.DictReader(lines))
     except OSError:
         return ""
-    told = [(row.get("error") or "").removeprefix(f"{row.get('path')}: ") for row in rows]
-    alike = [re.sub(r"\d+(?:\.\d+)?", "#", each) for each in told]  # of other sizes, for one reason still
-    if not any(told):
-        return ""
-    (reason, count), *others = Counter(alike).most_common()
-    first = told[alike.index(reason)]
-    if others:
-        return f"most often ({count} of {len(told)}): {first}"
-    return f"the reason: {first}" if count == 1 else f"all for one reason, the first: {first}"
+    return "\n".join(reasons((row.get("path") or "", row["error"]) for row in rows if row.get("error")))
 
 
 def tell(error: BaseException, text: str) -> None:

@@ -5,7 +5,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from anomaly.clusters.addresses import place
-from anomaly.clusters.cluster import WAIT, for_all, joined
+from anomaly.clusters.cluster import WAIT, Elsewhere
 from anomaly.clusters.shards import of_shard, refuse_shard, sharded_by
 from anomaly.cohorts.classes import Classes
 from anomaly.cohorts.cohort import read_cohort, refuse_overlap
@@ -21,12 +20,11 @@ from anomaly.cohorts.grid import GRID
 from anomaly.cohorts.masks import Given, suited
 from anomaly.cohorts.tables import SCORES, GrowingTable
 from anomaly.errors import AnomalyError, CohortError
-from anomaly.files import sweep
 from anomaly.images.dicom_maps import highdicom
 from anomaly.images.dicom_sources import may_be_dicom
 from anomaly.images.finding import Globs
 from anomaly.images.intake import in_batches
-from anomaly.progress import progress
+from anomaly.runs.filling import fill
 from anomaly.runs.likeness import in_words
 from anomaly.runs.run import Run
 from anomaly.scoring.ensemble import Ensemble
@@ -117,7 +115,7 @@ def score(
             tables joined by `cat` in the order of their names are the whole.
         cluster: where a Dask cluster is whose workers score (see `anomaly.clusters.addresses.place`): the same bytes
             as in one process of as many threads. Runs, images and `out` have to lie where all workers see them.
-        cluster_wait: seconds that its first worker may take to come.
+        cluster_wait: seconds that its first worker may take to come, and the next one where all have gone.
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for runs that were trained
             with masks, which take nothing else.
         allow_overlap: score subjects the run was trained on as well; their scores are too low.
@@ -186,24 +184,15 @@ def score(
         older, _whole(method) if method and ":" in method else method, device, workers,
     )  # fmt: skip
     scorer = Scorer(asked, ensemble, stranger, workers or os.cpu_count() or 1)
-    with ExitStack() as stack:
-        many = None
-        if where_to is not None and left:
-            needs = [*folders, left[0]["path"], left[-1]["path"]]
-            many = stack.enter_context(joined(where_to, out, needs, wait=cluster_wait))
-        batches = in_batches(left, ensemble.prepare, batch)
-        stack.enter_context(table)
-        bar = stack.enter_context(progress("scoring", len(rows), done=len(rows) - len(left), unit="images"))
-
-        def keep(finished: Sequence[Mapping[str, Any]]) -> None:
-            table.add(finished)
-            bar.advance(len(finished))
-
-        for_all(scorer.rows, asked, batches, many, keep)
-    if many is not None and shard == (1, 1):
-        sweep(out / FOLDER)  # what workers that were killed left
-    drawn = out / FOLDER if (out / FOLDER).is_dir() else None
+    by = None
+    if where_to is not None and left:
+        by = Elsewhere(where_to, (*folders, left[0]["path"], left[-1]["path"]), cluster_wait)
     before = len(rows) - len(left)
+    fill(
+        table, in_batches(left, ensemble.prepare, batch), scorer.rows, asked, doing="scoring", total=len(rows),
+        done=before, drawn=FOLDER, cluster=by,
+    )  # fmt: skip
+    drawn = out / FOLDER if (out / FOLDER).is_dir() else None
     flagged, unlike = _flagged(table, (table.name(row) for row in rows))
     told = in_words(unlike, before + table.added)
     return Scored(table.path, table.errors, table.added, before, table.failed, flagged, alpha, drawn, told)

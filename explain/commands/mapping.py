@@ -53,6 +53,8 @@ def map_(
     set_: options.Settings = None,
     outputs: Annotated[str, typer.Option(help="nifti, png, none, auto (both); several with commas.")] = "auto",
     shard: options.Shard = "1/1",
+    cluster: options.Cluster = None,
+    cluster_wait: options.ClusterWait = 300,
     allow_overlap: options.AllowOverlap = False,
     raw: Raw = False,
     method: options.Own = None,
@@ -72,7 +74,7 @@ def map_(
     mapped = map_images(
         source, images, out, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
          controls=controls, outputs=kinds, allow_overlap=allow_overlap, raw=raw, method=method, device=device,
-         batch=batch, workers=workers, shard=part, **whose,
+         batch=batch, workers=workers, shard=part, cluster=cluster, cluster_wait=cluster_wait, **whose,
     )  # fmt: skip
     typer.echo(
         f"explanations: {mapped.path} ({mapped.new} new, {mapped.before} from before, {mapped.failed} unreadable)"

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,32 +13,33 @@ from typing import Any
 
 import pandas as pd
 
+from anomaly.clusters.addresses import LOCAL, place
+from anomaly.clusters.beginning import share_of_cores
+from anomaly.clusters.cluster import WAIT, Elsewhere
 from anomaly.clusters.shards import of_shard, refuse_shard, sharded_by
 from anomaly.cohorts.cohort import read_cohort, refuse_overlap
 from anomaly.cohorts.masks import Given, suited
+from anomaly.cohorts.reasons import reasons
 from anomaly.cohorts.results import read_facts
-from anomaly.cohorts.tables import Form, GrowingTable
-from anomaly.errors import AnomalyError, CohortError, UnreadableImage
+from anomaly.cohorts.tables import Form, GrowingTable, write_errors
+from anomaly.errors import AnomalyError, CohortError
 from anomaly.images.finding import Globs
-from anomaly.images.image import alone
-from anomaly.images.intake import AHEAD, Ready, intake
+from anomaly.images.intake import Ready, in_batches, intake
 from anomaly.pictures.scales import FINEST, next_to_nothing
-from anomaly.progress import progress
+from anomaly.runs.filling import fill
 from anomaly.shown import Readable
-from anomaly.streams import ordered
-from anomaly.training.machine import one_core_left
+from anomaly.training.machine import computing_with
 from explain.pictures.pictures import limit_of
 from explain.runs.explaining import asking, prepare, records
 from explain.runs.given import files_trained_in
+from explain.runs.mapping_rows import Asked, Explained, Mapper, explained, whole
 from explain.runs.nothing import LARGEST, IfNothing
-from explain.runs.records import ABOUT, FOLDER, OUTPUTS, Record, wanted, write_record
+from explain.runs.records import ABOUT, FOLDER, OUTPUTS, wanted
 from explain.runs.source import Source, open_source
 
 BATCH = 32
 PROBED = 8
 """Images whose maps set the end of the colours where no training has."""
-Explained = tuple[list[Ready], list[Record]]
-"""Images that were read, and the explanations of those that could be."""
 EXPLANATIONS = Form("explanations", "explain.json", ABOUT, files="files")
 
 
@@ -83,6 +85,8 @@ def map_images(
     controls: Path | str | None = None,
     outputs: Sequence[str] = ("auto",),
     shard: tuple[int, int] = (1, 1),
+    cluster: str | None = None,
+    cluster_wait: float = WAIT,
     subject: str | None = None,
     subject_pattern: str | None = None,
     where: Mapping[str, str] | None = None,
@@ -113,6 +117,9 @@ def map_images(
         outputs: "nifti", "png", "none", or "auto": both.
         shard: (i, N) takes the images whose ids' hash falls to shard i of N, as `anomaly.score` does; tables of all
             shards joined by `cat` in the order of their names are the whole.
+        cluster, cluster_wait: a Dask cluster whose workers explain, as `anomaly.score` takes it: the same bytes as in
+            one process of as many threads. Runs, images and `out` have to lie where all workers see them. The first
+            images, where colours end by these, are explained by this process.
         subject, subject_pattern, where, match, exclude, mask: see `read_cohort`. Masks are for what was trained with
             masks; outside them nothing is changed or marked.
         allow_overlap: explain images of subjects the explainer was trained on as well.
@@ -122,6 +129,7 @@ def map_images(
 
     Raises:
         AnomalyError: settings out of range, or runs that do not go together.
+        ClusterError: a cluster that is not there, or whose workers have another version or see other disks.
         CohortError: no images, or subjects the explainer was trained on.
         RunError: a run that cannot be used, or an `out` that holds explanations by others.
     """
@@ -130,9 +138,11 @@ def map_images(
     if unknown or not outputs:
         raise AnomalyError(f"outputs are {', '.join(OUTPUTS)}; got {', '.join(unknown) or 'nothing'}")
     refuse_shard(shard)
+    where_to = None if cluster is None else place(cluster)
     opened = open_source(
         source, settings=settings, target=target, generator=generator, judge=judge, baseline=baseline,
-        controls=controls, method=method, device=device, raw=raw,
+        controls=controls, method=method, raw=raw,
+        device=device if cluster is None else "cpu",  # the devices are where the workers are
     )  # fmt: skip
     cohort = read_cohort(
         images, subject=subject, subject_pattern=subject_pattern, where=where, match=match, exclude=exclude,
@@ -142,32 +152,41 @@ def map_images(
     if not allow_overlap:
         refuse_known(opened, cohort)
     rows: list[Any] = cohort.to_dict("records")
-    workers, told = workers or os.cpu_count() or 1, IfNothing.of(opened)
-    with ThreadPoolExecutor(workers) as pool:
-        pictures = "png" in wanted(outputs)
-        columns, limit, seen = _probed(opened, rows, pool, out, drawn=pictures)
-        facts = {
-            "source": opened.identities,
-            "settings": opened.explainer.settings(),
-            "outputs": list(outputs),
-            "sharded": [shard[1], sharded_by(shard)] if shard[1] > 1 else None,  # none in folders of older versions
-            "limit": limit,
-            "thresholds": {name: run.threshold for name, run in asking(opened)},
-            "calibration": told.facts and json.loads(json.dumps(told.facts)),
-            "if_nothing": told.remark,
-            "controls": controls and str(Path(controls).resolve()),
-            "runs": _named(out, source=source, target=target, generator=generator, judge=judge, baseline=baseline),
-        }
-        table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns, shard=shard)
-        rows = of_shard(rows, shard)  # colours end where the first images of all say, whatever the shard
-        left = table.left(rows)
-        before = len(rows) - len(left)
-        writing = partial(_finish, folder=out, outputs=outputs, limit=limit, nothing=told, by=opened.title)
-        work = _explained(opened, left, pool, batch, seen, drawn=pictures)
-        with table, one_core_left(), progress("explaining", len(rows), done=before, unit="images") as bar:
-            for finished in ordered(pool, lambda done: writing(*done), work, ahead=AHEAD):
-                table.add(finished)
-                bar.advance(len(finished))
+    threads, told = workers or os.cpu_count() or 1, IfNothing.of(opened)
+    share = share_of_cores(where_to.count) if where_to is not None and where_to.kind == LOCAL else None
+    with ThreadPoolExecutor(threads) as pool, nullcontext() if share is None else computing_with(share):
+        columns, limit, seen = _probed(opened, rows, pool, out, drawn="png" in wanted(outputs))
+    facts = {
+        "source": opened.identities,
+        "settings": opened.explainer.settings(),
+        "outputs": list(outputs),
+        "sharded": [shard[1], sharded_by(shard)] if shard[1] > 1 else None,  # none in folders of older versions
+        "limit": limit,
+        "thresholds": {name: run.threshold for name, run in asking(opened)},
+        "calibration": told.facts and json.loads(json.dumps(told.facts)),
+        "if_nothing": told.remark,
+        "controls": controls and str(Path(controls).resolve()),
+        "runs": _named(out, source=source, target=target, generator=generator, judge=judge, baseline=baseline),
+    }
+    table = GrowingTable(EXPLANATIONS, out, settings=facts, columns=columns, shard=shard)
+    rows = of_shard(rows, shard)  # colours end where the first images of all say, whatever the shard
+    left = table.left(rows)
+    before = len(rows) - len(left)
+    asked = Asked(
+        source=str(whole(source)), settings=settings, target=whole(target), generator=whole(generator),
+        judge=whole(judge), baseline=whole(baseline), controls=whole(controls), method=whole(method), device=device,
+        raw=raw, identities=opened.identities, out=os.path.abspath(out), outputs=tuple(outputs), limit=limit,
+        workers=workers,
+    )  # fmt: skip
+    mapper = Mapper(asked, opened, threads)
+    first, rest = _parted(left, seen)
+    by = None
+    if where_to is not None and rest:
+        by = Elsewhere(where_to, (*asked.needs, rest[0]["path"], rest[-1]["path"]), cluster_wait)
+    fill(
+        table, in_batches(rest, partial(prepare, source=opened), batch), mapper.rows, asked, doing="explaining",
+        total=len(rows), done=before, drawn=FOLDER, cluster=by, first=(mapper.finish(*each) for each in first),
+    )  # fmt: skip
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
     remark = " ".join(filter(None, ("" if told.empty else _remark(table), told.remark)))
     return Mapped(table.path, table.errors, table.added, before, table.failed, opened.explainer.name, drawn, remark)
@@ -208,72 +227,37 @@ def _probed(
     known, one slice tells the columns.
     """
     trained = source.run.facts["held_out"] if source.run else read_facts(out / "explain.json")
-    known, seen = float(trained.get("limit") or 0.0), list[Explained]()
+    known, seen, bad = float(trained.get("limit") or 0.0), list[Explained](), list[Ready]()
     for ready in intake(rows, partial(prepare, source=source), pool, 1 if known else PROBED):
         fine = [one for one in ready if not one.error]
         if fine and known:
             one = fine[0].prepared[0]
             told = records(source, [replace(one, pixels=one.pixels[:1])])[0]
             return list(told.figures), max(known, 0.0 if told.change is None else FINEST), []
-        seen.append(_of(source, ready, drawn=drawn))
+        bad += [one for one in ready if one.error]
+        seen.append(explained(source, ready, drawn=drawn))
         if fine:
             found = seen[-1][1]
             finest = 0.0 if found[0].change is None else FINEST
             return list(found[0].figures), max(float(limit_of([each.map for each in found])), finest), seen
-    raise CohortError(f"none of the {len(rows)} images can be read; the first: {ready[0].error}")
+    write_errors(out, [{**one.about, "error": one.error} for one in bad])
+    why = "; ".join(reasons((one.row["path"], one.error) for one in bad))
+    raise CohortError(f"none of the {len(rows)} images can be read ({why}); see {out / 'errors.csv'}")
 
 
-def _explained(
-    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int, seen: list[Explained], *, drawn: bool
-) -> Iterator[Explained]:
-    """Explanations of rows, of which the first may have been made already; these are given away."""
-    missing, before = {row["path"] for row in rows}, set[Any]()
-    while seen:
-        ready, found = seen.pop(0)
-        before |= {one.row["path"] for one in ready}
-        left, told = [one for one in ready if one.row["path"] in missing], iter(found)
-        pairs = [(one, None if one.error else next(told)) for one in ready]
-        yield left, [record for one, record in pairs if record is not None and one.row["path"] in missing]
-    rest = [row for row in rows if row["path"] not in before]
-    for ready in intake(rest, partial(prepare, source=source), pool, batch):
-        yield _of(source, ready, drawn=drawn)
+def _parted(rows: Sequence[Any], seen: list[Explained]) -> tuple[Iterator[Explained], list[Any]]:
+    """Of rows what is explained already, given away as it is asked for, and those that are not."""
+    missing = {row["path"] for row in rows}
+    before = {one.row["path"] for ready, _ in seen for one in ready}
 
+    def first() -> Iterator[Explained]:
+        while seen:
+            ready, found = seen.pop(0)
+            left, told = [one for one in ready if one.row["path"] in missing], iter(found)
+            pairs = [(one, None if one.error else next(told)) for one in ready]
+            yield left, [record for one, record in pairs if record is not None and one.row["path"] in missing]
 
-def _of(source: Source, ready: list[Ready], *, drawn: bool) -> Explained:
-    """What was read, and the explanations of what could be; walks are kept where they are drawn."""
-    fine = [one.prepared[0] for one in ready if not one.error]
-    images = [one.image for one in ready if one.image is not None] if drawn else None
-    return ready, records(source, fine, images) if fine else []
-
-
-def _finish(
-    ready: Sequence[Ready],
-    found: Sequence[Record],
-    *,
-    folder: Path,
-    outputs: Sequence[str],
-    limit: float,
-    nothing: IfNothing,
-    by: str,
-) -> list[dict[str, Any]]:
-    """Write the files of a batch, then give its rows: a row never names a file that is not there."""
-    told = iter(found)
-    rows: list[dict[str, Any]] = []
-    for one in ready:
-        if one.image is None:
-            rows.append({**one.about, "error": one.error})
-            continue
-        record = next(told)
-        row = {**one.about, **record.figures}
-        draw = partial(
-            write_record, folder, row, one.image, one.prepared[0], record, outputs=outputs, limit=limit,
-            by=by, remark=nothing.told_of(record.figures),
-        )  # fmt: skip
-        try:
-            rows.append({**row, "files": ";".join(alone(one.image.path, draw, "drawn"))})
-        except UnreadableImage as error:
-            rows.append({**one.about, "error": str(error)})
-    return rows
+    return first(), [row for row in rows if row["path"] not in before]
 
 
 def _named(out: Path, **runs: Path | str | None) -> dict[str, str]:
