@@ -23,8 +23,9 @@ from benchmarks.killed_commands import COMMANDS, Long, prepare
 from benchmarks.killed_comparison import difference
 from benchmarks.killed_processes import Ended, Moment, forked, spawned, warm
 
-TWICE, OWN = 5, 9
-"""Every 5th trial is killed twice, every 9th is of processes of their own."""
+TWICE, MORE, OWN = 3, 4, 15
+"""Every 3rd trial is killed twice, all after the first round up to four times more, every 15th is of processes of their
+own."""
 COLUMNS = ("same bits", "different", "refused", "failed", "left over")
 
 
@@ -73,21 +74,23 @@ def read(book: Path) -> list[dict[str, Any]]:
 
 
 def tried(command: Long, number: int, seed: int, at: str) -> dict[str, Any]:
-    """Kill one command, or kill it twice, give it again, and say what came of it."""
+    """Kill one command, perhaps several times in a row, give it again, and say what came of it."""
     own = number % OWN == OWN - 1 and at == "time"
     usual = undisturbed(command, own)
     draw = random.Random(f"{seed} {number}")
     moments: list[float] = []
     begin(command)
-    for again in range(1 + (number % TWICE == TWICE - 1)):
-        for _ in range(5):
-            moment = _moment(draw, usual, own, at)
+    for again in range(1 + (number % TWICE == TWICE - 1) + MORE * (number >= len(COMMANDS))):
+        for _ in range(1 if again else 5):
+            moment = _moment(draw, usual, own, at, draw.random() if again else 1.0)
             ended = given(command, moment, own) if again else _run(command.typed(), command, moment, own)
             if ended.status == -9:
                 moments.append(round(moment.seconds or moment.change or 0, 3))
                 break
             if not again:
                 begin(command)  # it had ended before; another moment
+        if len(moments) == again:
+            break  # nothing was left to be killed
     last = given(command, None, own)
     result, what = judged(command, usual, last)
     return {
@@ -96,10 +99,11 @@ def tried(command: Long, number: int, seed: int, at: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _moment(draw: random.Random, usual: Undisturbed, own: bool, at: str) -> Moment:
+def _moment(draw: random.Random, usual: Undisturbed, own: bool, at: str, within: float) -> Moment:
+    """A moment of a command, of its first part where less of it is left."""
     if at == "files":
-        return Moment(change=draw.randint(1, max(1, usual.changes)))
-    return Moment(seconds=draw.random() * (usual.seconds_own if own else usual.seconds))
+        return Moment(change=draw.randint(1, max(1, int(within * usual.changes))))
+    return Moment(seconds=draw.random() * within * (usual.seconds_own if own else usual.seconds))
 
 
 def judged(command: Long, usual: Undisturbed, last: Ended) -> tuple[str, list[str]]:

@@ -191,13 +191,12 @@ def score(
         if where_to is not None and left:
             needs = [*folders, left[0]["path"], left[-1]["path"]]
             many = stack.enter_context(joined(where_to, out, needs, wait=cluster_wait))
-        batches = in_batches(left, ensemble.prepare, batch)
+        batches = in_batches(left, ensemble.prepare, batch, of=rows, refused=table.refused)
         stack.enter_context(table)
         bar = stack.enter_context(progress("scoring", len(rows), done=len(rows) - len(left), unit="images"))
 
         def keep(finished: Sequence[Mapping[str, Any]]) -> None:
-            table.add(finished)
-            bar.advance(len(finished))
+            bar.advance(table.add(finished))
 
         for_all(scorer.rows, asked, batches, many, keep)
     if many is not None and shard == (1, 1):
