@@ -224,11 +224,11 @@ HOW: dict[str, Callable[[Long, random.Random], str]] = {
     "clock that jumps": clock,
     "files of 2049": dated(FUTURE),
     "files of 1970": dated(0),
-    "decimal commas, set in the process": spoken,
+    "decimal commas set in the process": spoken,
     "time zone that is none": zone("Nowhere/Nothing"),
     "time zone +14": zone("Pacific/Kiritimati"),
     "locale C without UTF-8": locale(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"),
-    "locale of Turkey, ISO 8859-9": locale(LC_ALL="tr_TR.ISO-8859-9", PYTHONUTF8="0"),
+    "locale of Turkey in ISO 8859-9": locale(LC_ALL="tr_TR.ISO-8859-9", PYTHONUTF8="0"),
     "locale that is not installed": locale(LC_ALL="en_DK.UTF-8", LANG="de_CH.UTF-8"),
 }
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import sys
 from collections import Counter
@@ -23,9 +24,9 @@ from benchmarks.killed_commands import COMMANDS, Long, prepare
 from benchmarks.killed_comparison import difference
 from benchmarks.killed_processes import Ended, Moment, forked, spawned, warm
 
-TWICE, MORE, OWN = 3, 4, 15
-"""Every 3rd trial is killed twice, all after the first round up to four times more, every 15th is of processes of their
-own."""
+TWICE, MORE, OWN = 3, 4, 17
+"""Every 3rd trial is killed twice, all after the first round up to four times more; every 17th of that is of processes
+of their own."""
 COLUMNS = ("same bits", "different", "refused", "failed", "left over")
 
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--at", choices=("time", "files"), default="time")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="commands whose name holds this")
+    parser.add_argument("--only", default="", help="a regular expression of commands' names")
     asked = parser.parse_args()
     asked.home.mkdir(parents=True, exist_ok=True)
     os.chdir(asked.home)
@@ -56,7 +57,7 @@ def main() -> None:
         prepare(Path.cwd(), _needed)
     book = Path(f"killed-{asked.at}.jsonl")
     trials = read(book)
-    chosen = [command for command in COMMANDS if asked.only in command.name]
+    chosen = [command for command in COMMANDS if re.search(asked.only, command.name)]
     number = len(trials)
     while sum(trial["kills"] for trial in trials) < asked.kills:
         trial = tried(chosen[number % len(chosen)], number, asked.seed, asked.at)
@@ -75,7 +76,7 @@ def read(book: Path) -> list[dict[str, Any]]:
 
 def tried(command: Long, number: int, seed: int, at: str) -> dict[str, Any]:
     """Kill one command, perhaps several times in a row, give it again, and say what came of it."""
-    own = number % OWN == OWN - 1 and at == "time"
+    own = number % OWN == OWN - 1 and number < len(COMMANDS) and at == "time"
     usual = undisturbed(command, own)
     draw = random.Random(f"{seed} {number}")
     moments: list[float] = []
