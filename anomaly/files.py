@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,6 +54,12 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except UnicodeEncodeError as error:
+        names = sys.getfilesystemencoding()
+        if names.startswith("utf"):
+            raise
+        reason = f"names of files are {names} in this locale; set PYTHONUTF8=1"
+        raise OSError(errno.EILSEQ, reason, str(path)) from error
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
         if number is not None and getattr(error, "filename", None) in (None, str(part)):
@@ -64,9 +71,12 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, so that a reader finds all of it or nothing."""
+    """Write a file, text as UTF-8, so that a reader finds all of it or nothing.
+
+    What of a text is no UTF-8, as in a folder's name of another encoding, is written as JSON has it: \\udcff.
+    """
     with whole(path) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def write_first(path: Path, content: str) -> bool:
@@ -100,13 +110,14 @@ def bare(folder: Path) -> bool:
 def sweep(folder: Path) -> None:
     """Remove what processes that were killed in the middle of `whole` left in a folder and below it.
 
-    That is what dead processes of this computer left, and what is older than a day. Only for a folder that nobody else
-    writes to now; where others do all the same, as workers of a cluster that finish for nobody, their files stay.
+    That is what dead processes of this computer left, and what is older than a day, or dated later than tomorrow by a
+    clock that was wrong. Only for a folder that nobody else writes to now; where others do all the same, as workers of
+    a cluster that finish for nobody, their files stay.
     """
     for path in folder.rglob(".*.part.*"):
         if found := PART.fullmatch(path.name):
             with suppress(OSError):  # it can only be read, or is whole by now
-                if _left(found[1], found[2]) or time.time() - path.stat().st_mtime > DAY:
+                if _left(found[1], found[2]) or abs(time.time() - path.stat().st_mtime) > DAY:
                     path.unlink()
 
 

@@ -8,6 +8,7 @@ stopped. For a full disk and a folder that cannot be written to it mounts small 
 
 import argparse
 import json
+import locale as languages
 import os
 import random
 import re
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.killed import begin, given, judged, read, undisturbed
 from benchmarks.killed_commands import COMMANDS, Long
-from benchmarks.killed_processes import Ended, forked, spawned, warm
+from benchmarks.killed_processes import Ended, Moment, forked, spawned, warm
 
 CHOSEN = (
     "simulate knees", "train auto", "train pca", "train vae", "score nifti,png", "evaluate", "associate", "generate",
@@ -33,6 +34,7 @@ CHOSEN = (
 COLUMNS = ("same bits", "refused, then same bits", "different", "not told", "failed", "left over")
 OWN = ("simulate knees", "train pca", "score nifti,png", "evaluate", "report")
 """In a locale, which takes a process of its own and so some ten times as long."""
+LOCALES = {"de_DE.UTF-8": ("de_DE", "UTF-8"), "tr_TR.ISO-8859-9": ("tr_TR", "ISO-8859-9")}
 PAST, FUTURE = 631_152_000, 2_500_000_000  # 1990, and in 2049
 
 
@@ -141,20 +143,27 @@ def _jump(draw: random.Random, looks: Path) -> None:
             module.datetime = Jumping  # type: ignore[attr-defined]
 
 
-def future(command: Long, draw: random.Random) -> str:
-    """Files of 2049, what is read and what was begun."""
-    usual = undisturbed(command, False)
-    begin(command)
-    inputs = [path for top in ("given", command.out) for path in Path(top).rglob("*") if path.is_file()]
-    times = {path: path.stat() for path in inputs}
-    for path in inputs:
-        os.utime(path, (FUTURE, FUTURE))
-    try:
-        return judged(command, usual, forked(command.typed(), Path("logs/future.txt")))[0]
-    finally:
-        for path, was in times.items():
-            if path.exists():
-                os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+def dated(moment: int) -> Callable[[Long, random.Random], str]:
+    """All files of one time, what is read and what was begun by a command that was killed in the midst of it."""
+
+    def tried(command: Long, draw: random.Random) -> str:
+        usual = undisturbed(command, False)
+        begin(command)
+        midst = Moment(seconds=draw.uniform(0.3, 0.9) * usual.seconds)
+        if forked(command.typed(), Path("logs/dated.txt"), midst).status != -9:
+            begin(command)  # it had ended before
+        files = [path for top in ("given", "made", command.out) for path in Path(top).rglob("*")]
+        times = {path: path.stat() for path in files}
+        for path in files:
+            os.utime(path, (moment, moment))
+        try:
+            return judged(command, usual, given(command, None, False))[0]
+        finally:
+            for path, was in times.items():
+                if path.exists():
+                    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+    return tried
 
 
 def zone(name: str) -> Callable[[Long, random.Random], str]:
@@ -173,14 +182,39 @@ def zone(name: str) -> Callable[[Long, random.Random], str]:
 
 
 def locale(**environment: str) -> Callable[[Long, random.Random], str]:
-    """A process of its own in another locale."""
+    """A process of its own in another locale, of those of `LOCALES` where it is among them."""
 
     def tried(command: Long, draw: random.Random) -> str:
         usual = undisturbed(command, False)
         begin(command)
-        return judged(command, usual, spawned(command.typed(), Path("logs/locale.txt"), environment=environment))[0]
+        found = environment | {"LOCPATH": str(made_locales())}
+        return judged(command, usual, spawned(command.typed(), Path("logs/locale.txt"), environment=found))[0]
 
     return tried
+
+
+def spoken(command: Long, draw: random.Random) -> str:
+    """German numbers and dates in all of C, as a program with windows sets them around this one."""
+    usual, folder = undisturbed(command, False), str(made_locales())
+
+    def there() -> None:
+        os.environ["LOCPATH"] = folder
+        languages.setlocale(languages.LC_ALL, "de_DE.UTF-8")
+        if languages.localeconv()["decimal_point"] != ",":
+            sys.exit("no decimal commas in the German locale")
+
+    begin(command)
+    return judged(command, usual, forked(command.typed(), Path("logs/spoken.txt"), before=there))[0]
+
+
+def made_locales() -> Path:
+    """A folder of `LOCALES`, made by localedef."""
+    folder = Path("locales").absolute()
+    folder.mkdir(exist_ok=True)
+    for name, (language, letters) in LOCALES.items():
+        if not (folder / name).exists():
+            subprocess.run(["localedef", "-i", language, "-f", letters, str(folder / name)], check=True)
+    return folder
 
 
 HOW: dict[str, Callable[[Long, random.Random], str]] = {
@@ -188,11 +222,14 @@ HOW: dict[str, Callable[[Long, random.Random], str]] = {
     "full disk": full,
     "disk that can only be read": locked,
     "clock that jumps": clock,
-    "files of 2049": future,
+    "files of 2049": dated(FUTURE),
+    "files of 1970": dated(0),
+    "decimal commas set in the process": spoken,
     "time zone that is none": zone("Nowhere/Nothing"),
     "time zone +14": zone("Pacific/Kiritimati"),
     "locale C without UTF-8": locale(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"),
-    "locale that is not installed": locale(LC_ALL="tr_TR.UTF-8", LANG="de_DE.UTF-8"),
+    "locale of Turkey in ISO 8859-9": locale(LC_ALL="tr_TR.ISO-8859-9", PYTHONUTF8="0"),
+    "locale that is not installed": locale(LC_ALL="en_DK.UTF-8", LANG="de_CH.UTF-8"),
 }
 
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import sys
 from collections import Counter
@@ -23,8 +24,9 @@ from benchmarks.killed_commands import COMMANDS, Long, prepare
 from benchmarks.killed_comparison import difference
 from benchmarks.killed_processes import Ended, Moment, forked, spawned, warm
 
-TWICE, OWN = 5, 9
-"""Every 5th trial is killed twice, every 9th is of processes of their own."""
+TWICE, MORE, OWN = 3, 4, 17
+"""Every 3rd trial is killed twice, all after the first round up to four times more; every 17th of that is of processes
+of their own."""
 COLUMNS = ("same bits", "different", "refused", "failed", "left over")
 
 
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--at", choices=("time", "files"), default="time")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="commands whose name holds this")
+    parser.add_argument("--only", default="", help="a regular expression of commands' names")
     asked = parser.parse_args()
     asked.home.mkdir(parents=True, exist_ok=True)
     os.chdir(asked.home)
@@ -55,7 +57,7 @@ def main() -> None:
         prepare(Path.cwd(), _needed)
     book = Path(f"killed-{asked.at}.jsonl")
     trials = read(book)
-    chosen = [command for command in COMMANDS if asked.only in command.name]
+    chosen = [command for command in COMMANDS if re.search(asked.only, command.name)]
     number = len(trials)
     while sum(trial["kills"] for trial in trials) < asked.kills:
         trial = tried(chosen[number % len(chosen)], number, asked.seed, asked.at)
@@ -73,21 +75,23 @@ def read(book: Path) -> list[dict[str, Any]]:
 
 
 def tried(command: Long, number: int, seed: int, at: str) -> dict[str, Any]:
-    """Kill one command, or kill it twice, give it again, and say what came of it."""
-    own = number % OWN == OWN - 1 and at == "time"
+    """Kill one command, perhaps several times in a row, give it again, and say what came of it."""
+    own = number % OWN == OWN - 1 and number < len(COMMANDS) and at == "time"
     usual = undisturbed(command, own)
     draw = random.Random(f"{seed} {number}")
     moments: list[float] = []
     begin(command)
-    for again in range(1 + (number % TWICE == TWICE - 1)):
-        for _ in range(5):
-            moment = _moment(draw, usual, own, at)
+    for again in range(1 + (number % TWICE == TWICE - 1) + MORE * (number >= len(COMMANDS))):
+        for _ in range(1 if again else 5):
+            moment = _moment(draw, usual, own, at, draw.random() if again else 1.0)
             ended = given(command, moment, own) if again else _run(command.typed(), command, moment, own)
             if ended.status == -9:
                 moments.append(round(moment.seconds or moment.change or 0, 3))
                 break
             if not again:
                 begin(command)  # it had ended before; another moment
+        if len(moments) == again:
+            break  # nothing was left to be killed
     last = given(command, None, own)
     result, what = judged(command, usual, last)
     return {
@@ -96,10 +100,11 @@ def tried(command: Long, number: int, seed: int, at: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _moment(draw: random.Random, usual: Undisturbed, own: bool, at: str) -> Moment:
+def _moment(draw: random.Random, usual: Undisturbed, own: bool, at: str, within: float) -> Moment:
+    """A moment of a command, of its first part where less of it is left."""
     if at == "files":
-        return Moment(change=draw.randint(1, max(1, usual.changes)))
-    return Moment(seconds=draw.random() * (usual.seconds_own if own else usual.seconds))
+        return Moment(change=draw.randint(1, max(1, int(within * usual.changes))))
+    return Moment(seconds=draw.random() * within * (usual.seconds_own if own else usual.seconds))
 
 
 def judged(command: Long, usual: Undisturbed, last: Ended) -> tuple[str, list[str]]:

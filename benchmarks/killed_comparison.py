@@ -59,8 +59,9 @@ LEFT_OUT: dict[str, Callable[[str], object]] = {
     "training.csv": _column_without("seconds"),
     "MODEL_CARD.md": _lines_without("created|[Tt]rained"),
     ".html": _without(
-        rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d(:\d\d)?([+-]\d\d:\d\d|Z)?|\d{{1,2}} ({'|'.join(month_name[1:])}) \d{{4}}"
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?([+-]\d\d:\d\d|Z)?"
+        rf"|(; scored on )?\d{{1,2}} ({'|'.join(month_name[1:])}) \d{{4}}"
     ),
 }
-"""By the name of a file or its ending: the same without the time of making and, of run.json, its own checksum, which
-covers that."""
+"""By the name of a file or its ending: the same without the time of making, which a page leaves out where a
+file's date is none, and, of run.json, its own checksum, which covers that."""

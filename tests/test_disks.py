@@ -1,6 +1,7 @@
 """Where a file cannot be written for want of room, the error names it, nothing is left half, a repeat is as good."""
 
 import errno
+import json
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,6 +99,11 @@ def test_other_errors_stay_as_they_are(error: Exception, tmp_path: Path) -> None
     with pytest.raises(type(error)) as raised, naming(tmp_path / "a.csv"):
         raise error
     assert raised.value is error
+
+
+def test_names_that_are_no_utf8_are_written_as_json_reads_them(tmp_path: Path) -> None:
+    write_whole(tmp_path / "facts.json", json.dumps({"scores": "caf\udce9"}, ensure_ascii=False))
+    assert json.loads((tmp_path / "facts.json").read_text(encoding="utf-8")) == {"scores": "caf\udce9"}
 
 
 def test_a_simulation_without_room_says_what_to_do_and_goes_on_to_the_same_bytes(

@@ -88,6 +88,7 @@ class GrowingTable:
         self.done = {row["id"]: row["path"] for row in kept}
         self._ids = {row["path"]: row["id"] for row in kept}
         self._others = self._of_other_shards(shards)
+        self.refused = self._refused()
         if self.path.exists():
             self._rewrite(kept)
         if self._beside is not None:
@@ -151,11 +152,13 @@ class GrowingTable:
             self._rows = self.path.open("a", newline="", encoding="utf-8")
         return self._rows
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows; those with an `error` go to the other table."""
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Append rows but those that stood here before, and count them; those with an `error` go to the other table."""
+        new = [row for row in rows if row["path"] not in self._ids and row["path"] not in self._others]
         with naming(self.path):
             self._begin()
-            self._add(rows)
+            self._add(new)
+        return len(new)
 
     def _add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         fine = [row for row in rows if "error" not in row]
@@ -204,6 +207,15 @@ class GrowingTable:
         if rows and self._beside is not None and not self._beside.path.exists():
             self._beside = None  # begun by a version that kept none: nobody's scores are to be made again for that
         return [row for row in rows if self._is_whole(row)]
+
+    def _refused(self) -> set[str]:
+        """Files that an earlier call could not use; a last line cut short is passed over."""
+        if not self.errors.exists():
+            return set()
+        content = self.errors.read_bytes()
+        lines = io.StringIO(content[: content.rfind(b"\n") + 1].decode(errors="replace"), newline="")
+        found = csv.DictReader(lines, fieldnames=None if self._headed else ERRORS)
+        return {row["path"] for row in found if row.get("path")}
 
     def _of_other_shards(self, shards: int) -> set[str]:
         """Files that stand in the tables of other shards, but for a last line cut short."""

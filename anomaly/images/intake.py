@@ -1,6 +1,6 @@
 """Images read and prepared ahead of the batch that is in work, so that memory stays bounded and nothing waits."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +50,34 @@ def intake(
 
 
 def in_batches(
-    rows: Sequence[Mapping[str, Any]], prepare: Prepare, batch: int, *, fewest: int = FEWEST
+    rows: Sequence[Mapping[str, Any]],
+    prepare: Prepare,
+    batch: int,
+    *,
+    fewest: int = FEWEST,
+    of: Sequence[Mapping[str, Any]] | None = None,
+    refused: Collection[str] = (),
 ) -> list[Sequence[Mapping[str, Any]]]:
-    """Rows in batches, as `intake` takes them; wherever a batch is then computed, its numbers are the same."""
-    batch = _fitting(batch, rows, prepare, fewest)
-    return [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    """Rows in batches, as `intake` takes them; wherever a batch is then computed, its numbers are the same.
+
+    The last bits of a number depend on who else is in its batch. So what goes on where it was stopped needs the batches
+    of one that was not, whole, and passes over what it has.
+
+    Args:
+        rows, prepare, batch, fewest: as of `intake`.
+        of: all rows, where some of them are done; the batches are of these, as many as hold one of `rows`.
+        refused: paths that could not be used before; where no others of a batch are wanted, they are tried without it.
+    """
+    if not rows:
+        return []
+    every, wanted = rows if of is None else of, {row["path"] for row in rows}
+    batch = _fitting(batch, every, prepare, fewest)
+    found = list[Sequence[Mapping[str, Any]]]()
+    for whole in (every[start : start + batch] for start in range(0, len(every), batch)):
+        left = [row for row in whole if row["path"] in wanted]
+        if left:
+            found.append(left if all(row["path"] in refused for row in left) else whole)
+    return found
 
 
 def taken_in(

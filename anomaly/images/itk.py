@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import locale
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -15,6 +20,9 @@ from anomaly.images.nifti import single
 
 ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr")
 EXTRA = 'pip install "anomaly-explain[dicom]"'
+_LOCK = Lock()
+_HELD: list[str] = []
+"""How numbers were written before, once for each block that holds it."""
 
 
 def has_reader() -> bool:
@@ -35,11 +43,12 @@ def read_itk(path: Path) -> Image:
 
     refuse_header(path)
     try:
-        name = str(path).encode().decode()
-    except UnicodeEncodeError:
+        name = os.fsencode(path).decode()
+    except UnicodeDecodeError:
         raise UnreadableImage(f"{path}: SimpleITK opens no file whose path is not UTF-8; rename it") from None
     try:
-        file = SimpleITK.ReadImage(name)
+        with _decimal_points():
+            file = SimpleITK.ReadImage(name)
     except RuntimeError as error:  # its first lines tell of its own source
         reason = ([line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason told"])[-1]
         raise UnreadableImage(f"{path}: cannot be read by SimpleITK ({reason}); copy or convert it again") from error
@@ -61,6 +70,25 @@ def read_itk(path: Path) -> Image:
     frame = Frame.of(_affine(file), dropped)
     pixels = pixels if dropped is None else pixels.squeeze(dropped + 1)
     return Image(np.ascontiguousarray(pixels), frame.affine, path, "nifti", limits, frame)
+
+
+@contextmanager
+def _decimal_points() -> Iterator[None]:
+    """Have C read 1.25 as that, whatever language a program around this one (a notebook's, a viewer's) has set.
+
+    NRRD's reader takes the numbers of a header as C does, and with decimal commas finds a spacing of 1 in 1.25.
+    """
+    with _LOCK:
+        _HELD.append(_HELD[0] if _HELD else locale.setlocale(locale.LC_NUMERIC))
+        if _HELD[0] != "C":
+            locale.setlocale(locale.LC_NUMERIC, "C")
+    try:
+        yield
+    finally:
+        with _LOCK:
+            before = _HELD.pop()
+            if not _HELD and before != "C":
+                locale.setlocale(locale.LC_NUMERIC, before)
 
 
 def _affine(file: object) -> np.ndarray:

@@ -5,6 +5,7 @@ not grow with the cohort.
 """
 
 import math
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,18 @@ import pandas as pd
 
 from anomaly.cohorts.results import read_facts, read_scores, read_table, scored_trained
 from anomaly.errors import EvaluationError
-from anomaly.files import write_whole
+from anomaly.files import DAY, write_whole
 from anomaly.pictures import figures
 from anomaly.pictures.scales import next_to_nothing
 from anomaly.reporting import contents, curves, gallery, groupmap, images, sections, viewer
-from anomaly.reporting.template import percent, written
+from anomaly.reporting.template import day, percent, written
 
 _DRAWN = {"restore.json": "restore evaluate", "translate.json": "translate evaluate"}
 _ERRORS_SHOWN = 20
 _ROUNDING = 1e-9
 _OWN = ("scores.csv", "explanations.csv", "evaluation.json")
 _CARD_SHOWN = 6000
+_UNDATED = 10 * 366 * DAY  # files of 1970 to 1980, where computers without a clock and archives without dates put them
 _INTERVALS = {"AUROC": "auroc_method", "average precision": "ap_method", "sensitivity": "sensitivity_at_90_method"}
 _FIGURES = {"roc.png": "ROC curve of each score", "distribution.png": "Distribution of the anomaly score"}
 
@@ -170,8 +172,9 @@ def _of_scores(folder: Path, evaluation: dict[str, Any], own: dict[str, Any]) ->
 
 
 def _day(file: Path) -> str:
-    changed = datetime.fromtimestamp(file.stat().st_mtime).astimezone()
-    return f"{changed.day} {changed:%B %Y}"
+    """When a file was written; "" where its date is none: in the future, or one that stands for none."""
+    changed = file.stat().st_mtime
+    return day(datetime.fromtimestamp(changed).astimezone()) if _UNDATED < changed < time.time() + DAY else ""
 
 
 def _intervals(evaluated: list[dict[str, Any]]) -> dict[str, str]:

@@ -10,6 +10,12 @@ from jinja2.filters import do_mark_safe as safe
 
 from anomaly.reporting import words
 
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+"""Pages are in English, whatever language a program around this one has set for dates."""
+
 
 def written(name: str, title: str, **facts: Any) -> str:
     """A page of this folder, filled in, with its contents and a glossary of the words it uses.
@@ -21,7 +27,12 @@ def written(name: str, title: str, **facts: Any) -> str:
     """
     made = datetime.now().astimezone()
     told = {"title": title, "made": made.isoformat(timespec="minutes"), "version": _version()}
-    return template(name).render(told | facts | {"day": f"{made.day} {made:%B %Y}"})
+    return template(name).render(told | facts | {"day": day(made)})
+
+
+def day(moment: datetime) -> str:
+    """A date as a person reads it."""
+    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"
 
 
 def template(name: str) -> jinja2.Template:

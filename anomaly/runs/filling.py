@@ -30,7 +30,7 @@ def fill(
 
     Args:
         table: as opened.
-        batches: of images.
+        batches: of images; rows of them that stand in the table already are passed over.
         here: gives the rows of batches in this process, one batch after another.
         task: the same for the workers of a cluster.
         doing: what the bar says.
@@ -50,8 +50,7 @@ def fill(
         bar = stack.enter_context(progress(doing, total, done=done, unit="images"))
 
         def keep(rows: Rows) -> None:
-            table.add(rows)
-            bar.advance(len(rows))
+            bar.advance(table.add(rows))
 
         for rows in first:
             keep(rows)

@@ -189,8 +189,8 @@ def score(
         by = Elsewhere(where_to, (*folders, left[0]["path"], left[-1]["path"]), cluster_wait)
     before = len(rows) - len(left)
     fill(
-        table, in_batches(left, ensemble.prepare, batch), scorer.rows, asked, doing="scoring", total=len(rows),
-        done=before, drawn=FOLDER, cluster=by,
+        table, in_batches(left, ensemble.prepare, batch, of=rows, refused=table.refused), scorer.rows, asked,
+        doing="scoring", total=len(rows), done=before, drawn=FOLDER, cluster=by,
     )  # fmt: skip
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
     flagged, unlike = _flagged(table, (table.name(row) for row in rows))

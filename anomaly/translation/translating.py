@@ -21,7 +21,7 @@ from anomaly.files import write_whole
 from anomaly.images import Image
 from anomaly.images.finding import Globs
 from anomaly.images.image import alone
-from anomaly.images.intake import AHEAD, Ready, intake
+from anomaly.images.intake import AHEAD, Ready, in_batches, taken_in
 from anomaly.images.prepared import Prepared, scaled
 from anomaly.images.redrawn import changed, write_redrawn
 from anomaly.progress import progress
@@ -119,11 +119,11 @@ def translate(
         left = table.left(rows)
         before = len(rows) - len(left)
         says = f"anomaly: drawn by {opened.translator.name} {opened.identity[:12]}, not measured"
-        work = _drawn(opened, left, pool, batch, back)
+        batches = in_batches(left, partial(prepare, run=opened), batch, of=rows, refused=table.refused)
+        work = _drawn(opened, batches, pool, back)
         with table, one_core_left(), progress("translating", len(rows), done=before, unit="images") as bar:
             for finished in ordered(pool, lambda done: _finish(*done, out, says), work, ahead=AHEAD):
-                table.add(finished)
-                bar.advance(len(finished))
+                bar.advance(table.add(finished))
     found = pd.read_csv(table.path, dtype={"id": str, "subject": str, "path": str}, keep_default_na=False)
     if found.empty:
         raise CohortError(f"none of the {len(rows)} images can be translated; {table.errors} says what is wrong")
@@ -146,10 +146,10 @@ def prepare(image: Image, run: TranslatorRun) -> tuple[Prepared, ...]:
 
 
 def _drawn(
-    run: TranslatorRun, rows: Sequence[Any], pool: ThreadPoolExecutor, batch: int, back: bool
+    run: TranslatorRun, batches: Sequence[Sequence[Any]], pool: ThreadPoolExecutor, back: bool
 ) -> Iterator[tuple[list[Ready], list[np.ndarray]]]:
     """Batches as read, and the change (S, C, *size) of each image that could be."""
-    for ready in intake(rows, partial(prepare, run=run), pool, batch):
+    for ready in taken_in(batches, partial(prepare, run=run), pool):
         fine = [one.prepared[0].pixels for one in ready if not one.error]
         if not fine:
             yield list(ready), []

@@ -39,7 +39,7 @@ from explain.runs.source import Source, open_source
 
 BATCH = 32
 PROBED = 8
-"""Images whose maps set the end of the colours where no training has."""
+"""Images whose maps set the end of the colours where no training has; bits hang on batches, so all have this size."""
 EXPLANATIONS = Form("explanations", "explain.json", ABOUT, files="files")
 
 
@@ -154,8 +154,9 @@ def map_images(
     rows: list[Any] = cohort.to_dict("records")
     threads, told = workers or os.cpu_count() or 1, IfNothing.of(opened)
     share = share_of_cores(where_to.count) if where_to is not None and where_to.kind == LOCAL else None
+    batch = batch if opened.run else min(batch, PROBED)
     with ThreadPoolExecutor(threads) as pool, nullcontext() if share is None else computing_with(share):
-        columns, limit, seen = _probed(opened, rows, pool, out, drawn="png" in wanted(outputs))
+        columns, limit, seen = _probed(opened, rows, pool, out, batch, drawn="png" in wanted(outputs))
     facts = {
         "source": opened.identities,
         "settings": opened.explainer.settings(),
@@ -179,13 +180,13 @@ def map_images(
         workers=workers,
     )  # fmt: skip
     mapper = Mapper(asked, opened, threads)
-    first, rest = _parted(left, seen)
+    first, rest = _parted(left, seen if shard == (1, 1) else [])  # a shard has other batches than all rows have
+    batches = in_batches(rest, partial(prepare, source=opened), batch, of=rows, refused=table.refused)
     by = None
     if where_to is not None and rest:
         by = Elsewhere(where_to, (*asked.needs, rest[0]["path"], rest[-1]["path"]), cluster_wait)
     fill(
-        table, in_batches(rest, partial(prepare, source=opened), batch), mapper.rows, asked, doing="explaining",
-        total=len(rows), done=before, drawn=FOLDER, cluster=by, first=(mapper.finish(*each) for each in first),
+        table, batches, mapper.rows, asked, doing="explaining", total=len(rows), done=before, drawn=FOLDER, cluster=by, first=(mapper.finish(*each) for each in first),
     )  # fmt: skip
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
     remark = " ".join(filter(None, ("" if told.empty else _remark(table), told.remark)))
@@ -219,7 +220,7 @@ def refuse_known(source: Source, cohort: pd.DataFrame) -> None:
 
 
 def _probed(
-    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: Path, *, drawn: bool
+    source: Source, rows: Sequence[Any], pool: ThreadPoolExecutor, out: Path, batch: int, *, drawn: bool
 ) -> tuple[list[str], float, list[Explained]]:
     """Further columns of the table, where the colours end, and what was read and explained to know.
 
@@ -228,7 +229,7 @@ def _probed(
     """
     trained = source.run.facts["held_out"] if source.run else read_facts(out / "explain.json")
     known, seen, bad = float(trained.get("limit") or 0.0), list[Explained](), list[Ready]()
-    for ready in intake(rows, partial(prepare, source=source), pool, 1 if known else PROBED):
+    for ready in intake(rows, partial(prepare, source=source), pool, 1 if known else batch):
         fine = [one for one in ready if not one.error]
         if fine and known:
             one = fine[0].prepared[0]

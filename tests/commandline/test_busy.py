@@ -138,8 +138,10 @@ def test_only_what_surely_nobody_writes_goes(tmp_path: Path) -> None:
         elsewhere = dead.with_name(".0fffff000001.part.map")
         older = [dead.with_name(name) for name in (".0123abcd.part.map", ".0fffff000002.part.map")]
         unknown = dead.with_name(".0123abce.part.map")
-        for each in (elsewhere, *older, unknown):
+        coming = dead.with_name(".0fffff000003.part.map")
+        for each in (elsewhere, *older, unknown, coming):
             each.touch()
+        os.utime(coming, (2_500_000_000, 2_500_000_000))  # of 2049
         for each in older:
             os.utime(each, (time.time() - 90000, time.time() - 90000))
         with held(tmp_path):

@@ -2,7 +2,9 @@ import base64
 import importlib.util
 import io
 import json
+import os
 import re
+from datetime import datetime
 
 import nibabel as nib
 import numpy as np
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 from pages import Reader
 from PIL import Image
+from spoken import german
 
 from anomaly import evaluation
 from anomaly.errors import EvaluationError
@@ -202,6 +205,19 @@ def test_no_image_scored_still_makes_a_page(tmp_path):
     (tmp_path / "scores.csv").write_text("id,value\n", encoding="utf-8")
     (tmp_path / "errors.csv").write_text("path,error\na.png,empty\n", encoding="utf-8")
     assert "0 images scored; 1 could not be read." in Reader(page_of(tmp_path)).words
+
+
+def test_pages_are_dated_in_english_by_dates_that_are_dates(tmp_path):
+    folder_of(tmp_path, 2, shown=False)
+    scores, written = tmp_path / "scores.csv", datetime(2021, 3, 4, 12).timestamp()
+    os.utime(scores, (written, written))
+    with german(tmp_path):
+        dated = page_of(tmp_path)
+        assert "scored on 4 March 2021" in dated and template.day(datetime(2020, 12, 1)) == "1 December 2020"
+    for never in (0, 315_532_800, 2_500_000_000, 300_000_000_000):  # 1970, where ZIP begins, 2049, beyond the year 9999
+        os.utime(scores, (never, never))
+        assert scores.stat().st_mtime == never or never > 2**33  # some disks end in 2446
+        assert page_of(tmp_path) == dated.replace("; scored on 4 March 2021", "")
 
 
 def test_an_evaluation_elsewhere_finds_its_scores(tmp_path):
