@@ -144,7 +144,7 @@ def place(out: Path, content: bytes, told: Mapping[str, Any], example: Mapping[s
     """Write all files beside their place, and move them there at once; into an empty folder one by one."""
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f".*.part.{out.name}"):  # of exports that were killed; one that runs takes minutes
-        if PART.fullmatch(left.name) and left.is_dir() and time.time() - left.stat().st_mtime > KILLED:
+        if PART.fullmatch(left.name) and left.is_dir() and abs(time.time() - left.stat().st_mtime) > KILLED:
             shutil.rmtree(left, ignore_errors=True)
     part = part_of(out)
     try:

@@ -186,7 +186,8 @@ def map_images(
     if where_to is not None and rest:
         by = Elsewhere(where_to, (*asked.needs, rest[0]["path"], rest[-1]["path"]), cluster_wait)
     fill(
-        table, batches, mapper.rows, asked, doing="explaining", total=len(rows), done=before, drawn=FOLDER, cluster=by, first=(mapper.finish(*each) for each in first),
+        table, batches, mapper.rows, asked, doing="explaining", total=len(rows), done=before, drawn=FOLDER, cluster=by,
+        first=(mapper.finish(*each) for each in first),
     )  # fmt: skip
     drawn = out / FOLDER if (out / FOLDER).is_dir() else None
     remark = " ".join(filter(None, ("" if told.empty else _remark(table), told.remark)))
