@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
-from itertools import islice
 from typing import Any
 
 from anomaly.clusters.crew import GO_ON, LOOK, Crew
@@ -33,6 +32,7 @@ class Hand:
         from distributed import as_completed
 
         self._crew, self._send, self._chunks = crew, send, chunks
+        self._upcoming = next(chunks, None)
         self._out: dict[Any, tuple[int, Any, frozenset[str]]] = {}
         self._again: list[tuple[int, Any]] = []
         self._lost = Counter[int]()
@@ -60,12 +60,19 @@ class Hand:
         if self._crew.fit:
             self._again, again = [], sorted(self._again, key=lambda each: each[0])
             more = AHEAD * len(self._crew.fit) - len(self._out) - len(again) - len(self._came)
-            for number, chunk in [*again, *islice(self._chunks, max(0, more))]:
+            for number, chunk in [*again, *self._drawn(more)]:
                 workers = frozenset(self._crew.fit)
                 future = self._send(chunk, sorted(workers))
                 self._out[future] = number, chunk, workers
                 self._completed.add(future)
-        return bool(self._out or self._again)
+        return bool(self._out or self._again or self._upcoming)
+
+    def _drawn(self, count: int) -> Iterator[tuple[int, Any]]:
+        for _ in range(count):
+            if self._upcoming is None:
+                return
+            yield self._upcoming
+            self._upcoming = next(self._chunks, None)
 
     def _ended(self) -> list[tuple[Any, Any]]:
         """Futures that ended, with their results; after a while none, to look about."""

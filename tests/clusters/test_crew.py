@@ -1,8 +1,9 @@
 """Workers that come late, cannot do the work, or go: who is left out, and how the work goes on or ends."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,12 +170,13 @@ def test_a_worker_that_changed_after_it_was_asked_says_so_itself(home, tmp_path,
     monkeypatch.setattr(working, "unfit", lambda _: "has torch 1" if get_worker().name == 1 else "")
     monkeypatch.setitem(working._open, "task", None)
     kept: list[tuple[int, int]] = []
-    found, opened = working_with(home, tmp_path), working.done
+    found, opened, lock = working_with(home, tmp_path), working.done, threading.Lock()
 
     def done(task: By, chunk: Sequence[int], threads: int, fitness: Fitness) -> list[tuple[int, int]]:
-        if get_worker().name == 1:
-            working._open["task"] = None  # two workers of one process share it
-        return opened(task, chunk, threads, fitness)
+        with lock:  # two workers of one process share what is open
+            if get_worker().name == 1:
+                working._open["task"] = None
+            return opened(task, chunk, threads, fitness)
 
     monkeypatch.setattr("anomaly.clusters.cluster.done", done)
     found.each(By(), [[number] for number in range(20)], kept.append)
@@ -194,3 +196,21 @@ def test_workers_that_do_not_answer_are_told(home, tmp_path):
         time.sleep(0.01)
     with pytest.raises(ClusterError, match=r"no worker of the cluster answers within 0\.2 s"):
         working_with(home, tmp_path, wait=0.2)
+
+
+def test_chunks_wait_where_nobody_is_there_for_a_while(home):
+    """Nothing is out, and yet not all is done: the chunks that nobody has had are not forgotten."""
+    client = home[1]
+    (address,) = client.scheduler_info()["workers"]
+
+    class Late:
+        client, fit, looks = home[1], frozenset[str](), 0
+
+        def look(self) -> None:
+            self.looks += 1
+            self.fit = frozenset({address} if self.looks > 2 else ())
+
+    def send(chunk: list[int], workers: Collection[str]) -> object:
+        return client.submit(list, chunk, workers=list(workers), pure=False)
+
+    assert list(hand.Hand(Late(), send, enumerate([[1], [2], [3]]))) == [[1], [2], [3]]  # type: ignore[arg-type]

@@ -73,10 +73,11 @@ def test_a_worker_killed_in_the_middle_leaves_the_same_bytes(home, address, monk
 
 def test_a_stopped_call_keeps_what_was_done_and_goes_on(home, address, monkeypatch):
     class Stopped(scoring.GrowingTable):
-        def add(self, rows: Any) -> None:
-            super().add(rows)
+        def add(self, rows: Any) -> int:
+            added = super().add(rows)
             if self.added >= 4:
                 raise KeyboardInterrupt
+            return added
 
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "GrowingTable", Stopped)
