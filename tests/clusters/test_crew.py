@@ -18,6 +18,7 @@ from anomaly.errors import ClusterError
 
 STRANGERS: dict[int, str] = {}
 """What workers say of themselves, by their names, which are numbers in the order in which they came."""
+ALONE = threading.Lock()
 Home = tuple[LocalCluster, Client]
 
 
@@ -170,10 +171,10 @@ def test_a_worker_that_changed_after_it_was_asked_says_so_itself(home, tmp_path,
     monkeypatch.setattr(working, "unfit", lambda _: "has torch 1" if get_worker().name == 1 else "")
     monkeypatch.setitem(working._open, "task", None)
     kept: list[tuple[int, int]] = []
-    found, opened, lock = working_with(home, tmp_path), working.done, threading.Lock()
+    found, opened = working_with(home, tmp_path), working.done
 
     def done(task: By, chunk: Sequence[int], threads: int, fitness: Fitness) -> list[tuple[int, int]]:
-        with lock:  # two workers of one process share what is open
+        with ALONE:  # two workers of one process share what is open
             if get_worker().name == 1:
                 working._open["task"] = None
             return opened(task, chunk, threads, fitness)
