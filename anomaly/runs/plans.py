@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,16 @@ DRAFT = {"checkpoint", "training.csv", "errors.csv", "samples", "training.png"}
 """What a training may have left in its folder before it has a checkpoint."""
 
 
-def claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
+def claim(
+    out: Path, plan: dict[str, Any], resume: bool, completed: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+) -> None:
     """Take a folder for a training, or go on with the one that is there.
+
+    Args:
+        out: the folder.
+        plan: what is asked for.
+        resume: whether to go on.
+        completed: settings as an older version wrote them, with those that the method got only since.
 
     Raises:
         RunError: it holds a finished run, an unfinished one that is not to be resumed or had another plan, or
@@ -34,7 +42,8 @@ def claim(out: Path, plan: dict[str, Any], resume: bool) -> None:
     started = refuse_taken(out, resume)
     path = _plan(out)
     if started:
-        refuse_changes(out, planned(out), plan)
+        before = planned(out)
+        refuse_changes(out, {**before, "settings": completed(before["settings"])}, plan)
     sweep(out)
     if started:
         return

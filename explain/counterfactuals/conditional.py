@@ -1,6 +1,6 @@
 """DeScarGAN: any image drawn as a control and as a case by one generator, there and back (Wolleb et al. 2020)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomaly.errors import AnomalyError
 from anomaly.nets.classifiers import SidesCritic
 from anomaly.nets.losses import gradient_penalty
 from anomaly.nets.unet import NORMS, UNet
@@ -29,6 +30,7 @@ from explain.trained import TrainedExplainer, drawn
 
 CONTROL, CASE = 0, 1
 LEVELS = 4
+LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"absolute": F.l1_loss, "squared": F.mse_loss}
 
 
 @dataclass(kw_only=True)
@@ -49,7 +51,7 @@ class TwoWayExplainer(TrainedExplainer):
             (`ema`) up to twice as much on toy images. Instance norm knows the side in the last layer alone, for the
             constants do not pass it.
         skips: from which size on the generator hands details across: 0 from the full one, 1 from half of it, so that
-            at full size only the image itself goes round it.
+            at full size only the image itself goes round it; 3 hands nothing across.
         width: channels of the generator at full size, doubled at each of three halvings.
         critic_width: channels of the critic's first layer.
     """
@@ -72,6 +74,16 @@ class TwoWayExplainer(TrainedExplainer):
     skips: int = 1
     width: int = 16
     critic_width: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.skips >= LEVELS:
+            raise AnomalyError(f"skips must be 0 to {LEVELS - 1}, one for each size, got {self.skips}")
+
+    @classmethod
+    def completed(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Before it could be asked for, nothing was handed across at full size."""
+        return {"skips": 1, **settings}
 
     def generator(self, shape: tuple[int, ...]) -> nn.Module:
         """A U-Net that is told the side, of four sizes."""
@@ -133,9 +145,9 @@ class Conditional(TwoWayExplainer):
     is| + wanted cross-entropy of the wanted side, means over images and pixels.
 
     The game "wasserstein" is the published one: the critic lowers 20 (D(drawn) - D(real)) + 10 penalty + 5
-    cross-entropy, the penalty taken for each source head, and the generator -D(drawn) in place of the softplus and
-    squares in place of what is lost; the settings for it were `source=20 classes=5 cycle=50 identity=50 critic_turns=5
-    lr=1e-4 steps=1000 batch=5 decay=0 ema=0 norm=none skips=1 width=16 critic_width=16`. The original's generator draws
+    cross-entropy, the penalty taken for each source head, and the generator -D(drawn) in place of the softplus; the
+    settings for it were `source=20 classes=5 cycle=50 identity=50 lost=squared critic_turns=5 lr=1e-4 steps=1000
+    batch=5 decay=0 ema=0 norm=none skips=1 width=16 critic_width=16`. The original's generator draws
     the image itself (`form`) with 64 channels and batch norm, which adds noise to images, and its class head is larger.
     It hands nothing across at full size (`skips=1`), as suits images of 256 pixels: at 64 it draws outlines that no
     critic takes for real. Diagnostics: "before" and "after", the logit that the class head gives image and
@@ -149,6 +161,8 @@ class Conditional(TwoWayExplainer):
         penalty: weight of the gradient penalty of a Wasserstein critic.
         classes: weight of the class head for the critic.
         wanted: weight of the class head for the generator.
+        lost: what is lost there and back, and in an image drawn as what it is: the mean of "absolute" or of "squared"
+            differences.
         ema: if positive, the generator at the end is a running average of its weights: w <- ema w + (1 - ema) new.
     """
 
@@ -159,7 +173,7 @@ class Conditional(TwoWayExplainer):
         *TwoWayExplainer.not_negative, "source", "slope", "penalty", "classes", "wanted", "warm_up", "ema",
     )  # fmt: skip
     below_one: ClassVar[tuple[str, ...]] = (*TwoWayExplainer.below_one, "ema")
-    choices: ClassVar[Mapping[str, Iterable[str]]] = {**TwoWayExplainer.choices, "game": CRITICS}
+    choices: ClassVar[Mapping[str, Iterable[str]]] = {**TwoWayExplainer.choices, "game": CRITICS, "lost": LOSSES}
     amounts: ClassVar[Mapping[str, tuple[int, int]]] = {"steps": (1000, 500), "batch": (8, 2)}
     steps: int = 0
     batch: int = 0
@@ -179,16 +193,17 @@ class Conditional(TwoWayExplainer):
     penalty: float = 10.0
     classes: float = 1.0
     wanted: float = 1.0
+    lost: str = "absolute"
     ema: float = 0.99
 
     @classmethod
     def completed(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Before there were two games there was the Wasserstein one, which began at once and averaged no weights.
 
-        And nothing was handed across at full size.
+        And what is lost was squared.
         """
         games = {} if "game" in settings else {"game": WASSERSTEIN, "warm_up": 0, "ema": 0.0}
-        return {"skips": 1, **games, **settings}
+        return super().completed({"lost": "squared", **games, **settings})
 
     def build(self, shape: tuple[int, ...]) -> nn.Module:
         """Generator and critic."""
@@ -260,7 +275,7 @@ class Conditional(TwoWayExplainer):
 
     def generator_loss(self, batch: tuple[Tensor, Tensor]) -> Terms:
         """What the critic says of what is drawn, + cycle and identity, what is lost, + wanted CE."""
-        lost = F.l1_loss if self.game == LOGISTIC else F.mse_loss
+        lost = LOSSES[self.lost]
         x, own = beside(batch)
         same, other = self.translate(torch.cat([x, x]), torch.cat([own, 1 - own])).chunk(2)
         back = self.translate(other, own)

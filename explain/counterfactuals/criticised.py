@@ -88,9 +88,10 @@ class CriticisedExplainer(TrainedExplainer):
         slope: weight of the squared slope of a logistic critic, for each value of an image.
         penalty: weight of the gradient penalty of a Wasserstein critic.
         identity: weight of the mean |x0' - x0|, what is changed in controls; 0 never shows the generator any.
-        jitter: what the critic is shown is stretched by exp(u) and shifted by v, of each image another u and v, uniform
-            in [-jitter, jitter] (differentiable augmentation, Zhao et al. 2020), but not while it learns to tell cases:
-            for cohorts in which brightness and contrast give cases away without being what is ill.
+        jitter: what the critic is shown, whether control or counterfactual, is x exp(u) + v, of each image another u
+            and v, uniform in [-jitter, jitter] (differentiable augmentation, Zhao et al. 2020): for cohorts in which
+            brightness and contrast give cases away without being what is ill. All values move, those outside a mask as
+            well, some beyond [-1, 1]. While a logistic critic learns to tell cases it is shown them as they are.
         width: channels of the generator at full size, doubled at each halving.
         levels: sizes at which the generator looks, the full one and each of the halvings.
         critic_width: channels of the critic at full size; the deepest have eight times as many (Wasserstein: sixteen).
@@ -128,8 +129,12 @@ class CriticisedExplainer(TrainedExplainer):
 
     @classmethod
     def completed(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Before there were two games there was the Wasserstein one, and controls were not shown to the generator."""
-        return dict(settings) if "game" in settings else {"game": WASSERSTEIN, "identity": 0.0, **settings}
+        """Before there were two games there was the Wasserstein one, and controls were not shown to the generator.
+
+        And the critic was shown images as they are.
+        """
+        games = {} if "game" in settings else {"game": WASSERSTEIN, "identity": 0.0}
+        return {"jitter": 0.0, **games, **settings}
 
     def networks(self, shape: tuple[int, ...], *, out: int) -> nn.Module:
         """A generator of `out` channels, a U-Net with batch norm, and a critic without norm."""

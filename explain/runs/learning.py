@@ -18,7 +18,7 @@ from anomaly.images.preprocessing import Preprocessing
 from anomaly.runs import longer
 from anomaly.runs.facts import CLASSIFIER, EXPLAINER
 from anomaly.runs.methods import code_of
-from anomaly.runs.plans import claim, clear, refuse_changes
+from anomaly.runs.plans import ASKED, claim, clear, refuse_changes
 from anomaly.runs.watching import Watch
 from anomaly.training.journal import Journal
 from anomaly.training.machine import Machine
@@ -87,7 +87,7 @@ def learn(
     own = method if code_of(method) else None
     finished, steps, work = longer.gone_on_with(out, learner, settings or {}, machine, resume=resume)
     if finished:
-        finished["settings"] = learner.completed(finished["settings"])
+        finished |= {name: learner.completed(finished[name]) for name in ("settings", ASKED) if name in finished}
     plan: dict[str, Any] = {}  # only the first process fills and needs it
 
     def prepare() -> None:
@@ -117,7 +117,7 @@ def learn(
                 longer.tell_finished(out, finished)
                 return
             longer.begin(out, plan, {})
-        claim(work, plan, resume)
+        claim(work, plan, resume, learner.completed)
         if drawing is not None:
             warn_of_known(cohort, drawing)
         if FILE_NAMES in plan["subjects_from"]:

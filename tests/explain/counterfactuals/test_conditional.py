@@ -95,25 +95,28 @@ def test_details_at_full_size_are_handed_across_if_asked(skips, channels):
     assert generator.leave.out_channels == 2 and generator.enter[0].in_channels == 3
 
 
-def test_runs_of_before_hand_nothing_across_at_full_size():
-    assert Conditional.completed({"game": "logistic", "width": 16})["skips"] == 1
-    older = Conditional.completed({"width": 16})
-    assert older["skips"] == 1 and older["game"] == "wasserstein"
-    assert Conditional.completed({"game": "logistic", "skips": 0})["skips"] == 0
+@pytest.mark.parametrize("older", [{"game": "logistic", "width": 16}, {"width": 16}])
+def test_runs_of_before_hand_nothing_across_at_full_size_and_square_what_is_lost(older):
+    completed = Conditional.completed(older)
+    assert (completed["skips"], completed["lost"]) == (1, "squared")
+    since = {"game": "logistic", "skips": 0, "lost": "absolute"}
+    assert Conditional.completed(since) == since
 
 
 # The losses
 
 
-@pytest.mark.parametrize("game", ["logistic", "wasserstein"])
-def test_the_loss_of_the_generator_is_its_formula(game):
+@pytest.mark.parametrize(
+    ("game", "lost"), [("logistic", "absolute"), ("logistic", "squared"), ("wasserstein", "squared")]
+)
+def test_the_loss_of_the_generator_is_its_formula(game, lost):
     """As a control 0.25 less, as a case 0.125 more; D is the sum, as a case twice that, and the logit the sum."""
-    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), game=game, identity=3.0, cycle=7.0)
+    explainer = by_hand(Adds(-0.25, 0.125), Judges(1.0, 2.0, 1.0), game=game, lost=lost, identity=3.0, cycle=7.0)
     loss, terms = explainer.generator_loss((CONTROLS, CASES))
     judged = [-0.75 * 16, 0.25 * 16, 2 * -0.375 * 16, 2 * 0.625 * 16]  # controls and cases as controls, then as cases
     against = sum(softplus(-each) if game == "logistic" else -each for each in judged) / 4
     assert terms["adversarial"].item() == pytest.approx(against)
-    power = 1 if game == "logistic" else 2
+    power = {"absolute": 1, "squared": 2}[lost]
     identity, cycle = (0.25**power + 0.125**power) / 2, 0.125**power  # either way 0.25 is taken and 0.125 given
     assert terms["identity"].item() == pytest.approx(identity)
     assert terms["cycle"].item() == pytest.approx(cycle)
@@ -250,6 +253,8 @@ def test_the_map_lies_where_cases_differ():
         ({"decay": 1.0}, "decay must be below 1, got 1.0"),
         ({"cycle": -1.0}, "cycle must be 0 or more"),
         ({"skips": -1}, "skips must be 0 or more"),
+        ({"skips": 4}, "skips must be 0 to 3, one for each size, got 4"),
+        ({"lost": "l1"}, "lost=l1 is unknown; take one of absolute, squared"),
     ],
 )
 def test_wrong_settings_are_told(settings, message):

@@ -255,7 +255,11 @@ def test_settings_of_before_there_were_two_games_are_those_of_the_wasserstein_ga
     older = {"steps": 1000, "critic_turns": 5, "width": 16}
     completed = cls.completed(older)
     assert completed.items() >= older.items() and cls(**completed).game == "wasserstein"
-    since = {**older, "game": "logistic", "skips": 0} if cls is Conditional else {**older, "game": "logistic"}
+    since = {
+        **older,
+        "game": "logistic",
+        **({"skips": 0, "lost": "absolute"} if cls is Conditional else {"jitter": 0.5}),
+    }
     assert cls.completed(since) == since
 
 

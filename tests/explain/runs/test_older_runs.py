@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tiny import CPU
 from anomaly.errors import RunError
 from anomaly.nets.critics import MeanCritic
 from anomaly.runs.facts import read_facts, write_facts
+from anomaly.runs.plans import claim
 from anomaly.training.checkpoints import facts_of, save_tensors
 from explain.checking.again import Again, images_of
 from explain.runs.foreseeing import foresee
@@ -65,7 +67,11 @@ def test_an_older_run_opens_as_one_of_the_published_game_and_is_trained_again_as
     ("method", "settings", "lacking"),
     [
         ("deformation", {**OLDER, "levels": 2}, SINCE),
-        ("conditional", {**OLDER, "identity": 50.0, "skips": 1}, ("game", "slope", "warm_up", "ema", "skips")),
+        (
+            "conditional",
+            {**OLDER, "identity": 50.0, "skips": 1, "lost": "squared"},
+            ("game", "slope", "warm_up", "ema", "skips", "lost"),
+        ),
     ],
 )
 def test_older_runs_of_the_others_open_too(
@@ -75,6 +81,35 @@ def test_older_runs_of_the_others_open_too(
     made_older(run.folder, lacking)
     older = LearnedRun.open(run.folder).learned
     assert older.settings() == run.learned.settings()
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "lacking"),
+    [
+        ("additive", {}, ("jitter",)),
+        ("conditional", {"skips": 1, "lost": "squared"}, ("skips", "lost")),
+        ("targeted", {}, ("skips",)),
+    ],
+)
+def test_trainings_begun_before_a_setting_was_there_go_on(
+    sides: Sides, method: str, settings: dict[str, object], lacking: tuple[str, ...], tmp_path: Path
+) -> None:
+    """One that ended, and one that was stopped after its first checkpoint."""
+    target = explaining(sides, tmp_path / "target", "classifier", settings={"steps": 2, "width": 4}).folder
+    small: dict[str, object] = {"steps": 2, "batch": 2, "width": 4, "critic_width": 4, **settings}
+    small |= {"warm_up": 0} if method != "targeted" else {}
+    beside: dict[str, Any] = {"target": target} if method == "targeted" else {}
+    run = explaining(sides, tmp_path / "run", method, settings=small, **beside)
+    made_older(run.folder, lacking)
+    older = LearnedRun.open(run.folder, **beside)
+    assert explaining(sides, run.folder, method, settings=small, resume=True, **beside).identity == older.identity
+    plan = {"kind": "explainer", "settings": run.learned.settings()}
+    stopped = tmp_path / "stopped"
+    claim(stopped, {**plan, "settings": {k: v for k, v in plan["settings"].items() if k not in lacking}}, False)
+    (stopped / "checkpoint" / "1").mkdir()
+    claim(stopped, plan, True, type(run.learned).completed)
+    with pytest.raises(RunError, match=rf"{lacking[0]} was None, now"):
+        claim(stopped, plan, True)
 
 
 def test_a_run_says_what_was_filled_in_and_is_trained_again_with_it(sides: Sides, tmp_path: Path) -> None:
