@@ -26,7 +26,8 @@ def plainly(learned: Any) -> Any:
 def published(learned: Any, game: str) -> Any:
     """A method, changed in place so that it plays as published; "" as it does.
 
-    "wasserstein": VA-GAN's game, of as many moves; "penalised": as ours, with the penalty of WGAN-GP in every move of
+    "wasserstein": VA-GAN's game, of as many moves, with the critic that the method has, in place of the published one,
+    which is larger; "penalised": as ours, with the penalty of WGAN-GP in every move of
     the critic; "once": the critic sees what was drawn for the generator, who has to move first.
     """
     if game == WASSERSTEIN:

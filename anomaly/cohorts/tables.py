@@ -58,7 +58,7 @@ class GrowingTable:
             unless the first table was begun without the second: then it goes on without.
 
     Raises:
-        RunError: the folder holds rows made with other settings, or a table that cannot be continued.
+        RunError: the folder is a file, or holds rows made with other settings, or a table that cannot be continued.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class GrowingTable:
         self.path, self.errors = folder / f"{form.stem}{suffix}.csv", folder / f"errors{suffix}.csv"
         self._headed, self.joined = which == 1, shards > 1
         self.added, self.failed = 0, 0
+        if folder.is_file():
+            raise RunError(f"{folder} is a file; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         self._agree(settings)
         self._beside: GrowingBeside | None = None

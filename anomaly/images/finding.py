@@ -52,7 +52,8 @@ def find(folder: Path, match: Globs = None, exclude: Globs = None, *, all_of_it:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise CohortError(f"{folder}: no such folder; correct the path, or give a CSV with a column 'path'")
+        wrong = "a file, neither a folder nor a table" if folder.exists() else "no such folder"
+        raise CohortError(f"{folder}: {wrong}; correct the path, or give a CSV with a column 'path'")
     seen = _walked(folder, _listed(match), _listed(exclude), all_of_it)
     if not seen.images and (seen.ours or seen.beside):  # a folder of maps or segmentations, given on purpose
         seen = _walked(folder, _listed(match), _listed(exclude), True)

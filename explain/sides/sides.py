@@ -79,8 +79,12 @@ class Sides:
         for part in (TRAIN, CHOOSE):
             for side in (CONTROL, CASE):
                 if f"{part} {side}" not in set(table["split"]):
+                    people = table.loc[table["label"] == (side == CASE), "subject"].nunique()
+                    more = "two at least, and better many" if people < 2 else "more of them, or another --choose"
                     raise CohortError(
-                        f"no {side} is left in the part {part!r}; give more subjects of both sides, or another --choose"
+                        f"no {side} is left in the part {part!r}: {people} of all subjects has one; give {more}"
+                        if people == 1
+                        else f"no {side} is left in the part {part!r}, of {people} subjects; give {more}"
                     )
         table.attrs |= told_by
         return table

@@ -8,6 +8,7 @@ import pytest
 
 from anomaly.cohorts.beside import Beside
 from anomaly.cohorts.tables import SCORES, GrowingTable
+from anomaly.errors import RunError
 
 CELLS = Beside("grid", ("id", "a"))
 
@@ -75,3 +76,10 @@ def test_shards_keep_the_settings_that_they_share(tmp_path):
     others = [f"{name}-{number}-of-2.csv" for name in ("grid", "scores") for number in (1, 2)]
     assert sorted(found) == ["errors-1-of-2.csv", *others]
     assert found["scores-2-of-2.csv"] == b"" and found["errors-1-of-2.csv"] == b"id,path,error\r\n"
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(RunError, match="out is a file; choose another --out"):
+        opened(tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"

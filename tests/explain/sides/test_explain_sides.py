@@ -87,3 +87,11 @@ def test_what_cannot_be_used_is_told(cohort: Path) -> None:
         Sides(cohort=cohort, outcome="sick", where={"sick": "1"}).read(0.2)
     with pytest.raises(CohortError, match="is left in the part 'choose'"):
         Sides(cohort=cohort, outcome="sick").read(0.01)
+    one = next((folder / "cases").iterdir())
+    (folder / "one").mkdir()
+    (folder / "one" / f"alone{one.suffix}").write_bytes(one.read_bytes())
+    with pytest.raises(CohortError, match="1 of all subjects has one; give two at least"):
+        Sides(cases=folder / "one", controls=folder / "controls").read(0.2)
+    (folder / "notes").write_text("read me")
+    with pytest.raises(CohortError, match="notes: a file, neither a folder nor a table"):
+        Sides(cases=folder / "notes", controls=folder / "controls").read(0.2)
