@@ -96,6 +96,8 @@ def as_json(labels: Labels | None) -> dict[str, Any] | None:
 
 
 def _refuse_other_masks(table: GrowingTable, rows: Sequence[Row]) -> None:
+    if not table.done:  # no row, and perhaps no table yet
+        return
     kept = pd.read_csv(table.path, dtype=str, keep_default_na=False)
     before = dict(zip(kept["id"], kept[MASKED_BY], strict=True))
     for row in rows:
