@@ -19,6 +19,7 @@ from anomaly.cohorts.cohort import read_cohort
 from anomaly.errors import AnomalyError, UnreadableImage
 from anomaly.images import own, read
 from anomaly.images.image import Image
+from anomaly.images.pictures import FORMATS
 from anomaly.images.reading import suffix
 from anomaly.runs.describing import images_in_short
 from anomaly.runs.facts import kind_of, read_facts, verify
@@ -114,7 +115,7 @@ def _stored(image: Image) -> str:
         if image.kind == "nifti":
             return str(nib.load(image.path).get_data_dtype())  # type: ignore[attr-defined]
         if image.kind == "picture":
-            with PIL.Image.open(image.path) as picture:
+            with PIL.Image.open(image.path, formats=FORMATS) as picture:
                 return f"{picture.mode} ({picture.format})"
         if image.kind == "dicom":
             path = min(image.path.iterdir()) if image.path.is_dir() else image.path

@@ -28,8 +28,8 @@ def export(
     `value`, `map` (both as the detector gives them) and `map_z` (in standard deviations of held-out normals); of
     several detectors `value_1`, `value_2`, ... and the mean `map_z`; of segmenters `probabilities`. Beside it lie how
     images are prepared and what a value means (`preprocessing.json`), made images with what is expected of them
-    (`example.npz`; no person's), and a script that uses it (`score.py`). Classifiers and explainers are written by
-    `explain.export`.
+    (`example.npz`; no person's), and a script that uses it (`score.py`). Classifiers and explainers are exported
+    by `anomaly export` on the command line.
 
     Args:
         run: folder of a trained detector or segmenter; several are one judge, as `score` and `segment` take them.
@@ -72,7 +72,10 @@ def _judged(folders: Sequence[Path], kind: str, method: str | None, size: Sequen
         RunError: they are of another kind, or take no size.
     """
     if kind in (CLASSIFIER, EXPLAINER):
-        raise RunError(f"{folders[0]} holds {A[kind]}, which explain.export and `anomaly export` write")
+        raise RunError(
+            f"{folders[0]} holds {A[kind]}; {A[kind]} is exported by `anomaly export` on the command line; "
+            "this takes detectors and segmenters"
+        )
     if kind == SEGMENTER:
         if method is not None:
             raise RunError("--method is of detectors and explainers of your own; segmenters have none")

@@ -15,6 +15,8 @@ from anomaly.levels import DARKEST, OUTSIDE
 
 MOST = 6  # images of people that graph and run are shown
 MADE = 4
+LARGEST = "an image's largest"
+LARGEST_DRAWN = "the largest drawn among the images compared, held-out and made ones apart"
 
 Said = Mapping[str, Tensor]
 """Results by name, each (N, ...)."""
@@ -41,6 +43,7 @@ class Judgement:
         held_out_are: what these are called.
         base: an image of no person (C, *space), of which images are made.
         least: of results that may be next to nothing, by how large a number at least they are compared.
+        drawn: results that are compared by the largest among the images compared, and not by each image's own.
         z: of results that are numbers, how they lie among held-out normals.
         facts: further ones.
     """
@@ -61,8 +64,18 @@ class Judgement:
     held_out_are: str
     base: np.ndarray
     least: Mapping[str, float] = field(default_factory=dict)
+    drawn: tuple[str, ...] = ()
     z: Mapping[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shares_of(self) -> dict[str, str]:
+        """Of what differences of each result are told as a share, in words."""
+        found = {}
+        for name in self.outputs:
+            least = f" (of {self.least[name]:g} where that is more)" if name in self.least else ""
+            found[name] = (LARGEST_DRAWN if name in self.drawn else LARGEST) + least
+        return found
 
 
 def shown(judged: Judgement) -> tuple[np.ndarray, str]:

@@ -153,8 +153,16 @@ def _calibration(run: Run) -> dict[str, Any]:
     return {
         "weights": _plain(told.weights),
         "people": told.people,
+        "unit": _unit(run),
         "map_limits": None if told.map_limits is None else _plain(told.map_limits),
     }
+
+
+def _unit(run: Run) -> str:
+    """What a value of a held-out normal is of: an "image", a "volume" (the mean over its slices), or "either"."""
+    normals = run.normals
+    several = normals.loc[normals["split"] == "calibrate", "slices"].astype(int) > 1
+    return "volume" if several.all() else "either" if several.any() else "image"
 
 
 def _plain(values: np.ndarray) -> list[float]:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 EDGE = 0.5 + 1e-6  # a pixel reaches half its width from its centre
+FORMATS = ("PNG", "JPEG", "BMP")  # whatever else Pillow could read is not asked; a camera's MPO begins with a JPEG
 PICTURES, VOLUMES = (".png", ".jpg", ".jpeg", ".bmp"), (".nii", ".nii.gz")
 ENDS = {"axial": "SI", "sagittal": "LR", "coronal": "AP"}  # of the axis that slices follow
 
@@ -32,7 +33,10 @@ def picture(path: str) -> tuple[Any, None, float]:
         import PIL.Image
     except ImportError:
         stop("pictures are read by Pillow, which is not here: pip install pillow")
-    file = PIL.Image.open(path)
+    try:
+        file = PIL.Image.open(path, formats=FORMATS)
+    except PIL.UnidentifiedImageError:
+        stop("is no PNG, JPEG or BMP whatever its name says, or is damaged; save it as one of these")
     if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
         stop("holds several pictures; save each as a file")
     if file.mode in ("1", "LA", "La"):
@@ -230,3 +234,19 @@ def checked(images: Any, shape: Any) -> Any:
     if not (-1.001 <= low and high <= 1.001):  # NaN is refused as well
         stop(f"its values go from {low:.4g} to {high:.4g}; expected [-1, 1]")
     return images
+
+
+def areas(images: Any, facts: Any) -> Any:
+    """How much each image (n, C, *space) counts beside others of its volume: as many pixels as lie in its mask."""
+    if facts["outside_of_a_mask"] is None:
+        return np.ones(len(images))
+    own = images[:, : facts["preprocessing"]["channels"]]
+    return (own > facts["outside_of_a_mask"]).any(1).reshape(len(own), -1).sum(1)
+
+
+def mean(values: Any, weights: Any) -> float:
+    """The value of a volume from those of its slices (n,), each weighing as much as counts of it."""
+    if not weights.any():
+        stop("all of it lies outside of its mask: every pixel is -1")
+    kept = weights > 0  # the others may say anything
+    return float(np.average(values[kept].astype(np.float64), weights=weights[kept]))

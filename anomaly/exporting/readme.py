@@ -45,7 +45,18 @@ p = (1 + sum of the weights of values >= the new one) / (1 + people)
 is the share of people at least as abnormal; it cannot fall below 1 / (1 + people). z is the quantile of the standard
 normal at (values below + half of those alike + 1/2) / (1 + people), straight between values, and no further from 0 than
 that of people / (1 + people); `score.py` has it line by line.
+
+{unit}
 """
+UNITS = {
+    "image": "Each value is of one image (`unit` is `image`): several prepared images in an .npy have a row each.",
+    "volume": "Each value is the mean over the slices of a volume (`unit` is `volume`), so several prepared images in "
+    "an .npy are the slices of one volume and have one row; with a mask each weighs as many pixels as are above -1.",
+    "either": "Some values are of single pictures, some are means over the slices of volumes (`unit` is `either`), and "
+    "nobody can tell which several prepared images in an .npy are: each has a row with neither z nor p. Pictures "
+    "and volumes as files have both.",
+}
+"""Of what a value of a held-out normal is."""
 TOGETHER = """
 Of several detectors each value becomes such a quantile first, one a standard deviation beyond all normals; `value` is
 their mean, z its quantile among the means of the normals. For p the new image is ranked together with the normals.
@@ -102,9 +113,21 @@ def _measured(compared: Mapping[str, Any]) -> str:
     if differences is None:
         return "**Not verified**: nobody compared it with the run it was made of, since onnxruntime was not installed."
     return (
-        f"Compared with PyTorch over {compared['images']}, it differed by at most {max(differences.values()):.1e} of "
-        "an image's largest number."
+        f"Compared with PyTorch over {compared['images']}, it differed by at most "
+        f"{in_words(differences, compared['shares_of'])}; more than {compared['tolerance']:g} is refused."
     )
+
+
+def in_words(differences: Mapping[str, float], shares_of: Mapping[str, str]) -> str:
+    """The largest difference of the results that are told as a share of the same, and which these are if not all."""
+    alike: dict[str, list[str]] = {}
+    for name in differences:
+        alike.setdefault(shares_of[name], []).append(name)
+    told = [
+        f"{max(differences[name] for name in names):.1e} of {words}" + f" [{', '.join(names)}]" * (len(alike) > 1)
+        for words, names in alike.items()
+    ]
+    return "; ".join(told)
 
 
 def _taken(asked: Mapping[str, Any]) -> str:
@@ -134,4 +157,5 @@ def _meaning(told: Mapping[str, Any]) -> str:
     """What numbers mean."""
     if "calibration" not in told:
         return ""
-    return CALIBRATED.format(people=told["calibration"]["people"]) + (TOGETHER if told["kind"] == "detectors" else "")
+    found = CALIBRATED.format(people=told["calibration"]["people"], unit=UNITS[told["calibration"]["unit"]])
+    return found + (TOGETHER if told["kind"] == "detectors" else "")

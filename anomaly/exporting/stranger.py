@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 try:
     import numpy as np
 
-    from anomaly.exporting.prepare import PICTURES, VOLUMES, Unusable, checked, prepared
+    from anomaly.exporting.prepare import PICTURES, VOLUMES, Unusable, areas, checked, mean, prepared
 except ImportError as error:
     raise SystemExit(f"score.py needs numpy (pip install numpy) and prepare.py beside it: {error}") from None
 
@@ -57,14 +57,18 @@ def asked(arguments: list[str] | None) -> Any:
 
 
 def opened(here: Path) -> tuple[Any, Any]:
-    """What is told beside the model, and the model, once its bytes are those that were exported."""
+    """What is told beside the model, and the model, unless it is damaged; its checksum tells nothing else."""
     try:
         facts = json.loads((here / "preprocessing.json").read_text(encoding="utf-8"))
-        name, sum_ = facts["model"], facts["sha256"]
-        for key in ("preprocessing", "input", "numbers", "arrays"):
+        name, sum_ = str(facts["model"]), facts["sha256"]
+        for key in ("preprocessing", "input", "numbers", "arrays", "outside_of_a_mask"):
             facts[key]
     except (OSError, ValueError, TypeError, KeyError) as error:
         end(f"preprocessing.json cannot be used ({type(error).__name__}: {in_a_line(error)}); {COPY}")
+    if name in ("", ".", "..") or {"/", "\\", ":", "\0"} & set(
+        name
+    ):  # what is given on may not make others read elsewhere
+        end(f"preprocessing.json tells {name!r} to be the model; expected the name of a file in its own folder; {COPY}")
     try:
         import onnxruntime
     except ImportError as error:
@@ -74,7 +78,7 @@ def opened(here: Path) -> tuple[Any, Any]:
     except OSError as error:
         end(f"{name} cannot be read ({in_a_line(error)}); {COPY}")
     if hashlib.sha256(content).hexdigest() != sum_:
-        end(f"{name} is damaged, or another than the one that was exported; {COPY}")
+        end(f"{name} is damaged: it has not the checksum that preprocessing.json tells; {COPY}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -185,17 +189,27 @@ def read(path: str, facts: Any) -> Any:
     return checked(images.astype(np.float32), shape)
 
 
-def said(path: str, facts: Any, model: Any) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-    """Rows of an image by their names, one, or one for each prepared image of an .npy; and its arrays."""
+def said(path: str, facts: Any, model: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Rows of an image by their names, one, or one for each prepared image of an .npy; and its arrays.
+
+    Several images of an .npy are one volume, slice by slice, where the model was calibrated by such. Where it was by
+    pictures and volumes nobody knows what they are: then what they say has no z and no p.
+    """
     images, names = read(path, facts), [*facts["numbers"], *facts["arrays"]]
     found = dict(zip(names, model.run(names, {"image": images}), strict=True))
-    alone = path.lower().endswith(READY) and len(images) > 1  # slices of a volume have one row
-    rows = {}
+    several = path.lower().endswith(READY) and len(images) > 1
+    unit = facts.get("calibration", {}).get("unit", "image")
+    alone = several and unit != "volume"  # slices of a volume have one row
+    weights = np.ones(len(images)) if alone else areas(images, facts)
+    rows: dict[str, dict[str, Any]] = {}
     for part in [slice(k, k + 1) for k in range(len(images))] if alone else [slice(None)]:
         name = f"{path}[{part.start}]" if alone else path
-        rows[name] = meaning(
-            {each: float(found[each][part].mean(dtype=np.float64)) for each in facts["numbers"]}, facts
-        )
+        numbers = {each: mean(found[each][part], weights[part]) for each in facts["numbers"]}
+        for each, of in facts.get("sigmoid_of", {}).items():  # of the mean, and not the mean of those of slices
+            numbers[each] = float(0.5 + 0.5 * np.tanh(numbers[of] / 2))
+        rows[name] = meaning(numbers, facts)
+        if alone and unit == "either":
+            rows[name] = {each: numbers.get(each) for each in rows[name]}
         if "labels" in facts:
             rows[name] |= marked(found["probabilities"][part], facts["labels"])[1]
     arrays = {each: found[each] for each in facts["arrays"]}
@@ -237,7 +251,9 @@ def scored(part: Path, images: list[tuple[str, str]], facts: Any, model: Any) ->
         files = ";".join(f"{begins}_{name}.npy" for name in arrays)
         for name, numbers in found.items():
             rows.append({"image": name, **numbers, "files": files})
-            sys.stdout.write("   ".join([name, *(f"{key} {each:.7g}" for key, each in numbers.items())]) + "\n")
+            sys.stdout.write(
+                "   ".join([name, *(f"{key} {each:.7g}" for key, each in numbers.items() if each is not None)]) + "\n"
+            )
     return rows, failed
 
 

@@ -31,6 +31,7 @@ def differences(
     expected: Mapping[str, np.ndarray],
     groups: Sequence[tuple[slice, float]] = ((slice(None), FAINT),),
     smallest: Mapping[str, float] | None = None,
+    drawn: Sequence[str] = (),
 ) -> dict[str, float]:
     """The largest difference of each result as a share of the largest number expected of it; infinite beside a NaN.
 
@@ -41,12 +42,14 @@ def differences(
         expected: of each result (N, ...).
         groups: images of one kind, and below which share of the largest among them none is compared by itself.
         smallest: of a result, by how large a number at least it is compared.
+        drawn: results of which every image is compared by the largest among those of its kind.
     """
     found = {}
     for name, right in expected.items():
         shares = [0.0]
         for group, faint in groups:
             sizes, apart = (_largest(each[group]) for each in (right, given[name] - right))
+            faint = 1.0 if name in drawn else faint
             least = max(faint * sizes.max(initial=0), float(np.finfo(np.float32).tiny), (smallest or {}).get(name, 0))
             shares.extend((apart / np.maximum(sizes, least)).tolist())
         found[name] = max(shares) if np.isfinite(shares).all() else float("inf")
@@ -71,6 +74,7 @@ def verified(
     expected: Mapping[str, np.ndarray],
     z: Mapping[str, Callable[[np.ndarray], np.ndarray]],
     smallest: Mapping[str, float] | None = None,
+    drawn: Sequence[str] = (),
 ) -> dict[str, float]:
     """The largest differences between a model under onnxruntime and what the run says; a batch, and one by one.
 
@@ -80,6 +84,7 @@ def verified(
         expected: what the run says of them.
         z: of results that are values (N,), by the run.
         smallest: see `differences`.
+        drawn: see `differences`.
 
     Raises:
         AnomalyError: they differ by more than 1e-4 of an image's largest, z by more than 0.01, or onnxruntime cannot
@@ -93,14 +98,14 @@ def verified(
     except Exception as error:  # onnxruntime has a class of errors for each reason, and no common one
         reason = (str(error).strip().splitlines() or [""])[0]
         raise AnomalyError(f"onnxruntime cannot run the graph ({reason}); nothing was written") from error
-    found = differences(whole, expected, ((slice(None, -MADE), FAINT), (slice(-MADE, None), 1.0)), smallest)
+    found = differences(whole, expected, ((slice(None, -MADE), FAINT), (slice(-MADE, None), 1.0)), smallest, drawn)
     alone = differences(first, {name: each[:1] for name, each in whole.items()}, smallest=smallest)
     worst = max(*found.values(), *alone.values())
     if not worst <= TOLERANCE:
         told = ", ".join(f"{name} {each:.2g}" for name, each in found.items())
         raise AnomalyError(
-            f"the graph does not say what the run says (largest difference of {told}, of the largest of the same "
-            f"image; expected {TOLERANCE:g} or less); nothing was written"
+            f"the graph does not say what the run says (largest difference of {told}, each as a share "
+            f"of its own largest; expected {TOLERANCE:g} or less); nothing was written"
         )
     if not (apart := max((_of_z(whole[name], expected[name], each) for name, each in z.items()), default=0)) <= APART:
         raise AnomalyError(

@@ -18,7 +18,7 @@ from anomaly.errors import AnomalyError, MissingPackage
 from anomaly.exporting.graph import BYTES, OPSET, Refused, model
 from anomaly.exporting.judgement import Judgement, shown
 from anomaly.exporting.operations import OPERATIONS
-from anomaly.exporting.readme import ORDER, readme, scripts
+from anomaly.exporting.readme import ORDER, in_words, readme, scripts
 from anomaly.exporting.recording import recorded
 from anomaly.exporting.verifying import TOLERANCE, verified
 from anomaly.files import PART, bare, part_of
@@ -35,14 +35,16 @@ class Exported(Readable):
 
     Args:
         folder: with the model and what stands beside it.
-        differences: of each result the largest difference from PyTorch, as a share of the largest of the same
-            image; None where onnxruntime is not installed, so that nothing was compared.
+        differences: of each result the largest difference from PyTorch, as a share of what `shares_of` says; None
+            where onnxruntime is not installed, so that nothing was compared.
         images: what both were shown, in words.
+        shares_of: of each result what that share is of, in words.
     """
 
     folder: Path
     differences: Mapping[str, float] | None
     images: str
+    shares_of: Mapping[str, str]
 
     def _in_short(self) -> tuple[str, dict[str, object]]:
         return f"ONNX model: {self.folder / MODEL}", {"compared": self.told}
@@ -55,8 +57,7 @@ class Exported(Readable):
                 "NOT VERIFIED: onnxruntime is not installed, so it was not compared with the run; before you use it, "
                 f"{EXTRA}, and export again"
             )
-        worst = max(self.differences.values())
-        return f"largest difference from PyTorch {worst:.1e} of an image's largest, over {self.images}"
+        return f"largest difference from PyTorch {in_words(self.differences, self.shares_of)}, over {self.images}"
 
 
 def refuse_place(out: Path) -> None:
@@ -82,10 +83,10 @@ def written(judged: Judgement, out: Path) -> Exported:
     expected = judged.expected(images)
     content = as_graph(judged)
     ran = importlib.util.find_spec("onnxruntime") is not None
-    found = verified(content, images, expected, judged.z, judged.least) if ran else None
+    found = verified(content, images, expected, judged.z, judged.least, judged.drawn) if ran else None
     example = {"image": images[-2:], **{name: each[-2:] for name, each in expected.items()}}  # made: of no person
     place(out, content, facts(judged, content, found, told), example)
-    return Exported(out, found, told)
+    return Exported(out, found, told, judged.shares_of)
 
 
 def as_graph(judged: Judgement) -> bytes:
@@ -134,6 +135,7 @@ def facts(judged: Judgement, content: bytes, differences: Mapping[str, float] | 
         **judged.facts,
         "compared": {
             "differences": None if differences is None else dict(differences),
+            "shares_of": judged.shares_of,
             "images": images,
             "tolerance": TOLERANCE,
         },

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anomaly.exporting.judgement import Judgement, Said, bright_middle
+from anomaly.exporting.verifying import TOLERANCE
 from anomaly.runs.facts import CLASSIFIER, EXPLAINER
 from explain.base import Explainer, Explanation, apart
 from explain.classifier import Classifier
@@ -18,8 +19,11 @@ from explain.runs.source import Source
 from explain.sides.sides import CHOOSE
 from explain.trained import TrainedExplainer
 
-SMALL = {"logit": 1.0, "map": 0.2, "change": 0.02, "counterfactual": 1.0, "spread": 0.2, "field": 1.0}
-"""By how large a number each is compared at least: a logit of 0, or a map of what is hardly changed, tells no unit."""
+DRAWN = ("map", "change", "spread")
+FLOOR = 1e-6 * 2 / TOLERANCE
+"""Of what is drawn: an image of the range 2 may be rounded by 1e-6 of that, and so may what is taken away from it."""
+SMALL = {"logit": 1.0, "counterfactual": 1.0, "field": 1.0, **dict.fromkeys(DRAWN, FLOOR)}
+"""By how large a number each is compared at least: a logit of 0, or a field of what does not move, tells no unit."""
 OUTPUTS = {
     "change": "mean absolute change of each image, in units of [-1, 1] (n,)",
     "counterfactual": "each image as a control would look (n, C, *space)",
@@ -69,9 +73,11 @@ def of_classifier(run: LearnedRun) -> Judgement:
         kind=CLASSIFIER, say=say, expected=expected,
         outputs={
             "logit": "evidence that an image is a case, above 0 where it is likely (n,)",
-            "probability": "chance that it is, were there as many cases as controls (n,)",
+            "probability": "chance that it is, were there as many cases as controls: the sigmoid of the logit; of a "
+            "volume slice by slice that of the mean logit (n,)",
         },
-        numbers=("logit", "probability"), arrays=(), least=SMALL, **_shared(run),
+        numbers=("logit", "probability"), arrays=(), least=SMALL,
+        facts={"sigmoid_of": {"probability": "logit"}}, **_shared(run),
     )  # fmt: skip
 
 
@@ -100,7 +106,7 @@ def of_explainer(source: Source) -> Judgement:
     return Judgement(
         kind=EXPLAINER, say=lambda x: told(plain.explain(x), x), expected=expected,
         outputs={name: OUTPUTS[name] for name in (*numbers, *arrays)}, numbers=numbers, arrays=arrays, least=SMALL,
-        facts={"says": IfNothing.of(source).remark}, **shared,
+        drawn=DRAWN, facts={"says": IfNothing.of(source).remark}, **shared,
     )  # fmt: skip
 
 

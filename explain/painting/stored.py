@@ -7,8 +7,10 @@ import nibabel as nib
 import numpy as np
 import PIL.Image
 
+from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read
 from anomaly.images.image import single
+from anomaly.images.pictures import FORMATS
 
 NIFTI = (".nii", ".nii.gz")
 
@@ -37,10 +39,18 @@ def differing(image: Image, written: Path) -> np.ndarray:
 
 
 def transparency(image: Image) -> np.ndarray | None:
-    """The transparency (rows, columns) uint8 of a picture of 8 bits; None where it has none."""
+    """The transparency (rows, columns) uint8 of a picture of 8 bits; None where it has none.
+
+    Raises:
+        UnreadableImage: its file holds another format by now than those that are read.
+    """
     if image.kind != "picture" or image.limits is None or image.limits[1] > 255:
         return None
-    with PIL.Image.open(image.path) as file:
+    try:
+        file = PIL.Image.open(image.path, formats=FORMATS)
+    except PIL.UnidentifiedImageError:
+        raise UnreadableImage(f"{image.path}: holds no {', '.join(FORMATS)} any more; was it written over?") from None
+    with file:
         return np.asarray(file.convert("RGBA"))[..., 3] if file.has_transparency_data else None
 
 

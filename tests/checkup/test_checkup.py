@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from studies import broken, calling, pictures, trained, volumes
 
 from anomaly.checkup import installation
 from anomaly.checkup.examining import checkup
 from anomaly.checkup.findings import nameless
+from anomaly.checkup.place import _stored
+from anomaly.images import read
 
 
 @pytest.fixture
@@ -87,3 +90,14 @@ def test_a_package_that_ends_python_is_told_and_the_next_are_still_asked(tmp_pat
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = installation._broken(["json", "deadly", "raising", "csv"])
     assert found == {"deadly": "it ends Python with 9", "raising": "OSError: no symbol"}
+
+
+def test_only_formats_that_are_read_are_asked_how_they_store(tmp_path):
+    home = pictures(tmp_path / "images", 1)
+    (path,) = home.iterdir()
+    image = read(path)
+    assert _stored(image) == "L (PNG)"
+    with PIL.Image.open(path) as picture:
+        picture.load()
+    picture.save(path, format="PPM")  # written over meanwhile
+    assert _stored(image) == ""

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import sys
 
 import numpy as np
@@ -103,6 +104,14 @@ DAMAGED = {
     "no model": ("model.onnx", None, "model.onnx cannot be read"),
     "no facts": ("preprocessing.json", None, "preprocessing.json cannot be used .*copy the whole folder"),
     "half the facts": ("preprocessing.json", lambda was: was[: len(was) // 2], "preprocessing.json cannot be used"),
+    **{
+        f"a model elsewhere, {name!r}": (
+            "preprocessing.json",
+            lambda was, name=name: was.replace(b'"model.onnx"', json.dumps(name).encode()),
+            "expected the name of a file in its own folder",
+        )
+        for name in ("../model.onnx", "/model.onnx", "a/model.onnx", "..", "", "a\\model.onnx", "C:model.onnx", "a\0b")
+    },
     "other facts": ("preprocessing.json", lambda was: b"{}", "preprocessing.json cannot be used"),
 }
 

@@ -1,5 +1,6 @@
 """Classifiers, explainers, segmenters and several detectors as ONNX models: each says what its runs say."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -16,11 +17,16 @@ from studies import AE, calling, pictures, trained
 import anomaly
 from anomaly.commandline import busy
 from anomaly.errors import AnomalyError, RunError
+from anomaly.exporting import verifying
+from anomaly.exporting.judgement import shown
 from anomaly.exporting.segmenting import by_windows
 from anomaly.exporting.verifying import TOLERANCE
+from anomaly.exporting.writing import written
 from anomaly.nets.whole import whole
 from explain.exporting.export import export
+from explain.exporting.judging import DRAWN, SMALL, of_explainer
 from explain.runs.calibration import Calibration, Sizes, write_calibration
+from explain.runs.source import open_source
 from explain.sides.sides import Sides
 
 
@@ -52,6 +58,8 @@ def test_a_classifier_says_its_logit_and_probability(classifier, sides, tmp_path
     exported = export(classifier.folder, tmp_path / "model")
     assert exported.differences is not None and set(exported.differences) == {"logit", "probability"}
     assert "held-out images" in exported.images and max(exported.differences.values()) <= TOLERANCE
+    assert facts(exported)["sigmoid_of"] == {"probability": "logit"}
+    assert "that of the mean logit" in (exported.folder / "README.md").read_text()
     table, _ = scored(exported, tmp_path, [sides.cases])
     assert list(table.columns) == ["image", "logit", "probability", "files", "error"] and len(table) == 14
     pixels = classifier.preprocessing.apply(anomaly.images.read(table["image"][3])).pixels
@@ -67,12 +75,31 @@ def test_an_explainer_gives_counterfactual_map_and_change(sides, tmp_path):
         "change", "counterfactual", "map",
     }  # fmt: skip
     assert facts(exported)["says"] and facts(exported)["says"] in (exported.folder / "README.md").read_text()
+
+
+def drawing(run):
+    """The same explainer with a last layer at random, so that it draws far more than rounding."""
+    source = open_source(run.folder, device="cpu")
+    layers = [each for each in source.run.explainer.net_["generator"].modules() if isinstance(each, torch.nn.Conv2d)]
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for each in (layers[-1].weight, layers[-1].bias):
+            each.copy_(0.02 * torch.randn(each.shape, generator=random))
+    return source
+
+
+def test_what_an_explainer_draws_is_what_its_graph_draws(sides, tmp_path):
+    run = explaining(sides, tmp_path / "run")
+    exported = written(of_explainer(drawing(run)), tmp_path / "model")
     example = np.load(exported.folder / "example.npz")
+    assert example["change"].min() > 100 * TOLERANCE and np.abs(example["map"]).max() > 100 * TOLERANCE
     assert np.allclose(example["image"] - example["counterfactual"], example["map"], atol=1e-6)
     assert np.allclose(np.abs(example["map"]).mean((1, 2, 3)), example["change"], atol=1e-6)
     ran = onnxruntime.InferenceSession(str(exported.folder / "model.onnx"))
     (found,) = ran.run(["counterfactual"], {"image": example["image"]})
     assert np.abs(found - example["counterfactual"]).max() <= TOLERANCE
+    (found,) = ran.run(["map"], {"image": example["image"]})
+    assert np.abs(found - example["map"]).max() <= TOLERANCE * np.abs(example["map"]).max()
     table, out = scored(exported, tmp_path, [sides.controls])
     # What labels that mean nothing would draw is taken away, where that was measured.
     sizes = Sizes(images=8, subjects=6, real=2e-5, nothing=1e-5, real_left=8e-6, nothing_left=3e-7)
@@ -83,11 +110,44 @@ def test_an_explainer_gives_counterfactual_map_and_change(sides, tmp_path):
         interval=True, cases=sizes, controls=None,
     )  # fmt: skip
     write_calibration(run.folder, measured)
-    less = export(run.folder, tmp_path / "less")
+    less = written(of_explainer(drawing(run)), tmp_path / "less")
     left = np.abs(np.load(less.folder / "example.npz")["map"])
-    assert np.allclose(left, np.maximum(whole - measured.threshold, 0), atol=1e-6) and left.max() > 0
+    assert np.allclose(left, np.maximum(whole - measured.threshold, 0), atol=1e-6) and left.max() > 100 * TOLERANCE
     assert "labels" in facts(less)["says"] and facts(less)["says"] != facts(exported)["says"]
     assert table["change"].notna().all() and np.load(out / "co000_counterfactual.npy").shape == (1, 1, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("wrong", ["map", "change"])
+def test_a_graph_that_draws_a_thousandth_more_is_refused_however_little_is_drawn(sides, tmp_path, wrong):
+    judged = of_explainer(drawing(explaining(sides, tmp_path / "run")))
+    drawn = np.abs(judged.expected(shown(judged)[0])[wrong]).max()
+    assert drawn < 0.2  # by which maps were once compared at least
+    say = lambda x: {**judged.say(x), wrong: judged.say(x)[wrong] * 1.001}  # noqa: E731
+    with pytest.raises(AnomalyError, match=rf"{wrong} 0\.00\d+.*nothing was written"):
+        written(dataclasses.replace(judged, say=say), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_is_drawn_is_compared_by_the_largest_drawn_and_by_rounding_at_least():
+    expected = {"map": np.array([[0.01, 0], [0.5, 0], [0, 0]])}
+    shares = lambda apart: verifying.differences(  # noqa: E731
+        {"map": expected["map"] + np.array([[apart, 0], [0, 0], [0, 0]])}, expected, smallest=SMALL, drawn=DRAWN
+    )
+    assert shares(1e-5)["map"] == pytest.approx(1e-5 / 0.5)
+    expected["map"] /= 1000
+    assert shares(3e-6)["map"] == pytest.approx(3e-6 / 0.02) and shares(3e-6)["map"] > TOLERANCE > shares(2e-6)["map"]
+
+
+def test_what_differences_are_shares_of_is_told_everywhere(sides, tmp_path):
+    exported = export(explaining(sides, tmp_path / "run").folder)
+    told = facts(exported)["compared"]["shares_of"]
+    by = "of the largest drawn among the images compared, held-out and made ones apart (of 0.02 where that is more)"
+    assert f"of {told['map']}" == f"of {told['change']}" == by
+    assert told["counterfactual"] == "an image's largest (of 1 where that is more)"
+    for text in (exported.told, (exported.folder / "README.md").read_text()):
+        assert (
+            f"{by} [change, map]" in text and "of an image's largest (of 1 where that is more) [counterfactual]" in text
+        )
 
 
 def test_one_that_explains_a_classifier_is_written_as_well(classifier, sides, tmp_path):
@@ -173,7 +233,7 @@ def test_what_is_no_judge_with_others_is_refused(classifier, segmenters, tmp_pat
         export(classifier.folder, tmp_path / "model", size=12)
     with pytest.raises(RunError, match="classifiers have none"):
         export(classifier.folder, tmp_path / "model", method="./mine.py:Mine")
-    with pytest.raises(RunError, match=r"holds a classifier, which explain\.export"):
+    with pytest.raises(RunError, match="a classifier is exported by `anomaly export` on the command line"):
         anomaly.export(classifier.folder, tmp_path / "model")
     with pytest.raises(RunError, match="holds a segmenter"):
         export([trained(pictures(tmp_path / "n", 12), tmp_path / "run").folder, run.folder], tmp_path / "model")

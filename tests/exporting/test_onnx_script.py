@@ -127,6 +127,20 @@ def test_what_it_does_not_prepare_is_refused_by_name(tmp_path, case):
         prepare.prepared(str(saved(tmp_path, file)), asdict(how), ["n", 1, *(12,) * how.dims])
 
 
+@pytest.mark.parametrize("format", ["TIFF", "GIF", "PPM", "ICO"])
+def test_only_formats_that_it_names_are_opened_whatever_a_file_is_called(tmp_path, format):
+    PIL.Image.fromarray(values((16, 16), seed=1)).save(tmp_path / "x.png", format=format)
+    with pytest.raises(prepare.Unusable, match="is no PNG, JPEG or BMP whatever its name says") as refused:
+        prepare.prepared(str(tmp_path / "x.png"), asdict(Preprocessing(size=12)), ["n", 1, 12, 12])
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "BMP", "MPO"])
+def test_formats_that_it_names_are_opened_whatever_a_file_is_called(tmp_path, format):
+    PIL.Image.fromarray(values((16, 16), seed=1)).convert("RGB").save(tmp_path / "x.png", format=format)
+    held(tmp_path / "x.png", Preprocessing(size=12))
+
+
 def test_files_that_say_nothing_are_refused(tmp_path):
     PIL.Image.new("L", (9, 9), 7).save(tmp_path / "flat.png")
     how = Preprocessing(size=12)

@@ -10,10 +10,11 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
+from anomaly.errors import UnreadableImage
 from anomaly.images import Image, read
 from anomaly.images.labels import write_labels
 from anomaly.images.redrawn import write_redrawn
-from explain.painting.stored import differing
+from explain.painting.stored import differing, transparency
 from explain.painting.writing import SAYS_MASK, write_painted
 
 RNG = np.random.default_rng(0)
@@ -143,6 +144,17 @@ def test_transparency_stays(mode: str, tmp_path: Path) -> None:
     assert np.array_equal(back[..., -1], stored[..., -1])
     assert np.array_equal(back[~hole], stored[~hole])
     assert np.array_equal(differing(image, written), hole)
+
+
+def test_transparency_of_a_format_that_is_not_read_is_not_asked_for(tmp_path: Path) -> None:
+    picture = PIL.Image.fromarray(RNG.integers(0, 200, (16, 16, 4)).astype(np.uint8))
+    picture.save(tmp_path / "x.png")
+    image = read(tmp_path / "x.png")
+    assert transparency(image) is not None
+    picture.save(tmp_path / "x.png", format="ICO", sizes=[(16, 16)])  # written over meanwhile
+    with pytest.raises(UnreadableImage, match=r"^\S+x\.png: holds no PNG, JPEG, TIFF, BMP, GIF any more") as refused:
+        transparency(image)
+    assert "\n" not in str(refused.value)
 
 
 def test_what_a_file_loses_is_seen(tmp_path: Path) -> None:
