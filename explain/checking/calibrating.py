@@ -11,6 +11,7 @@ import pandas as pd
 
 from anomaly.errors import AnomalyError
 from anomaly.files import write_whole
+from anomaly.pictures.scales import NOTHING
 from anomaly.runs.facts import read_facts
 from anomaly.runs.plans import planned, refuse_taken
 from anomaly.shown import Readable, unread
@@ -25,6 +26,7 @@ from explain.runs.calibration import ERRORS, FILE, Calibration, write_calibratio
 from explain.runs.cards import model_card
 from explain.runs.run import LearnedRun
 from explain.runs.source import open_source
+from explain.runs.untold import UNTOLD, Untold, write_untold
 from explain.sides.sides import CHOOSE, TRAIN
 
 logger = logging.getLogger(__name__)
@@ -37,9 +39,9 @@ class Calibrated(Readable):
     """What a call of `calibrate` did.
 
     Args:
-        path: `calibration.json` in the run folder; not there where nothing could be told.
+        path: `calibration.json` in the run folder; where nothing could be told it is not there, or of an earlier call.
         errors: the table of held-out images that cannot be read, there if there are any.
-        calibration: what is in `path`; None where nothing could be told.
+        calibration: what was written to `path`; None where nothing could be told.
         sentence: what was found, in plain words.
         unreadable: held-out images that cannot be read.
     """
@@ -83,9 +85,10 @@ def calibrate(
     that leave next to nothing in more than half of the persons are not asked; where maps are next to nothing as they
     are drawn nothing can be told, and nothing is trained.
 
-    Writes `calibration.json` into the run folder, `calibration_errors.csv` where images cannot be read, and its
-    sentence into `MODEL_CARD.md`. A stopped call leaves the run as it was, and goes on where it stood when it is called
-    again.
+    Writes `calibration.json` into the run folder, or `cannot_tell.json` where nothing can be told,
+    `calibration_errors.csv` where images cannot be read, and its sentence into `MODEL_CARD.md`. Where nothing can be
+    told a calibration of an earlier call is removed, unless there are held-out cases that cannot be read. A stopped
+    call leaves the run as it was, and goes on where it stood when it is called again.
 
     Args:
         run: run folder of an explainer that was trained on cases and controls alone.
@@ -138,18 +141,38 @@ def calibrate(
         largest_nothing=float(found.largest[1:, found.labels == 1, 0].max()),
     )  # fmt: skip
     write_calibration(source.run.folder, calibration)
+    (source.run.folder / UNTOLD).unlink(missing_ok=True)
+    _write_card(source.run, calibration)
     return _left_behind(source.run, calibration, calibration.told(), errors)
 
 
 def _untold(run: LearnedRun, little: str, seen: Seen) -> Calibrated:
-    """What is left behind where nothing can be told: no calibration, also none of an earlier call."""
-    (run.folder / FILE).unlink(missing_ok=True)
+    """What is left behind where nothing can be told: that verdict, with its figures, in place of a calibration.
+
+    A calibration of an earlier call goes where all held-out cases were read; where some cannot be, these may be why
+    nothing can be told now, so that it stays and counts.
+    """
+    earlier = run.calibration
     told = (
         f"CANNOT TELL: {little}, so that what labels without meaning give could not be told from it. Nothing was "
         "trained on permuted labels, and nothing is taken away of maps; train longer, or with less weight on small "
         "changes."
     )
-    return _left_behind(run, None, told, seen.errors)
+    if earlier is not None and seen.errors:
+        kept = (
+            f" The calibration of an earlier call is left as it is, and counts on, since {len(seen.errors)} of the "
+            "held-out cases cannot be read now."
+        )
+        _write_card(run, earlier)
+        return _left_behind(run, None, told + kept, seen.errors)
+    largest, subjects = seen.largest, seen.subjects
+    changed = len(set(subjects[largest >= NOTHING]))
+    found = Untold(run.identity, told, len(set(subjects)), changed, float(largest.max()), len(seen.errors))
+    write_untold(run.folder, found)
+    removed = " The calibration of an earlier call is removed." if (run.folder / FILE).is_file() else ""
+    (run.folder / FILE).unlink(missing_ok=True)
+    _write_card(run, None, told)
+    return _left_behind(run, None, told + removed, seen.errors)
 
 
 def _left_behind(
@@ -159,8 +182,12 @@ def _left_behind(
     unreadable.unlink(missing_ok=True)
     if errors:
         write_whole(unreadable, pd.DataFrame(errors).to_csv(index=False))
-    write_whole(run.folder / "MODEL_CARD.md", model_card(run.learned, run.facts, calibration))
     return Calibrated(run.folder / FILE, unreadable, calibration, sentence, len(errors))
+
+
+def _write_card(run: LearnedRun, calibration: Calibration | None, untold: str = "") -> None:
+    """What is known of its maps now, in plain words."""
+    write_whole(run.folder / "MODEL_CARD.md", model_card(run.learned, run.facts, calibration, untold))
 
 
 def _begun_with(folder: Path) -> int:

@@ -94,7 +94,7 @@ def check(
     against a target: what they draw is judged by an independent classifier (`map --judge`).
 
     There is no verdict where nothing can be told: trainings were shorter than the run's own, or real maps are next to
-    nothing.
+    nothing, of which nothing is trained.
 
     Writes `check.csv` (a row a permutation or depth), `check.json`, `check.png`, and a run folder for each training. A
     failed check is a finding and no error. A stopped call goes on where it was when it is called again.

@@ -30,7 +30,8 @@ SHOWN = 6
 class Compared:
     """Maps of other explainers beside the real ones, an image a column; a volume taken apart is one, not its slices.
 
-    Every mean that is told is one over persons, each the mean of that person's images. A change is |image -
+    Every mean that is told is one over persons, each the mean of that person's images; but for those of `floor`, which
+    are over pairs of images. A change is |image -
     counterfactual|, in which those of two channels do not cancel; |map| where there is no counterfactual.
 
     Args:
@@ -40,7 +41,8 @@ class Compared:
         other: of the k others, (k, n).
         raw_real, raw_other: the same as they are drawn, where something is taken away of maps of a run.
         signed, absolute: rank correlation of their maps, and of the sizes of these, with the real ones, (k, n).
-        floor: how alike real maps of different images are.
+        floor: how alike real maps of different persons are, in pairs of up to 32 of the images, evenly spread, of a
+            volume taken apart its middle slice alone; beside `signed` and `absolute` for comparison, and in no verdict.
         shown: a few images with all their maps.
         errors: id, path and error of images that cannot be read.
     """
@@ -93,13 +95,13 @@ def compared(
 
     Args:
         source: the real one.
-        others: by name, on the same device.
+        others: by name, on the same device; none, to look at the real maps alone before anything is trained.
         table: of the images, with id, subject and path.
         workers: threads that read.
 
     Raises:
         CohortError: no image can be read.
-        AnomalyError: the real maps are 0 everywhere, so nothing could be smaller.
+        AnomalyError: the real maps are 0 everywhere, so nothing of the others could be smaller.
     """
     rows: list[Any] = table.to_dict("records")
     kept = {row["id"] for row in spread(rows, SAMPLED)}
@@ -110,7 +112,7 @@ def compared(
     if not any(part.kept[0] for part in parts):
         raise CohortError(f"{len(errors)} of {len(rows)} images held out cannot be read; first: {errors[0]['error']}")
     figures = {name: np.concatenate([part.figures[name] for part in parts], axis=-1) for name in parts[0].figures}
-    if not figures["real"].any():
+    if others and not figures["real"].any():
         raise AnomalyError(
             f"the maps of {source.identities['source'][:12]} are 0 in all {len(figures['real'])} images held out, so "
             "there is nothing to check; train longer, or with less weight on small changes"

@@ -67,6 +67,8 @@ class Finding:
 class Floor:
     """How alike the maps of different images are, by rank: what maps reach that have nothing to do with each other.
 
+    Means and percentiles are over pairs of images of different persons, so that a person of more images counts more.
+
     Args:
         signed, absolute: mean similarity of the maps, and of their sizes; NaN where all are of one subject.
         signed_bound, absolute_bound: below it lie 95 % of the pairs.

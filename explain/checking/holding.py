@@ -50,6 +50,9 @@ def smallest_that_holds(
 ) -> Held:
     """The smallest t from which on sum (|M0| - t)+ <= allowed sum (|M| - t)+ over persons, by a 95 % interval.
 
+    The thresholds are given: whoever cuts them by all persons, as `calibrate` does by what real maps show, lets each
+    half say what the other one chooses from, though not what it chooses.
+
     Persons are parted by lot. Each half chooses by itself, from the largest threshold down: as long as sum M0 - allowed
     M is at most 0 by the upper end of its interval, persons drawn anew, wherever half of the persons and a hundredth
     of the real maps are left. The first failure ends it, so that looking often makes nothing hold. The larger of the

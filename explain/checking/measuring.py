@@ -48,7 +48,8 @@ class Measured:
     def visible(self) -> int:
         """How many of the thresholds leave more than next to nothing in half of the persons whose cases are held out.
 
-        The first always counts: it leaves what was asked for before anything was trained.
+        The first always counts: it leaves what was asked for before anything was trained. All persons are asked
+        together, by the real maps alone, before halves of them choose.
         """
         cases = self.labels == 1
         left, subjects, count = self.largest[0, cases], self.subjects[cases], len(self.tried)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from anomaly.statistics import Estimate, permutation
 from explain.checking.again import Again, held_out_cases
-from explain.checking.comparing import Compared, compared
+from explain.checking.comparing import SAMPLED, Compared, compared
 from explain.checking.findings import Finding, columns, counts, little_told, over
 from explain.runs.source import Source
 from explain.sides.sides import TRAIN
@@ -25,8 +25,8 @@ def check_labels(
 
     Passes where the 95 % interval of mean |map| by the permuted explainers, over mean |map| by the real one, lies below
     `limit`; with too few persons for an interval, where the ratio itself does. No verdict where the trainings on
-    permuted labels are shorter than the real one, whose maps are other maps then anyway, or where the real maps are
-    next to nothing themselves in more than half of the persons.
+    permuted labels are shorter than the real one, whose maps are other maps then anyway. Nor is there one, and nothing
+    is trained, where the real maps are next to nothing themselves in more than half of the persons.
 
     Of a run that was calibrated, what its calibration leaves of maps is compared, of the real ones as of the others:
     these permutations had no part in it.
@@ -39,6 +39,8 @@ def check_labels(
         limit: share of the real map.
         seed: of the permutations.
     """
+    if blank := _blank(source, table, again.workers):
+        return blank  # before anything is trained
     others, changes = {}, []
     for number in range(1, permutations + 1):
         mixed, changed = permuted(table, number, seed)
@@ -47,7 +49,7 @@ def check_labels(
         told = f"labels are permuted in the part {TRAIN} (permutation {number} of seed {seed})"
         others[f"permuted {number}"] = again.train(number, mixed, told).explainer
     found = compared(source, others, held_out_cases(table), again.workers)
-    untold = _untold(source, again, found)
+    untold = _untold(source, again)
 
     def verdict(size: Estimate) -> bool | None:
         return None if untold else _vanished(size, limit)
@@ -74,16 +76,29 @@ def check_labels(
     )
 
 
-def _untold(source: Source, again: Again, found: Compared) -> str:
+def _blank(source: Source, table: pd.DataFrame, workers: int | None) -> Finding | None:
+    """What is found of real maps that are next to nothing, before anything is trained; None where they are more."""
+    found = compared(source, {}, held_out_cases(table), workers)
+    little = little_told(found.largest, found.subjects)
+    if not little:
+        return None
+    sentence = (
+        f"CANNOT TELL: {little}, so that what labels without meaning give could not be told from it. Nothing was "
+        "trained on permuted labels; train longer, or with less weight on small changes."
+    )
+    row = {"check": CHECK, **counts(found.subjects), "passed": None}
+    return Finding(CHECK, None, sentence, [row], found.shown, found.errors)
+
+
+def _untold(source: Source, again: Again) -> str:
     """Why the check can tell nothing, or "" where it can."""
     full = None if source.run is None else source.run.facts["settings"].get("steps")
-    if again.steps is not None and full is not None and again.steps < full:
-        return (
-            f"the trainings on permuted labels were shorter than the run's own ({again.steps} steps for {full}); "
-            "leave --steps out"
-        )
-    little = little_told(found.largest, found.subjects)
-    return little and f"{little}; train longer"
+    if again.steps is None or full is None or again.steps >= full:
+        return ""
+    return (
+        f"the trainings on permuted labels were shorter than the run's own ({again.steps} steps for {full}); leave "
+        "--steps out"
+    )
 
 
 def _vanished(size: Estimate, limit: float) -> bool:
@@ -100,8 +115,8 @@ def _sentence(
     told = (
         f"with the labels permuted, maps are {100 * size.value:.1f} % the size of the real ones ({between}; limit "
         f"{100 * limit:g} %{before}), {over(found.subjects, 'held-out cases')}; {which}labels of {changes[0]} changed, "
-        f"rank correlation with the real maps {signed.value:.2f} (sizes alone {absolute.value:.2f}; maps of different "
-        f"cases {found.floor.signed:.2f} and {found.floor.absolute:.2f})"
+        f"rank correlation with the real maps {signed.value:.2f} (sizes alone {absolute.value:.2f}; {_pairs(found)} "
+        f"{found.floor.signed:.2f} and {found.floor.absolute:.2f})"
     )
     if passed is None:
         return f"CANNOT TELL: {untold}. What was found: {told}."
@@ -112,6 +127,12 @@ def _sentence(
         "of any two groups, so its size alone is no evidence."
         + ("" if as_drawn is not None else " `anomaly explain calibrate` takes that part away.")
     )
+
+
+def _pairs(found: Compared) -> str:
+    """Whose likeness the floor is."""
+    what = "middle slices of real maps" if found.shown.turned else "real maps"
+    return f"pairs of {what} of different persons, of up to {SAMPLED} cases,"
 
 
 def permuted(table: pd.DataFrame, number: int, seed: int = 0, stream: int | None = None) -> tuple[pd.DataFrame, str]:

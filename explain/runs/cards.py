@@ -51,13 +51,16 @@ def _upright(images: np.ndarray, slices: bool) -> np.ndarray:
     return images.swapaxes(1, 2)[:, ::-1, ::-1] if slices else images
 
 
-def model_card(learner: Learned, facts: Mapping[str, Any], calibration: Calibration | None = None) -> str:
+def model_card(
+    learner: Learned, facts: Mapping[str, Any], calibration: Calibration | None = None, untold: str = ""
+) -> str:
     """Say in plain words what a run is, what it may be used for and what it cannot know; Markdown.
 
     Args:
         learner: fitted.
         facts: as in `run.json`.
         calibration: of an explainer, what it would draw if labels meant nothing.
+        untold: where there is none, that nobody can tell, in plain words; empty where nothing was measured.
     """
     data, told = facts["data"], facts["held_out"]
     classifier = isinstance(learner, Classifier)
@@ -72,7 +75,7 @@ def model_card(learner: Learned, facts: Mapping[str, Any], calibration: Calibrat
         little = next_to_nothing(told.get("largest_change_in_cases", float("nan")), " in a held-out case")
         held_out = f"{little} {held_out}".strip()
         if isinstance(learner, TrainedExplainer) and not learner.paired and not learner.takes_target:
-            held_out += f"\n\n{calibration.told() if calibration else NOT_MEASURED}"
+            held_out += f"\n\n{calibration.told() if calibration else untold or NOT_MEASURED}"
     return CARD.format(
         name=learner.name,
         what=CLASSIFIES if classifier else EXPLAINS,

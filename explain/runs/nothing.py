@@ -19,16 +19,20 @@ class IfNothing:
         calibration: what was measured of it; None where nothing was.
         raw: maps are as they are drawn all the same.
         asked: its maps ought to vanish with labels permuted, so that a reader has to be told.
+        untold: that it cannot be told, where a call of `calibrate` found that; empty where none did.
     """
 
     calibration: Calibration | None
     raw: bool
     asked: bool
+    untold: str = ""
 
     @classmethod
     def of(cls, source: Source) -> "IfNothing":
         """Of what explains."""
-        return cls(source.calibration, source.raw, source.run is not None and source.run.vanishing)
+        asked = source.run is not None and source.run.vanishing
+        found = source.run.untold if source.run is not None and asked and source.calibration is None else None
+        return cls(source.calibration, source.raw, asked, "" if found is None else found.sentence)
 
     @property
     def empty(self) -> bool:
@@ -45,7 +49,7 @@ class IfNothing:
         """Of all maps, in plain words; nothing where they have no reason to vanish."""
         if self.calibration is not None:
             return self.calibration.told(self.raw)
-        return NOT_MEASURED if self.asked else ""
+        return (self.untold or NOT_MEASURED) if self.asked else ""
 
     def beside(self, figures: dict[str, float]) -> dict[str, float]:
         """The figures of an image, with those of what would be drawn if labels meant nothing, where that was measured.

@@ -18,6 +18,7 @@ from anomaly.training.learned import Learned
 from explain.classifier import Classifier
 from explain.runs.calibration import Calibration, read_calibration
 from explain.runs.given import GeneratorRun, GivenRun, TargetRun, open_generator, open_target, trained_in
+from explain.runs.untold import Untold, read_untold
 from explain.sides.sides import CASE, CHOOSE, CONTROL, TRAIN
 from explain.trained import TrainedExplainer
 
@@ -74,6 +75,11 @@ class LearnedRun(Readable):
     def calibration(self) -> Calibration | None:
         """What it would draw if labels meant nothing; None where that was not measured of these weights."""
         return read_calibration(self.folder, self.identity) if self.vanishing else None
+
+    @property
+    def untold(self) -> Untold | None:
+        """That it cannot be told what it would draw then, as `calibrate` found of these weights; None where not."""
+        return read_untold(self.folder, self.identity) if self.vanishing else None
 
     @property
     def cohort(self) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from anomaly.errors import AnomalyError, CohortError, RunError
 from anomaly.nets.fields import length, warp
+from anomaly.pictures.scales import NOTHING
 from explain.base import Explanation
 from explain.checking import calibrate
 from explain.checking.again import held_out_cases
@@ -29,16 +30,18 @@ from explain.checking.comparing import compared
 from explain.checking.findings import at_most, ratio
 from explain.checking.holding import by_person, smallest_that_holds, thresholds
 from explain.checking.images import streamed
-from explain.checking.measuring import Measured, measured
+from explain.checking.measuring import Measured, Seen, measured
 from explain.checking.permuted import permuted
 from explain.commands.learning import _tell as tell
 from explain.counterfactuals.additive import Additive
 from explain.evaluating import evaluate
 from explain.runs.calibration import FILE, NOT_MEASURED, Calibration, Sizes, read_calibration, write_calibration
 from explain.runs.mapping import map_images
+from explain.runs.nothing import IfNothing
 from explain.runs.run import LearnedRun
 from explain.runs.shrinking import shrunk, sizes_at
 from explain.runs.source import open_source
+from explain.runs.untold import UNTOLD, Untold, read_untold, write_untold
 from explain.trained import difference
 
 
@@ -46,7 +49,8 @@ from explain.trained import difference
 def bare(changing: LearnedRun) -> Iterator[LearnedRun]:
     """A run whose changes can be seen, of which nothing was measured before and nothing is afterwards."""
     yield changing
-    (changing.folder / FILE).unlink(missing_ok=True)
+    for name in (FILE, UNTOLD):
+        (changing.folder / name).unlink(missing_ok=True)
 
 
 def calibration_of(run: LearnedRun, threshold: float | None, **others: Any) -> Calibration:
@@ -392,7 +396,52 @@ def test_of_maps_that_are_next_to_nothing_it_cannot_tell_and_says_so_in_figures(
     )
     assert found.calibration is None and not found.path.exists() and looked_at(found)[""] == "cannot tell"
     assert LearnedRun.open(tmp_path / "run").calibration is None
-    assert NOT_MEASURED in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert found.sentence.endswith(" The calibration of an earlier call is removed.")
+    left = json.loads((tmp_path / "run" / UNTOLD).read_text())
+    assert (left["verdict"], left["run"], left["persons"], left["changed"]) == ("cannot tell", run.identity, 2, 0)
+    assert 0 < left["largest"] < NOTHING and found.sentence.startswith(left["sentence"])
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert left["sentence"] in card and NOT_MEASURED not in card and "removed" not in card
+    again = calibrate(tmp_path / "run", **OPTIONS)
+    assert again.sentence == left["sentence"]  # nothing was there to be removed
+
+
+def test_maps_say_that_it_cannot_be_told_until_it_is(bare: LearnedRun, tmp_path: Path) -> None:
+    shutil.copytree(bare.folder, tmp_path / "run")
+    run = LearnedRun.open(tmp_path / "run")
+    assert IfNothing.of(open_source(run.folder, device="cpu")).remark == NOT_MEASURED
+    found = Untold(run.identity, "CANNOT TELL: too little.", 2, 0, 0.001)
+    write_untold(run.folder, found)
+    told = IfNothing.of(open_source(run.folder, device="cpu"))
+    assert told.remark == told.told_of({"change": 0.5}) == found.sentence and told.facts is None and not told.empty
+    table, remark, facts = mapped(run, tmp_path / "maps")
+    assert remark.endswith(found.sentence) and facts["if_nothing"] == found.sentence and facts["calibration"] is None
+    assert "change_if_nothing" not in table
+    assert replace(run, facts={**run.facts, "files": {"weights.safetensors": "others"}}).untold is None
+    write_calibration(run.folder, calibration_of(run, 1e-5))
+    assert IfNothing.of(open_source(run.folder, device="cpu")).remark.startswith("With labels that mean nothing")
+    for text in ("{", "[]", "{}", json.dumps({"verdict": "holds"}), json.dumps({"verdict": "cannot tell", "run": ""})):
+        (run.folder / UNTOLD).write_text(text)
+        with pytest.raises(RunError, match=r"cannot_tell\.json cannot be read .* remove it, and calibrate again"):
+            read_untold(run.folder, run.identity)
+
+
+def test_an_earlier_calibration_stays_where_cases_cannot_be_read(
+    run: LearnedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    seen = Seen(0.001, np.array([0.001, 0.0]), np.array(["a", "b"], object), False, [{"id": "c", "error": "damaged"}])
+    monkeypatch.setattr("explain.checking.calibrating.seen_in", lambda *_: seen)
+    earlier = calibration_of(run, 1e-5)
+    write_calibration(tmp_path / "run", earlier)
+    found = calibrate(tmp_path / "run", **OPTIONS)
+    assert "left as it is, and counts on, since 1 of the held-out cases cannot be read now" in found.sentence
+    assert found.calibration is None and found.unreadable == 1 and looked_at(found)[""] == "cannot tell"
+    assert LearnedRun.open(tmp_path / "run").calibration == earlier and not (tmp_path / "run" / UNTOLD).exists()
+    assert earlier.told() in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    (tmp_path / "run" / FILE).unlink()
+    assert "earlier" not in calibrate(tmp_path / "run", **OPTIONS).sentence
+    assert json.loads((tmp_path / "run" / UNTOLD).read_text())["unreadable"] == 1
 
 
 @pytest.mark.parametrize(("left", "holds"), [(0.03, True), (0.01, False)])
@@ -407,8 +456,9 @@ def test_what_is_left_must_be_more_than_next_to_nothing(
     )
     monkeypatch.setattr("explain.checking.calibrating._trained", lambda *_: ([], ["none"]))
     monkeypatch.setattr("explain.checking.calibrating.measured", lambda *_: found)
+    write_untold(bare.folder, Untold(bare.identity, "CANNOT TELL: too little.", 2, 0, 0.001))
     told = calibrate(bare.folder, **OPTIONS)
-    assert told.calibration is not None and told.calibration.holds is holds
+    assert told.calibration is not None and told.calibration.holds is holds and bare.untold is None
     assert "largest change 7.5 % of the range of grey values, here 10 %" in told.sentence
     assert told.sentence.startswith("NOTHING HOLDS") is not holds
 
