@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -26,10 +27,10 @@ def terminated_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have this process be sent SIGTERM when so many rows of a table are written."""
     add = tables.GrowingTable.add
 
-    def adding(self: tables.GrowingTable, rows: object) -> None:
+    def adding(self: tables.GrowingTable, rows: Any) -> int:
         if self.added >= number:
             os.kill(os.getpid(), signal.SIGTERM)
-        add(self, rows)
+        return add(self, rows)
 
     monkeypatch.setattr(tables.GrowingTable, "add", adding)
 
