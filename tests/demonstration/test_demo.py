@@ -30,6 +30,10 @@ def untouched(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+def alike(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_second_demonstration_does_only_what_is_missing(short, tmp_path, monkeypatch):
     page = demo(tmp_path, steps=5)
     assert page.suffix == ".html" and "<html" in page.read_text(encoding="utf-8").lower()
@@ -40,15 +44,14 @@ def test_a_second_demonstration_does_only_what_is_missing(short, tmp_path, monke
     assert page == tmp_path / "scores" / "pneumonia" / "report.html"
     assert {"index.html", "scores.csv", "heatmaps"} <= {path.name for path in (tmp_path / "scores").iterdir()}
 
+    kept, drawn = untouched(tmp_path / "run"), alike(tmp_path / "scores" / "heatmaps")
     (tmp_path / "scores" / scores["heatmap"][3]).unlink()
-    kept = {**untouched(tmp_path / "run"), **untouched(tmp_path / "scores" / "heatmaps")}
     read = []
     original = intake.read
     monkeypatch.setattr(intake, "read", lambda path: read.append(path) or original(path))
     assert demo(tmp_path, steps=5) == page
-    assert set(map(str, read)) == {scores["path"][3]}
-    now = {**untouched(tmp_path / "run"), **untouched(tmp_path / "scores" / "heatmaps")}
-    assert {path: now[path] for path in kept} == kept
-    assert len(now) == len(kept) + 1
+    # Bits hang on who is in a batch, so the whole batch of the missing one is scored again, and leaves the same bytes.
+    assert scores["path"][3] in set(map(str, read)) and len(set(read)) <= 32
+    assert untouched(tmp_path / "run") == kept and alike(tmp_path / "scores" / "heatmaps") == drawn
     again = pd.read_csv(tmp_path / "scores" / "scores.csv").sort_values("id")
     pd.testing.assert_frame_equal(again.reset_index(drop=True), scores.sort_values("id").reset_index(drop=True))

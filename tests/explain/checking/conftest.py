@@ -10,7 +10,7 @@ from explain.runs.run import LearnedRun
 from explain.sides.sides import Sides
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def without_curves() -> Iterator[None]:
     """Pictures of curves take longer than the trainings here; they are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
